@@ -1,0 +1,28 @@
+# make test: everything a change must pass, from nothing but Python 3.11+, make and a C compiler.
+PYTHON ?= python3
+BIN := .venv/bin
+ROOMS := model runtime benchmarks
+
+.PHONY: test setup lint types unit clean
+test: lint types unit
+
+setup: .venv/.installed
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The rooms become bilayer.<room> at install time; a type checker wants to see them so on disk.
+types: setup
+	mkdir -p .types/bilayer && $(foreach room,$(ROOMS),ln -sfn ../../$(room) .types/bilayer/$(room) &&) true
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv .types build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

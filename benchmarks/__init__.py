@@ -1,0 +1,1 @@
+"""Numbers: what is fast, what is equal, and by how much."""

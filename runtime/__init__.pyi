@@ -1,0 +1,17 @@
+from .crop import Crop as Crop
+from .crop import CropBox as CropBox
+from .crop import check_landmarks as check_landmarks
+from .crop import crop_box as crop_box
+from .crop import crop_face as crop_face
+from .crop import draw_stickman as draw_stickman
+from .crop import erode_mask as erode_mask
+from .crop import pose_vector as pose_vector
+from .crop import scale_image as scale_image
+from .errors import BilayerError as BilayerError
+from .errors import CheckpointError as CheckpointError
+from .errors import InputError as InputError
+from .errors import LandmarkError as LandmarkError
+from .errors import OutputError as OutputError
+from .errors import ParityError as ParityError
+from .errors import PhotoError as PhotoError
+from .errors import ToolMissingError as ToolMissingError

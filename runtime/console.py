@@ -1,0 +1,60 @@
+"""What all command lines share: errors as one line with their exit code, tables, progress on stderr."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from bilayer.runtime.errors import BilayerError
+
+
+class _ReportErrors(click.Command):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BilayerError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+class Command(_ReportErrors):
+    """A click command that reports a BilayerError in one line and exits with its code."""
+
+
+class Group(_ReportErrors, click.Group):
+    """A click group that reports a BilayerError in one line and exits with its code."""
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; columns whose cells are all numbers (or empty, or a dash) are right-aligned."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True)) if cells else [()] * len(headers)
+    widths = [max(map(len, [head, *column])) for head, column in zip(headers, columns, strict=True)]
+    numeric = [bool(column) and all(_is_numeric(cell) for cell in column) for column in columns]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join("-" * (w + 1) + (":" if n else "-") for w, n in zip(widths, numeric, strict=True))
+    return "\n".join([line(headers), f"|{rule}|", *map(line, cells)])
+
+
+def _is_numeric(cell: str) -> bool:
+    return not cell.strip("-+,.0123456789% ")
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Any]:
+    """A progress bar on stderr that shows only on a terminal; yields a function `advance()`."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,133 @@
+"""A face in a photo -> the square crop, pose vector and stickman that the networks were trained on.
+
+Every number here is the published model's (its preprocessing at inference), so that a checkpoint sees what it
+saw in training. Pure numpy, Pillow and OpenCV: driving from video runs it on every frame.
+
+Landmarks are 68 (x, y) points in iBUG order, in pixels, x right and y down.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.runtime.errors import LandmarkError
+
+NUM_LANDMARKS = 68
+MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
+
+# First and last landmark of each stroke, drawn in this order, later over earlier; colours in channel order.
+_STROKES: tuple[tuple[list[int], bool, tuple[int, int, int]], ...] = (
+    (list(range(0, 17)), False, (255, 255, 255)),  # jaw
+    (list(range(17, 22)), False, (255, 0, 0)),  # right brow
+    (list(range(22, 27)), False, (0, 255, 0)),  # left brow
+    ([27, 28, 29, 30, 30, 33], False, (0, 0, 255)),  # nose ridge
+    (list(range(31, 36)), False, (0, 0, 255)),  # nostrils
+    (list(range(36, 42)), True, (255, 0, 255)),  # right eye
+    (list(range(42, 48)), True, (0, 255, 255)),  # left eye
+    (list(range(48, 60)), True, (255, 255, 0)),  # outer lips
+    (list(range(60, 68)), True, (255, 255, 0)),  # inner lips
+)
+
+
+@dataclass(frozen=True)
+class CropBox:
+    """A square of side `2 * half` around (`x`, `y`), in photo pixels; it may leave the photo."""
+
+    x: int
+    y: int
+    half: int
+
+    @property
+    def side(self) -> int:
+        """Side of the square in photo pixels."""
+        return 2 * self.half
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom in photo pixels."""
+        return self.x - self.half, self.y - self.half, self.x + self.half, self.y + self.half
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """What the networks need of one frame: the resized crop and where its landmarks lie."""
+
+    image: NDArray[np.uint8]  # (S, S, 3) RGB
+    pose: NDArray[np.float32]  # (136,) x0, y0, x1, y1, ...; -1..1 across the crop, not clipped
+    box: CropBox
+
+
+def check_landmarks(landmarks: object) -> NDArray[np.float32]:
+    """Landmarks as (68, 2) float32.
+
+    Raises:
+        LandmarkError: another shape, not numbers, NaN or infinite values.
+    """
+    try:
+        points = np.asarray(landmarks, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise LandmarkError(f"landmarks: expected 68 (x, y) pairs of numbers ({error})") from error
+    if points.shape != (NUM_LANDMARKS, 2):
+        raise LandmarkError(f"landmarks: expected shape (68, 2), found {points.shape}")
+    if not np.isfinite(points).all():
+        bad = int(np.argmin(np.isfinite(points).all(axis=1)))
+        raise LandmarkError(f"landmarks: point {bad} is {points[bad].tolist()}, expected finite pixel positions")
+    return points
+
+
+def crop_box(landmarks: NDArray[np.float32]) -> CropBox:
+    """The published crop rule: twice the larger extent of the landmarks, raised by a sixth of it.
+
+    Raises:
+        LandmarkError: the landmarks span less than a pixel, or far more than a photo.
+    """
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    half = int((high - low).max())
+    if not 1 <= half <= MAX_CROP_SIDE // 2:
+        raise LandmarkError(f"landmarks: span {half} pixels, expected 1 to {MAX_CROP_SIDE // 2}")
+    x, y = (int(c) for c in np.round((low + high) / 2))  # numpy rounds halves to even
+    return CropBox(x, y - half // 6, half)
+
+
+def pose_vector(landmarks: NDArray[np.float32], box: CropBox) -> NDArray[np.float32]:
+    """Landmarks in photo pixels -> (136,) in -1..1 across the crop, not clipped."""
+    origin = np.array([box.x - box.half, box.y - box.half], dtype=np.float32)
+    return (((landmarks - origin) / np.float32(box.side) - np.float32(0.5)) * 2).ravel()
+
+
+def crop_face(photo: NDArray[np.uint8], landmarks: NDArray[np.float32], image_size: int) -> Crop:
+    """Cut the face out of `photo` (H, W, 3) RGB; outside of the photo the crop is black.
+
+    Raises:
+        LandmarkError: `landmarks` are not 68 finite points with a usable extent.
+    """
+    points = check_landmarks(landmarks)
+    box = crop_box(points)
+    square = Image.fromarray(photo).crop(box.corners)
+    image = np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
+    return Crop(image=image, pose=pose_vector(points, box), box=box)
+
+
+def draw_stickman(pose: NDArray[np.float32], image_size: int, thickness: int = 2) -> NDArray[np.uint8]:
+    """The landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness` pixels wide."""
+    points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero
+    canvas = np.full((image_size, image_size, 3), 1, np.uint8)
+    for indices, closed, colour in _STROKES:
+        cv2.polylines(canvas, [points[indices]], closed, colour, thickness=thickness, lineType=cv2.LINE_8)
+    return canvas
+
+
+def scale_image(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) bytes -> (3, H, W) in -1..1."""
+    planar = image.transpose(2, 0, 1).astype(np.float32)
+    return (planar / np.float32(255) - np.float32(0.5)) * 2
+
+
+def erode_mask(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Greyscale erosion of a soft mask (H, W) in 0..1 by a 5x5 disk: what the authors do to a segmentation."""
+    disk = np.ones((5, 5), np.uint8)
+    disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
+    return cv2.erode(mask, disk).astype(np.float32, copy=False)

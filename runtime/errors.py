@@ -1,0 +1,54 @@
+"""Every error the project raises on purpose, and the exit code a command ends with.
+
+    BilayerError
+    ├── InputError         3   what the user gave cannot be used
+    │   ├── PhotoError         an image file
+    │   ├── LandmarkError      facial keypoints
+    │   ├── CheckpointError    weights or their settings
+    │   └── OutputError        the place to write to
+    ├── ParityError        4   two computations that must agree do not
+    └── ToolMissingError   5   an SDK, tool or optional package is not installed
+
+Exit code 0 is success and 2 is a usage error (click's own). A message is one line: the file, the field,
+expected against found, and the way out.
+"""
+
+
+class BilayerError(Exception):
+    """Base of all errors that a command reports in one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class InputError(BilayerError):
+    """What the user gave cannot be used."""
+
+    exit_code = 3
+
+
+class PhotoError(InputError):
+    """An image that cannot be read, or holds no usable picture."""
+
+
+class LandmarkError(InputError):
+    """Facial keypoints of the wrong count, shape or range."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is damaged, unsafe, incomplete or of another model."""
+
+
+class OutputError(InputError):
+    """A result cannot be written where the user wants it."""
+
+
+class ParityError(BilayerError):
+    """Two computations that must agree differ by more than their threshold."""
+
+    exit_code = 4
+
+
+class ToolMissingError(BilayerError):
+    """An SDK, tool or optional package that this action needs is not installed."""
+
+    exit_code = 5

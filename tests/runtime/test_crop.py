@@ -1,0 +1,106 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bilayer.runtime.crop import (
+    check_landmarks,
+    crop_box,
+    crop_face,
+    draw_stickman,
+    erode_mask,
+    pose_vector,
+    scale_image,
+)
+from bilayer.runtime.errors import LandmarkError
+from tests import golden
+
+PREPROC = golden.load("preproc/preproc.npz")
+CASES = sorted({key.split("/")[0] for key in PREPROC if "/" in key})
+STICKMEN = golden.load("stickman/stickman.npz")
+DRAWINGS = sorted(key for key in STICKMEN if key.startswith("stick_u8"))
+
+
+def test_all_goldens_are_used():
+    assert len(CASES) == 6
+    assert len(STICKMEN["poses"]) == 7
+    assert len(DRAWINGS) == 7
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("size", [64, 256])
+def test_crops_equal_the_authors_to_the_bit(case, size):
+    if f"{case}/img_u8_{size}" not in PREPROC:
+        pytest.skip("the golden has no crop of this size")
+    crop = crop_face(PREPROC[f"{case}/image"], PREPROC[f"{case}/landmarks"], size)
+    np.testing.assert_array_equal(crop.image.transpose(2, 0, 1), PREPROC[f"{case}/img_u8_{size}"])
+    np.testing.assert_array_equal(crop.pose, PREPROC[f"{case}/pose"])
+    np.testing.assert_array_equal(crop.box.corners, PREPROC[f"{case}/box"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_stickmen_of_crops_equal_the_authors(case):
+    drawn = draw_stickman(PREPROC[f"{case}/pose"], 64)
+    np.testing.assert_array_equal(drawn.transpose(2, 0, 1), PREPROC[f"{case}/stick_u8_64"])
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_stickmen_equal_the_authors_at_every_size_and_thickness(drawing):
+    size, thickness = (int(word.strip("sizethck")) for word in drawing.split("_")[2:])
+    for pose, expected in zip(STICKMEN["poses"], STICKMEN[drawing], strict=True):
+        np.testing.assert_array_equal(draw_stickman(pose, size, thickness).transpose(2, 0, 1), expected)
+
+
+def test_opencv_is_a_version_that_draws_as_the_authors_did():
+    major, minor = (int(part) for part in cv2.__version__.split(".")[:2])
+    assert (4, 6) <= (major, minor) < (4, 13)
+
+
+def test_network_inputs_equal_the_authors():
+    case = golden.load("case_a/preproc.npz")
+    crop = crop_face(case["source_image"], case["source_landmarks"], 64)
+    np.testing.assert_array_equal(scale_image(crop.image), case["source_imgs"][0, 0])
+    np.testing.assert_array_equal(crop.pose, case["source_poses"][0, 0])
+    np.testing.assert_array_equal(scale_image(draw_stickman(crop.pose, 64)), case["source_stickmen"][0, 0])
+
+
+@given(
+    arrays(np.float32, (68, 2), elements=st.floats(-500, 500, width=32)),
+    st.integers(-300, 300),
+    st.integers(-300, 300),
+)
+def test_pose_does_not_depend_on_where_the_face_is(points, dx, dy):
+    points = np.round(points)  # whole pixels, so that shifting is exact
+    if np.ptp(points, axis=0).max() < 1:
+        points[0] += 8
+    # Half-pixel centres round to even, so only even shifts keep the rule
+    moved = points + np.array([2 * dx, 2 * dy], np.float32)
+    box, shifted = crop_box(points), crop_box(moved)
+    assert (shifted.x - box.x, shifted.y - box.y, shifted.half) == (2 * dx, 2 * dy, box.half)
+    np.testing.assert_array_equal(pose_vector(points, box), pose_vector(moved, shifted))
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (np.zeros((68, 3)), r"\(68, 2\), found \(68, 3\)"),
+        (np.full((68, 2), np.nan), "point 0"),
+        (np.zeros((68, 2)), "span 0 pixels"),
+        (np.eye(68, 2) * 1e6, "span 1000000 pixels"),
+        ([["a", "b"]] * 68, "pairs of numbers"),
+    ],
+)
+def test_unusable_landmarks_are_refused_with_a_reason(bad, words):
+    with pytest.raises(LandmarkError, match=words):
+        crop_box(check_landmarks(bad))
+
+
+@given(arrays(np.float32, (11, 9), elements=st.floats(0, 1, width=32)))
+def test_erosion_is_the_minimum_over_a_disk_of_21_cells(mask):
+    padded = np.pad(mask, 2, constant_values=np.inf)
+    cells = [(y, x) for y in range(5) for x in range(5) if {y, x} - {0, 4}]
+    assert len(cells) == 21
+    expected = np.min([padded[y : y + 11, x : x + 9] for y, x in cells], axis=0)
+    np.testing.assert_array_equal(erode_mask(mask), expected)

@@ -1,0 +1,17 @@
+from .adaptive import AdaptiveParameters as AdaptiveParameters
+from .avatar import Avatar as Avatar
+from .avatar import EnhancerStep as EnhancerStep
+from .avatar import Source as Source
+from .avatar import create_avatar as create_avatar
+from .avatar import enhancer_steps as enhancer_steps
+from .avatar import make_source as make_source
+from .bilayer import BilayerModel as BilayerModel
+from .bilayer import random_model as random_model
+from .checkpoint import load_model as load_model
+from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import save_checkpoint as save_checkpoint
+from .config import NETWORKS as NETWORKS
+from .config import PRESETS as PRESETS
+from .config import ModelConfig as ModelConfig
+from .render import Rendering as Rendering
+from .render import render as render

@@ -1,0 +1,126 @@
+"""A photo's crop -> an avatar: what is computed once per person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
+from bilayer.model.render import Rendering, on_black, render
+from bilayer.model.warp import warp, warp_transpose, warping_field
+from bilayer.runtime.crop import Crop, draw_stickman, scale_image
+from bilayer.runtime.errors import PhotoError
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The pictures that B avatars are made from, as the networks take them; pictures in -1..1."""
+
+    images: Tensor  # (B, 3, S, S)
+    poses: Tensor  # (B, 136)
+    stickmen: Tensor  # (B, 3, S, S)
+    masks: Tensor  # (B, 1, S, S) 1 in the foreground
+
+
+@dataclass(frozen=True, eq=False)
+class EnhancerStep:
+    """One update of the texture."""
+
+    gradient: Tensor  # (B, 3, S, S) of the source's squared error, for the texture before
+    update: Tensor  # (B, 3, S, S) the network's output, before tanh
+    texture: Tensor  # (B, 3, S, S) after
+
+
+@dataclass(frozen=True, eq=False)
+class Avatar:
+    """All that a person's frames are rendered from."""
+
+    embeddings: tuple[Tensor, ...]  # the k-th (B, C_k, s, s)
+    parameters: AdaptiveParameters  # of the inference generator
+    texture: Tensor  # (B, 3, S, S), enhanced if `enhanced`; the enhancer does not clamp it to -1..1
+    base_texture: Tensor  # (B, 3, S, S) as generated, -1..1
+    enhanced: bool
+
+    def render(self, model: BilayerModel, poses: Tensor) -> Rendering:
+        """Frames for `poses` (B * T, 136), by the model that the avatar was made with."""
+        with torch.inference_mode():
+            return render(model, self.parameters, self.texture, poses, self.enhanced)
+
+
+def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | None = None) -> Source:
+    """One person's crop, and its soft foreground mask (S, S) in 0..1, as tensors. Without a mask all is foreground.
+
+    Raises:
+        PhotoError: the crop or the mask is not S = image_size pixels square, or the mask leaves 0..1.
+    """
+    size = config.image_size
+    if crop.image.shape != (size, size, 3):
+        raise PhotoError(f"crop: expected {size} x {size} x 3 as image_size is {size}, found {crop.image.shape}")
+    if mask is None:
+        mask = np.ones((size, size), np.float32)
+    if mask.shape != (size, size) or not (mask.min() >= 0 and mask.max() <= 1):
+        raise PhotoError(f"mask: expected {size} x {size} values in 0..1, found {mask.shape} of {mask.dtype}")
+    stickman = draw_stickman(crop.pose, size, config.stickmen_thickness)
+    return Source(
+        images=torch.from_numpy(scale_image(crop.image))[None],
+        poses=torch.from_numpy(crop.pose)[None],
+        stickmen=torch.from_numpy(scale_image(stickman))[None],
+        masks=torch.from_numpy(mask.astype(np.float32))[None, None],
+    )
+
+
+def embed(model: BilayerModel, source: Source) -> tuple[Tensor, ...]:
+    """The identity embeddings."""
+    images = on_black(source.images, source.masks) if model.config.emb_apply_masks else source.images
+    frames = images if model.config.emb_no_stickman else torch.cat([images, source.stickmen], dim=1)
+    return model.identity_embedder(frames[:, None])  # type: ignore[no-any-return]  # a Module's result is Any
+
+
+def enhancer_steps(
+    model: BilayerModel, source: Source, parameters: AdaptiveParameters, texture: Tensor
+) -> Iterator[EnhancerStep]:
+    """Update the texture M times towards the source picture (paper, equation 7).
+
+    The loss is half the sum of squared errors of the source's reconstruction, seen through its predicted mask. It
+    is linear in the texture up to the square, so its gradient is the error scattered back through the warp:
+    no autograd. Gradients that flow from a later loss pass through the updates alone, not through this gradient.
+    """
+    align_corners = model.config.align_corners
+    with torch.no_grad():
+        layers = model.inference_generator(model.keypoints_embedder(source.poses), parameters)
+        uv = warping_field(layers.delta_uv)
+        mask = torch.ones_like(source.masks) if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)
+        target = on_black(source.images, mask)
+    size = (texture.shape[2], texture.shape[3])
+    for _ in range(model.config.enh_unrolling_depth):
+        with torch.no_grad():
+            current = on_black(layers.lf_rgb + warp(texture, uv, align_corners), mask)
+            gradient = warp_transpose((current - target) * mask, uv, size, align_corners)
+        update = model.texture_enhancer(texture, gradient)
+        texture = texture + torch.tanh(update)
+        yield EnhancerStep(gradient, update, texture)
+
+
+@torch.inference_mode()
+def create_avatar(model: BilayerModel, source: Source, enhance: bool | None = None) -> Avatar:
+    """The avatars of B people. `enhance` defaults to whether the checkpoint has a texture enhancer.
+
+    Raises:
+        CheckpointError: a network that this needs is missing.
+    """
+    if enhance is None:
+        enhance = "texture_enhancer" in model.networks
+    enhancer: tuple[NetworkName, ...] = ("texture_enhancer",) if enhance else ()
+    model.require(*AVATAR_NETWORKS, *enhancer)
+    embeddings = embed(model, source)
+    parameters = model.inference_generator.predict_parameters(embeddings)
+    texture = base_texture = model.texture_generator(embeddings)
+    if enhance:
+        for step in enhancer_steps(model, source, parameters, base_texture):
+            texture = step.texture
+    return Avatar(embeddings, parameters, texture, base_texture, enhance)

@@ -1,0 +1,148 @@
+"""Our checkpoint: one .safetensors file, its settings as JSON in the metadata. And one door to every kind there is.
+
+The metadata has the single key `bilayer` (so that its bytes do not depend on a hash seed) with JSON of `format`,
+`version`, `config` (model/config.py) and `networks`. Tensors are named `<network>.<name>`, spectral norm resolved.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bilayer.model.bilayer import BUILDERS, BilayerModel
+from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
+from bilayer.model.published import Value, find_run
+from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
+from bilayer.model.weights import read_safetensors
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files import replacing
+
+FORMAT, VERSION = "bilayer-checkpoint", 1
+
+NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
+
+
+def load_model(
+    path: Path | str,
+    networks: Collection[NetworkName] = AVATAR_NETWORKS,
+    *,
+    experiment: str | None = None,
+    epoch: int | None = None,
+    overrides: Mapping[str, Value] | None = None,
+) -> BilayerModel:
+    """The model in `path`, for evaluation, in float32: our .safetensors, or the authors' runs folder.
+
+    Args:
+        path: a .safetensors file, or a project, `runs` or experiment folder as the authors have it.
+        networks: those that must be there; others are loaded where present.
+        experiment: which experiment of a runs folder.
+        epoch: which epoch of it.
+        overrides: settings in place of those in the checkpoint, align_corners among them.
+
+    Raises:
+        CheckpointError: the files are damaged, unsafe, incomplete, or do not fit their settings.
+    """
+    config, tensors = read_checkpoint(Path(path), networks, experiment=experiment, epoch=epoch, overrides=overrides)
+    return build_model(config, tensors)
+
+
+def read_checkpoint(
+    path: Path,
+    networks: Collection[NetworkName] = AVATAR_NETWORKS,
+    *,
+    experiment: str | None = None,
+    epoch: int | None = None,
+    overrides: Mapping[str, Value] | None = None,
+) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
+    """Settings and checked tensors of every network in `path`; see load_model."""
+    if path.is_dir():
+        run = find_run(path, experiment, epoch, overrides)
+        missing = [str(run.absent[name]) for name in NETWORKS if name in networks and name in run.absent]
+        if missing:
+            raise CheckpointError(f"missing network files: {', '.join(missing)}; copy them there")
+        return run.config, {name: run.load(name) for name in run.files}
+    if path.suffix == ".pth":
+        raise CheckpointError(f"{path}: one network of several; give the folder with its args.txt, or `runs`")
+    config, tensors = _read_ours(path, overrides or {})
+    absent = [name for name in NETWORKS if name in networks and name not in tensors]
+    if absent:
+        raise CheckpointError(f"{path}: has no {', '.join(absent)}; it has {', '.join(tensors) or 'no network'}")
+    return config, tensors
+
+
+def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
+    """The model of checked tensors, for evaluation."""
+    with torch.device("meta"):
+        model = BilayerModel(config, list(tensors))
+    for name, state in tensors.items():
+        network = model.get_submodule(name)
+        full = {key: torch.tensor(0) for key in network.state_dict() if key.endswith(OPTIONAL)}
+        full.update({key: t.float() if t.is_floating_point() else t for key, t in state.items()})
+        network.load_state_dict(full, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def save_checkpoint(path: Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:
+    """Write our format, whole or not at all. The same tensors give the same bytes.
+
+    Args:
+        path: the .safetensors file.
+        config: the settings that the tensors have.
+        tensors: state dicts by network; weights with spectral norm resolved.
+        half: store matrices and feature maps in half precision. Vectors (biases, statistics of the batch norms, whose
+            range half lacks) stay as they are: together they are under 1 % of the size.
+
+    Raises:
+        CheckpointError: a value that half precision cannot hold.
+        OutputError: the file cannot be written.
+    """
+    flat: dict[str, Tensor] = {}
+    for name, state in tensors.items():
+        for key, tensor in state.items():
+            if key.rsplit(".", 1)[-1] in DERIVED or key.endswith(OPTIONAL):
+                continue
+            flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
+    header = {"format": FORMAT, "version": VERSION, "config": config.to_dict(), "networks": sorted(tensors)}
+    with replacing(path) as part:
+        save_file(flat, part, metadata={"bilayer": json.dumps(header, sort_keys=True)})
+
+
+def _to_half(key: str, tensor: Tensor) -> Tensor:
+    if tensor.dim() < 2:
+        return tensor.contiguous()
+    half = tensor.half().contiguous()
+    if not torch.isfinite(half).all():
+        raise CheckpointError(f"{key}: values up to {float(tensor.abs().max()):.3g} do not fit half precision (65504)")
+    return half
+
+
+def _read_ours(path: Path, overrides: Mapping[str, Value]) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
+    flat, metadata = read_safetensors(path)
+    config = ModelConfig.from_dict({**_header(path, metadata)["config"], **overrides}, str(path))
+    tensors: dict[NetworkName, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        name, _, rest = key.partition(".")
+        network = next((known for known in NETWORKS if known == name), None)
+        if network is None:
+            raise CheckpointError(f"{path}: {key}: belongs to no network; expected {', '.join(NETWORKS)}")
+        tensors.setdefault(network, {})[rest] = tensor
+    for network, state in tensors.items():
+        shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+        check_shapes(config, network, shapes, f"{path}: {network}", "The file was changed: convert it again")
+    return config, {name: tensors[name] for name in BUILDERS if name in tensors}
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        header = json.loads(metadata.get("bilayer", "null"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its metadata is damaged") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("config"), dict):
+        raise CheckpointError(f"{path}: not a bilayer checkpoint; make one with `bilayer-checkpoint convert`")
+    if header.get("version") != VERSION:
+        raise CheckpointError(f"{path}: version {header.get('version')}, expected {VERSION}; update bilayer")
+    return header

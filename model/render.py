@@ -1,0 +1,53 @@
+"""Rendering in torch: x = lf + warp(texture), the paper's equation 1. The oracle of everything that runs faster."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.warp import warp, warping_field
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """One or more rendered frames and their layers; images in about -1..1, not clamped."""
+
+    image: Tensor  # (B, 3, S, S)
+    lf_rgb: Tensor  # (B, 3, S, S)
+    hf_rgb: Tensor  # (B, 3, S, S) the warped texture
+    uv: Tensor  # (B, S, S, 2)
+    delta_uv: Tensor  # (B, 2, S, S)
+    seg_logits: Tensor | None  # (B, 1, S, S)
+
+
+def on_black(image: Tensor, mask: Tensor) -> Tensor:
+    """Paint the background black: `image` in -1..1, `mask` 1 in the foreground."""
+    return image * mask - (1 - mask)
+
+
+def render(
+    model: BilayerModel,
+    parameters: AdaptiveParameters,
+    texture: Tensor,  # (B, 3, S, S)
+    poses: Tensor,  # (B * T, 136): T consecutive frames of each of B avatars
+    enhanced: bool = False,
+) -> Rendering:
+    """Frames of B avatars. `enhanced` tells whether inf_apply_masks alone or enh_apply_masks too is obeyed.
+
+    As published, a masked enhanced frame is masked twice: its low-frequency layer, then the sum.
+    """
+    config, frames = model.config, len(poses) // len(texture)
+    layers = model.inference_generator(model.keypoints_embedder(poses), parameters.repeat_frames(frames))
+    uv = warping_field(layers.delta_uv)
+    hf = warp(texture.repeat_interleave(frames, dim=0), uv, config.align_corners)
+    lf, image = layers.lf_rgb, layers.lf_rgb + hf
+    if layers.seg_logits is not None:
+        mask = torch.sigmoid(layers.seg_logits)
+        if config.inf_apply_masks:
+            lf = on_black(lf, mask)
+            image = lf + hf if enhanced else on_black(image, mask)
+        if enhanced and config.enh_apply_masks:
+            image = on_black(image, mask)
+    return Rendering(image, lf, hf, uv, layers.delta_uv, layers.seg_logits)

@@ -1,0 +1,51 @@
+"""The texture warp and its transpose, in torch: the reference that the phone's sampler must equal.
+
+A warping field `uv` (B, H, W, 2) holds (x, y) in texture coordinates from -1 to 1. With align_corners False
+these are the texture's outer edges, with True the centres of its outer texels (torch's grid_sample). Outside is zero.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def identity_grid(size: int, like: Tensor) -> Tensor:
+    """(1, S, S, 2): the pixel centres. An exact identity under align_corners False only, as published."""
+    centres = (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack([x, y], dim=-1)[None]
+
+
+def warping_field(delta_uv: Tensor) -> Tensor:
+    """(B, 2, S, S) offsets from the identity -> (B, S, S, 2)."""
+    return identity_grid(delta_uv.shape[-1], delta_uv) + delta_uv.permute(0, 2, 3, 1)
+
+
+def warp(texture: Tensor, uv: Tensor, align_corners: bool) -> Tensor:
+    """Sample (B, C, H, W) at (B, h, w, 2), bilinearly: (B, C, h, w)."""
+    return F.grid_sample(texture, uv, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+
+
+def warp_transpose(image: Tensor, uv: Tensor, texture_size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Scatter (B, C, h, w) back through `uv`: the gradient of `warp` for its texture, (B, C, H, W)."""
+    batch, channels = image.shape[:2]
+    height, width = texture_size
+    x, y = (_to_texels(uv[..., i], size, align_corners).flatten(1) for i, size in enumerate((width, height)))
+    left, top = x.floor(), y.floor()
+    values = image.flatten(2)  # (B, C, h * w)
+    texture = image.new_zeros(batch, channels, height * width)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            column, row = left + dx, top + dy
+            weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            index = torch.where(inside, row * width + column, 0).long()  # (B, h * w)
+            contribution = values * torch.where(inside, weight, 0)[:, None]
+            texture.scatter_add_(2, index[:, None].expand_as(contribution), contribution)
+    return texture.view(batch, channels, height, width)
+
+
+def _to_texels(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
+    if align_corners:
+        return (coordinate + 1) / 2 * (size - 1)
+    return ((coordinate + 1) * size - 1) / 2

@@ -1,0 +1,140 @@
+"""Reading weight files as what they are: hostile input.
+
+Pickles are read by torch's restricted unpickler (`weights_only=True`) and by nothing else. What comes out is
+checked before any arithmetic: plain dense tensors that the file really holds, no NaN, no infinity.
+"""
+
+import pickletools
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bilayer.runtime.errors import CheckpointError
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+_BLOCKED = re.compile(r"GLOBAL (\S+)")
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """A state dict saved by torch, old pickle stream or zip, on the CPU.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, not torch's, a compressed archive (torch never compresses: a
+            zip bomb), a pickle that wants more than tensors, or tensors that are not dense and finite.
+    """
+    _check_file(path)
+    if zipfile.is_zipfile(path):
+        _refuse_zip_bomb(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's words on old formats are not for the user
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: claims more memory than there is; the file is damaged") from error
+    except Exception as error:  # a hostile pickle can make the unpickler raise anything
+        raise CheckpointError(f"{path}: {_explain(error, path)}") from error
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise CheckpointError(f"{path}: expected a state dict (names to tensors), found a {type(loaded).__name__}")
+    for key, tensor in loaded.items():
+        _check_tensor(path, key, tensor)
+    return dict(loaded)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a .safetensors file.
+
+    Raises:
+        CheckpointError: missing, empty, damaged, or tensors that are not finite.
+    """
+    _check_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable .safetensors file ({_first_line(error)})") from error
+    for key, tensor in tensors.items():
+        _check_tensor(path, key, tensor)
+    return tensors, metadata
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise CheckpointError(f"{path}: expected a file, found a folder")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file or folder")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: the file is empty; copy or download it again")
+
+
+def _refuse_zip_bomb(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged zip archive ({_first_line(error)})") from error
+    claimed = sum(member.file_size for member in members)
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if not stored or claimed > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: unpacks from {path.stat().st_size} to {claimed} bytes, but torch stores weights uncompressed; "
+            "refused as a zip bomb"
+        )
+
+
+def _check_tensor(path: Path, key: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise CheckpointError(f"{path}: {key}: expected a tensor, found a {type(tensor).__name__}")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _DTYPES:
+        kind = f"{tensor.layout}, {tensor.dtype} on {tensor.device}".replace("torch.", "")
+        raise CheckpointError(f"{path}: {key}: expected a dense float tensor, found {kind}")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {key}: claims shape {tuple(tensor.shape)} without the values for it")
+    if not torch.isfinite(tensor).all():
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise CheckpointError(
+            f"{path}: {key}: {bad} of {tensor.numel()} values are NaN or infinite; the training diverged or the "
+            "file is damaged: take an earlier epoch"
+        )
+
+
+def _explain(error: Exception, path: Path) -> str:
+    named = _BLOCKED.search(str(error))
+    blocked = named[1] if named else _first_foreign_global(path)
+    if blocked:
+        return (
+            f"refused: its pickle asks for {blocked}, which is not a tensor and could run code; get the weights "
+            "as a plain state dict of tensors, or as .safetensors, from their author"
+        )
+    return f"not a readable torch state dict, truncated or of another format ({_first_line(error)})"
+
+
+def _first_foreign_global(path: Path) -> str | None:
+    """The first name outside of torch that a bare pickle imports; nothing is executed. None if it is no pickle."""
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+            if opcode.name == "STACK_GLOBAL":
+                strings[-2:] = [".".join(strings[-2:])]
+            elif opcode.name == "GLOBAL":
+                strings.append(str(argument).replace(" ", "."))
+            elif isinstance(argument, str):
+                strings.append(argument)
+                continue
+            else:
+                continue
+            if strings and not strings[-1].startswith(("torch.", "collections.")):
+                return strings[-1]
+    except Exception:  # not a pickle after all, or a broken one
+        return None
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__

@@ -1,0 +1,9 @@
+from .evaluate import evaluate as evaluate
+from .evaluate import read_outputs as read_outputs
+from .fold import PlainGenerator as PlainGenerator
+from .fold import fold as fold
+from .graph import build_onnx as build_onnx
+from .layers import FoldedGenerator as FoldedGenerator
+from .lower import GraphOptions as GraphOptions
+from .lower import lower as lower
+from .rewrite import fold_norms as fold_norms

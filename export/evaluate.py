@@ -1,0 +1,79 @@
+"""A folded generator evaluated as it stands, in any precision that torch has: the oracle of the exported graph."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bilayer.export.layers import (
+    INPUT,
+    Activation,
+    Add,
+    Array,
+    Channels,
+    Concat,
+    Conv,
+    ConvTranspose,
+    DepthToSpace,
+    FoldedGenerator,
+    Gemm,
+    Layer,
+    LeakyRelu,
+    Reshape,
+    ScaleShift,
+    Upsample,
+)
+from bilayer.model.generators import Layers
+
+
+def evaluate(generator: FoldedGenerator, poses: Tensor) -> dict[str, Tensor]:
+    """The output of every layer for poses (B, input_width), in the poses' precision."""
+    results = {INPUT: poses}
+    for layer in generator.layers:
+        results[layer.name] = _run(layer, [results[name] for name in layer.inputs])
+    return results
+
+
+def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> Layers:
+    """The results by what they mean. The mask is given as logits, as the trained model gives it."""
+
+    def read(channels: Channels) -> Tensor:
+        return tensors[channels.tensor][:, channels.start : channels.stop] * channels.scale + channels.offset
+
+    outputs = generator.outputs
+    seg_logits = None if outputs.seg is None else torch.logit(read(outputs.seg))
+    return Layers(read(outputs.delta_uv), read(outputs.lf_rgb), seg_logits)
+
+
+def _run(layer: Layer, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+
+    def like(array: Array) -> Tensor:
+        return torch.from_numpy(array).to(x.dtype)
+
+    match layer:
+        case Gemm():
+            return F.linear(x, like(layer.weight), like(layer.bias))
+        case Reshape():
+            return x.reshape(-1, *layer.shape)
+        case ScaleShift():
+            return x * like(layer.scale)[:, None, None] + like(layer.shift)[:, None, None]
+        case Conv():
+            top, left, bottom, right = layer.pads
+            return F.conv2d(F.pad(x, (left, right, top, bottom)), like(layer.weight), like(layer.bias))
+        case ConvTranspose():
+            return F.conv_transpose2d(x, like(layer.weight), like(layer.bias), stride=2, padding=1)
+        case Upsample():
+            return F.interpolate(x, scale_factor=2, mode="nearest")
+        case LeakyRelu():
+            return F.leaky_relu(x, layer.slope)
+        case Activation():
+            return torch.tanh(x) if layer.function == "tanh" else torch.sigmoid(x)
+        case Add():
+            return x + inputs[1]
+        case Concat():
+            return torch.cat(inputs, dim=1)
+        case DepthToSpace():
+            batch, channels, height, width = x.shape
+            grid = x.view(batch, 2, 2, channels // 4, height, width).permute(0, 3, 4, 1, 5, 2)
+            return grid.reshape(batch, channels // 4, 2 * height, 2 * width)
+    raise TypeError(f"{layer.name}: no rule to evaluate a {type(layer).__name__}")

@@ -1,0 +1,183 @@
+"""A folded generator: a short list of plain layers, and nothing of spectral norm, adaptive layers or torch.
+
+What the ONNX builder, the FP16 emulator, the cost counter and the tests all read. Weights are float64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Shape = tuple[int, ...]  # without the batch: (features,) or (channels, height, width)
+
+INPUT = "pose"
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Reads the outputs of the layers named in `inputs`; its own output has its `name`. Batch of one."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Gemm(Layer):
+    """weight (out, in) times a vector, plus bias (out,)."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Layer):
+    """A vector to (channels, height, width)."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleShift(Layer):
+    """A norm that could not be folded away: per channel, x * scale + shift."""
+
+    scale: Array
+    shift: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Layer):
+    """weight (out, in, k, k), stride 1; `pads` are top, left, bottom, right."""
+
+    weight: Array
+    bias: Array
+    pads: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTranspose(Layer):
+    """weight (in, out, 4, 4), stride 2, padding 1: doubles the size."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample(Layer):
+    """Nearest, to twice the size."""
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyRelu(Layer):
+    """x where positive, slope * x elsewhere."""
+
+    slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Layer):
+    """Tanh or sigmoid."""
+
+    function: Literal["tanh", "sigmoid"]
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Layer):
+    """Sum of two maps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Layer):
+    """Maps one behind the other along the channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthToSpace(Layer):
+    """(4 C, H, W) -> (C, 2 H, 2 W); channel (2 a + b) C + c goes to row offset a, column offset b (ONNX: DCR)."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where one of the generator's results stands: channels `start` to `stop` of `tensor`, times `scale` plus
+    `offset`."""
+
+    tensor: str
+    start: int
+    stop: int
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The results by what they mean."""
+
+    delta_uv: Channels  # x, y offsets of the warp, -1..1
+    lf_rgb: Channels  # low-frequency layer, -1..1
+    seg: Channels | None  # foreground mask, 0..1
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedGenerator:
+    """The layers in order, what their results mean, and what comes in."""
+
+    input_width: int  # numbers of the pose vector
+    layers: tuple[Layer, ...]
+    outputs: Outputs
+
+    @property
+    def output_tensors(self) -> tuple[str, ...]:
+        """Names of the output tensors, each once."""
+        results = (self.outputs.delta_uv, self.outputs.lf_rgb, self.outputs.seg)
+        return tuple(dict.fromkeys(result.tensor for result in results if result is not None))
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of the input and of each layer's output."""
+        shapes: dict[str, Shape] = {INPUT: (self.input_width,)}
+        for layer in self.layers:
+            shapes[layer.name] = _shape(layer, [shapes[name] for name in layer.inputs])
+        return shapes
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of each layer that has weights."""
+        shapes = self.shapes()
+        return {layer.name: _macs(layer, shapes) for layer in self.layers if isinstance(layer, Weighted)}
+
+    def weights(self) -> Iterator[tuple[str, Array]]:
+        """Every array of numbers, as `<layer>.<field>`."""
+        for layer in self.layers:
+            for field in ("weight", "bias", "scale", "shift"):
+                if hasattr(layer, field):
+                    yield f"{layer.name}.{field}", getattr(layer, field)
+
+
+Weighted = Gemm | Conv | ConvTranspose
+
+
+def _shape(layer: Layer, inputs: list[Shape]) -> Shape:
+    match layer:
+        case Gemm():
+            return (len(layer.bias),)
+        case Reshape():
+            return layer.shape
+        case Conv():
+            (_, height, width), (top, left, bottom, right) = inputs[0], layer.pads
+            kernel = layer.weight.shape[2]
+            return (len(layer.bias), height + top + bottom - kernel + 1, width + left + right - kernel + 1)
+        case ConvTranspose() | Upsample():
+            channels, height, width = inputs[0]
+            return (len(layer.bias) if isinstance(layer, ConvTranspose) else channels, 2 * height, 2 * width)
+        case Concat():
+            return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+        case DepthToSpace():
+            channels, height, width = inputs[0]
+            return (channels // 4, 2 * height, 2 * width)
+    return inputs[0]
+
+
+def _macs(layer: Weighted, shapes: dict[str, Shape]) -> int:
+    # A transposed convolution multiplies once per input pixel, a convolution once per output pixel
+    at = layer.inputs[0] if isinstance(layer, ConvTranspose) else layer.name
+    return layer.weight.size * int(np.prod(shapes[at][1:]))

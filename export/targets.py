@@ -1,0 +1,333 @@
+"""What a runtime can take: rules on an ONNX model, each with its source, checked before any conversion.
+
+`bilayer-export --check model.onnx --target snpe-1.32` runs them on anyone's model.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, shape_inference
+
+from bilayer.runtime.errors import InputError
+
+TargetName = Literal["snpe-1.32", "qairt-2"]
+
+LAYERS = "https://developer.qualcomm.com/docs/snpe/network_layers.html"
+LIMITATIONS = "https://docs.qualcomm.com/doc/80-63442-10/topic/limitations.html"
+ONNX_OPS = "https://docs.qualcomm.com/doc/80-63442-10/topic/supported_onnx_ops.html"
+REVISIONS = "https://developer.qualcomm.com/sites/default/files/docs/snpe/revision_history.html"
+TESTED_ONNX = "SNPE 1.32's setup guide: tested with onnx 1.3.0, which is opset 8 and IR 3"
+
+# Texels along a side of an image in the GPU's memory: LIMITATIONS gives this for the Adreno 430 and 530, and nothing
+# for later ones, so it is taken for the 640, too
+MAX_PER_GPU_SIZE = 16384
+
+# Operators of the dialect that SNPE 1.32 converts and runs on the GPU, with the versions that its converter knows
+_SNPE_1_OPS: dict[str, tuple[int, ...]] = {
+    "Add": (7,),
+    "AveragePool": (7,),
+    "BatchNormalization": (6, 7),
+    "Concat": (4,),
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "DepthToSpace": (1,),
+    "Gemm": (7,),
+    "LeakyRelu": (6,),
+    "MaxPool": (1, 8),
+    "Mul": (7,),
+    "PRelu": (7,),
+    "Relu": (6,),
+    "Reshape": (5,),
+    "Sigmoid": (6,),
+    "Softmax": (1,),
+    "Tanh": (6,),
+    "Upsample": (7,),
+}
+_MORE_QAIRT_OPS = (
+    "Cast,Clip,Constant,Cos,Div,Elu,Erf,Exp,Expand,Flatten,Gather,Gelu,GlobalAveragePool,GridSample,HardSigmoid,"
+    "HardSwish,InstanceNormalization,LayerNormalization,MatMul,Max,Min,Neg,Pad,Pow,ReduceMean,Resize,Sin,Slice,Softplus,"
+    "SpaceToDepth,Split,Sqrt,Squeeze,Sub,Transpose,Unsqueeze"
+)
+_QAIRT_OPS = frozenset([*_SNPE_1_OPS, *_MORE_QAIRT_OPS.split(",")])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that the model breaks."""
+
+    rule: str
+    severity: Literal["error", "warning"]
+    where: str  # node, tensor or `model`
+    message: str  # expected against found
+    fix: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.message} [{self.rule}]; {self.fix}"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An ONNX model with the shapes of its tensors."""
+
+    proto: onnx.ModelProto
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """The nodes in order."""
+        return list(self.proto.graph.node)
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set."""
+        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """Constant tensors by name."""
+        return {tensor.name: tensor for tensor in self.proto.graph.initializer}
+
+    @cached_property
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """What the application feeds: initializers listed among the inputs are not."""
+        return [value for value in self.proto.graph.input if value.name not in self.initializers]
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor where it is known and static."""
+        inferred = shape_inference.infer_shapes(self.proto).graph
+        shapes = {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+            if value.type.tensor_type.HasField("shape"):
+                dims = value.type.tensor_type.shape.dim
+                if all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
+                    shapes[value.name] = tuple(dim.dim_value for dim in dims)
+        return shapes
+
+
+Rule = Callable[[Model], Iterator[Finding]]
+
+
+def read_model(path: Path) -> Model:
+    """An ONNX file.
+
+    Raises:
+        InputError: missing, or not an ONNX model.
+    """
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        onnx.checker.check_model(proto)
+        return Model(proto)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a valid ONNX model ({first})") from error
+
+
+def check_target(model: Model, target: TargetName) -> list[Finding]:
+    """All the rules of `target` that the model breaks, errors first."""
+    findings = [finding for rule in RULES[target] for finding in rule(model)]
+    return sorted(findings, key=lambda finding: finding.severity != "error")
+
+
+def fits_deconvolution(channels_in: int, channels_out: int) -> bool:
+    """Whether SNPE's GPU takes a transposed convolution of that width (LIMITATIONS, Deconvolution)."""
+    return math.ceil(channels_in / 4) * channels_out <= MAX_PER_GPU_SIZE
+
+
+def _opset_8(model: Model) -> Iterator[Finding]:
+    if model.opset != 8:
+        fix = "export with --opset 8; down-converting an existing file fails for Upsample and Resize"
+        yield Finding("opset", "error", "model", f"expected opset 8, found {model.opset}", fix, TESTED_ONNX)
+    if model.proto.ir_version > 3:
+        fix = "write ir_version 3 and list the initializers among the inputs"
+        found = f"expected IR version 3 or less, found {model.proto.ir_version}"
+        yield Finding("ir-version", "error", "model", found, fix, TESTED_ONNX)
+
+
+def _initializers_are_inputs(model: Model) -> Iterator[Finding]:
+    listed = {value.name for value in model.proto.graph.input}
+    for name in model.initializers:
+        if name not in listed:
+            message, fix = "is not among the graph's inputs, as IR 3 wants it", "add it to graph.input"
+            yield Finding("initializer-input", "error", name, message, fix, TESTED_ONNX)
+            return
+
+
+def _snpe_1_operators(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        versions = _SNPE_1_OPS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if versions is None:
+            yield _unknown_operator(node, sorted(_SNPE_1_OPS), LAYERS)
+            continue
+        version = onnx.defs.get_schema(node.op_type, max(model.opset, 1)).since_version
+        if version not in versions:
+            known = " or ".join(map(str, versions))
+            message = f"expected {node.op_type} version {known}, found {version}"
+            yield Finding("operator-version", "error", node.name, message, "export with --opset 8", REVISIONS)
+
+
+def _qairt_operators(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in _QAIRT_OPS:
+            yield _unknown_operator(node, sorted(_QAIRT_OPS), ONNX_OPS)
+        elif node.op_type == "GridSample":
+            message = "converts, but its FP16 coordinates are wrong by pixels"
+            fix = "keep the warp outside of the network, on the CPU"
+            yield Finding("warp-inside", "warning", node.name, message, fix, "measured: docs/export.md")
+
+
+def _unknown_operator(node: onnx.NodeProto, known: list[str], source: str) -> Finding:
+    fix = (
+        f"express it with {', '.join(known)}" if len(known) < 20 else "express it with operators of the source's table"
+    )
+    if node.op_type == "GridSample":
+        fix = "keep the warp outside of the network, on the CPU"
+    name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    return Finding("operator", "error", node.name or node.output[0], f"{name} is not supported", fix, source)
+
+
+def _no_constant_nodes(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        if node.op_type == "Constant":
+            fix = "make it an initializer (onnxsim does)"
+            yield Finding("constant-node", "error", node.output[0], "Constant node", fix, REVISIONS)
+
+
+def _static_shapes(model: Model) -> Iterator[Finding]:
+    for value in [*model.inputs, *model.proto.graph.output]:
+        if value.name not in model.shapes:
+            fix = "export with fixed sizes, a batch of one included"
+            source = "snpe-onnx-to-dlc 1.x has no --input_dim for ONNX"
+            yield Finding("static-shape", "error", value.name, "has a dynamic or unknown size", fix, source)
+        elif model.shapes[value.name][:1] != (1,):
+            message = f"expected a batch of 1, found shape {model.shapes[value.name]}"
+            yield Finding("batch", "error", value.name, message, "export with a batch of one", LIMITATIONS)
+
+
+def _at_most_4d(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        for name in node.output:
+            if len(model.shapes.get(name, ())) > 4:
+                message = f"expected at most 4 dimensions, found {model.shapes[name]}"
+                yield Finding(
+                    "rank", "error", node.name, message, "reshape to batch, channels, height, width", LIMITATIONS
+                )
+
+
+def _float32(model: Model) -> Iterator[Finding]:
+    for value in [*model.inputs, *model.proto.graph.output]:
+        kind = value.type.tensor_type.elem_type
+        if kind != TensorProto.FLOAT:
+            message = f"expected float32, found {TensorProto.DataType.Name(kind).lower()}"
+            fix = "keep the file in float32; the GPU's FP16 mode is chosen at run time"
+            yield Finding("float32", "error", value.name, message, fix, LAYERS)
+
+
+def _constant_parameters(model: Model) -> Iterator[Finding]:
+    made_of = {
+        "Reshape": [1],
+        "Conv": [1, 2],
+        "ConvTranspose": [1, 2],
+        "Gemm": [1, 2],
+        "BatchNormalization": [1, 2, 3, 4],
+    }
+    for node in model.nodes:
+        for place in made_of.get(node.op_type, []):
+            if place < len(node.input) and node.input[place] and node.input[place] not in model.initializers:
+                message = f"input {node.input[place]} of {node.op_type} is computed, not constant"
+                yield Finding(
+                    "constant-parameter", "error", node.name, message, "fold it into an initializer", ONNX_OPS
+                )
+
+
+def _upsample_scales(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        if node.op_type == "Upsample" and not any(a.name == "scales" for a in node.attribute):
+            fix = "write `scales` as an attribute (opset 7 or 8)"
+            yield Finding("upsample-scales", "error", node.name, "Upsample without the attribute", fix, REVISIONS)
+
+
+def _square_padding(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        pads, strides = list(attributes.get("pads", [0])), list(attributes.get("strides", [1]))
+        if len(set(pads)) > 1:
+            fix = "use --upsample nearest or deconv"
+            message = f"uneven padding {pads} is a risk on the GPU"
+            yield Finding("uneven-padding", "warning", node.name, message, fix, "github.com/kaist-ina/nemo, issue 4")
+        if len(set(strides)) > 1:
+            message = f"expected equal strides, found {strides}"
+            yield Finding("stride", "error", node.name, message, "use square strides", LIMITATIONS)
+
+
+def _depth_to_space(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        if node.op_type == "DepthToSpace":
+            fix = "use --upsample nearest or deconv"
+            source = "github.com/xindongzhang/ECBSR, issue 16"
+            yield Finding("depth-to-space", "warning", node.name, "a risk on SNPE's GPU", fix, source)
+
+
+def _gpu_sizes(model: Model) -> Iterator[Finding]:
+    for node in model.nodes:
+        for name in node.output:
+            shape = model.shapes.get(name, ())
+            if len(shape) == 4 and math.ceil(shape[1] / 4) * shape[3] >= MAX_PER_GPU_SIZE:
+                message = f"channels / 4 * width must be under {MAX_PER_GPU_SIZE} on the GPU, found shape {shape}"
+                yield Finding(
+                    "gpu-size", "error", node.name, message, "use fewer channels or a smaller image", LIMITATIONS
+                )
+        if node.op_type == "ConvTranspose" and node.input[1] in model.shapes:
+            channels_in, channels_out = model.shapes[node.input[1]][:2]
+            if not fits_deconvolution(channels_in, channels_out):
+                message = (
+                    f"channels in / 4 * channels out of a deconvolution must be at most {MAX_PER_GPU_SIZE} on the GPU, "
+                    f"found {channels_in} to {channels_out}"
+                )
+                yield Finding("gpu-deconvolution", "error", node.name, message, "use --upsample nearest", LIMITATIONS)
+
+
+def _named_nodes(model: Model) -> Iterator[Finding]:
+    unnamed = [node for node in model.nodes if not node.name]
+    if unnamed:
+        message = f"{len(unnamed)} nodes have no name; the converter invents some, and profiles are unreadable"
+        yield Finding("node-name", "warning", unnamed[0].output[0], message, "name every node", LAYERS)
+
+
+RULES: dict[TargetName, tuple[Rule, ...]] = {
+    "snpe-1.32": (
+        _opset_8,
+        _initializers_are_inputs,
+        _snpe_1_operators,
+        _no_constant_nodes,
+        _static_shapes,
+        _at_most_4d,
+        _float32,
+        _constant_parameters,
+        _upsample_scales,
+        _square_padding,
+        _depth_to_space,
+        _gpu_sizes,
+        _named_nodes,
+    ),
+    "qairt-2": (
+        _qairt_operators,
+        _static_shapes,
+        _float32,
+        _constant_parameters,
+        _square_padding,
+        _depth_to_space,
+        _gpu_sizes,
+        _named_nodes,
+    ),
+}

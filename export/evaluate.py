@@ -9,7 +9,6 @@ from bilayer.export.layers import (
     Activation,
     Add,
     Array,
-    Channels,
     Concat,
     Conv,
     ConvTranspose,
@@ -23,6 +22,7 @@ from bilayer.export.layers import (
     Upsample,
 )
 from bilayer.model.generators import Layers
+from bilayer.runtime.bundle import Channels
 
 
 def evaluate(generator: FoldedGenerator, poses: Tensor) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.bundle import Outputs
+
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]  # without the batch: (features,) or (channels, height, width)
 
@@ -96,27 +98,6 @@ class Concat(Layer):
 @dataclass(frozen=True, eq=False)
 class DepthToSpace(Layer):
     """(4 C, H, W) -> (C, 2 H, 2 W); channel (2 a + b) C + c goes to row offset a, column offset b (ONNX: DCR)."""
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Where one of the generator's results stands: channels `start` to `stop` of `tensor`, times `scale` plus
-    `offset`."""
-
-    tensor: str
-    start: int
-    stop: int
-    scale: float = 1.0
-    offset: float = 0.0
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The results by what they mean."""
-
-    delta_uv: Channels  # x, y offsets of the warp, -1..1
-    lf_rgb: Channels  # low-frequency layer, -1..1
-    seg: Channels | None  # foreground mask, 0..1
 
 
 @dataclass(frozen=True, eq=False)

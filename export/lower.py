@@ -9,7 +9,6 @@ from bilayer.export.layers import (
     Activation,
     Add,
     Array,
-    Channels,
     Concat,
     Conv,
     ConvTranspose,
@@ -18,13 +17,13 @@ from bilayer.export.layers import (
     Gemm,
     Layer,
     LeakyRelu,
-    Outputs,
     Reshape,
     ScaleShift,
     Upsample,
 )
 from bilayer.export.rewrite import merge_heads, upsampled_as_phases, upsampled_as_transposed
 from bilayer.model.blocks import LEAKY_SLOPE
+from bilayer.runtime.bundle import Channels, Outputs
 
 UpsampleKind = Literal["nearest", "deconv", "phase"]
 

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, shape_inference
 from bilayer.runtime.errors import InputError
 
 TargetName = Literal["snpe-1.32", "qairt-2"]
+ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
 
 LAYERS = "https://developer.qualcomm.com/docs/snpe/network_layers.html"
 LIMITATIONS = "https://docs.qualcomm.com/doc/80-63442-10/topic/limitations.html"
@@ -68,8 +69,9 @@ class Finding:
     fix: str
     source: str
 
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.where}: {self.message} [{self.rule}]; {self.fix}"
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.where}: {self.message} [{self.rule}]; {self.fix}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,10 @@ class Model:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor where it is known and static."""
-        inferred = shape_inference.infer_shapes(self.proto).graph
+        try:
+            inferred = shape_inference.infer_shapes(self.proto).graph
+        except shape_inference.InferenceError:  # an operator that this opset has in another form: other rules tell
+            inferred = self.proto.graph
         shapes = {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
         for value in [*inferred.input, *inferred.value_info, *inferred.output]:
             if value.type.tensor_type.HasField("shape"):
@@ -303,6 +308,12 @@ def _named_nodes(model: Model) -> Iterator[Finding]:
         message = f"{len(unnamed)} nodes have no name; the converter invents some, and profiles are unreadable"
         yield Finding("node-name", "warning", unnamed[0].output[0], message, "name every node", LAYERS)
 
+
+RULES_FOR: dict[ConversionTarget, TargetName] = {
+    "qairt": "qairt-2",
+    "qairt-sdk": "qairt-2",
+    "snpe-1.32": "snpe-1.32",
+}
 
 RULES: dict[TargetName, tuple[Rule, ...]] = {
     "snpe-1.32": (

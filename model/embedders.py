@@ -64,9 +64,12 @@ class KeypointsEmbedder(nn.Module):
         self.net = nn.ModuleDict({"mlp": nn.Sequential(*layers[:-1])})
 
     def forward(self, poses: Tensor) -> Tensor:
-        x = poses
-        if self.harmonics:
-            frequencies = math.pi * 2.0 ** torch.arange(self.harmonics, dtype=x.dtype, device=x.device)
-            phases = (x[:, :, None] * frequencies).flatten(1)  # a keypoint's frequencies side by side
-            x = torch.cat([phases.sin(), phases.cos()], dim=1)
+        x = harmonic_encoding(poses, self.harmonics) if self.harmonics else poses
         return self.net["mlp"](x).view(-1, *self.out_shape)  # type: ignore[no-any-return]  # Any of a Module
+
+
+def harmonic_encoding(poses: Tensor, harmonics: int) -> Tensor:
+    """(B, 136) -> (B, 2 * 136 * harmonics): all sines, then all cosines; a coordinate's frequencies side by side."""
+    frequencies = math.pi * 2.0 ** torch.arange(harmonics, dtype=poses.dtype, device=poses.device)
+    phases = (poses[:, :, None] * frequencies).flatten(1)
+    return torch.cat([phases.sin(), phases.cos()], dim=1)

@@ -5,6 +5,9 @@
     │   ├── PhotoError         an image file
     │   ├── LandmarkError      facial keypoints
     │   ├── CheckpointError    weights or their settings
+    │   ├── BundleError        an exported avatar
+    │   ├── DlcError           a .dlc file
+    │   ├── ConversionError    a vendor's converter made no usable file of the model
     │   └── OutputError        the place to write to
     ├── ParityError        4   two computations that must agree do not
     └── ToolMissingError   5   an SDK, tool or optional package is not installed
@@ -36,6 +39,18 @@ class LandmarkError(InputError):
 
 class CheckpointError(InputError):
     """A checkpoint that is damaged, unsafe, incomplete or of another model."""
+
+
+class BundleError(InputError):
+    """An exported avatar that is damaged, incomplete or of another version."""
+
+
+class DlcError(InputError):
+    """A .dlc file that is damaged, of an unknown version, or not one at all."""
+
+
+class ConversionError(InputError):
+    """A vendor's converter refused the model, crashed, hung, or left no file that reads back."""
 
 
 class OutputError(InputError):

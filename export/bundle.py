@@ -1,0 +1,121 @@
+"""Writing an avatar's bundle: every file complete before any of them is seen, avatar.json last."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import save_file
+
+from bilayer.export.convert import Conversion, convert
+from bilayer.export.targets import ConversionTarget
+from bilayer.runtime.bundle import (
+    Bundle,
+    Contract,
+    Dlc,
+    Files,
+    Graph,
+    Origin,
+    Outputs,
+    PoseInput,
+    Source,
+    Verification,
+    describe_file,
+    read_bundle,
+)
+from bilayer.runtime.errors import OutputError, ToolMissingError
+from bilayer.runtime.sampler import pack_texture
+
+PREVIEW = "preview.png"
+
+
+@dataclass(frozen=True, eq=False)
+class BundleParts:
+    """What goes into a bundle."""
+
+    image_size: int
+    align_corners: bool
+    proto: onnx.ModelProto
+    texture: NDArray[np.float32]  # (3, S, S)
+    preview: Image.Image
+    input: PoseInput
+    outputs: Outputs
+    source: Source
+    graph: Graph
+    verification: Verification
+    origin: Origin
+
+
+def check_place(out: Path) -> None:
+    """Raise an OutputError unless `out` is a .dlc in a folder that is there: before the work, not after it."""
+    if out.suffix != ".dlc":
+        raise OutputError(f"{out}: expected a name that ends in .dlc")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; create it first")
+    if out.is_dir():
+        raise OutputError(f"{out}: is a folder; name a file to write")
+
+
+def write_bundle(parts: BundleParts, out: Path, target: ConversionTarget) -> Bundle:
+    """Convert and write everything beside `out`: in a folder of its own first, then moved into place.
+
+    Raises:
+        ToolMissingError: the target's converter is not installed; all but the .dlc has been written.
+        OutputError: the files cannot be written.
+    """
+    stem = out.stem
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{stem}.", suffix=".part", dir=out.parent) as name:
+            folder = Path(name)
+            onnx_path = folder / f"{stem}.onnx"
+            onnx_path.write_bytes(parts.proto.SerializeToString(deterministic=True))
+            save_file({"texture": pack_texture(parts.texture)}, folder / f"{stem}.safetensors")
+            parts.preview.save(folder / PREVIEW)
+            conversion, missing = None, None
+            if target != "none":
+                try:
+                    conversion = convert(onnx_path, folder / out.name, target)
+                except ToolMissingError as error:
+                    missing = error
+            contract = _contract(parts, folder, stem, conversion)
+            (folder / f"{stem}.json").write_text(contract.to_json(), encoding="utf-8")
+            _move_into_place(folder, out.parent, last=f"{stem}.json")
+    except OSError as error:
+        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
+    if missing is not None:
+        raise missing
+    return read_bundle(out.with_suffix(".json"))
+
+
+def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversion | None) -> Contract:
+    dlc = None if conversion is None else folder / f"{stem}.dlc"
+    return Contract(
+        image_size=parts.image_size,
+        align_corners=parts.align_corners,
+        input=parts.input,
+        outputs=parts.outputs,
+        files=Files(
+            onnx=describe_file(folder / f"{stem}.onnx"),
+            texture=describe_file(folder / f"{stem}.safetensors"),
+            preview=describe_file(folder / PREVIEW),
+            dlc=None if dlc is None else describe_file(dlc),
+        ),
+        source=parts.source,
+        graph=parts.graph,
+        dlc=None if conversion is None else _describe(conversion),
+        verification=parts.verification,
+        origin=parts.origin,
+    )
+
+
+def _describe(conversion: Conversion) -> Dlc:
+    raise NotImplementedError
+
+
+def _move_into_place(folder: Path, place: Path, last: str) -> None:
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
+        shutil.move(file, place / file.name)

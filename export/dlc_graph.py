@@ -1,0 +1,65 @@
+"""What both kinds of .dlc describe: a graph of layers, its tensors, and their constant data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.errors import DlcError
+
+MAX_DIMENSIONS = 16
+
+
+@dataclass(frozen=True)
+class DlcTensor:
+    """A tensor's name and type."""
+
+    name: str
+    shape: tuple[int, ...]  # empty also where a v3 file does not record it
+    dtype: str  # float32, ufixed8, ...; empty where a v3 file does not record it
+
+
+@dataclass(frozen=True)
+class DlcNode:
+    """A layer; constants are named in `weights` and not in `inputs`."""
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DlcGraph:
+    """The network of a .dlc."""
+
+    name: str
+    inputs: tuple[DlcTensor, ...]
+    outputs: tuple[DlcTensor, ...]
+    nodes: tuple[DlcNode, ...]
+    tensors: Mapping[str, DlcTensor]  # activations and constants
+    weights: Mapping[str, NDArray[np.generic]]  # read-only views of the file
+
+
+def as_array(tensor: DlcTensor, data: memoryview, layout: str) -> NDArray[np.generic]:
+    """Constant `data` in numpy's `layout`, such as <f4.
+
+    Raises:
+        DlcError: the data's length is not that of the shape.
+    """
+    check_shape(tensor)
+    dtype = np.dtype(layout)
+    expected = math.prod(tensor.shape) * dtype.itemsize
+    if expected != len(data) or not data:
+        found = f"expected {expected} bytes for {tensor.dtype} {tensor.shape}, found {len(data)}"
+        raise DlcError(f"tensor {tensor.name}: {found}")
+    return np.frombuffer(data, dtype).reshape(tensor.shape)
+
+
+def check_shape(tensor: DlcTensor) -> None:
+    """Raise unless the shape is one that a tensor can have."""
+    if len(tensor.shape) > MAX_DIMENSIONS or any(size < 0 for size in tensor.shape):
+        raise DlcError(f"tensor {tensor.name}: expected up to {MAX_DIMENSIONS} sizes from 0 up, found {tensor.shape}")

@@ -1,0 +1,226 @@
+"""A photo to an avatar's bundle: the stages of `bilayer-export`, in order."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from bilayer.export.bundle import BundleParts, check_place, write_bundle
+from bilayer.export.fold import fold
+from bilayer.export.graph import SNPE_OPSET, build_onnx
+from bilayer.export.layers import FoldedGenerator
+from bilayer.export.lower import GraphOptions, UpsampleKind, lower
+from bilayer.export.preview import draw_preview
+from bilayer.export.rewrite import MAX_KAPPA, fold_norms
+from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
+from bilayer.export.verify import OnnxNetwork, verify
+from bilayer.model.avatar import Avatar, create_avatar, make_source
+from bilayer.model.bilayer import BilayerModel, random_model
+from bilayer.model.checkpoint import load_model
+from bilayer.model.config import AVATAR_NETWORKS, PRESETS, ModelConfig
+from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source, Verification
+from bilayer.runtime.crop import crop_face, erode_mask
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.face import face_concerns, face_from_landmarks, find_face
+from bilayer.runtime.landmark_files import read_landmarks
+from bilayer.runtime.person_mask import PersonMasker
+from bilayer.runtime.photo import read_photo
+
+# torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
+THREADS = 2
+RANDOM_PRESET, RANDOM_SEED = "demo", 0
+PACKAGES = ("bilayer", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the user asked for."""
+
+    photo: Path
+    out: Path  # the .dlc; the other files go beside it
+    target: ConversionTarget = "qairt"
+    checkpoint: Path | None = None  # None: random numbers, to try the tools
+    keypoints: Path | None = None  # 68 landmarks in the photo's pixels, in place of the face detector
+    face: int | None = None  # which of several, from 1, the largest
+    rotate: int = 0  # degrees clockwise, a multiple of 90, before anything else
+    mask: bool = True  # cut the person out before the embedder, as in training
+    enhance: bool | None = None  # None: if the checkpoint has a texture enhancer
+    align_corners: bool | None = None  # None: as the checkpoint says
+    upsample: UpsampleKind | None = None  # None: deconv where the target's GPU can hold it, else nearest
+    merged_head: bool = True  # one output tensor for three
+    keep_norms: bool = False  # leave the blocks' first norms as nodes
+    opset: int = SNPE_OPSET
+    verify: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What came out."""
+
+    bundle: Bundle
+    warnings: list[str]
+    seconds: dict[str, float]  # by stage
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each stage; `on_stage` hears of each as it begins."""
+
+    on_stage: Callable[[str], None] = lambda name: None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is done inside."""
+        self.on_stage(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Export:
+    """Photo in, bundle out.
+
+    Raises:
+        InputError: the photo, landmarks, checkpoint or place to write are not usable, or the target refuses the graph.
+        ParityError: the exported network or the converted weights differ from the trained ones.
+        ToolMissingError: a network or converter is not installed. Where it is the converter that is missing, the
+            bundle has been written without a .dlc.
+    """
+    watch = watch or Stopwatch()
+    torch.set_num_threads(THREADS)
+    check_place(options.out)
+    with watch.stage("photo and face"):
+        photo, landmarks, warnings = find_landmarks(options)
+    with watch.stage("checkpoint"):
+        model = load_checkpoint(options)
+    with watch.stage("avatar"):
+        crop = crop_face(photo, landmarks, model.config.image_size)
+        mask = erode_mask(PersonMasker().mask(crop.image)) if options.mask else None
+        avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
+    with watch.stage("fold and ONNX"):
+        generator, graph = fold_avatar(model, avatar, options)
+        proto = build_onnx(generator, _metadata(generator, model.config), options.opset)
+    with watch.stage("target rules"):
+        warnings += check_rules(proto, options.target)
+    with watch.stage("verify"):
+        network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
+        verification = Verification(verified=False, poses=0, psnr_db={})
+        if options.verify:
+            verification = verify(model, avatar.parameters, network, crop.pose)
+    with watch.stage("preview"):
+        preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
+    parts = BundleParts(
+        image_size=model.config.image_size,
+        align_corners=model.config.align_corners,
+        proto=proto,
+        texture=avatar.texture[0].numpy(),
+        preview=preview,
+        input=PoseInput("pose", generator.input_width, _harmonics(model.config)),
+        outputs=generator.outputs,
+        source=Source(list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]),
+        graph=graph,
+        verification=verification,
+        origin=_origin(options, model, avatar),
+    )
+    with watch.stage("convert and write"):
+        bundle = write_bundle(parts, options.out, options.target)
+    return Export(bundle, warnings, watch.seconds)
+
+
+def find_landmarks(options: ExportOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]:
+    """The photo (H, W, 3), its face's 68 landmarks in its pixels, and what may spoil the avatar."""
+    photo = np.ascontiguousarray(np.rot90(read_photo(options.photo), k=-(options.rotate // 90)))
+    if options.keypoints is None:
+        return photo, find_face(photo, number=options.face, name=str(options.photo)).landmarks, []
+    face = face_from_landmarks(read_landmarks(options.keypoints))
+    return photo, face.landmarks, [f"{options.photo}: {concern}" for concern in face_concerns(face, photo.shape)]
+
+
+def load_checkpoint(options: ExportOptions) -> BilayerModel:
+    """The model asked for, or one of random numbers where none was."""
+    if options.checkpoint is not None:
+        overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
+        return load_model(options.checkpoint, overrides=overrides)
+    config = replace(PRESETS[RANDOM_PRESET], align_corners=bool(options.align_corners))
+    return random_model(config, RANDOM_SEED, (*AVATAR_NETWORKS, "texture_enhancer"))
+
+
+def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:
+    """The avatar's network as plain layers, and how it was simplified."""
+    folded, norms = fold_norms(fold(model, avatar.parameters), max_kappa=0 if options.keep_norms else MAX_KAPPA)
+    channels = model.config.inference_channels
+    upsample = options.upsample or ("deconv" if all(fits_deconvolution(c, c) for c in channels[1:]) else "nearest")
+    generator = lower(folded, GraphOptions(upsample=upsample, merged_head=options.merged_head))
+    gmacs = round(sum(generator.macs().values()) / 1e9, 4)
+    return generator, Graph(options.opset, upsample, gmacs, list(norms.kept))
+
+
+def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
+    """Warnings of the target's rules.
+
+    Raises:
+        InputError: a rule is broken that the conversion or the runtime would fail on.
+    """
+    if target == "none":
+        return []
+    findings = check_target(Model(proto), RULES_FOR[target])
+    refused = [finding for finding in findings if finding.severity == "error"]
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise InputError(f"{target} refuses the network: {refused[0].describe()}{more}")
+    return [finding.describe() for finding in findings]
+
+
+def checkpoint_hash(model: BilayerModel) -> str:
+    """sha256 over the model's settings and tensors, by name: the same model, however it was stored."""
+    digest = hashlib.sha256(repr(model.config).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that an export's numbers depend on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # run from a source folder
+            versions[package] = "unknown"
+    return versions
+
+
+def _harmonics(config: ModelConfig) -> int:
+    return config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
+
+
+def _metadata(generator: FoldedGenerator, config: ModelConfig) -> dict[str, str]:
+    results = {"delta_uv": generator.outputs.delta_uv, "lf_rgb": generator.outputs.lf_rgb, "seg": generator.outputs.seg}
+    described = {
+        f"output.{name}": f"{c.tensor}[:, {c.start}:{c.stop}] * {c.scale:g} + {c.offset:g}, NCHW"
+        for name, c in results.items()
+        if c is not None
+    }
+    return described | {
+        "input.pose": "68 (x, y) landmarks across the crop, -1..1, x right and y down"
+        + (f"; sines, then cosines at {_harmonics(config)} frequencies" if _harmonics(config) else ""),
+        "warp": f"identity + delta_uv, bilinear, zeros outside, align_corners {config.align_corners}",
+        "image_size": str(config.image_size),
+        "bilayer": package_versions()["bilayer"],
+    }
+
+
+def _origin(options: ExportOptions, model: BilayerModel, avatar: Avatar) -> Origin:
+    name = options.checkpoint.name if options.checkpoint else f"random numbers (preset {RANDOM_PRESET})"
+    trained = options.checkpoint is not None
+    return Origin(name, checkpoint_hash(model), trained, avatar.enhanced, package_versions())

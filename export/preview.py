@@ -1,0 +1,50 @@
+"""preview.png: what went in, what was made of it, and what comes out, side by side."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from bilayer.model.avatar import Avatar
+from bilayer.model.warp import warp, warping_field
+from bilayer.runtime.crop import Crop, draw_stickman
+
+CAPTION_HEIGHT = 20  # px
+GAP = 4  # px
+
+
+def draw_preview(crop: Crop, avatar: Avatar, frame: dict[str, NDArray[np.float32]], align_corners: bool) -> Image.Image:
+    """A strip of six pictures, S px each: source, landmarks, texture, warped texture, low-frequency layer, result.
+
+    Args:
+        crop: the source.
+        avatar: whose texture is shown.
+        frame: what the exported network gave for the source's pose.
+        align_corners: of the warp.
+    """
+    size = crop.image.shape[0]
+    uv = warping_field(torch.from_numpy(frame["delta_uv"])[None])
+    hf = warp(avatar.texture, uv, align_corners)[0].numpy()
+    lf = frame["lf_rgb"]
+    mask = frame.get("seg", np.ones((1, size, size), np.float32))
+    result = _to_bytes(lf + hf).astype(np.float32) * mask[0, :, :, None] + 255 * (1 - mask[0, :, :, None])
+    pictures = {
+        "source": crop.image,
+        "landmarks": draw_stickman(crop.pose, size),
+        "texture": _to_bytes(avatar.texture[0].numpy()),
+        "warped texture": _to_bytes(hf),
+        "low-frequency layer": _to_bytes(lf),
+        "result": result.astype(np.uint8),
+    }
+    strip = Image.new("RGB", ((size + GAP) * len(pictures) - GAP, size + CAPTION_HEIGHT), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(12)
+    for i, (caption, picture) in enumerate(pictures.items()):
+        left = i * (size + GAP)
+        strip.paste(Image.fromarray(picture), (left, CAPTION_HEIGHT))
+        draw.text((left + 2, 2), caption, fill="black", font=font)
+    return strip
+
+
+def _to_bytes(planar: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(3, H, W) in -1..1 -> (H, W, 3): clamped and truncated, as the authors display."""
+    return ((np.clip(planar, -1, 1) + 1) / 2 * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -1,0 +1,32 @@
+"""What tests of several rooms share: the astronaut photo and the face networks, set up as a user sets them up."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def astronaut_path():
+    """Eileen Collins, NASA, public domain; a file inside the scikit-image package."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "astronaut.png"
+
+
+@pytest.fixture(scope="session")
+def face_networks():
+    """The networks behind the default landmarker, in the user's cache, fetched through pip where they are not."""
+    command = [sys.executable, "-m", "bilayer.runtime.face_models"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 5:
+        pytest.skip(f"the face networks cannot be obtained here: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def landmarker(face_networks):
+    from bilayer.runtime.mediapipe import MediapipeLandmarker
+
+    return MediapipeLandmarker()

@@ -1,0 +1,172 @@
+"""The contract of an avatar's folder: what is written is read back, and anything else is one clear error."""
+
+import contextlib
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilayer.runtime.bundle import (
+    BundledFile,
+    Channels,
+    Contract,
+    Dlc,
+    Files,
+    Graph,
+    Origin,
+    Outputs,
+    PoseInput,
+    Source,
+    Verification,
+    describe_file,
+    read_bundle,
+)
+from bilayer.runtime.errors import BundleError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("avatar.onnx", "avatar.safetensors", "avatar.dlc", "preview.png"):
+        (tmp_path / name).write_bytes(name.encode() * 9)
+    (tmp_path / "avatar.json").write_text(contract(tmp_path).to_json())
+    return tmp_path
+
+
+def contract(folder, with_dlc=True):
+    def file(name):
+        return describe_file(folder / name)
+
+    return Contract(
+        image_size=64,
+        align_corners=False,
+        input=PoseInput("pose", 136, 0),
+        outputs=Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), Channels("layers", 5, 6, 0.5, 0.5)),
+        files=Files(
+            onnx=file("avatar.onnx"),
+            texture=file("avatar.safetensors"),
+            preview=file("preview.png"),
+            dlc=file("avatar.dlc") if with_dlc else None,
+        ),
+        source=Source([512, 384], [-3, 4, 509, 516], [0.5, -0.25]),
+        graph=Graph(8, "deconv", 2.499, []),
+        dlc=Dlc("qairt", "onnxruntime-qnn 2.7.0", 4, "QAIRT 2.x", "NCHW") if with_dlc else None,
+        verification=Verification(True, 4, {"delta_uv": 118.25, "lf_rgb": 120.0}),
+        origin=Origin("demo.safetensors", "ab" * 32, True, True, {"bilayer": "0.1.0"}),
+    )
+
+
+@pytest.mark.parametrize("with_dlc", [True, False])
+def test_what_is_written_is_read_back(folder, with_dlc):
+    (folder / "avatar.json").write_text(contract(folder, with_dlc).to_json())
+    for path in (folder, folder / "avatar.json"):
+        bundle = read_bundle(path)
+        assert bundle.contract == contract(folder, with_dlc)
+        assert bundle.path(bundle.contract.files.onnx) == folder / "avatar.onnx"
+
+
+@pytest.mark.parametrize("name", ["avatar.onnx", "avatar.safetensors", "avatar.dlc", "preview.png"])
+def test_each_file_must_be_the_one_that_was_exported(folder, name):
+    (folder / name).write_bytes(b"another")
+    with pytest.raises(BundleError, match=f"{name}: not the file that the avatar was exported with .* export again"):
+        read_bundle(folder)
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}: missing"):
+        read_bundle(folder)
+
+
+def edited(folder, edit):
+    path = folder / "avatar.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+BROKEN = {
+    "not an avatar": (lambda c: c.update(format="x"), "not an avatar; expected `format`"),
+    "newer": (lambda c: c.update(version=2), "version 2, expected 1"),
+    "missing": (lambda c: c.pop("align_corners"), "align_corners: missing"),
+    "unknown": (lambda c: c.update(colour="red"), "colour: unknown"),
+    "missing deep": (lambda c: c["outputs"]["seg"].pop("scale"), r"outputs\.seg\.scale: missing"),
+    "text for a number": (lambda c: c.update(image_size="64"), "image_size: expected int, found '64'"),
+    "number for a flag": (lambda c: c.update(align_corners=0), "align_corners: expected bool, found '0'"),
+    "list of texts": (lambda c: c["source"].update(crop=["a"]), r"source\.crop: expected list\[int\]"),
+    "too many channels": (lambda c: c["outputs"]["lf_rgb"].update(stop=6), r"outputs\.lf_rgb: expected 3 channels"),
+    "null": (lambda c: c.update(input=None), r"input\.tensor: missing"),
+    "a way out": (lambda c: c["files"]["onnx"].update(name="../../etc/passwd"), "expected a name in the avatar's own"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_contracts_are_refused_by_field(folder, case):
+    edit, words = BROKEN[case]
+    with pytest.raises(BundleError, match=words) as error:
+        read_bundle(edited(folder, edit))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_files_that_are_no_contract_are_refused(folder, content):
+    (folder / "avatar.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"avatar\.json: not (readable as JSON|an avatar)"):
+        read_bundle(folder)
+
+
+def test_a_huge_contract_is_not_read(folder):
+    (folder / "avatar.json").write_bytes(b" " * (2 << 20))
+    with pytest.raises(BundleError, match=r"expected an avatar\.json of a few kilobytes"):
+        read_bundle(folder)
+
+
+def test_of_several_contracts_one_must_be_named(folder):
+    (folder / "second.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"found avatar\.json, second\.json; name the file"):
+        read_bundle(folder)
+    assert read_bundle(folder / "avatar.json").contract.image_size == 64
+    with pytest.raises(BundleError, match="no such file or folder"):
+        read_bundle(folder / "third.json")
+
+
+@given(st.data())
+def test_no_damage_escapes_as_another_error(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "f").write_bytes(b"x")
+    file = describe_file(folder / "f")
+    whole = contract_of(file)
+    damaged = copy.deepcopy(whole)
+    *path, last = data.draw(st.sampled_from(list(paths(whole))))
+    place = damaged
+    for step in path:
+        place = place[step]
+    place[last] = data.draw(st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]) | st.just({}))
+    (folder / "avatar.json").write_text(json.dumps(damaged))
+    with contextlib.suppress(BundleError):
+        read_bundle(folder)
+
+
+def contract_of(file: BundledFile):
+    fields = {"name": file.name, "bytes": file.bytes, "sha256": file.sha256}
+    channels = {"tensor": "t", "start": 0, "stop": 1, "scale": 1.0, "offset": 0.0}
+    return {
+        "format": "bilayer-avatar",
+        "version": 1,
+        "image_size": 64,
+        "align_corners": False,
+        "input": {"tensor": "pose", "width": 136, "harmonics": 0},
+        "outputs": {"delta_uv": {**channels, "stop": 2}, "lf_rgb": {**channels, "stop": 3}, "seg": None},
+        "files": {"onnx": fields, "texture": dict(fields), "preview": dict(fields), "dlc": None},
+        "source": {"photo_size": [1, 1], "crop": [0, 0, 1, 1], "pose": [0.0]},
+        "graph": {"opset": 8, "upsample": "deconv", "gmacs": 1.0, "norms_kept": []},
+        "dlc": None,
+        "verification": {"verified": True, "poses": 1, "psnr_db": {"lf_rgb": 120.0}},
+        "origin": {"checkpoint": "c", "checkpoint_sha256": "", "trained": True, "enhanced": True, "versions": {}},
+    }
+
+
+def paths(content, prefix=()):
+    for key, value in content.items():
+        yield (*prefix, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*prefix, key))

@@ -3,14 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := benchmarks export model runtime
 
-.PHONY: test setup lint types unit clean
+.PHONY: test setup lint types unit avatar clean
 test: lint types unit
 
 setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,qairt]'
+	$(BIN)/python -m bilayer.runtime.face_models
 	touch $@
+
+# A real photograph in the public domain to out/avatar.dlc and what belongs to it.
+ASTRONAUT = $$($(BIN)/python -c 'from pathlib import Path; import skimage; print(Path(skimage.__file__).parent / "data" / "astronaut.png")')
+avatar: setup
+	mkdir -p out
+	$(BIN)/bilayer-export "$(ASTRONAUT)" --out out/avatar.dlc --timings
 
 lint: setup
 	$(BIN)/ruff check .
@@ -22,7 +29,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 clean:
 	rm -rf .venv .types build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,11 +3,11 @@
 The networks have random weights and the source is random pictures (never zeros): times do not depend on either.
 """
 
+import itertools
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -16,6 +16,7 @@ from bilayer.runtime.console import Command, progress, table
 
 if TYPE_CHECKING:
     from bilayer.model.avatar import Source
+    from bilayer.model.bilayer import BilayerModel
     from bilayer.model.config import ModelConfig
 
 T = TypeVar("T")
@@ -27,7 +28,10 @@ T = TypeVar("T")
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(preset: str, threads: int, repeats: int, as_json: bool) -> None:
-    """Median wall time of each stage of avatar creation, after one avatar to warm up."""
+    """Median wall time of each stage of avatar creation, after one avatar to warm up.
+
+    The second column is the same modules in torch's default memory layout, timed in the same run.
+    """
     import torch
 
     from bilayer.model.config import PRESETS
@@ -36,52 +40,65 @@ def main(preset: str, threads: int, repeats: int, as_json: bool) -> None:
         raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     torch.set_num_threads(threads)
     times = time_stages(PRESETS[preset], repeats)
-    report = {
-        "preset": preset,
-        "threads": threads,
-        "repeats": repeats,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "median_ms": {stage: statistics.median(samples) * 1e3 for stage, samples in times.items()},
-        "min_ms": {stage: min(samples) * 1e3 for stage, samples in times.items()},
-    }
+    medians = {stage: {k: statistics.median(v) * 1e3 for k, v in sides.items()} for stage, sides in times.items()}
+    machine = {"threads": threads, "avatars": repeats, "torch": torch.__version__, "machine": platform.machine()}
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps({"preset": preset, **machine, "median_ms": medians}, indent=2))
         return
-    click.echo(f"{preset}, {threads} threads, torch {torch.__version__}, {platform.machine()}; {repeats} avatars\n")
-    rows = [(stage, f"{statistics.median(s) * 1e3:.0f}", f"{min(s) * 1e3:.0f}") for stage, s in times.items()]
-    click.echo(table(["stage", "median ms", "min ms"], rows))
+    click.echo(f"{preset}; " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
+    rows = [
+        (stage, f"{m['ours']:.0f}", f"{m['plain']:.0f}", f"{m['plain'] / m['ours']:.2f}")
+        for stage, m in medians.items()
+    ]
+    click.echo(table(["stage", "median ms", "plain modules, ms", "ratio"], rows))
 
 
-def time_stages(config: "ModelConfig", repeats: int) -> dict[str, list[float]]:
-    """Seconds of each stage, a sample per avatar. `enhancer step` is the mean of an avatar's steps."""
+def time_stages(config: "ModelConfig", repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules, interleaved.
+
+    `enhancer step` is the mean of an avatar's steps.
+    """
     import torch
 
-    from bilayer.model.avatar import embed, enhancer_steps
     from bilayer.model.bilayer import random_model
     from bilayer.model.config import AVATAR_NETWORKS
 
-    model = random_model(config, networks=(*AVATAR_NETWORKS, "texture_enhancer"))
+    networks = (*AVATAR_NETWORKS, "texture_enhancer")
+    sides = {"ours": random_model(config, networks=networks), "plain": random_model(config, networks=networks)}
+    sides["plain"].to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # known to torch, not to its stubs
     source = random_source(config)
-    times: dict[str, list[float]] = {}
-
-    def timed(stage: str, function: Callable[[], T]) -> T:
-        start = time.perf_counter()
-        result = function()
-        times.setdefault(stage, []).append(time.perf_counter() - start)
-        return result
-
+    times: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode(), progress("avatars", repeats + 1) as advance:
         for _ in range(repeats + 1):
-            start = time.perf_counter()
-            embeddings = timed("embedder", lambda: embed(model, source))
-            parameters = timed("projector", lambda e=embeddings: model.inference_generator.predict_parameters(e))  # type: ignore[misc]
-            texture = timed("texture", lambda e=embeddings: model.texture_generator(e))  # type: ignore[misc]
-            steps = timed("enhancer step", lambda p=parameters, t=texture: list(enhancer_steps(model, source, p, t)))  # type: ignore[misc]
-            times["enhancer step"][-1] /= len(steps)
-            times.setdefault("whole avatar", []).append(time.perf_counter() - start)
+            for side, model in sides.items():
+                for stage, seconds in time_avatar(model, source).items():
+                    times.setdefault(stage, {}).setdefault(side, []).append(seconds)
             advance()
-    return {stage: samples[1:] for stage, samples in times.items()}
+    return {stage: {side: samples[1:] for side, samples in both.items()} for stage, both in times.items()}
+
+
+def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
+    """Seconds of each stage of one avatar."""
+    from bilayer.model.avatar import embed, enhancer_steps
+
+    marks = [time.perf_counter()]
+
+    def mark(result: T) -> T:
+        marks.append(time.perf_counter())
+        return result
+
+    embeddings = mark(embed(model, source))
+    parameters = mark(model.inference_generator.predict_parameters(embeddings))
+    texture = mark(model.texture_generator(embeddings))
+    steps = mark(list(enhancer_steps(model, source, parameters, texture)))
+    embedder, projector, generator, enhancer = (end - start for start, end in itertools.pairwise(marks))
+    return {
+        "embedder": embedder,
+        "projector": projector,
+        "texture generator": generator,
+        "enhancer step": enhancer / len(steps),
+        "whole avatar": marks[-1] - marks[0],
+    }
 
 
 def random_source(config: "ModelConfig", seed: int = 0) -> "Source":

@@ -1,6 +1,5 @@
 """Writing an avatar's bundle: every file complete before any of them is seen, avatar.json last."""
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from bilayer.export.convert import Conversion, convert
+from bilayer.export.convert import Conversion, ConvertOptions, convert
 from bilayer.export.targets import ConversionTarget
 from bilayer.runtime.bundle import (
     Bundle,
@@ -28,6 +27,7 @@ from bilayer.runtime.bundle import (
     read_bundle,
 )
 from bilayer.runtime.errors import OutputError, ToolMissingError
+from bilayer.runtime.files import usual_mode
 from bilayer.runtime.sampler import pack_texture
 
 PREVIEW = "preview.png"
@@ -78,7 +78,7 @@ def write_bundle(parts: BundleParts, out: Path, target: ConversionTarget) -> Bun
             conversion, missing = None, None
             if target != "none":
                 try:
-                    conversion = convert(onnx_path, folder / out.name, target)
+                    conversion = convert(onnx_path, folder / out.name, target, ConvertOptions(place=out.parent))
                 except ToolMissingError as error:
                     missing = error
             contract = _contract(parts, folder, stem, conversion)
@@ -113,9 +113,17 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
 
 
 def _describe(conversion: Conversion) -> Dlc:
-    raise NotImplementedError
+    layouts = {end.layout for end in conversion.ends if end.layout}  # of the picture-shaped outputs
+    return Dlc(
+        target=conversion.target,
+        tool=f"{conversion.tool} {conversion.tool_version}".strip(),
+        container=conversion.dlc_version,
+        readable_by=conversion.readable_by,
+        layout=" and ".join(sorted(layouts)) or "unknown",
+    )
 
 
 def _move_into_place(folder: Path, place: Path, last: str) -> None:
-    for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
-        shutil.move(file, place / file.name)
+    for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
+        file.chmod(usual_mode())
+        file.replace(place / file.name)

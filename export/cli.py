@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from bilayer.runtime.console import Command, table
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Export, ExportOptions
+    from bilayer.export.targets import ConversionTarget
 
 TARGETS = ("auto", "qairt", "qairt-sdk", "snpe-1.32", "none")
 UPSAMPLES = ("auto", "nearest", "deconv", "phase")
@@ -47,8 +47,7 @@ _RANDOM_WARNING = """\
 @click.option("--check", type=click.Path(path_type=Path), help="Only check any ONNX file against the target's rules.")
 @click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def main(ctx: click.Context, **given: Any) -> None:
+def main(**given: Any) -> None:
     """Make PHOTO's face an avatar for a phone: avatar.dlc, and beside it its ONNX, texture, contract and preview.
 
     Without an SDK, the .dlc is made by Qualcomm's onnxruntime-qnn package (extra [qairt]) and is for SNPE and QAIRT
@@ -59,7 +58,7 @@ def main(ctx: click.Context, **given: Any) -> None:
     if len(modes) != 1:
         raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
     if given["check"]:
-        check_file(ctx, given["check"], given["target"], given["as_json"])
+        check_file(given["check"], given["target"], given["as_json"])
     elif given["inspect"]:
         inspect_file(given["inspect"], given["as_json"])
     else:
@@ -75,7 +74,7 @@ def export_photo(given: dict[str, Any]) -> None:
     options = ExportOptions(
         photo=given["photo"],
         out=given["out"],
-        target=_choose_target(given["target"]),  # type: ignore[arg-type]  # click has checked it
+        target=_choose_target(given["target"]),
         checkpoint=given["checkpoint"],
         keypoints=given["keypoints"],
         face=given["face"],
@@ -106,12 +105,12 @@ def export_photo(given: dict[str, Any]) -> None:
         click.echo(f"\nnext: bilayer-export --inspect {options.out}", err=True)
 
 
-def check_file(ctx: click.Context, path: Path, target: str, as_json: bool) -> None:
+def check_file(path: Path, target: str, as_json: bool) -> None:
     """--check: exit 3 if a rule is broken."""
     from bilayer.export.targets import RULES_FOR, check_target, read_model
     from bilayer.runtime.errors import InputError
 
-    rules = RULES_FOR.get(_choose_target(target), "snpe-1.32")  # type: ignore[call-overload]  # click has checked it
+    rules = RULES_FOR.get(_choose_target(target), "snpe-1.32")
     findings = check_target(read_model(path), rules)
     if as_json:
         click.echo(
@@ -128,18 +127,16 @@ def check_file(ctx: click.Context, path: Path, target: str, as_json: bool) -> No
 
 def inspect_file(path: Path, as_json: bool) -> None:
     """--inspect."""
-    from bilayer.export.dlc import describe, read_dlc
+    from bilayer.export.dlc import as_text, describe, read_dlc
 
-    description = describe(read_dlc(path))
-    click.echo(json.dumps(description.to_dict(), indent=2) if as_json else description.text())
+    dlc = read_dlc(path)
+    click.echo(json.dumps(describe(dlc), indent=2) if as_json else as_text(dlc))
 
 
-def _choose_target(target: str) -> str:
-    if target != "auto":
-        return target
-    if os.environ.get("SNPE_ROOT"):
-        return "snpe-1.32"
-    return "qairt-sdk" if os.environ.get("QAIRT_SDK_ROOT") else "qairt"
+def _choose_target(target: str) -> "ConversionTarget":
+    from bilayer.export.convert import default_target
+
+    return default_target() if target == "auto" else target  # type: ignore[return-value]  # click has checked it
 
 
 def _summary(export: "Export", options: "ExportOptions") -> str:

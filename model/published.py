@@ -248,7 +248,7 @@ def _base_of(top: Experiment, experiments: Mapping[str, Experiment]) -> Experime
         return bases[0]
     found = ", ".join(run.folder.name for run in bases) or "none"
     raise CheckpointError(
-        f"{top.args_file}: init_experiment_dir names {name!r} as the base experiment, not found beside it; there is {found}"
+        f"{top.args_file}: init_experiment_dir names {name!r} as the base experiment; beside it there is {found}"
     )
 
 

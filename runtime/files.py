@@ -30,7 +30,7 @@ def replacing(target: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        part.chmod(0o666 & ~_umask())
+        part.chmod(usual_mode())
         part.replace(target)
     except OSError as error:
         raise OutputError(f"{target}: writing failed: {error.strerror or error}") from error
@@ -38,7 +38,8 @@ def replacing(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def usual_mode() -> int:
+    """Permissions that a new file of this user has."""
     current = os.umask(0o077)
     os.umask(current)
-    return current
+    return 0o666 & ~current

@@ -1,0 +1,322 @@
+"""`bilayer-export` from photo to bundle, as a user runs it, with right and with wrong input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from bilayer.export.pipeline import ExportOptions, check_rules, export_avatar, fold_avatar
+from bilayer.export.verify import OnnxNetwork
+from bilayer.model import create_avatar, load_model, make_source
+from bilayer.runtime import crop_face, erode_mask, read_bundle
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.sampler import pack_texture
+from tests import golden
+
+CASE = golden.load("case_a/preproc.npz")
+RUNS = golden.CASE_A / "runs"
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """The golden photo and its landmarks: no detector, and a tiny published model, so that an export takes a second."""
+    Image.fromarray(CASE["source_image"]).save(tmp_path / "face.png")
+    np.save(tmp_path / "face.npy", CASE["source_landmarks"])
+    return tmp_path / "face.png"
+
+
+def run_cli(*arguments, **options):
+    command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def tiny(photo, *more):
+    keypoints = photo.with_suffix(".npy")
+    return [photo, "--keypoints", keypoints, "--checkpoint", RUNS, "--no-mask", "--target", "none", *more]
+
+
+def test_a_bundle_is_what_was_trained(photo, tmp_path):
+    """Read back as a player would: the ONNX, the texture and the contract give the reference's picture."""
+    out = tmp_path / "a" / "avatar.dlc"
+    out.parent.mkdir()
+    result = run_cli(*tiny(photo, "--out", out))
+    assert result.returncode == 0, result.stderr
+    bundle = read_bundle(out.parent)
+    contract = bundle.contract
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "avatar.json", "avatar.onnx", "avatar.safetensors", "preview.png",
+    ]  # fmt: skip
+    assert (contract.image_size, contract.align_corners, contract.dlc) == (64, False, None)
+    assert contract.origin.trained
+    assert contract.origin.enhanced
+    assert contract.verification.verified
+    assert min(contract.verification.psnr_db.values()) > 100
+
+    model = load_model(RUNS)
+    source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], 64), model.config)
+    avatar = create_avatar(model, source)
+    pose = CASE["target_poses"][0, 0]
+    expected = avatar.render(model, torch.from_numpy(pose)[None])
+    network = OnnxNetwork.load(onnx.load(bundle.path(contract.files.onnx)), contract.outputs, contract.input.harmonics)
+    frame = network.run(pose)
+    np.testing.assert_allclose(frame["delta_uv"], expected.delta_uv[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame["lf_rgb"], expected.lf_rgb[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame["seg"], torch.sigmoid(expected.seg_logits)[0].numpy(), atol=1e-5)
+    stored = load_file(bundle.path(contract.files.texture))["texture"]
+    np.testing.assert_allclose(stored, pack_texture(avatar.texture[0].numpy()), atol=2e-5)
+    np.testing.assert_allclose(contract.source.pose, CASE["source_poses"][0, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_align_corners_goes_into_texture_and_contract(photo, tmp_path, flag):
+    options = ExportOptions(
+        photo, tmp_path / "avatar.dlc", "none", RUNS, photo.with_suffix(".npy"), mask=False, align_corners=flag
+    )
+    export = export_avatar(options)
+    assert export.bundle.contract.align_corners is flag
+    model = load_model(RUNS, overrides={"align_corners": flag})
+    source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], 64), model.config)
+    texture = create_avatar(model, source).texture[0].numpy()
+    stored = load_file(tmp_path / "avatar.safetensors")["texture"]
+    np.testing.assert_allclose(stored, pack_texture(texture), atol=2e-5)
+
+
+def test_options_reach_the_graph(photo, tmp_path):
+    arguments = tiny(photo, "--out", tmp_path / "avatar.dlc", "--opset", 13, "--upsample", "phase", "--three-heads")
+    result = run_cli(*arguments, "--keep-norms", "--no-verify", "--no-enhance", "--json", "--rotate", "0")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["graph"]["upsample"] == "phase"
+    assert report["graph"]["opset"] == 13
+    assert len(report["graph"]["norms_kept"]) == 4
+    assert report["verification"] == {"verified": False, "poses": 0, "psnr_db": {}}
+    assert report["origin"]["enhanced"] is False
+    assert report["outputs"]["seg"]["tensor"] == "seg"
+    assert set(report["seconds"]) >= {"photo and face", "avatar", "verify"}
+    model = onnx.load(tmp_path / "avatar.onnx")
+    assert model.opset_import[0].version == 13
+    assert "DepthToSpace" in {node.op_type for node in model.graph.node}
+
+
+def test_the_large_model_falls_back_to_what_the_gpu_can_hold(photo):
+    from bilayer.model import PRESETS, random_model
+
+    for preset, upsample in (("medium", "deconv"), ("large", "nearest")):
+        model = random_model(PRESETS[preset], 0, ("keypoints_embedder", "inference_generator"))
+        embeddings = [torch.randn(1, c, 8, 8) for c in model.config.texture_channels[1:]]
+        with torch.inference_mode():
+            avatar = type("A", (), {"parameters": model.inference_generator.predict_parameters(embeddings)})
+        _, graph = fold_avatar(model, avatar, ExportOptions(photo, photo))
+        assert graph.upsample == upsample
+
+
+def test_a_graph_that_the_target_refuses_is_not_converted(photo, tmp_path):
+    arguments = tiny(photo, "--out", tmp_path / "avatar.dlc", "--opset", 13)
+    result = run_cli(*arguments, "--target", "snpe-1.32")
+    assert result.returncode == 3
+    assert result.stderr.startswith("error: snpe-1.32 refuses the network: ")
+    assert "export with --opset 8" in result.stderr
+    assert not list(tmp_path.glob("avatar*"))
+
+
+def test_phase_convolutions_are_warned_of(case_a_avatar):
+    model, avatar, _ = case_a_avatar
+    from bilayer.export import GraphOptions, build_onnx, fold, fold_norms, lower
+
+    proto = build_onnx(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions("phase")))
+    assert any("DepthToSpace" not in warning and "uneven padding" in warning for warning in check_rules(proto, "qairt"))
+    assert check_rules(proto, "none") == []
+    with pytest.raises(InputError, match=r"snpe-1\.32 refuses"):
+        check_rules(build_onnx(lower(fold(model, avatar.parameters)), opset=9), "snpe-1.32")
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp_path):
+    names = ("avatar.onnx", "avatar.safetensors", "avatar.json", "preview.png")
+    contents = []
+    for seed, threads in (("0", "1"), ("1", "2")):
+        folder = tmp_path / seed
+        folder.mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+        result = run_cli(*tiny(photo, "--out", folder / "avatar.dlc"), env=environment)
+        assert result.returncode == 0, result.stderr
+        contents.append({name: (folder / name).read_bytes() for name in names})
+    assert contents[0] == contents[1]
+
+
+def test_random_numbers_are_said_loudly(photo, tmp_path):
+    arguments = [photo, "--keypoints", photo.with_suffix(".npy"), "--no-mask", "--target", "none"]
+    result = run_cli(*arguments, "--out", tmp_path / "avatar.dlc", "--no-enhance")
+    assert result.returncode == 0, result.stderr
+    assert "RANDOM NUMBERS" in result.stderr
+    assert "RANDOM NUMBERS" in result.stdout
+    assert read_bundle(tmp_path / "avatar.json").contract.origin.trained is False
+
+
+@pytest.mark.slow
+def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
+    """The product's main job, end to end: detector, mask, avatar, ONNX, Qualcomm's own converter, read back."""
+    pytest.importorskip("onnxruntime_qnn", reason="the extra [qairt] is not installed")
+    result = run_cli(astronaut_path, "--out", tmp_path / "avatar.dlc", "--target", "qairt", "--timings")
+    assert result.returncode == 0, result.stderr
+    assert "| convert and write |" in result.stdout
+    assert "container v4" in result.stdout
+    assert "next: bilayer-export --inspect" in result.stderr
+    contract = read_bundle(tmp_path).contract
+    assert contract.dlc.container == 4
+    assert contract.dlc.layout == "NCHW"
+    with Image.open(tmp_path / "preview.png") as preview:
+        assert preview.size == (6 * 256 + 5 * 4, 256 + 20)
+        source = np.asarray(preview)[20:, :256]
+    with Image.open(astronaut_path) as original:
+        assert abs(source.mean() - np.asarray(original)[:256, 64:320].mean()) < 40  # the face's part of the photo
+    shown = run_cli("--inspect", tmp_path / "avatar.dlc")
+    assert "pose" in shown.stdout
+    assert "DLC v4" in shown.stdout
+
+
+def test_without_the_converter_the_onnx_stays_and_the_command_is_said(photo, tmp_path):
+    environment = {**os.environ, "SNPE_ROOT": "", "PATH": "/usr/bin:/bin"}
+    result = run_cli(*tiny(photo), "--out", tmp_path / "avatar.dlc", "--target", "snpe-1.32", env=environment)
+    assert result.returncode == 5
+    assert f"snpe-onnx-to-dlc -i {tmp_path}/avatar.onnx -o {tmp_path}/avatar.dlc" in result.stderr
+    assert read_bundle(tmp_path / "avatar.json").contract.dlc is None
+    assert not (tmp_path / "avatar.dlc").exists()
+
+
+# Wrong input
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def animated(path):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    return path
+
+
+PHOTOS = {
+    "missing": (lambda folder: folder / "no.jpg", "no such file"),
+    "empty": (lambda folder: write(folder / "x.jpg", b""), "an empty file"),
+    "text": (lambda folder: write(folder / "x.jpg", b"hello there\n" * 9), "found text"),
+    "truncated": (lambda folder: write(folder / "x.png", (folder / "face.png").read_bytes()[:3000]), "damaged or cut"),
+    "animated": (lambda folder: animated(folder / "x.gif"), "expected one picture, found an animation"),
+    "a folder": (lambda folder: folder, "is a folder"),
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+def test_photos_that_are_none(photo, tmp_path, kind):
+    make, words = PHOTOS[kind]
+    result = run_cli(make(tmp_path), *tiny(photo)[1:], "--out", tmp_path / "avatar.dlc")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("avatar*"))
+
+
+def test_no_face(face_networks, tmp_path):
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "wall.png")
+    result = run_cli(tmp_path / "wall.png", "--checkpoint", RUNS, "--out", tmp_path / "avatar.dlc")
+    assert result.returncode == 3
+    assert "expected a face, found none" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (np.zeros((5, 2)), "expected shape (68, 2), found (5, 2)"),
+        (np.full((68, 2), np.nan), "point 0 is [nan, nan]"),
+        (np.zeros((68, 2)), "span 0 pixels"),
+    ],
+    ids=["shape", "NaN", "no extent"],
+)
+def test_landmarks_that_are_none(photo, tmp_path, points, words):
+    np.save(photo.with_suffix(".npy"), points)
+    result = run_cli(*tiny(photo, "--out", tmp_path / "avatar.dlc"))
+    assert (result.returncode, result.stdout) == (3, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "give one of PHOTO, --check FILE and --inspect FILE"),
+        (["a.jpg", "--inspect", "b.dlc"], 2, "give one of"),
+        (["a.jpg", "--out", "avatar.onnx", "--checkpoint", "x"], 3, "expected a name that ends in .dlc"),
+        (["a.jpg", "--out", "no/such/avatar.dlc", "--checkpoint", "x"], 3, "does not exist; create it first"),
+        (["--inspect", "no.dlc"], 3, "no.dlc"),
+        (["--check", "no.onnx"], 3, "no.onnx: cannot be read"),
+        (["a.jpg", "--target", "tflite"], 2, "is not one of"),
+    ],
+)
+def test_wrong_arguments(arguments, code, words):
+    result = run_cli(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_a_bad_checkpoint_leaves_the_old_avatar(photo, tmp_path):
+    out = tmp_path / "avatar.dlc"
+    assert run_cli(*tiny(photo, "--out", out)).returncode == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
+    result = run_cli(*tiny(photo, "--out", out), "--checkpoint", tmp_path / "no.safetensors")
+    assert result.returncode == 3
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+    assert len(before) == 3
+
+
+def test_a_kill_in_the_middle_leaves_the_old_avatar(photo, tmp_path):
+    """Killed while it writes, by a converter that never ends."""
+    out = tmp_path / "avatar.dlc"
+    assert run_cli(*tiny(photo, "--out", out)).returncode == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
+    tool = tmp_path / "bin" / "snpe-onnx-to-dlc"
+    tool.parent.mkdir()
+    tool.write_text(
+        f"#!{sys.executable}\nimport pathlib, time\npathlib.Path(r'{tmp_path}/started').touch()\ntime.sleep(99)\n"
+    )
+    tool.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}
+    arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--no-enhance"]
+    command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if (tmp_path / "started").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "started").exists()
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+
+
+def test_help_imports_nothing_slow():
+    code = "import sys; from bilayer.export.cli import main; main(['--help'], standalone_mode=False); "
+    code += "assert not {'torch', 'numpy', 'onnx', 'onnxruntime', 'cv2'} & set(sys.modules), 'slow imports'"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--checkpoint" in shown.stdout
+
+
+def test_the_mask_cuts_the_person_out(astronaut_path, face_networks):
+    from bilayer.runtime import PersonMasker, find_face, read_photo
+
+    photo = read_photo(astronaut_path)
+    crop = crop_face(photo, find_face(photo).landmarks, 256)
+    mask = erode_mask(PersonMasker().mask(crop.image))
+    assert mask[100:200, 100:160].min() > 0.9  # the face
+    assert mask[:60, :20].max() < 0.1  # the corner beside the hair

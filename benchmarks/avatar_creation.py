@@ -30,7 +30,7 @@ T = TypeVar("T")
 def main(preset: str, threads: int, repeats: int, as_json: bool) -> None:
     """Median wall time of each stage of avatar creation, after one avatar to warm up.
 
-    The second column is the same modules in torch's default memory layout, timed in the same run.
+    The second column is the modules as they are trained, without model/fast.py, timed in the same run.
     """
     import torch
 
@@ -62,10 +62,11 @@ def time_stages(config: "ModelConfig", repeats: int) -> dict[str, dict[str, list
 
     from bilayer.model.bilayer import random_model
     from bilayer.model.config import AVATAR_NETWORKS
+    from bilayer.model.fast import for_evaluation
 
     networks = (*AVATAR_NETWORKS, "texture_enhancer")
-    sides = {"ours": random_model(config, networks=networks), "plain": random_model(config, networks=networks)}
-    sides["plain"].to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # known to torch, not to its stubs
+    ours, plain = (random_model(config, networks=networks) for _ in range(2))
+    sides = {"ours": for_evaluation(ours), "plain": plain}
     source = random_source(config)
     times: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode(), progress("avatars", repeats + 1) as advance:

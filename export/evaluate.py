@@ -1,5 +1,7 @@
 """A folded generator evaluated as it stands, in any precision that torch has: the oracle of the exported graph."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,12 +27,23 @@ from bilayer.model.generators import Layers
 from bilayer.runtime.bundle import Channels
 
 
-def evaluate(generator: FoldedGenerator, poses: Tensor) -> dict[str, Tensor]:
-    """The output of every layer for poses (B, input_width), in the poses' precision."""
-    results = {INPUT: poses}
+def evaluate(
+    generator: FoldedGenerator, poses: Tensor, store: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> dict[str, Tensor]:
+    """The output of every layer for poses (B, input_width), in the poses' precision.
+
+    `store` is what becomes of every weight and every layer's output in memory: `half_storage` rounds as a GPU does
+    that stores in FP16 and computes in float32.
+    """
+    results = {INPUT: store(poses)}
     for layer in generator.layers:
-        results[layer.name] = _run(layer, [results[name] for name in layer.inputs])
+        results[layer.name] = store(_run(layer, [results[name] for name in layer.inputs], store))
     return results
+
+
+def half_storage(tensor: Tensor) -> Tensor:
+    """Rounded to FP16, in its own precision."""
+    return tensor.half().to(tensor.dtype)
 
 
 def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> Layers:
@@ -44,11 +57,11 @@ def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> Laye
     return Layers(read(outputs.delta_uv), read(outputs.lf_rgb), seg_logits)
 
 
-def _run(layer: Layer, inputs: list[Tensor]) -> Tensor:
+def _run(layer: Layer, inputs: list[Tensor], store: Callable[[Tensor], Tensor]) -> Tensor:
     x = inputs[0]
 
     def like(array: Array) -> Tensor:
-        return torch.from_numpy(array).to(x.dtype)
+        return store(torch.from_numpy(array).to(x.dtype))
 
     match layer:
         case Gemm():

@@ -51,18 +51,6 @@ class BilayerModel(nn.Module):
             raise CheckpointError(f"the checkpoint has no {', '.join(missing)}; it has {', '.join(self.networks)}")
 
 
-def use_fast_layout(model: BilayerModel) -> BilayerModel:
-    """Store weights so that a CPU's convolutions run fastest; nothing else changes. Returns the model.
-
-    Channels last makes embedder, enhancer and inference generator 1.1 to 1.2 times faster, and the texture
-    generator slower (`python -m bilayer.benchmarks.avatar_creation` measures it).
-    """
-    for name in ("identity_embedder", "inference_generator", "texture_enhancer"):
-        if name in model.networks:
-            model.get_submodule(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # known to torch, not to its stubs
-    return model
-
-
 def random_model(config: ModelConfig, seed: int = 0, networks: Collection[NetworkName] = NETWORKS) -> BilayerModel:
     """An untrained model for tests and timing, the same for the same seed. Its batch norms are given random
     statistics, so that none of them is a no-op; the caller's random state is left as it was."""
@@ -78,4 +66,4 @@ def random_model(config: ModelConfig, seed: int = 0, networks: Collection[Networ
                 if layer.affine:
                     nn.init.uniform_(layer.weight, 0.5, 1.5)
                     nn.init.normal_(layer.bias, std=0.1)
-    return use_fast_layout(model)
+    return model

@@ -84,17 +84,18 @@ class AdaptiveUpBlock(nn.Module):
             self.block_feats = nn.ModuleDict({"0": norm1, "2": conv1, "3": norm2})
             self.block = nn.ModuleDict({"1": conv2})
         else:
-            self.block_feats = nn.ModuleDict({"0": norm1, "3": conv1, "4": norm2})
+            up = nn.Upsample(scale_factor=2)
+            self.block_feats = nn.ModuleDict({"0": norm1, "2": up, "3": conv1, "4": norm2})
             self.block = nn.ModuleDict({"0": conv2})
         self.skip = nn.ModuleDict({} if adaptive_skip else {"1": nn.Conv2d(channels_in, channels_out, 1)})
         self.efficient = efficient
 
     def forward(self, x: Tensor, predicted: BlockParameters) -> Tensor:  # (B, C, H, W) -> (B, C', 2H, 2W)
-        norm1, conv1, norm2 = self.block_feats.values()
+        norm1, *up, conv1, norm2 = self.block_feats.values()
         (conv2,) = self.block.values()
         y = activate(norm1(x) if predicted.norm1 is None else norm1(x, predicted.norm1))
-        if not self.efficient:
-            y = upsample(y)
+        for resize in up:
+            y = resize(y)
         y = activate(norm2(conv1(y), predicted.norm2))
         if self.efficient:
             y = upsample(y)

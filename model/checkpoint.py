@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bilayer.model.bilayer import BUILDERS, BilayerModel, use_fast_layout
+from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
+from bilayer.model.fast import for_evaluation
 from bilayer.model.published import Value, find_run
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.model.weights import read_safetensors
@@ -83,7 +84,7 @@ def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
         full = {key: torch.tensor(0) for key in network.state_dict() if key.endswith(OPTIONAL)}
         full.update({key: t.float() if t.is_floating_point() else t for key, t in state.items()})
         network.load_state_dict(full, assign=True)
-    return use_fast_layout(model.eval().requires_grad_(False))
+    return for_evaluation(model.eval().requires_grad_(False))
 
 
 def save_checkpoint(path: Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:

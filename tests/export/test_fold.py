@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bilayer.export.evaluate import evaluate, read_outputs
+from bilayer.export.evaluate import evaluate, half_storage, read_outputs
 from bilayer.export.fold import BatchNorm, fold
 from bilayer.export.layers import Activation, Conv, ConvTranspose, Layer, ScaleShift
 from bilayer.export.lower import GraphOptions, lower
@@ -124,6 +124,18 @@ def test_ill_conditioned_norms_are_kept_by_the_guard(tiny_predicted, gamma, kept
     assert (evaluate(lower(folded), POSES)["layers"] - expected).abs().max() < EXACT
 
 
+def test_half_storage_shows_what_the_guard_is_for(tiny_predicted):
+    """The same network with and without the guard, rounded to half after every layer."""
+    plain = with_gamma(fold(*tiny_predicted()), 1e-3)
+    poses = POSES.float()
+    expected = evaluate(lower(plain), POSES)["layers"]
+    guarded, unguarded = (
+        evaluate(lower(fold_norms(plain, max_kappa)[0]), poses, half_storage)["layers"] for max_kappa in (16, np.inf)
+    )
+    assert (unguarded - expected).abs().max() > 3 * (guarded - expected).abs().max()
+    assert (guarded - expected).abs().max() < 5e-3
+
+
 def test_without_the_guard_half_precision_suffers():
     """What the guard is for, on one channel: y = gamma x + beta stored in half, and x wanted back."""
     x = np.linspace(-2, 2, 1001)
@@ -203,5 +215,5 @@ def test_an_unknown_layer_is_not_skipped_silently():
     from bilayer.export.evaluate import _run
 
     with pytest.raises(TypeError, match="no rule to evaluate a Layer"):
-        _run(Layer("x", ()), [torch.zeros(1)])
+        _run(Layer("x", ()), [torch.zeros(1)], lambda tensor: tensor)
     assert Activation("t", (), "tanh").function == "tanh"

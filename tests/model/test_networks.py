@@ -8,6 +8,7 @@ import torch
 from bilayer.model.bilayer import BUILDERS, BilayerModel, random_model
 from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 from bilayer.model.embedders import KeypointsEmbedder
+from bilayer.model.fast import ConvThenPool, UpsampleThenConv, for_evaluation
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.model.render import render
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
@@ -219,3 +220,21 @@ def test_settings_from_a_file_are_checked_by_name_and_type(settings, words):
 def test_settings_survive_the_way_through_json():
     for config in PRESETS.values():
         assert ModelConfig.from_dict(config.to_dict(), "x") == config
+
+
+@pytest.mark.parametrize("preset", ["medium", "baseline"])
+def test_fast_forms_are_exact_and_keep_the_state_dict(preset):
+    from bilayer.model import Source, create_avatar
+
+    names = ("tex_norm_layer_type", "tex_pixelwise_bias_type", "tex_skip_layer_type")
+    config = replace(TINY, **{name: getattr(PRESETS[preset], name) for name in names})
+    plain, fast = random_model(config, seed=6).double(), for_evaluation(random_model(config, seed=6).double())
+    assert list(plain.state_dict()) == list(fast.state_dict())
+    assert sum(isinstance(module, ConvThenPool | UpsampleThenConv) for module in fast.modules()) == 15
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.rand(1, 3, 32, 32, generator=generator, dtype=torch.float64) * 2 - 1
+    source = Source(pictures, torch.rand(1, 136, dtype=torch.float64), pictures, torch.ones(1, 1, 32, 32).double())
+    first, second = create_avatar(plain, source), create_avatar(fast, source)
+    torch.testing.assert_close(first.texture, second.texture, rtol=0, atol=1e-10)
+    scores = [model.discriminator(pictures, pictures)[0] for model in (plain, fast)]
+    torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-10)

@@ -61,10 +61,10 @@ def time_stages(config: "ModelConfig", repeats: int) -> dict[str, dict[str, list
     import torch
 
     from bilayer.model.bilayer import random_model
-    from bilayer.model.config import AVATAR_NETWORKS
+    from bilayer.model.config import AVATAR_NETWORKS, ENHANCER
     from bilayer.model.fast import for_evaluation
 
-    networks = (*AVATAR_NETWORKS, "texture_enhancer")
+    networks = (*AVATAR_NETWORKS, *ENHANCER)
     ours, plain = (random_model(config, networks=networks) for _ in range(2))
     sides = {"ours": for_evaluation(ours), "plain": plain}
     source = random_source(config)

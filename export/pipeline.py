@@ -25,7 +25,7 @@ from bilayer.export.verify import OnnxNetwork, verify
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel, random_model
 from bilayer.model.checkpoint import load_model
-from bilayer.model.config import AVATAR_NETWORKS, PRESETS, ModelConfig
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, PRESETS, ModelConfig
 from bilayer.model.fast import for_evaluation
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source, Verification
 from bilayer.runtime.crop import crop_face, erode_mask
@@ -152,7 +152,7 @@ def load_checkpoint(options: ExportOptions) -> BilayerModel:
         overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
         return load_model(options.checkpoint, overrides=overrides)
     config = replace(PRESETS[RANDOM_PRESET], align_corners=bool(options.align_corners))
-    return for_evaluation(random_model(config, RANDOM_SEED, (*AVATAR_NETWORKS, "texture_enhancer")))
+    return for_evaluation(random_model(config, RANDOM_SEED, (*AVATAR_NETWORKS, *ENHANCER)))
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
-from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.warp import warp, warp_transpose, warping_field
 from bilayer.runtime.crop import Crop, draw_stickman, scale_image
@@ -115,8 +115,7 @@ def create_avatar(model: BilayerModel, source: Source, enhance: bool | None = No
     """
     if enhance is None:
         enhance = "texture_enhancer" in model.networks
-    enhancer: tuple[NetworkName, ...] = ("texture_enhancer",) if enhance else ()
-    model.require(*AVATAR_NETWORKS, *enhancer)
+    model.require(*AVATAR_NETWORKS, *(ENHANCER if enhance else ()))
     embeddings = embed(model, source)
     parameters = model.inference_generator.predict_parameters(embeddings)
     texture = base_texture = model.texture_generator(embeddings)

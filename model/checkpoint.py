@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bilayer.model.bilayer import BUILDERS, BilayerModel
-from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
 from bilayer.model.fast import for_evaluation
 from bilayer.model.published import Value, find_run
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
@@ -30,6 +30,7 @@ NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
 def load_model(
     path: Path | str,
     networks: Collection[NetworkName] = AVATAR_NETWORKS,
+    optional: Collection[NetworkName] = ENHANCER,
     *,
     experiment: str | None = None,
     epoch: int | None = None,
@@ -39,7 +40,8 @@ def load_model(
 
     Args:
         path: a .safetensors file, or a project, `runs` or experiment folder as the authors have it.
-        networks: those that must be there; others are loaded where present.
+        networks: those that must be there.
+        optional: those that are loaded where they are there; the rest is left on disk.
         experiment: which experiment of a runs folder.
         epoch: which epoch of it.
         overrides: settings in place of those in the checkpoint, align_corners among them.
@@ -47,28 +49,32 @@ def load_model(
     Raises:
         CheckpointError: the files are damaged, unsafe, incomplete, or do not fit their settings.
     """
-    config, tensors = read_checkpoint(Path(path), networks, experiment=experiment, epoch=epoch, overrides=overrides)
+    config, tensors = read_checkpoint(
+        Path(path), networks, optional, experiment=experiment, epoch=epoch, overrides=overrides
+    )
     return build_model(config, tensors)
 
 
 def read_checkpoint(
     path: Path,
     networks: Collection[NetworkName] = AVATAR_NETWORKS,
+    optional: Collection[NetworkName] = NETWORKS,
     *,
     experiment: str | None = None,
     epoch: int | None = None,
     overrides: Mapping[str, Value] | None = None,
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
-    """Settings and checked tensors of every network in `path`; see load_model."""
+    """Settings, and checked tensors of the networks in `path`; see load_model."""
+    wanted = {*networks, *optional}
     if path.is_dir():
         run = find_run(path, experiment, epoch, overrides)
         missing = [str(run.absent[name]) for name in NETWORKS if name in networks and name in run.absent]
         if missing:
             raise CheckpointError(f"missing network files: {', '.join(missing)}; copy them there")
-        return run.config, {name: run.load(name) for name in run.files}
+        return run.config, {name: run.load(name) for name in run.files if name in wanted}
     if path.suffix == ".pth":
         raise CheckpointError(f"{path}: one network of several; give the folder with its args.txt, or `runs`")
-    config, tensors = _read_ours(path, overrides or {})
+    config, tensors = _read_ours(path, overrides or {}, wanted)
     absent = [name for name in NETWORKS if name in networks and name not in tensors]
     if absent:
         raise CheckpointError(f"{path}: has no {', '.join(absent)}; it has {', '.join(tensors) or 'no network'}")
@@ -121,8 +127,11 @@ def _to_half(key: str, tensor: Tensor) -> Tensor:
     return half
 
 
-def _read_ours(path: Path, overrides: Mapping[str, Value]) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
-    flat, metadata = read_safetensors(path)
+def _read_ours(
+    path: Path, overrides: Mapping[str, Value], wanted: Collection[NetworkName]
+) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
+    unwanted = tuple(f"{name}." for name in NETWORKS if name not in wanted)
+    flat, metadata = read_safetensors(path, lambda name: not name.startswith(unwanted))
     config = ModelConfig.from_dict({**_header(path, metadata)["config"], **overrides}, str(path))
     tensors: dict[NetworkName, dict[str, Tensor]] = {}
     for key, tensor in flat.items():

@@ -19,6 +19,7 @@ NetworkName = Literal[
 
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 AVATAR_NETWORKS = NETWORKS[:4]  # what an avatar cannot be made without
+ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)  # what makes it more like the photo
 
 
 @dataclass(frozen=True)

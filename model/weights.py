@@ -8,6 +8,7 @@ import pickletools
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -45,8 +46,10 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a .safetensors file.
+def read_safetensors(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors with `wanted` names and the metadata of a .safetensors file.
 
     Raises:
         CheckpointError: missing, empty, damaged, or tensors that are not finite.
@@ -55,7 +58,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+            tensors = {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({_first_line(error)})") from error
     for key, tensor in tensors.items():

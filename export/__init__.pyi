@@ -1,3 +1,12 @@
+from .convert import Conversion as Conversion
+from .convert import ConvertOptions as ConvertOptions
+from .convert import convert as convert
+from .convert import default_target as default_target
+from .dlc import Dlc as Dlc
+from .dlc import describe as describe
+from .dlc import read_dlc as read_dlc
+from .dlc_check import check_io as check_io
+from .dlc_check import compare_weights as compare_weights
 from .evaluate import evaluate as evaluate
 from .evaluate import read_outputs as read_outputs
 from .fold import PlainGenerator as PlainGenerator
@@ -6,4 +15,11 @@ from .graph import build_onnx as build_onnx
 from .layers import FoldedGenerator as FoldedGenerator
 from .lower import GraphOptions as GraphOptions
 from .lower import lower as lower
+from .pipeline import Export as Export
+from .pipeline import ExportOptions as ExportOptions
+from .pipeline import export_avatar as export_avatar
 from .rewrite import fold_norms as fold_norms
+from .targets import Finding as Finding
+from .targets import check_target as check_target
+from .targets import read_model as read_model
+from .verify import OnnxNetwork as OnnxNetwork

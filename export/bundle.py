@@ -84,6 +84,7 @@ def write_bundle(parts: BundleParts, out: Path, target: ConversionTarget) -> Bun
             contract = _contract(parts, folder, stem, conversion)
             (folder / f"{stem}.json").write_text(contract.to_json(), encoding="utf-8")
             _move_into_place(folder, out.parent, last=f"{stem}.json")
+        out.with_name(f"{out.name}.log").unlink(missing_ok=True)  # of an earlier conversion that failed
     except OSError as error:
         raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
     if missing is not None:

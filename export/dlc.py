@@ -4,10 +4,11 @@ Container, graph and weights of v4 were read from real files of QAIRT 2.51 (the 
 public description only (dlc_v3.py). Files come from anywhere: a damaged one raises DlcError and costs bounded memory.
 """
 
+import itertools
 import json
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from bilayer.runtime.errors import DlcError
 MAX_FILE_BYTES = 1 << 30  # an avatar has 20 to 60 MB; the file is read whole
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_METADATA_ENTRIES = 10_000
+_MAX_METADATA_KEY = 1_000  # characters
 
 # "DLC is not compatible between SNPE1 and SNPE2": Qualcomm's SNPE1 to SNPE2 Migration Guide,
 # docs.qualcomm.com/bundle/publicresource/80-63442-10/topics/snpe2_migration_guidelines.md
 READABLE_BY = {
     3: "SNPE 1.25 to 1.x (not SNPE 2.x or QAIRT)",
-    4: "QAIRT and SNPE 2.x, of the converter's version or later (not SNPE 1.x)",
+    4: "SNPE 2.x and QAIRT (not SNPE 1.x)",
 }
 
 
@@ -65,6 +67,11 @@ class Dlc:
         return self.graph.weights
 
     @property
+    def parameters(self) -> int:
+        """How many constant numbers there are."""
+        return sum(array.size for array in self.weights.values())
+
+    @property
     def readable_by(self) -> str:
         """Which runtimes read it."""
         return READABLE_BY[self.version]
@@ -92,10 +99,11 @@ def read_dlc(path: Path | str) -> Dlc:
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise DlcError(f"{path}: is not a file")
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(min(status.st_size, MAX_FILE_BYTES + 1))
     except OSError as error:
         raise DlcError(f"{path}: cannot be read: {error.strerror}") from error
     return parse_dlc(data, str(path))
@@ -114,7 +122,8 @@ def parse_dlc(data: bytes, name: str) -> Dlc:
 
 
 def describe(dlc: Dlc) -> dict[str, Any]:
-    """What `as_text` prints, and every layer and tensor, fit for JSON."""
+    """Everything but the numbers, fit for JSON."""
+    tensors = dlc.graph.tensors
     return {
         "file": dlc.name,
         "bytes": dlc.size,
@@ -122,16 +131,16 @@ def describe(dlc: Dlc) -> dict[str, Any]:
         "readable_by": dlc.readable_by,
         "converter": dlc.converter,
         "converter_version": dlc.converter_version,
-        "inputs": [_describe_tensor(tensor) for tensor in dlc.inputs],
-        "outputs": [_describe_tensor(tensor) for tensor in dlc.outputs],
-        "parameters": sum(array.size for array in dlc.weights.values()),
+        "parameters": dlc.parameters,
+        "inputs": [asdict(tensor) for tensor in dlc.inputs],
+        "outputs": [asdict(tensor) for tensor in dlc.outputs],
         "layers": [
             {
                 "name": node.name,
                 "type": node.type,
                 "inputs": list(node.inputs),
-                "outputs": [_describe_tensor(dlc.graph.tensors[name]) for name in node.outputs],
-                "weights": [_describe_tensor(dlc.graph.tensors[name]) for name in node.weights],
+                "outputs": [asdict(tensors[name]) for name in node.outputs],
+                "weights": [asdict(tensors[name]) for name in node.weights],
             }
             for node in dlc.nodes
         ],
@@ -140,34 +149,33 @@ def describe(dlc: Dlc) -> dict[str, Any]:
 
 
 def as_text(dlc: Dlc) -> str:
-    """The file in tables, for a terminal."""
+    """Three tables for a terminal: the file, its inputs and outputs, its layers."""
+    tensors = dlc.graph.tensors
     facts = [
-        ("file", dlc.name),
         ("size", f"{dlc.size / 1e6:.2f} MB"),
         ("version", f"DLC v{dlc.version}.{dlc.minor}"),
         ("read by", dlc.readable_by),
-        ("written by", f"{dlc.converter or 'unrecorded'} {dlc.converter_version}".strip()),
-        ("layers", len(dlc.nodes)),
-        ("parameters", f"{sum(array.size for array in dlc.weights.values()):,}"),
+        ("written by", f"{dlc.converter or 'not recorded'} {dlc.converter_version}".strip()),
+        ("layers", str(len(dlc.nodes))),
+        ("parameters", f"{dlc.parameters:,}"),
     ]
     ends = [("input", tensor) for tensor in dlc.inputs] + [("output", tensor) for tensor in dlc.outputs]
     layers = [
         (
             node.name,
             node.type,
-            " ".join(_shape(dlc.graph.tensors[name].shape) for name in node.outputs),
-            " ".join(_shape(dlc.weights[name].shape) for name in node.weights),
+            " ".join(_shape(tensors[name]) for name in node.outputs),
+            " ".join(_shape(tensors[name]) for name in node.weights),
             sum(dlc.weights[name].size for name in node.weights) or "-",
         )
         for node in dlc.nodes
     ]
-    return "\n\n".join(
-        [
-            table(("fact", "value"), facts),
-            table(("end", "tensor", "shape", "dtype"), [(e, t.name, _shape(t.shape), t.dtype or "-") for e, t in ends]),
-            table(("layer", "type", "output", "weights", "parameters"), layers),
-        ]
-    )
+    parts = [
+        table(["file", dlc.name], facts),
+        table(["", "tensor", "shape", "type"], [(end, t.name, _shape(t), t.dtype or "-") for end, t in ends]),
+        table(["layer", "type", "output", "weights", "parameters"], layers),
+    ]
+    return "\n\n".join(parts)
 
 
 def _parse(data: bytes, name: str) -> Dlc:
@@ -201,16 +209,19 @@ def _metadata(members: Mapping[str, memoryview]) -> dict[str, str]:
         text = str(member, "utf-8", "replace")
         if name == "dlc.metadata":
             pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-            entries.update((_printable(key), _printable(value)) for key, _, value in pairs)
+            for key, _, value in itertools.islice(pairs, _MAX_METADATA_ENTRIES):
+                entries[_printable(key)] = _printable(value)
             continue
         try:
             _flatten(json.loads(text), name.removeprefix("dlc."), entries)
         except (ValueError, RecursionError) as error:
-            raise DlcError(f"member {name}: is not JSON") from error
+            raise DlcError(f"member {name}: expected JSON that is not nested deeply") from error
     return entries
 
 
 def _flatten(value: object, key: str, entries: dict[str, str]) -> None:
+    if len(key) > _MAX_METADATA_KEY:
+        raise RecursionError
     if isinstance(value, dict):
         for name, item in value.items():
             _flatten(item, f"{key}.{_printable(name)}", entries)
@@ -226,9 +237,5 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-def _describe_tensor(tensor: DlcTensor) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "-"
+def _shape(tensor: DlcTensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "-"

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from bilayer.export.dlc import Dlc
 from bilayer.export.dlc_graph import DlcNode, DlcTensor
+from bilayer.export.targets import read_model
 from bilayer.runtime.errors import InputError, ParityError
 
 Array = NDArray[np.generic]
@@ -85,10 +87,10 @@ class _Layer:
     @cached_property
     def names(self) -> set[str]:
         """What the layer or its weight may be called in the .dlc."""
-        return {name for name in (self.node.name, *self.node.output, *self.node.input[1:]) if name}
+        return {name for name in (self.node.name, *self.node.output, self.node.input[1]) if name}
 
 
-def compare_weights(dlc: Dlc, model: onnx.ModelProto) -> WeightReport:
+def compare_weights(dlc: Dlc, model: onnx.ModelProto | Path) -> WeightReport:
     """Find every Conv, ConvTranspose, Gemm and BatchNormalization of `model` in `dlc` with the same constants.
 
     Weights and biases must be equal to the bit, in a float16 file after rounding to it; a norm's scale and shift, which
@@ -96,9 +98,11 @@ def compare_weights(dlc: Dlc, model: onnx.ModelProto) -> WeightReport:
     file's layouts are known; in a v3 file any order of the axes passes.
 
     Raises:
-        ParityError: a layer is missing or differs; the message names it and the largest difference.
-        InputError: a weight of the model is computed instead of constant, or stands in another file.
+        ParityError: a layer is missing or differs, or there is one more of these kinds; the message names it and the
+            largest difference.
+        InputError: `model` is a path to no ONNX model, or has a weight that is computed or stands in another file.
     """
+    model = _load(model)
     constants = _constants(model)
     free = [node for node in dlc.nodes if node.weights]
     matches: list[LayerMatch] = []
@@ -111,24 +115,33 @@ def compare_weights(dlc: Dlc, model: onnx.ModelProto) -> WeightReport:
         match, used = _find(layer, dlc, free)
         free = [other for other in free if other is not used]
         matches.append(match)
+    extra = [node.name for node in free if any(node.type in types for types in _TYPES.values())]
+    if extra:
+        raise ParityError(f"{dlc.name}: has {len(extra)} layers more than the ONNX model: {', '.join(extra[:5])}")
     floats = {name for name, array in constants.items() if array.dtype.kind == "f"}
     return WeightReport(tuple(matches), tuple(sorted(floats - seen)))
 
 
-def check_io(dlc: Dlc, model: onnx.ModelProto) -> tuple[EndMatch, ...]:
+def check_io(dlc: Dlc, model: onnx.ModelProto | Path) -> tuple[EndMatch, ...]:
     """Inputs and outputs of `dlc`, which must have the names, shapes and types of `model`'s.
 
     A 4-D tensor may stand in NHWC: SNPE 1.x converters always turn it so.
 
     Raises:
         ParityError: they differ.
+        InputError: `model` is a path to no ONNX model.
     """
+    model = _load(model)
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
     return (
         *_check_ends("inputs", dlc, dlc.inputs, inputs),
         *_check_ends("outputs", dlc, dlc.outputs, list(model.graph.output)),
     )
+
+
+def _load(model: onnx.ModelProto | Path) -> onnx.ModelProto:
+    return read_model(model).proto if isinstance(model, Path) else model
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, Array]:
@@ -152,8 +165,9 @@ def _expected(node: onnx.NodeProto, constants: Mapping[str, Array]) -> _Layer:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (array.astype(np.float64) for array in given)
-        scale = gamma / np.sqrt(variance + attributes.get("epsilon", 1e-5))
-        return _Layer(node, scale, beta - mean * scale, np.abs(beta) + np.abs(mean * scale))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = gamma / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+            return _Layer(node, scale, beta - mean * scale, np.abs(beta) + np.abs(mean * scale))
     weight, bias = given[0], given[1] if len(given) > 1 else None
     if node.op_type == "Gemm":
         weight = (weight if attributes.get("transB") else weight.T) * weight.dtype.type(attributes.get("alpha", 1))
@@ -176,7 +190,7 @@ def _find(layer: _Layer, dlc: Dlc, free: list[DlcNode]) -> tuple[LayerMatch, Dlc
             return LayerMatch(layer.name, operator, node.name, layout, arrays[0].dtype.name, size), node
         if named:
             reason = difference
-    raise ParityError(f"{dlc.name}: {operator} {layer.name}: {reason}; do not use this file")
+    raise ParityError(f"{dlc.name}: {operator} {layer.name}: {reason}")
 
 
 def _base_name(name: str) -> str:
@@ -211,7 +225,7 @@ def _weight_difference(layer: _Layer, found: Array, version: int) -> tuple[str, 
         differences[layout] = _difference(f"weight ({layout})", turned, found)
         if not differences[layout]:
             return layout, ""
-    return "", next(iter(differences.values()))
+    return "", min(differences.values(), key=lambda difference: "expected shape" in difference)  # the telling one
 
 
 def _layouts(operator: str, version: int) -> Iterator[tuple[str, tuple[int, ...]]]:

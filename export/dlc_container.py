@@ -67,7 +67,9 @@ def _find_directory(data: memoryview) -> tuple[int, int]:
     if found < 0:
         raise DlcError("truncated: the zip's directory is missing")
     end = start + found
-    count, position = _unpack("<10xH4xI", data, end)
+    count, position, comment = _unpack("<10xH4xIH", data, end)
+    if end + _END_SIZE + comment != len(data):
+        raise DlcError(f"truncated or damaged: expected {end + _END_SIZE + comment} bytes, found {len(data)}")
     if bytes(data[max(0, end - 20) : end])[:4] == _LOCATOR_64:
         (end_64,) = _unpack("<8xQ", data, end - 20)
         signature, count, position = _unpack("<4s28xQ8xQ", data, end_64)

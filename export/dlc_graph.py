@@ -48,12 +48,14 @@ def as_array(tensor: DlcTensor, data: memoryview, layout: str) -> NDArray[np.gen
     """Constant `data` in numpy's `layout`, such as <f4.
 
     Raises:
-        DlcError: the data's length is not that of the shape.
+        DlcError: there is no data, or not as much as the shape says.
     """
     check_shape(tensor)
+    if not data:
+        raise DlcError(f"tensor {tensor.name}: has no data")
     dtype = np.dtype(layout)
     expected = math.prod(tensor.shape) * dtype.itemsize
-    if expected != len(data) or not data:
+    if expected != len(data):
         found = f"expected {expected} bytes for {tensor.dtype} {tensor.shape}, found {len(data)}"
         raise DlcError(f"tensor {tensor.name}: {found}")
     return np.frombuffer(data, dtype).reshape(tensor.shape)

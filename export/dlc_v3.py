@@ -34,19 +34,16 @@ def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
     nodes: list[DlcNode] = []
     for table in buffer.root().tables(1):
         name, kind, sources, results = table.string(1), table.string(2), table.strings(3), table.strings(4)
+        if kind == "Input":
+            results = results or sources
+            inputs += results
+        else:
+            nodes.append(DlcNode(name, kind, sources, results, tuple(weights.get(name, {}))))
         shapes = _output_shapes(table)
+        tensors.update((source, DlcTensor(source, (), "")) for source in sources if source not in tensors)
         for i, result in enumerate(results):
-            if result in tensors:
-                raise DlcError(f"layer {name}: its output {result} has another source, too")
             tensors[result] = DlcTensor(result, shapes[i] if i < len(shapes) else (), "")
             check_shape(tensors[result])
-        if kind == "Input":
-            inputs += results
-            continue
-        for source in sources:
-            if source not in tensors:
-                raise DlcError(f"layer {name}: nothing before it makes its input {source}")
-        nodes.append(DlcNode(name, kind, sources, results, tuple(weights.get(name, {}))))
     used = {source for node in nodes for source in node.inputs}
     outputs = [result for node in nodes for result in node.outputs if result not in used]
     constants = {key: array for layer in weights.values() for key, array in layer.items()}

@@ -88,13 +88,13 @@ def _tensor(table: Table) -> tuple[DlcTensor, str]:
 
 
 def _node(table: Table, kinds: Mapping[str, int]) -> DlcNode:
-    name, inputs = table.string(0), table.strings(2)
-    for source in inputs:
-        if source not in kinds:
-            raise DlcError(f"layer {name}: its input {source} is not a tensor of the graph")
+    name, inputs, outputs = table.string(0), table.strings(2), table.strings(3)
+    for tensor in (*inputs, *outputs):
+        if tensor not in kinds:
+            raise DlcError(f"layer {name}: {tensor} is not a tensor of the graph")
     weights = tuple(source for source in inputs if kinds[source] == _STATIC)
     activations = tuple(source for source in inputs if kinds[source] != _STATIC)
-    return DlcNode(name, table.string(1), activations, table.strings(3), weights)
+    return DlcNode(name, table.string(1), activations, outputs, weights)
 
 
 def _chunks(graph: str, static: list[str], params: FlatBuffer, data: memoryview | None) -> dict[str, memoryview]:

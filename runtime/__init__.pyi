@@ -13,6 +13,7 @@ from .crop import scale_image as scale_image
 from .errors import BilayerError as BilayerError
 from .errors import BundleError as BundleError
 from .errors import CheckpointError as CheckpointError
+from .errors import ConversionError as ConversionError
 from .errors import DlcError as DlcError
 from .errors import InputError as InputError
 from .errors import LandmarkError as LandmarkError

@@ -1,0 +1,81 @@
+"""Running a vendor's tool: an argument list, a time limit, and its output in a file."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_LOG_BYTES = 1 << 18  # of the end of a tool's output; the rest is not kept
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a tool ended."""
+
+    code: int | None  # exit status, -N if signal N ended it, None if the time was up
+    log: str  # end of stdout and stderr together, colours removed
+    seconds: float
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        if self.code is None:
+            return f"did not end within {self.seconds:.0f} s and was stopped"
+        if self.code < 0:
+            return f"crashed with signal {-self.code} ({signal.strsignal(-self.code)})"
+        return f"ended with code {self.code}"
+
+    @property
+    def last_line(self) -> str:
+        """The last thing that it said, fit for a message."""
+        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
+        return "".join(c for c in lines[-1] if c.isprintable())[-300:] if lines else ""
+
+
+def run(
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path, timeout: float
+) -> Finished:
+    """Run a tool in `folder`; after `timeout` seconds, or Ctrl-C, it and its children are killed.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    start = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # an argument list, no shell
+            arguments,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        code: int | None
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+            _kill_group(process)
+        except BaseException:  # Ctrl-C: the tool has its own session and would go on
+            _kill_group(process)
+            raise
+    return Finished(code, _tail(log), time.perf_counter() - start)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already; macOS says the latter of zombies
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
+        return _ESCAPES.sub("", file.read().decode("utf-8", "replace"))

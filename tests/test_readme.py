@@ -1,0 +1,61 @@
+"""The README's commands do what it says, and print what it shows."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import golden
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def masked(text):
+    """Words and tables without the numbers, which differ from machine to machine."""
+    lines = [re.sub(r"[\d.]+", "#", line) for line in text.splitlines() if line.strip()]
+    return [re.sub(r"[ -]+", " ", line).strip() for line in lines]
+
+
+@pytest.mark.slow
+def test_make_avatar_prints_what_the_readme_shows(face_networks):
+    if not (ROOT / ".venv" / ".installed").exists():
+        pytest.skip("not set up by `make`, which this test would do all over")
+    command, shown = BLOCKS[:2]
+    assert command.strip() == "make avatar"
+    done = subprocess.run(["make", "--silent", "avatar"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert masked(done.stdout) == masked(shown)
+    assert {path.name for path in (ROOT / "out").iterdir()} >= {
+        "avatar.dlc",
+        "avatar.onnx",
+        "avatar.json",
+        "preview.png",
+    }
+
+
+@pytest.mark.slow
+def test_the_second_command(face_networks, astronaut_path, tmp_path):
+    pytest.importorskip("onnxruntime_qnn", reason="the extra [qairt] is not installed")
+    command = BLOCKS[2].strip()
+    assert command.startswith(".venv/bin/bilayer-export me.jpg --checkpoint runs ")
+    with Image.open(astronaut_path) as photo:
+        photo.save(tmp_path / "me.jpg", quality=95)
+    shutil.copytree(golden.CASE_A / "runs", tmp_path / "runs")
+    program = Path(sys.executable).with_name("bilayer-export")
+    done = subprocess.run([program, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "me.dlc").stat().st_size > 10_000
+
+
+def test_every_program_that_the_readme_names_is_there():
+    named = set(re.findall(r"`(bilayer-[a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {"bilayer-export", "bilayer-checkpoint", "bilayer-sampler"} <= named
+    for program in named:
+        path = Path(sys.executable).with_name(program)
+        done = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, program

@@ -72,7 +72,8 @@ class TextureGenerator(nn.Module):
                 return AdaptiveSpade(channels, size, eps)
             return AdaptiveBatchNorm(channels, eps, bias_size=size if biased else None)
 
-        self.gen_tex_input = nn.Parameter(torch.randn(1, channels[0], size, size))
+        self.gen_tex_input = nn.Parameter(torch.empty(1, channels[0], size, size))
+        nn.init.normal_(self.gen_tex_input)
         self.gen_tex = Decoder(
             channels,
             size,

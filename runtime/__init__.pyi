@@ -1,6 +1,7 @@
 from .bundle import Bundle as Bundle
 from .bundle import Contract as Contract
 from .bundle import read_bundle as read_bundle
+from .compositor import FrameCompositor as FrameCompositor
 from .crop import Crop as Crop
 from .crop import CropBox as CropBox
 from .crop import check_landmarks as check_landmarks
@@ -33,3 +34,6 @@ from .landmark_files import read_landmarks as read_landmarks
 from .mediapipe import MediapipeLandmarker as MediapipeLandmarker
 from .person_mask import PersonMasker as PersonMasker
 from .photo import read_photo as read_photo
+from .sampler import Sampler as Sampler
+from .sampler import pack_texture as pack_texture
+from .sampler import sample as sample

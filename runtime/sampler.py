@@ -27,6 +27,7 @@ from bilayer.runtime.sampler_engine import (
 MAX_CHANNELS = 4
 PADDING = 3  # texels a packed texture has more than its texture: one before, two after
 MAX_TEXELS = 1 << 29  # packed, so that an offset in floats fits 32 bits
+MAX_SIDE = 1 << 23  # texels, so that a float32 coordinate is exact to half a texel
 
 
 def pack_texture(texture: ArrayLike, layout: Layout = "planar") -> Floats:
@@ -40,7 +41,7 @@ def pack_texture(texture: ArrayLike, layout: Layout = "planar") -> Floats:
         (H + 3, W + 3, 4); texel (y, x) lies at [y + 1, x + 1], all else is zero.
 
     Raises:
-        InputError: another shape, or 2**29 texels and more.
+        InputError: another shape, 2**29 texels and more, or a side above 2**23.
     """
     pixels = np.asarray(texture, dtype=np.float32)
     if checked(layout, Layout, "layout") == "planar" and pixels.ndim == 3:
@@ -49,8 +50,8 @@ def pack_texture(texture: ArrayLike, layout: Layout = "planar") -> Floats:
         expected = "(C, H, W)" if layout == "planar" else "(H, W, C)"
         raise InputError(f"texture: expected {expected} of 1 to {MAX_CHANNELS} channels, found {np.shape(texture)}")
     height, width, channels = pixels.shape
-    if (height + PADDING) * (width + PADDING) >= MAX_TEXELS:
-        raise InputError(f"texture: {width} x {height} texels are too many; the limit is {MAX_TEXELS}")
+    if (height + PADDING) * (width + PADDING) >= MAX_TEXELS or max(height, width) > MAX_SIDE:
+        raise InputError(f"texture: {width} x {height} is too large: at most {MAX_SIDE} a side, {MAX_TEXELS} in all")
     packed = np.zeros((height + PADDING, width + PADDING, MAX_CHANNELS), np.float32)
     packed[1 : height + 1, 1 : width + 1, :channels] = pixels
     return packed
@@ -91,6 +92,8 @@ def sample(
     batched = 4 in (textures.ndim, grids.ndim)
     textures, grids = (array if array.ndim == 4 else array[None] for array in (textures, grids))
     count = len(grids) if len(textures) == 1 else len(textures)
+    if count == 0:
+        raise InputError("grid and texture: an empty batch; give at least one of each")
     if len(grids) not in (1, count):
         raise InputError(f"grid: {len(grids)} of them for {len(textures)} textures; one of either or as many of both")
     samplers = [

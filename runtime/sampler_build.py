@@ -10,7 +10,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.files import replacing
 
 OBJECT, HEADER, EXAMPLE = "bilayer_sampler.o", "bilayer_sampler.h", "example.cpp"
+STEPS = 2  # of a build, each some seconds
 _NDK = "$ANDROID_NDK/toolchains/llvm/prebuilt/linux-x86_64/bin"
 
 
@@ -45,15 +48,23 @@ TARGETS = {
 }
 
 
-def build(target: str, folder: Path) -> list[Path]:
+def build(target: str, folder: Path, advance: Callable[[], None] = lambda: None) -> list[Path]:
     """Write object, header and example into `folder`, which is made if need be; the same bytes every time.
+
+    Args:
+        target: a key of TARGETS.
+        folder: where to.
+        advance: called after each of STEPS steps.
 
     Raises:
         OutputError: the folder cannot be written.
         ToolMissingError: Numba is not installed, or cannot compile the kernels.
     """
+    _check_writable(folder)
     native = files("bilayer.runtime") / "native"
-    contents = {OBJECT: object_file(target)} | {name: (native / name).read_bytes() for name in (HEADER, EXAMPLE)}
+    contents = {OBJECT: object_file(target, advance)} | {
+        name: (native / name).read_bytes() for name in (HEADER, EXAMPLE)
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,9 +77,17 @@ def build(target: str, folder: Path) -> list[Path]:
     return written
 
 
-def object_file(target: str) -> bytes:
-    """The object file of one of TARGETS."""
+def _check_writable(folder: Path) -> None:
+    """Say so before a build, not after it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OutputError(f"{folder}: {nearest} is not a folder to write in; name another with --out")
+
+
+def object_file(target: str, advance: Callable[[], None] = lambda: None) -> bytes:
+    """The object file alone."""
     text = _numba_ir()
+    advance()
     import llvmlite.binding as llvm  # comes with Numba
 
     llvm.initialize_all_targets()
@@ -82,16 +101,18 @@ def object_file(target: str) -> bytes:
     code = bytes(machine.emit_object(module))
     if missing := undefined_symbols(code):
         raise ToolMissingError(f"{OBJECT} would need {', '.join(missing)}: this version of Numba is not supported")
+    advance()
     return code
 
 
+@cache
 def _numba_ir() -> str:
     """Print of `sampler_native` from a process that knows no host and no user settings."""
     neutral = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    with tempfile.TemporaryDirectory() as cache:
-        neutral |= {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": cache}
+    with tempfile.TemporaryDirectory() as folder:
+        neutral |= {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": folder}
         command = [sys.executable, "-m", "bilayer.runtime.sampler_native"]
-        result = subprocess.run(command, env=neutral, capture_output=True, text=True)  # noqa: S603: our own module
+        result = subprocess.run(command, env=neutral, capture_output=True, text=True)  # noqa: S603
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise ToolMissingError(f"Numba cannot compile the sampler: {reason}; pip install numba")
@@ -112,10 +133,10 @@ def _retargeted(text: str, machine: Any, target: Target) -> str:
     text = re.sub(r'target datalayout = ".*"', f'target datalayout = "{machine.target_data}"', text)
     text = re.sub(r' ?"(target|tune)-(cpu|features)"="[^"]*"', "", text)
     # All arrays are the caller's: there are no references to count.
-    uncounted = r"define internal void @NRT_\1(ptr %0) alwaysinline {\n  ret void\n}\n"
-    text = re.sub(r"define linkonce_odr void @NRT_(incref|decref)\(.*?\n}\n", uncounted, text, flags=re.DOTALL)
-    tuned = f'attributes #0 = {{ "tune-cpu"="{target.tuned_for}" ' if target.tuned_for else "attributes #0 = { "
-    return text.replace("attributes #0 = { ", tuned)
+    uncounted = r"define internal void \1 alwaysinline {\n  ret void\n}\n"
+    counted = r"define linkonce_odr void (@NRT_(?:incref|decref)\([^)]*\)).*?\n}\n"
+    text = re.sub(counted, uncounted, text, flags=re.DOTALL)
+    return re.sub(r"(attributes #\d+ = {)", rf'\1 "tune-cpu"="{target.tuned_for}"' if target.tuned_for else r"\1", text)
 
 
 def _linked(llvm: Any, text: str) -> Any:

@@ -80,7 +80,7 @@ def _numba_kernels() -> Kernels:
 
 @cache
 def _warn_of_numpy(reason: str) -> None:
-    warnings.warn(f"sampling with numpy, some 40 times slower ({reason}); pip install numba", stacklevel=5)
+    warnings.warn(f"sampling with numpy, some 15 times slower ({reason}); pip install numba", stacklevel=5)
 
 
 def checked(value: Choice, choices: Any, name: str) -> Choice:

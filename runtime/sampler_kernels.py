@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import boolean, carray, float32, int32, intp, njit, types, uint32, void
-from numba.core.cgutils import do_boundscheck
+from numba.core.cgutils import do_boundscheck, get_or_insert_function
 from numba.extending import intrinsic
 
 from bilayer.runtime.sampler_numpy import OVER, STRAIGHT
@@ -52,7 +52,7 @@ def _compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 # --- vector code ------------------------------------------------------------------------------------------------------
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_EIGHT = ir.VectorType(_F32, 8)
+_EIGHT, _BYTES = ir.VectorType(_F32, 8), ir.IntType(8).as_pointer()
 
 
 def _on_stack(element: Any, numba_element: Any, length: int) -> Any:
@@ -95,6 +95,9 @@ def _blend(typing_context, texture, texel, right, down, at, out, to, plane, chan
 
     A pixel's two upper texels are one load of 8 floats and so are the two lower ones: a vertical lerp on 8 lanes. Then
     pixels q and q + 4 share a register for the horizontal lerp, and 4x4 transposes of its halves make planes.
+
+    The texels below are what the next row of pixels will want: asking for them now takes a third off a frame whose
+    texture was pushed out of the caches, by the network that ran before.
     """
     signature = types.void(texture, texel, right, down, types.intp, out, types.intp, types.intp, types.intp)
 
@@ -128,6 +131,8 @@ def _blend(typing_context, texture, texel, right, down, at, out, to, plane, chan
             offset = builder.sext(element(texel, index), _I64)
             if context.enable_boundscheck:
                 do_boundscheck(context, builder, offset, end)
+            if pixel % 4 == 0:  # one in a cache line of four texels
+                _prefetch(builder, builder.gep(next_row, [builder.add(offset, pitch)]))
             top, bottom = (eight(builder.gep(row, [offset])) for row in (texture.data, next_row))
             weight = builder.insert_element(undefined, element(down, index), _I32(0))
             return lerp(top, bottom, shuffle(weight, undefined, *[0] * 8))
@@ -152,6 +157,14 @@ def _blend(typing_context, texture, texel, right, down, at, out, to, plane, chan
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def _prefetch(builder, pointer):
+    """Ask for the cache line at an address, which may be any: a hint, not a read."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTES, _I32, _I32, _I32])
+    function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, keep, data = _I32(0), _I32(3), _I32(1)
+    builder.call(function, [builder.bitcast(pointer, _BYTES), read, keep, data])
 
 
 # --- the passes -------------------------------------------------------------------------------------------------------
@@ -226,12 +239,12 @@ def _rgba(red, green, blue, alpha):
 
 
 @_inlined
-def _compose(alpha, planes, low, mask, background, n, rounding, out):
+def _compose(alpha, planes, low, mask, mask_scale, mask_offset, background, n, rounding, out):
     """The warped texture + the low-frequency layer, under a mask -> RGBA words."""
     red, green, blue = planes[0, :n], planes[1, :n], planes[2, :n]
     low_red, low_green, low_blue = low
     for j in range(n):
-        m = _clamped(mask[j], _ONE)
+        m = _clamped(mask[j] * mask_scale + mask_offset, _ONE)
         r, g, b = _level(red[j] + low_red[j]), _level(green[j] + low_green[j]), _level(blue[j] + low_blue[j])
         a = m * _TOP + _HALF
         if alpha != STRAIGHT:
@@ -312,7 +325,7 @@ def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[.
 
 
 _FRAME = void(
-    _input(float32, 3), _input(float32), _input(float32), _input(float32), boolean, _input(uint32),
+    _input(float32, 3), _input(float32), _input(float32), _input(float32), boolean, float32, float32, _input(uint32),
     boolean, float32, _output(uint32), intp, intp, intp, intp,
 )  # fmt: skip
 
@@ -327,13 +340,14 @@ def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
     """`frame_rows` for one use of the mask and one layout of the network's outputs, not yet compiled."""
 
     def frame_rows(
-        texture, delta_uv, low_frequency, mask, masked, background, align_corners, rounding, out,
+        texture, delta_uv, lf_rgb, mask, masked, mask_scale, mask_offset, background, align_corners, rounding, out,
         height, width, begin, end,
     ):  # fmt: skip
         """Rows `begin` to `end` of a frame.
 
-        delta_uv (2, h, w) and low_frequency (3, h, w), or interleaved (h, w, 2) and (h, w, 3); mask (h, w) where
-        `masked`; background (h, w) RGBA words where alpha is OVER; rounding 0 or 0.5; out (h, w) RGBA words.
+        delta_uv (2, h, w) and lf_rgb (3, h, w), or interleaved (h, w, 2) and (h, w, 3); mask (h, w), times mask_scale +
+        mask_offset, where `masked`; background (h, w) RGBA words where alpha is OVER; rounding 0 or 0.5; out (h, w)
+        RGBA words.
         """
         texel, ramp, column = carray(_integers(), STRETCH), carray(_floats(), STRETCH), carray(_floats(), STRETCH)
         right, down = carray(_floats(), STRETCH), carray(_floats(), STRETCH)
@@ -360,20 +374,21 @@ def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
                     column[j] = (ramp[j] + first) * x_step + origin
                 if interleaved:
                     _split_pairs(delta_uv[2 * at : 2 * (at + n)], n, us, vs)
-                    _split_triples(low_frequency[3 * at : 3 * (at + n)], n, lows)
+                    _split_triples(lf_rgb[3 * at : 3 * (at + n)], n, lows)
                     u, v, low = us[:n], vs[:n], (lows[0, :n], lows[1, :n], lows[2, :n])
                 else:
                     u, v = delta_uv[at : at + n], delta_uv[plane + at : plane + at + n]
                     low = (
-                        low_frequency[at : at + n],
-                        low_frequency[plane + at : plane + at + n],
-                        low_frequency[2 * plane + at : 2 * plane + at + n],
+                        lf_rgb[at : at + n],
+                        lf_rgb[plane + at : plane + at + n],
+                        lf_rgb[2 * plane + at : 2 * plane + at + n],
                     )
                 _locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down)
                 for j in range(0, n, GROUP):
                     _blend(texture, texel, right, down, j, planes, j, STRETCH, 3)
                 opacity = mask[at : at + n] if masked else lows[3, :n]
+                scale, offset = (mask_scale, mask_offset) if masked else (_ONE, _ZERO)
                 behind = background[at : at + n] if alpha == OVER else background[:0]
-                _compose(alpha, planes, low, opacity, behind, n, rounding, out[at : at + n])
+                _compose(alpha, planes, low, opacity, scale, offset, behind, n, rounding, out[at : at + n])
 
     return frame_rows

@@ -42,6 +42,7 @@ _over_p, _over_i = (_rows(frame_rows_for(OVER, layout)) for layout in (False, Tr
 
 
 def bilayer_pack_texture(texture, channels, height, width, packed):
+    """A planar texture, packed."""
     planes = carray(texture, (channels, height, width))
     out = carray(packed, (height + 3, width + 3, 4))
     for i in range(height + 3):
@@ -55,6 +56,7 @@ def bilayer_sample(
     packed, texture_height, texture_width, grid, grid_interleaved, out, out_interleaved,
     channels, height, width, align_corners, row_begin, row_end,
 ):  # fmt: skip
+    """Rows of grid_sample."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
     uv, samples = carray(grid, 2 * height * width), carray(out, channels * height * width)
     corners = align_corners != 0
@@ -70,35 +72,42 @@ def bilayer_sample(
 
 
 def bilayer_frame(
-    packed, texture_height, texture_width, delta_uv, low_frequency, interleaved, mask, background, rgba,
-    height, width, align_corners, alpha, nearest, row_begin, row_end,
+    packed, texture_height, texture_width, delta_uv, lf_rgb, interleaved, mask, mask_scale, mask_offset, background,
+    rgba, height, width, align_corners, alpha, nearest, row_begin, row_end,
 ):  # fmt: skip
+    """Rows of a frame."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
-    pixels = height * width
-    uv, low, opacity = carray(delta_uv, 2 * pixels), carray(low_frequency, 3 * pixels), carray(mask, pixels)
+    h, w, begin, end, pixels = height, width, row_begin, row_end, height * width
+    uv, low, opacity = carray(delta_uv, 2 * pixels), carray(lf_rgb, 3 * pixels), carray(mask, pixels)
     behind, out = carray(background, pixels), carray(rgba, pixels)
-    masked, corners, rounding = _given(mask), align_corners != 0, float32(0.5) if nearest != 0 else float32(0)
-    h, w, begin, end = height, width, row_begin, row_end
+    masked, scale, offset = _given(mask), mask_scale, mask_offset
+    corners, rounding = align_corners != 0, float32(0.5) if nearest != 0 else float32(0)
     if _given(background):
         if interleaved != 0:
-            _over_i(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+            _over_i(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
         else:
-            _over_p(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+            _over_p(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
     elif alpha != STRAIGHT:
         if interleaved != 0:
-            _premultiplied_i(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+            _premultiplied_i(
+                texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end
+            )
         else:
-            _premultiplied_p(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+            _premultiplied_p(
+                texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end
+            )
     elif interleaved != 0:
-        _straight_i(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+        _straight_i(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
     else:
-        _straight_p(texture, uv, low, opacity, masked, behind, corners, rounding, out, h, w, begin, end)
+        _straight_p(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
 
 
 FUNCTIONS = {
     bilayer_pack_texture: void(_floats, int32, int32, int32, _floats),
     bilayer_sample: void(_floats, int32, int32, _floats, int32, _floats, *[int32] * 7),
-    bilayer_frame: void(_floats, int32, int32, _floats, _floats, int32, _floats, _words, _words, *[int32] * 7),
+    bilayer_frame: void(
+        _floats, int32, int32, _floats, _floats, int32, _floats, float32, float32, _words, _words, *[int32] * 7
+    ),
 }
 
 

@@ -1,8 +1,8 @@
 /* The bi-layer texture sampler for the CPU: `bilayer-sampler build` makes the object file that defines these functions.
  *
- * Plain C, no allocation, no global state, no other library, 16 KB of stack. The functions read and write what they are
- * told and check nothing; any value in the arrays is safe, NaN and infinities included. Threads may share a picture by rows:
- * call once per thread with its own row_begin and row_end (0 and height for all of it).
+ * Plain C, no allocation, no global state, no other library, 20 KB of stack. The functions read and write what they are
+ * told and check nothing; any value in the arrays is safe, NaN and infinities included. Threads may share a picture by
+ * rows: call once per thread with its own row_begin and row_end (0 and height for all of it).
  *
  * Results are the same bits as the Python package's, on every processor.
  *
@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-/* Floats in a packed texture: (height + 3, width + 3, 4), under 2^31 in all. */
+/* Floats in a packed texture, (height + 3, width + 3, 4): under 2^31, and no side above 2^23. */
 #define BILAYER_PACKED_FLOATS(height, width) (((size_t)(height) + 3) * ((size_t)(width) + 3) * 4)
 
 /* What becomes of a frame's mask. A background overrides it. */
@@ -38,14 +38,16 @@ void bilayer_sample(const float *packed, int32_t texture_height, int32_t texture
                     int32_t channels, int32_t height, int32_t width,
                     int32_t align_corners, int32_t row_begin, int32_t row_end);
 
-/* A frame: low_frequency + the texture sampled at (pixel centres + delta_uv), -1..1 shown as 0..255, under the mask.
+/* A frame: lf_rgb + the texture sampled at (pixel centres + delta_uv), -1..1 shown as 0..255, under the mask.
  *
- * delta_uv (2, h, w) and low_frequency (3, h, w), or both interleaved. mask (h, w), clamped to 0..1, or NULL for ones.
- * background (h, w, 4) RGBA8, whose alpha is not read, makes an opaque frame over it; or NULL. Both pictures are
- * aligned to 4 bytes. nearest 0 cuts the colours' fractions off, as published; 1 rounds them. */
+ * delta_uv (2, h, w) and lf_rgb (3, h, w), or both interleaved. mask (h, w), times mask_scale + mask_offset and clamped
+ * to 0..1, or NULL for ones; scale and offset are 1 and 0, or 0.5 and 0.5 where the mask comes out of a tanh.
+ * background (h, w, 4) RGBA8, whose alpha is not read, makes an opaque frame over it; or NULL. Both pictures are aligned
+ * to 4 bytes. nearest 0 cuts the colours' fractions off, as published; 1 rounds them. */
 void bilayer_frame(const float *packed, int32_t texture_height, int32_t texture_width,
-                   const float *delta_uv, const float *low_frequency, int32_t interleaved,
-                   const float *mask, const uint8_t *background, uint8_t *rgba,
+                   const float *delta_uv, const float *lf_rgb, int32_t interleaved,
+                   const float *mask, float mask_scale, float mask_offset,
+                   const uint8_t *background, uint8_t *rgba,
                    int32_t height, int32_t width,
                    int32_t align_corners, int32_t alpha, int32_t nearest, int32_t row_begin, int32_t row_end);
 

@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     bilayer_pack_texture(texture.data(), 3, size, size, packed.data());
 
     // What the network returns on every frame. Here a bulge, a soft light and a round mask.
-    std::vector<float> delta_uv(2 * pixels), low_frequency(3 * pixels), mask(pixels);
+    std::vector<float> delta_uv(2 * pixels), lf_rgb(3 * pixels), mask(pixels);
     for (int y = 0; y < size; ++y)
         for (int x = 0; x < size; ++x) {
             const float u = (2 * x + 1 - size) / float(size), v = (2 * y + 1 - size) / float(size);
@@ -30,13 +30,13 @@ int main(int argc, char **argv) {
             const int at = y * size + x;
             delta_uv[at] = -0.4f * u * (1 - distance);
             delta_uv[pixels + at] = -0.4f * v * (1 - distance);
-            for (int channel = 0; channel < 3; ++channel) low_frequency[channel * pixels + at] = 0.3f * (u - v);
+            for (int channel = 0; channel < 3; ++channel) lf_rgb[channel * pixels + at] = 0.3f * (u - v);
             mask[at] = 8 * (0.9f - distance);  // clamped to 0..1
         }
 
     std::vector<uint8_t> frame(4 * pixels);
-    bilayer_frame(packed.data(), size, size, delta_uv.data(), low_frequency.data(), 0, mask.data(), nullptr, frame.data(),
-                  size, size, 0, BILAYER_STRAIGHT, 0, 0, size);
+    bilayer_frame(packed.data(), size, size, delta_uv.data(), lf_rgb.data(), 0, mask.data(), 1, 0, nullptr,
+                  frame.data(), size, size, 0, BILAYER_STRAIGHT, 0, 0, size);
 
     uint64_t checksum = 14695981039346656037u;  // FNV-1a
     for (uint8_t byte : frame) checksum = (checksum ^ byte) * 1099511628211u;

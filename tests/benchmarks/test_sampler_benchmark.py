@@ -1,0 +1,52 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bilayer.benchmarks import sampler_sides
+from bilayer.benchmarks.sampler import COLUMNS, Times, ratio
+
+
+@pytest.fixture(scope="module")
+def case():
+    return sampler_sides.make_case(48)
+
+
+def test_every_warp_computes_the_warp(case):
+    expected = sampler_sides.exact_warp(case)
+    sides = list(sampler_sides.warp_sides(case))
+    assert sides[0].name == sampler_sides.OURS
+    for side in sides:
+        if side.result is not None:
+            # OpenCV rounds coordinates to 1/32 of a texel, whatever the maps; all else is float32.
+            allowed = 0.07 if side.name.startswith("cv2") else 5e-5
+            assert np.abs(side.result(side.run()) - expected).max() < allowed, side.name
+
+
+def test_every_frame_is_the_published_display(case):
+    expected = sampler_sides.exact_frame(case).astype(int)
+    sides = list(sampler_sides.frame_sides(case))
+    assert sides[0].name == sampler_sides.OURS
+    for side in sides:
+        if side.result is not None:
+            allowed = 9 if side.name.startswith("cv2") else 1
+            assert np.abs(side.result(side.run()) - expected).max() <= allowed, side.name
+
+
+def test_ratios_are_taken_turn_by_turn():
+    slow_machine_in_the_middle = Times(warm=[1.0, 10.0, 1.0]), Times(warm=[3.0, 30.0, 3.3])
+    ours, other = (side.warm for side in slow_machine_in_the_middle)
+    assert ratio(other, ours) == pytest.approx(3)
+
+
+def test_the_command_reports_all_sides():
+    command = [sys.executable, "-m", "bilayer.benchmarks.sampler", "--size", "16", "--turns", "2"]
+    report = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    assert [(result["task"], result["size"]) for result in report["results"]] == [("warp", 16), ("frame", 16)]
+    for result in report["results"]:
+        assert all(set(side) == {"name", *COLUMNS} for side in result["sides"])
+        assert result["sides"][0]["x ours"] == 1
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "| torch grid_sample " in text

@@ -1,0 +1,103 @@
+"""Native samplers against the Python one: cases through tests/sampler_driver.cpp, on this processor or under qemu."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bilayer.runtime.compositor import FrameCompositor
+from bilayer.runtime.sampler import Sampler
+from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
+
+DRIVER = Path(__file__).parent / "sampler_driver.cpp"
+CASES = 120
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler, and what runs its programs."""
+
+    compiler: str
+    emulator: str | None = None
+
+    def check(self):
+        for tool in filter(None, (self.compiler, self.emulator)):
+            if not shutil.which(tool):
+                pytest.skip(f"{tool} is not installed (Debian: g++, g++-aarch64-linux-gnu, qemu-user-static)")
+
+    def build(self, program, *arguments):
+        options = ["-O2", "-Wall", "-Wextra", "-Werror", *(["-static"] if self.emulator else [])]
+        command = [self.compiler, *options, *map(str, arguments), "-o", str(program)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+    def run(self, program, *arguments):
+        command = [*filter(None, [self.emulator]), str(program), *map(str, arguments)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+HOST = Toolchain("g++")
+ARM64 = Toolchain("aarch64-linux-gnu-g++", "qemu-aarch64-static")
+
+
+def assert_same_bits(toolchain, folder, *arguments):
+    """Build the driver with `arguments`, run all cases in it and here, and compare every byte."""
+    toolchain.build(folder / "driver", "-std=c++17", DRIVER, *arguments)
+    recorded, expected = bytearray(), bytearray()
+    for seed in range(CASES):
+        case, result = (_frame if seed % 2 else _sample)(np.random.default_rng(seed), seed // 2)
+        recorded += case
+        expected += result
+    (folder / "cases").write_bytes(recorded)
+    toolchain.run(folder / "driver", folder / "cases", folder / "results")
+    results = np.frombuffer((folder / "results").read_bytes(), np.uint8)
+    np.testing.assert_array_equal(results, np.frombuffer(bytes(expected), np.uint8))
+
+
+def _sizes(rng):
+    return (int(rng.integers(low, high)) for low, high in ((1, 20), (1, 20), (1, 12), (1, 300)))
+
+
+def _sample(rng, number):
+    texture_height, texture_width, height, width = _sizes(rng)
+    channels, swapped, out_swapped, corners = number % 4 + 1, number & 1, number >> 1 & 1, number >> 2 & 1
+    texture, grid = random_texture(rng, texture_height, texture_width, channels), random_grid(rng, height, width)
+    if not swapped:
+        grid = np.moveaxis(grid, -1, 0)
+    layouts = ("planar", "interleaved")
+    sampler = Sampler(texture, bool(corners), grid_layout=layouts[swapped], out_layout=layouts[out_swapped])
+    header = [0, texture_height, texture_width, channels, height, width, swapped, out_swapped, corners, 0, 0]
+    return _record(header, texture, grid), sampler.sample(grid).tobytes()
+
+
+def _frame(rng, number):
+    texture_height, texture_width, height, width = _sizes(rng)
+    swapped, corners, alpha, nearest, masked, over = (number >> bit & 1 for bit in range(6))
+    texture, (delta_uv, lf_rgb, mask) = (
+        random_texture(rng, texture_height, texture_width),
+        random_frame(rng, height, width),
+    )
+    if swapped:
+        delta_uv, lf_rgb = interleaved(delta_uv), interleaved(lf_rgb)
+    background = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    compositor = FrameCompositor(
+        texture,
+        bool(corners),
+        alpha=("straight", "premultiplied")[alpha],
+        background=background if over else None,
+        mask_scale=0.75,
+        mask_offset=0.125,
+        rounding=("truncate", "nearest")[nearest],
+        layout=("planar", "interleaved")[swapped],
+    )
+    flags = [swapped, 0, corners, masked + 2 * over, alpha + 2 * nearest]
+    header = [1, texture_height, texture_width, 3, height, width, *flags]
+    arrays = [texture, delta_uv, lf_rgb, *([mask] if masked else []), *([background] if over else [])]
+    return _record(header, *arrays), compositor.render(delta_uv, lf_rgb, mask if masked else None).tobytes()
+
+
+def _record(header, *arrays):
+    return np.array(header, "<i4").tobytes() + b"".join(array.tobytes() for array in arrays)

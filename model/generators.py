@@ -73,7 +73,8 @@ class TextureGenerator(nn.Module):
             return AdaptiveBatchNorm(channels, eps, bias_size=size if biased else None)
 
         self.gen_tex_input = nn.Parameter(torch.empty(1, channels[0], size, size))
-        nn.init.normal_(self.gen_tex_input)
+        if not self.gen_tex_input.is_meta:  # where it would have torch import its compiler, for two seconds
+            nn.init.normal_(self.gen_tex_input)
         self.gen_tex = Decoder(
             channels,
             size,

@@ -38,17 +38,17 @@ def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORK
         model = BilayerModel(config).eval()
         picture, pose = torch.empty(1, 3, size, size), torch.empty(1, config.pse_in_channels)
         frames = torch.empty(1, 1, 3 if config.emb_no_stickman else 6, size, size)
-        texture, inference = model.texture_generator, model.inference_generator
+    texture, inference = model.texture_generator, model.inference_generator
 
-        embeddings, embedder_macs = _count(model.identity_embedder, frames)
-        predicted_texture, prj_tex_macs = _count(texture.prj_tex, embeddings)
-        texture_input = texture.gen_tex_input.detach()
-        _, gen_tex_macs = _count(texture.gen_tex, texture_input, predicted_texture)
-        predicted, prj_inf_macs = _count(inference.prj_inf, embeddings)
-        _, enhancer_macs = _count(model.texture_enhancer, picture, picture)
-        pose_embedding, pose_macs = _count(model.keypoints_embedder, pose)
-        _, gen_inf_macs = _count(inference.gen_inf, pose_embedding, predicted)
-        _, discriminator_macs = _count(model.discriminator, picture, picture)
+    embeddings, embedder_macs = _count(model.identity_embedder, frames)
+    predicted_texture, prj_tex_macs = _count(texture.prj_tex, embeddings)
+    texture_input = texture.gen_tex_input.detach()
+    _, gen_tex_macs = _count(texture.gen_tex, texture_input, predicted_texture)
+    predicted, prj_inf_macs = _count(inference.prj_inf, embeddings)
+    _, enhancer_macs = _count(model.texture_enhancer, picture, picture)
+    pose_embedding, pose_macs = _count(model.keypoints_embedder, pose)
+    _, gen_inf_macs = _count(inference.gen_inf, pose_embedding, predicted)
+    _, discriminator_macs = _count(model.discriminator, picture, picture)
     gen_tex_parameters = parameter_count(texture.gen_tex) + texture.gen_tex_input.numel()
     costs = [
         Cost("identity_embedder", "", "once", parameter_count(model.identity_embedder), embedder_macs),

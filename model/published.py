@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
-from bilayer.model.shapes import check_shapes
+from bilayer.model.shapes import DERIVED, check_shapes
 from bilayer.model.spectral import resolve_spectral_norm
 from bilayer.model.weights import read_pth
 from bilayer.runtime.errors import CheckpointError
@@ -92,7 +92,7 @@ class PublishedRun:
         }
         remedy = f"Correct {self.args_file}, or override it with --set {{setting}}={{found}}"
         check_shapes(self.config, network, plain, str(path), remedy)
-        return resolve_spectral_norm({key: tensor for key, tensor in tensors.items() if key != "identity_grid"})
+        return resolve_spectral_norm({key: t for key, t in tensors.items() if key.rsplit(".", 1)[-1] not in DERIVED})
 
 
 def parse_value(name: str, text: str) -> Value:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.runtime.console import Command, table
+from bilayer.runtime.console import Command, progress, table
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Export, ExportOptions
@@ -67,9 +67,7 @@ def main(**given: Any) -> None:
 
 def export_photo(given: dict[str, Any]) -> None:
     """PHOTO to a bundle."""
-    if given["checkpoint"] is None:
-        click.echo(_RANDOM_WARNING, err=True)
-    from bilayer.export.pipeline import ExportOptions, Stopwatch, export_avatar
+    from bilayer.export.pipeline import STAGES, ExportOptions, Stopwatch, export_avatar
 
     options = ExportOptions(
         photo=given["photo"],
@@ -88,9 +86,10 @@ def export_photo(given: dict[str, Any]) -> None:
         opset=given["opset"],
         verify=not given["no_verify"],
     )
-    on_terminal = sys.stderr.isatty()
-    watch = Stopwatch(lambda stage: click.echo(f"... {stage}", err=True) if on_terminal else None)
-    export = export_avatar(options, watch)
+    with progress("starting", len(STAGES)) as advance:
+        export = export_avatar(options, Stopwatch(lambda stage: advance(stage)))
+    if options.checkpoint is None:
+        click.echo(_RANDOM_WARNING, err=True)
     for warning in export.warnings:
         click.echo(f"warning: {warning}", err=True)
     if given["as_json"]:

@@ -38,6 +38,16 @@ from bilayer.runtime.photo import read_photo
 # torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
 THREADS = 2
 RANDOM_PRESET, RANDOM_SEED = "demo", 0
+STAGES = (
+    "photo and face",
+    "checkpoint",
+    "avatar",
+    "fold and ONNX",
+    "target rules",
+    "verify",
+    "preview",
+    "convert and write",
+)
 PACKAGES = ("bilayer", "torch", "onnx", "onnxruntime", "numpy")
 
 

@@ -1,7 +1,7 @@
 """What all command lines share: errors as one line with their exit code, tables, progress on stderr."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,14 +47,18 @@ def _is_numeric(cell: str) -> bool:
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Any]:
-    """A progress bar on stderr that shows only on a terminal; yields a function `advance()`."""
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr that shows only on a terminal; yields a function `advance(description=...)`."""
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda description="": None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda: bar.advance(task)
+
+        def advance(description: str = description) -> None:
+            bar.update(task, advance=1, description=description)
+
+        yield advance

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bilayer.export.targets import ConversionTarget
 
 TARGETS = ("auto", "qairt", "qairt-sdk", "snpe-1.32", "none")
+LANDMARKERS = ("mediapipe", "face-alignment")
 UPSAMPLES = ("auto", "nearest", "deconv", "phase")
 
 _RANDOM_WARNING = """\
@@ -31,6 +32,13 @@ _RANDOM_WARNING = """\
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="A .safetensors, or the authors' runs folder.")
 @click.option("--target", type=click.Choice(TARGETS), default="auto", show_default=True, help="What converts.")
 @click.option("--keypoints", type=click.Path(path_type=Path), help="68 landmarks (.npy .json .csv .pts): no detector.")
+@click.option(
+    "--landmarker",
+    type=click.Choice(LANDMARKERS),
+    default="mediapipe",
+    show_default=True,
+    help="Who finds the face; face-alignment is what the paper used (extra [face-alignment]).",
+)
 @click.option("--face", type=click.IntRange(min=1), help="Which of several faces, from the largest (default: 1).")
 @click.option(
     "--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Turn the photo clockwise first."
@@ -75,6 +83,7 @@ def export_photo(given: dict[str, Any]) -> None:
         target=_choose_target(given["target"]),
         checkpoint=given["checkpoint"],
         keypoints=given["keypoints"],
+        landmarker=given["landmarker"],
         face=given["face"],
         rotate=int(given["rotate"]),
         mask=not given["no_mask"],

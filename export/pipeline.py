@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -31,6 +32,7 @@ from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source, Ver
 from bilayer.runtime.crop import crop_face, erode_mask
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face import face_concerns, face_from_landmarks, find_face
+from bilayer.runtime.fan import FanLandmarker
 from bilayer.runtime.landmark_files import read_landmarks
 from bilayer.runtime.person_mask import PersonMasker
 from bilayer.runtime.photo import read_photo
@@ -48,6 +50,7 @@ STAGES = (
     "preview",
     "convert and write",
 )
+LandmarkerName = Literal["mediapipe", "face-alignment"]
 PACKAGES = ("bilayer", "torch", "onnx", "onnxruntime", "numpy")
 
 
@@ -59,7 +62,8 @@ class ExportOptions:
     out: Path  # the .dlc; the other files go beside it
     target: ConversionTarget = "qairt"
     checkpoint: Path | None = None  # None: random numbers, to try the tools
-    keypoints: Path | None = None  # 68 landmarks in the photo's pixels, in place of the face detector
+    keypoints: Path | None = None  # 68 landmarks in the photo's pixels, in place of a landmarker
+    landmarker: LandmarkerName = "mediapipe"  # who finds them otherwise
     face: int | None = None  # which of several, from 1, the largest
     rotate: int = 0  # degrees clockwise, a multiple of 90, before anything else
     mask: bool = True  # cut the person out before the embedder, as in training
@@ -118,8 +122,9 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         mask = erode_mask(PersonMasker().mask(crop.image)) if options.mask else None
         avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
     with watch.stage("fold and ONNX"):
+        origin = _origin(options, model, avatar)
         generator, graph = fold_avatar(model, avatar, options)
-        proto = build_onnx(generator, _metadata(generator, model.config), options.opset)
+        proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):
         warnings += check_rules(proto, options.target)
     with watch.stage("verify"):
@@ -140,7 +145,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         source=Source(list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]),
         graph=graph,
         verification=verification,
-        origin=_origin(options, model, avatar),
+        origin=origin,
     )
     with watch.stage("convert and write"):
         bundle = write_bundle(parts, options.out, options.target)
@@ -151,7 +156,8 @@ def find_landmarks(options: ExportOptions) -> tuple[NDArray[np.uint8], NDArray[n
     """The photo (H, W, 3), its face's 68 landmarks in its pixels, and what may spoil the avatar."""
     photo = np.ascontiguousarray(np.rot90(read_photo(options.photo), k=-(options.rotate // 90)))
     if options.keypoints is None:
-        return photo, find_face(photo, number=options.face, name=str(options.photo)).landmarks, []
+        landmarker = FanLandmarker() if options.landmarker == "face-alignment" else None
+        return photo, find_face(photo, landmarker, options.face, str(options.photo)).landmarks, []
     face = face_from_landmarks(read_landmarks(options.keypoints))
     return photo, face.landmarks, [f"{options.photo}: {concern}" for concern in face_concerns(face, photo.shape)]
 
@@ -215,7 +221,7 @@ def _harmonics(config: ModelConfig) -> int:
     return config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
 
 
-def _metadata(generator: FoldedGenerator, config: ModelConfig) -> dict[str, str]:
+def _metadata(generator: FoldedGenerator, config: ModelConfig, origin: Origin) -> dict[str, str]:
     results = {"delta_uv": generator.outputs.delta_uv, "lf_rgb": generator.outputs.lf_rgb, "seg": generator.outputs.seg}
     described = {
         f"output.{name}": f"{c.tensor}[:, {c.start}:{c.stop}] * {c.scale:g} + {c.offset:g}, NCHW"
@@ -227,7 +233,8 @@ def _metadata(generator: FoldedGenerator, config: ModelConfig) -> dict[str, str]
         + (f"; sines, then cosines at {_harmonics(config)} frequencies" if _harmonics(config) else ""),
         "warp": f"identity + delta_uv, bilinear, zeros outside, align_corners {config.align_corners}",
         "image_size": str(config.image_size),
-        "bilayer": package_versions()["bilayer"],
+        "checkpoint_sha256": origin.checkpoint_sha256,
+        "versions": ", ".join(f"{package} {number}" for package, number in origin.versions.items()),
     }
 
 

@@ -1,5 +1,6 @@
 """`bilayer-export` from photo to bundle, as a user runs it, with right and with wrong input."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -105,6 +106,11 @@ def test_options_reach_the_graph(photo, tmp_path):
     model = onnx.load(tmp_path / "avatar.onnx")
     assert model.opset_import[0].version == 13
     assert "DepthToSpace" in {node.op_type for node in model.graph.node}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["checkpoint_sha256"] == report["origin"]["checkpoint_sha256"]
+    assert metadata["warp"].endswith("align_corners False")
+    assert metadata["output.seg"] == "seg[:, 0:1] * 1 + 0, NCHW"
+    assert f"torch {torch.__version__.split('+')[0]}" in metadata["versions"]
 
 
 def test_the_large_model_falls_back_to_what_the_gpu_can_hold(photo):
@@ -195,6 +201,9 @@ def test_without_the_converter_the_onnx_stays_and_the_command_is_said(photo, tmp
 # Wrong input
 
 
+PHOTO, KEYPOINTS = "the photo", "its keypoints"
+
+
 def write(path, content):
     path.write_bytes(content)
     return path
@@ -260,12 +269,17 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         (["a.jpg", "--out", "avatar.onnx", "--checkpoint", "x"], 3, "expected a name that ends in .dlc"),
         (["a.jpg", "--out", "no/such/avatar.dlc", "--checkpoint", "x"], 3, "does not exist; create it first"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),
+        ([PHOTO, "--landmarker", "face-alignment"], 5, "face-alignment"),
+        ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--checkpoint", RUNS], 3, "/proc/avatar.dlc"),
         (["--check", "no.onnx"], 3, "no.onnx: cannot be read"),
         (["a.jpg", "--target", "tflite"], 2, "is not one of"),
     ],
 )
-def test_wrong_arguments(arguments, code, words):
-    result = run_cli(*arguments)
+def test_wrong_arguments(photo, arguments, code, words):
+    if "face-alignment" in arguments and importlib.util.find_spec("face_alignment"):
+        pytest.skip("the extra [face-alignment] is installed")
+    names = {PHOTO: photo, KEYPOINTS: photo.with_suffix(".npy")}
+    result = run_cli(*(names.get(argument, argument) for argument in arguments), "--json")
     assert (result.returncode, result.stdout) == (code, "")
     assert words in result.stderr
 

@@ -77,9 +77,10 @@ def test_other_opsets_are_refused(generators, opset):
         build_onnx(generators["nearest"], opset=opset)
 
 
+@pytest.mark.parametrize("opset", [8, 9])
 @pytest.mark.parametrize("variant", [*UPSAMPLES, "three heads"])
-def test_a_simplifier_finds_nothing_to_remove(generators, variant):
-    model = build_onnx(generators[variant], opset=9)
+def test_a_simplifier_finds_nothing_to_remove(generators, variant, opset):
+    model = build_onnx(generators[variant], opset=opset)
     simplified, equivalent = onnxsim.simplify(model)
     assert equivalent
     assert len(simplified.graph.node) == len(model.graph.node)

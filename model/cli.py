@@ -16,7 +16,7 @@ PRESET_NAMES = ("small", "medium", "large", "baseline", "demo")
 
 _runs_options = [
     click.option("--experiment", metavar="NAME", help="Which experiment of a runs folder (default: the enhancer's)."),
-    click.option("--epoch", type=click.IntRange(min=1), help="Which epoch of it (default: the last)."),
+    click.option("--epoch", type=click.IntRange(min=0), help="Which epoch of it (default: the last)."),
     click.option(
         "--set",
         "settings",

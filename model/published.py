@@ -23,6 +23,8 @@ from bilayer.runtime.errors import CheckpointError
 
 Value = str | int | float | bool
 _CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.pth")
+_MOST_BYTES = 1 << 20  # of an args.txt; a real one has 5 kilobytes
+_MOST_DIGITS = 19  # of a whole number; more is a float, as any other number
 _STRINGS = ("per_loss_weights", "pix_loss_weights")  # numbers that the authors keep as text
 
 # Settings with one published value: another one would be another network
@@ -98,7 +100,7 @@ class PublishedRun:
 def parse_value(name: str, text: str) -> Value:
     """A value as the authors' own reader takes it: digits an int, other numbers a float, True and False a bool."""
     if name not in _STRINGS:
-        if text.isdigit() and text.isascii():
+        if text.isdigit() and text.isascii() and len(text) < _MOST_DIGITS:
             return int(text)
         if text in ("True", "False"):
             return text == "True"
@@ -116,6 +118,8 @@ def read_args(path: Path) -> dict[str, Value]:
         CheckpointError: missing, not text, or a line that is not `name: value`; names the line.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise CheckpointError(f"{path}: expected a few kilobytes of settings, found {path.stat().st_size} bytes")
         lines = path.read_bytes().decode("utf-8").splitlines()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
@@ -176,7 +180,7 @@ def find_run(
     experiments = _find_experiments(path)
     top = _choose(experiments, path, experiment)
     base = _base_of(top, experiments)
-    top_epoch = epoch or top.latest_epoch()
+    top_epoch = top.latest_epoch() if epoch is None else epoch
     base_epoch = top_epoch if base is top else _base_epoch(top, base)
     files: dict[NetworkName, Path] = {}
     absent: dict[NetworkName, Path] = {}

@@ -251,6 +251,13 @@ def test_values_are_read_as_the_authors_do():
         assert parse_value("x", text) == value
         assert type(parse_value("x", text)) is type(value)
     assert parse_value("pix_loss_weights", "10.0") == "10.0"
+    assert parse_value("x", "9" * 5000) == np.inf  # Python itself refuses to read it as a whole number
+
+
+def test_an_endless_args_file_is_not_read(runs):
+    (runs / ENHANCER / "args.txt").write_bytes(b"a: 1\n" * 300_000)
+    with pytest.raises(CheckpointError, match="expected a few kilobytes of settings, found 1500000 bytes"):
+        load_model(runs)
 
 
 def test_unknown_settings_empty_values_and_blank_lines_are_tolerated(runs):

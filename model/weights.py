@@ -140,5 +140,8 @@ def _first_foreign_global(path: Path) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
+    told = (line.strip() for line in str(error).splitlines())
+    # torch begins with an advice to load the file unsafely, and ends with a link to its manual
+    telling = (line for line in told if line and not line.startswith(("Weights only load failed", "Check the doc")))
+    line = next(telling, "")
+    return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__

@@ -140,8 +140,7 @@ def _first_foreign_global(path: Path) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    told = (line.strip() for line in str(error).splitlines())
-    # torch begins with an advice to load the file unsafely, and ends with a link to its manual
-    telling = (line for line in told if line and not line.startswith(("Weights only load failed", "Check the doc")))
-    line = next(telling, "")
-    return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__
+    lines = str(error).strip().splitlines()
+    if not lines or "weights_only" in str(error):  # torch advises to load the file unsafely
+        return type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:120]}"

@@ -193,7 +193,7 @@ def _as_text(report: dict[str, Any]) -> str:
     frame = f"{report['parameters']:,} parameters; {report['macs_per_frame'] / 1e9:.3f} GMAC a frame"
     if report["paper_gmacs_per_frame"]:
         frame += f" (the paper's Table 2: {report['paper_gmacs_per_frame']})"
-    missing = [f"missing: {network}: {where}" for network, where in report["missing"].items()]
+    missing = [f"missing: {network}: {where}" for network, where in report["missing"].items()] or ["missing: nothing"]
     return "\n".join([report["source"], "", costs, "", frame, *missing, "", settings])
 
 

@@ -1,0 +1,238 @@
+"""An avatar's bundle and a pose -> the frame. Neither torch nor onnx is needed."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bilayer.runtime.bundle import Bundle, Channels, read_bundle
+from bilayer.runtime.compositor import Alpha, FrameCompositor
+from bilayer.runtime.engines import EngineName, NetworkEngine, Precision, load_engine
+from bilayer.runtime.errors import BundleError, InputError
+from bilayer.runtime.pose_encoding import POSE_WIDTH, PoseEncoder
+from bilayer.runtime.sampler import MAX_CHANNELS, PADDING, Sampler
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+MAX_IMAGE_SIZE = 4096  # px; a wild contract must not ask for gigabytes
+MAX_POSE = 1000  # crops away from the face: not a landmark, nor is NaN
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLayers:
+    """What a frame is made of."""
+
+    uv: Floats  # (S, S, 2) x, y where the texture is sampled: -1..1 across it, may leave it
+    lf: Floats  # (3, S, S) the low-frequency layer, -1..1
+    hf: Floats  # (3, S, S) the texture sampled at uv, about -1..1
+    mask: Floats  # (S, S) foreground, 0..1; ones where the network has none
+
+
+class Avatar:
+    """An avatar, ready to be driven; `load` makes it. Not for use by several threads at once.
+
+    A pose is 68 landmarks, (136,) as x0, y0, x1, y1, ... or (68, 2): -1..1 across the crop, not clipped, x right and y
+    down, as `crop_face` gives them.
+
+    Attributes:
+        bundle: what it was loaded from.
+        size: S, the frames' side in pixels.
+        source_pose: (136,), the pose of the photo that it was made from.
+        engine: "onnxruntime" or "openvino".
+        precision: "f32" or "bf16", which the network computes in.
+    """
+
+    def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
+        contract = bundle.contract
+        self.bundle, self.size = bundle, contract.image_size
+        self.engine, self.precision = network.name, network.precision
+        self.source_pose: Floats = np.array(contract.source.pose, np.float32)
+        self._network, self._texture, self._compositor = network, texture, compositor
+        self._encoder = PoseEncoder(contract.input, str(bundle.path(contract.files.onnx)))
+        tensors = network.run(self._encoder.encode(self.source_pose))  # the first run is the slow one
+        outputs = contract.outputs
+        self._delta_uv, self._lf_rgb = _Result(outputs.delta_uv, tensors), _Result(outputs.lf_rgb, tensors)
+        self._seg = None if outputs.seg is None else _channels(outputs.seg, tensors)
+        self._sampler: Sampler | None = None
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        engine: EngineName = "auto",
+        precision: Precision = "f32",
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        alpha: Alpha = "straight",
+        background: ArrayLike | None = None,
+    ) -> "Avatar":
+        """Open a bundle: its folder, or its avatar.json.
+
+        Args:
+            path: of the bundle.
+            engine: what runs the network; "auto" is the quickest installed one.
+            precision: of the network. The frame is composed in float32 in any case.
+            threads: of the network; None lets the engine choose.
+            providers: ONNX Runtime's execution providers, the preferred one first.
+            alpha: "straight" colours, or "premultiplied" by the mask.
+            background: None for a transparent one, a colour (r, g, b), or a picture (S, S, 3) uint8; frames are opaque
+                then.
+
+        Raises:
+            BundleError: no bundle, or a damaged or contradictory one; names the file and the field.
+            InputError: an unknown choice, a background of another size, or a precision that cannot be had.
+            ToolMissingError: the engine is not installed.
+        """
+        bundle = read_bundle(Path(path))
+        contract = bundle.contract
+        _check_contract(bundle)
+        texture = read_texture(bundle)
+        size = contract.image_size
+        backdrop = None if background is None else np.asarray(background)
+        if backdrop is not None and backdrop.ndim == 3 and backdrop.shape[:2] != (size, size):
+            raise InputError(f"background: {backdrop.shape[1::-1]} px wide and high, the frame {(size, size)}")
+        seg = contract.outputs.seg
+        compositor = FrameCompositor(
+            texture,
+            contract.align_corners,
+            alpha=alpha,
+            background=backdrop,
+            mask_scale=seg.scale if seg else 1.0,
+            mask_offset=seg.offset if seg else 0.0,
+        )
+        onnx = bundle.path(contract.files.onnx)
+        network = load_engine(onnx, contract, engine, precision, threads=threads, providers=providers)
+        return cls(bundle, network, texture, compositor)
+
+    def render(self, pose: ArrayLike, out: Bytes | None = None) -> Bytes:
+        """One frame. With `out` nothing is allocated.
+
+        Args:
+            pose: (136,) or (68, 2).
+            out: (S, S, 4) C-contiguous, written and returned; by default a new array.
+
+        Returns:
+            (S, S, 4) RGBA.
+
+        Raises:
+            LandmarkError: another shape, NaN or infinite values.
+            InputError: an `out` of another shape.
+        """
+        self.infer(pose)
+        return self.compose(out)
+
+    def infer(self, pose: ArrayLike) -> None:
+        """The first half of `render`, the network: for those who time or schedule the halves apart."""
+        self._network.run(self._encoder.encode(pose))
+
+    def compose(self, out: Bytes | None = None) -> Bytes:
+        """The second half of `render`: the frame of the pose that `infer` was last given."""
+        return self._compositor.render(self._delta_uv.read(), self._lf_rgb.read(), self._seg, out)
+
+    def frames(self, poses: Iterable[ArrayLike], out: Bytes | None = None) -> Iterator[Bytes]:
+        """Frames (S, S, 4) for the poses of a track, as they come. With `out` it is the same array every time."""
+        for pose in poses:
+            yield self.render(pose, out)
+
+    def render_batch(self, poses: ArrayLike, out: Bytes | None = None) -> Bytes:
+        """Frames (T, S, S, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
+
+        Raises:
+            LandmarkError: another shape, NaN or infinite values.
+            InputError: an `out` of another shape or type.
+        """
+        batch = list(np.asarray(poses))
+        shape = (len(batch), self.size, self.size, 4)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        elif out.shape != shape:
+            raise InputError(f"out: expected {shape}, found {out.shape}")
+        for pose, frame in zip(batch, out, strict=True):
+            self.render(pose, frame)
+        return out
+
+    def layers(self, pose: ArrayLike) -> FrameLayers:
+        """What the frame of a pose is made of, in new arrays: for looking at, some times slower than `render`."""
+        self.infer(pose)
+        if self._sampler is None:
+            inner = self._texture[1 : 1 - PADDING, 1 : 1 - PADDING, :3]
+            align_corners = self.bundle.contract.align_corners
+            self._sampler = Sampler(inner, align_corners, texture_layout="interleaved")
+        centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
+        delta = self._delta_uv.read()
+        uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
+        mask = np.ones((self.size, self.size), np.float32)
+        seg = self.bundle.contract.outputs.seg
+        if seg is not None and self._seg is not None:
+            mask = np.clip(self._seg[0] * np.float32(seg.scale) + np.float32(seg.offset), 0, 1)
+        return FrameLayers(uv, self._lf_rgb.read().copy(), self._sampler.sample(uv), mask)
+
+
+class _Result:
+    """One of the network's results as the contract means it, out of the tensors that the engine reuses."""
+
+    def __init__(self, channels: Channels, tensors: Mapping[str, Floats]) -> None:
+        self._raw = _channels(channels, tensors)
+        self._scale, self._offset = np.float32(channels.scale), np.float32(channels.offset)
+        plain = channels.scale == 1 and channels.offset == 0
+        self._values = self._raw if plain else np.empty_like(self._raw)
+
+    def read(self) -> Floats:
+        if self._values is not self._raw:
+            np.multiply(self._raw, self._scale, out=self._values)
+            np.add(self._values, self._offset, out=self._values)
+        return self._values
+
+
+def _channels(channels: Channels, tensors: Mapping[str, Floats]) -> Floats:
+    return tensors[channels.tensor][0, channels.start : channels.stop]
+
+
+def _check_contract(bundle: Bundle) -> None:
+    """Raise a BundleError where what only rendering needs is out of range."""
+    contract = bundle.contract
+    if not 1 <= contract.image_size <= MAX_IMAGE_SIZE:
+        raise BundleError(f"{bundle.folder}: image_size: {contract.image_size}, expected 1 to {MAX_IMAGE_SIZE}")
+    if len(contract.source.pose) != POSE_WIDTH or not all(abs(number) < MAX_POSE for number in contract.source.pose):
+        raise BundleError(f"{bundle.folder}: source.pose: expected {POSE_WIDTH} numbers below {MAX_POSE}; export again")
+    for setting in fields(contract.outputs):
+        channels = getattr(contract.outputs, setting.name)
+        if channels is not None and not math.isfinite(channels.scale + channels.offset):
+            found = f"{channels.scale} and {channels.offset}"
+            raise BundleError(
+                f"{bundle.folder}: outputs.{setting.name}: expected a finite scale and offset, found {found}"
+            )
+
+
+def read_texture(bundle: Bundle) -> Floats:
+    """The texture of a bundle, packed for the sampler: (S + 3, S + 3, 4).
+
+    Raises:
+        BundleError: another shape or type than the contract's, no border of zeros, or values that are not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = bundle.path(bundle.contract.files.texture)
+    side = bundle.contract.image_size + PADDING
+    expected = [side, side, MAX_CHANNELS]
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            stored = file.get_slice("texture") if names == ["texture"] else None
+            if stored is None or stored.get_dtype() != "F32" or list(stored.get_shape()) != expected:
+                found = f"{stored.get_dtype()} {list(stored.get_shape())}" if stored else ", ".join(names) or "nothing"
+                raise BundleError(f"{path}: expected texture F32 {expected}, found {found}; export the avatar again")
+            texture: Floats = file.get_tensor("texture")
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a .safetensors file ({error}); export the avatar again") from error
+    if not np.isfinite(texture).all():
+        raise BundleError(f"{path}: texture: holds values that are not finite; export the avatar again")
+    edges = (texture[0], texture[-2:], texture[:, 0], texture[:, -2:])
+    if any(edge.any() for edge in edges):
+        raise BundleError(f"{path}: texture: expected a border of zeros; export the avatar again")
+    return texture

@@ -1,0 +1,137 @@
+"""A driver and an avatar -> a video: the loop of `bilayer-render`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.runtime.crop import CropBox, crop_box, draw_stickman
+from bilayer.runtime.drivers import Driver, DriverFrame
+from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.player import Avatar, FrameLayers
+from bilayer.runtime.stages import StageTimes
+from bilayer.runtime.writers import FrameWriter
+
+STAGES = ("track", "network", "sample", "encode")
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+ToPose = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown beside the frame."""
+
+    driver: bool = False  # to its left: the driver's crop, or its landmarks where there is no picture
+    layers: bool = False  # to its right: lf, hf, uv, mask
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What came of it."""
+
+    frames: int
+    without_face: int  # of them; the pose before was held
+    times: StageTimes
+
+
+def render_video(
+    avatar: Avatar,
+    driver: Driver,
+    to_pose: ToPose,
+    writer: FrameWriter,
+    view: View = View(),
+    limit: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Rendered:
+    """Render a driver's frames, until it ends or `limit` is reached; Ctrl-C is the way to end an endless one.
+
+    Args:
+        avatar: to be driven.
+        driver: its frames; where one shows no face, the pose before is held, at first the avatar's own.
+        to_pose: landmarks (68, 2) in the driver's coordinates -> pose (136,), as `Retargeter.pose`.
+        writer: is given every frame; left open.
+        view: what is shown beside it.
+        limit: frames at the most.
+        advance: called after every frame.
+
+    Raises:
+        LandmarkError: no frame of the driver shows a face.
+    """
+    times, pose, count, without_face = StageTimes(STAGES), avatar.source_pose, 0, 0
+    box: CropBox | None = None
+    buffer = np.empty((avatar.size, avatar.size, 4), np.uint8)
+    frames = iter(driver)
+    try:
+        while limit is None or count < limit:
+            with times.stage("track"):
+                moment = next(frames, None)
+                if moment is not None and moment.landmarks is not None:
+                    pose = to_pose(moment.landmarks)
+            if moment is None:
+                break
+            without_face += moment.landmarks is None
+            if view.driver and moment.picture is not None and moment.landmarks is not None:
+                box = crop_box(moment.landmarks)
+            with times.stage("network"):
+                avatar.infer(pose)
+            with times.stage("sample"):
+                frame = avatar.compose(buffer)
+            panels = list(_panels(avatar, frame, pose, moment, box, view))
+            with times.stage("encode"):
+                writer.write(np.concatenate(panels, axis=1) if len(panels) > 1 else frame)
+            count += 1
+            advance()
+    except KeyboardInterrupt:
+        if driver.count is not None:
+            raise
+    if count and without_face == count:
+        raise LandmarkError("driver: expected a face, found none in any of its frames; use a sharp, well-lit one")
+    return Rendered(count, without_face, times)
+
+
+def _panels(
+    avatar: Avatar, frame: Bytes, pose: Floats, moment: DriverFrame, box: CropBox | None, view: View
+) -> Iterator[Bytes]:
+    """Pictures (S, S, 4) from left to right."""
+    if view.driver:
+        if moment.picture is None:
+            yield _opaque(draw_stickman(pose, avatar.size))
+        else:
+            yield _driver_picture(moment.picture, box, avatar.size)
+    yield frame
+    if view.layers:
+        yield from layer_pictures(avatar.layers(pose))
+
+
+def _driver_picture(picture: Bytes, box: CropBox | None, size: int) -> Bytes:
+    """The crop around the driver's face, or the middle of the picture before there is one."""
+    if box is None:
+        height, width = picture.shape[:2]
+        box = CropBox(width // 2, height // 2, max(min(height, width) // 2, 1))
+    square = Image.fromarray(picture).crop(box.corners)
+    return _opaque(np.asarray(square.resize((size, size), Image.Resampling.BICUBIC)))
+
+
+def layer_pictures(layers: FrameLayers) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+    """What a frame is made of as pictures (S, S, 4): lf, hf, uv (x as red, y as green), mask."""
+    uv = np.zeros((3, *layers.uv.shape[:2]), np.float32)
+    uv[:2] = layers.uv.transpose(2, 0, 1)
+    mask = np.broadcast_to(layers.mask * 2 - 1, uv.shape)
+    lf, hf, warp, alpha = (_opaque(_to_bytes(planes)) for planes in (layers.lf, layers.hf, uv, mask))
+    return lf, hf, warp, alpha
+
+
+def _to_bytes(planar: Floats) -> Bytes:
+    """(3, S, S) in -1..1 -> (S, S, 3)."""
+    return np.asarray((np.clip(planar, -1, 1) + 1) * 127.5, np.uint8).transpose(1, 2, 0)
+
+
+def _opaque(picture: Bytes) -> Bytes:
+    """(S, S, 3) -> (S, S, 4)."""
+    frame = np.full((*picture.shape[:2], 4), 255, np.uint8)
+    frame[..., :3] = picture
+    return frame

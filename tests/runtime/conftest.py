@@ -1,0 +1,97 @@
+"""Bundles of tiny models, exported as a user exports them, and what the trained models render."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bilayer.export.pipeline import ExportOptions, export_avatar
+from bilayer.model import create_avatar, load_model, make_source
+from bilayer.model.bilayer import BilayerModel, random_model
+from bilayer.model.checkpoint import save_checkpoint
+from bilayer.model.config import AVATAR_NETWORKS
+from bilayer.runtime import crop_face
+from bilayer.runtime.bundle import describe_file
+from tests import golden
+from tests.model.test_networks import TINY
+
+CASE = golden.load("case_a/preproc.npz")
+POSES = np.concatenate([CASE["target_poses"][0], CASE["source_poses"][0]])  # (3, 136)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle, and the model and avatar it was made from."""
+
+    folder: Path
+    model: BilayerModel
+    avatar: Any
+
+    def rendering(self, pose):
+        return self.avatar.render(self.model, torch.from_numpy(np.asarray(pose, np.float32))[None])
+
+
+def export(folder, checkpoint, **options):
+    Image.fromarray(CASE["source_image"]).save(folder / "face.png")
+    np.save(folder / "face.npy", CASE["source_landmarks"])
+    (folder / "bundle").mkdir()
+    chosen = ExportOptions(
+        folder / "face.png", folder / "bundle" / "avatar.dlc", "none", checkpoint, folder / "face.npy", mask=False,
+        **options,
+    )  # fmt: skip
+    export_avatar(chosen)
+    overrides = {key: value for key, value in options.items() if key == "align_corners"}
+    model = load_model(checkpoint, overrides=overrides)
+    size = model.config.image_size
+    source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], size), model.config)
+    return Exported(folder / "bundle", model, create_avatar(model, source))
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["edges", "align_corners"])
+def exported(request, tmp_path_factory):
+    """The tiny published model's avatar, under either meaning of the warp's coordinates."""
+    return export(tmp_path_factory.mktemp("case_a"), golden.CASE_A / "runs", align_corners=request.param)
+
+
+@pytest.fixture(scope="session", params=["harmonic", "three-heads", "no-mask"])
+def unusual(request, tmp_path_factory):
+    """Avatars of random models whose contracts differ from the usual one."""
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = {"harmonic": {"pse_use_harmonic_enc": True}, "no-mask": {"inf_pred_segmentation": False}}
+    config = replace(TINY, **settings.get(request.param, {}))
+    model = random_model(config, 0, AVATAR_NETWORKS)
+    tensors = {name: model.get_submodule(name).state_dict() for name in AVATAR_NETWORKS}
+    save_checkpoint(folder / "model.safetensors", config, tensors)
+    return export(folder, folder / "model.safetensors", merged_head=request.param != "three-heads")
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory):
+    """One usual bundle: not to be changed."""
+    return export(tmp_path_factory.mktemp("bundle"), golden.CASE_A / "runs").folder
+
+
+@pytest.fixture
+def editable(bundle_folder, tmp_path):
+    """A copy of it, and a function that changes its contract and then makes the hashes fit again."""
+    folder = tmp_path / "edited"
+    shutil.copytree(bundle_folder, folder)
+
+    def edit(change):
+        path = folder / "avatar.json"
+        contract = json.loads(path.read_text())
+        change(contract)
+        for file in contract["files"].values():
+            if file:
+                found = describe_file(folder / file["name"])
+                file |= {"bytes": found.bytes, "sha256": found.sha256}
+        path.write_text(json.dumps(contract))
+        return folder
+
+    return edit

@@ -1,0 +1,212 @@
+"""Videos are read upright and whole, and written whole or not at all."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.video import VideoFrames, WebcamFrames
+from bilayer.runtime.writers import open_writer
+
+av = pytest.importorskip("av")
+
+
+def moving_square(count, height=48, width=64, alpha=255):
+    """A red square on blue, two pixels further right in each frame (H, W, 4)."""
+    frames = np.zeros((count, height, width, 4), np.uint8)
+    frames[..., 2:] = 200, alpha
+    for i, frame in enumerate(frames):
+        frame[10:26, 2 * i : 2 * i + 16] = 220, 30, 20, 255
+    return frames
+
+
+def write(path, frames, rate=25.0):
+    with open_writer(path, rate) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+@pytest.mark.parametrize("rate", [25.0, 30000 / 1001, 12.5])
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_an_mp4_is_what_was_written(tmp_path, rate, size):
+    frames = moving_square(12, *size)
+    path = write(tmp_path / "a.mp4", frames, rate)
+    with VideoFrames(path) as video:
+        assert (video.rate, video.count) == (pytest.approx(rate, rel=1e-6), 12)
+        read = [frame[: size[0], : size[1]] for frame in video]
+    assert len(read) == 12
+    assert read[0].shape == (*size, 3)
+    for frame, expected in zip(read, frames, strict=True):
+        assert np.abs(frame.astype(int) - expected[..., :3]).mean() < 6  # colours at half the resolution
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    with av.open(str(path)) as file:
+        codec = file.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt, codec.width % 2, codec.height % 2) == ("h264", "yuv420p", 0, 0)
+
+
+def test_transparency_is_black_in_an_mp4(tmp_path):
+    path = write(tmp_path / "a.mp4", moving_square(3, alpha=0))
+    with VideoFrames(path) as video:
+        last = list(video)[-1]
+    assert last[40:, 40:].max() < 10
+    assert last[14:22, 8:16, 0].min() > 180
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    for name in ("a.mp4", "a.gif"):
+        assert (
+            write(tmp_path / name, moving_square(5)).read_bytes()
+            == write(tmp_path / f"b{name}", moving_square(5)).read_bytes()
+        )
+
+
+@pytest.mark.parametrize("alpha", [255, 0])
+def test_a_gif_is_what_was_written_and_as_long(tmp_path, alpha):
+    frames = moving_square(24, alpha=alpha)
+    with Image.open(write(tmp_path / "a.gif", frames, 30.0)) as image:
+        read, milliseconds = [], 0
+        for frame in ImageSequence.Iterator(image):
+            read.append(np.asarray(frame.convert("RGBA")))
+            milliseconds += frame.info["duration"]
+        assert image.info["loop"] == 0
+    assert milliseconds == 800  # 24 frames at 30 a second, in hundredths
+    assert len(read) == 24
+    for frame, expected in zip(read, frames, strict=True):
+        np.testing.assert_array_equal(frame[..., 3], expected[..., 3])
+        shown = expected[..., 3] == 255
+        assert np.abs(frame[shown].astype(int) - expected[shown]).max() <= 8
+
+
+def test_pngs_are_what_was_written_to_the_bit(tmp_path):
+    frames = moving_square(3, alpha=100)
+    folder = write(tmp_path / "frames", frames)
+    assert sorted(path.name for path in folder.iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    for i, expected in enumerate(frames):
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / f"{i:05d}.png")), expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "frames"])
+def test_a_failure_in_the_middle_leaves_nothing_and_keeps_the_old(tmp_path, name):
+    old = tmp_path / "a.mp4" if name == "frames" else tmp_path / name
+    old.write_bytes(b"old")
+
+    def frames():
+        yield moving_square(1)[0]
+        raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        write(tmp_path / name, frames())
+    assert [path.name for path in tmp_path.iterdir()] == [old.name]
+    assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "frames"])
+def test_no_frame_is_an_error(tmp_path, name):
+    with pytest.raises(OutputError, match="no frame to write"), open_writer(tmp_path / name, 25.0):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    for place, words in (
+        ("a.avi", "expected .mp4, .gif, or a folder's name for PNGs; found .avi"),
+        ("full", "not an empty folder"),
+        ("no/a.mp4", "does not exist"),
+        ("no/frames", "does not exist"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            write(tmp_path / place, moving_square(1))
+    for rate in (0, -1, float("nan"), 1e9):
+        with pytest.raises(InputError, match="rate"):
+            write(tmp_path / "a.mp4", moving_square(1), rate)
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("turn", [90, 180, -90])
+def test_a_video_from_a_turned_phone_is_upright(tmp_path, turn):
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(turn)
+        for frame in moving_square(4):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[..., :3]), format="rgb24")))
+        file.mux(stream.encode())
+    with av.open(str(path)) as file:
+        told = next(file.decode(video=0)).rotation
+    assert abs(told) == abs(turn)
+    with VideoFrames(path) as video:
+        first = next(iter(video))
+    expected = np.rot90(moving_square(1)[0, ..., :3], told // 90)
+    assert first.shape == expected.shape
+    assert np.abs(first.astype(int) - expected).mean() < 6
+
+
+def test_videos_that_are_none(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video at all")
+    sound = tmp_path / "sound.wav"
+    with av.open(str(sound), "w") as file:
+        stream = file.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    for name, words in (
+        ("no.mp4", "no such file; name a video"),
+        ("", "is a folder; name a video"),
+        ("text.mp4", "not a video that FFmpeg reads"),
+        ("sound.wav", "expected a video, found no picture in it"),
+    ):
+        with pytest.raises(InputError, match=words):
+            VideoFrames(tmp_path / name)
+
+
+def read_count(path):
+    """Number of frames, and what is said of the file."""
+    count = 0
+    try:
+        with VideoFrames(path) as video:
+            for _ in video:
+                count += 1
+    except InputError as error:
+        return count, str(error)
+    return count, ""
+
+
+def test_a_damaged_video_is_one_error_or_fewer_frames(tmp_path):
+    whole = write(tmp_path / "a.mp4", moving_square(20)).read_bytes()
+    damaged = tmp_path / "b.mp4"
+    rng = np.random.default_rng(0)
+    for cut in (*range(40, len(whole), len(whole) // 12), None):
+        content = bytearray(whole[:cut])
+        if cut is None:
+            for place in rng.integers(len(content) // 2, len(content), 40):
+                content[place] ^= 0xFF
+        damaged.write_bytes(content)
+        count, message = read_count(damaged)
+        assert count <= 20
+        assert "\n" not in message
+        assert not message or str(damaged) in message
+
+
+def test_a_webcam_that_is_not_there():
+    with pytest.raises(InputError, match="webcam 97: cannot be opened"):
+        WebcamFrames(97)
+
+
+def test_pyav_missing_names_what_installs_it(monkeypatch, tmp_path):
+    import sys
+
+    from bilayer.runtime.errors import ToolMissingError
+
+    assert importlib.util.find_spec("av")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ToolMissingError, match=r"pip install 'bilayer\[video\]'"):
+        write(tmp_path / "a.mp4", moving_square(1))
+    assert not list(tmp_path.iterdir())

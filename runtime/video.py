@@ -53,7 +53,7 @@ class VideoFrames:
             self._file.close()
             raise InputError(f"{path}: expected a video, found no picture in it")
         self._stream = self._file.streams.video[0]
-        self._stream.thread_type = "NONE"  # frame threads were seen to hang on a damaged video
+        self._stream.thread_type = "NONE"  # with frame threads two test runs hung, probably here, on a damaged video
         rate = self._stream.average_rate
         self.rate = min(float(rate), MAX_RATE) if rate else DEFAULT_RATE
         self.count: int | None = self._stream.frames or None

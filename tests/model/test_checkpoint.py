@@ -537,12 +537,13 @@ def test_a_refused_file_ends_the_command_with_3_and_leaves_nothing(runs, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.safetensors", "runs"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's peak memory from Linux's /proc")
 def test_hostile_files_are_refused_within_a_gigabyte(runs):
-    """Peak memory of the whole process, torch included."""
+    """Peak memory of the whole process, torch included. (getrusage would count the process that it was forked from.)"""
     code = (
-        "import resource, sys; from bilayer.model.cli import main\n"
+        "import pathlib, sys; from bilayer.model.cli import main\n"
         "try: main()\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        "finally: print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0], file=sys.stderr)"
     )
     for kind in ("zip bomb", "expanded", "truncated"):
         path = checkpoint(runs, "keypoints_embedder")
@@ -551,7 +552,7 @@ def test_hostile_files_are_refused_within_a_gigabyte(runs):
         command = [sys.executable, "-c", code, "convert", str(runs), str(runs / "out.safetensors")]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 3
-        assert int(result.stderr.splitlines()[-1]) < 1 << 20  # KiB
+        assert 50_000 < int(result.stderr.splitlines()[-1]) < 1 << 20  # KiB
         path.write_bytes(original)
 
 

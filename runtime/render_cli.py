@@ -32,7 +32,7 @@ STILL_RATE = 25.0  # frames a second, of a driver that has no rate
     type=click.Choice(["absolute", "relative", "procrustes"]),
     default="relative",
     show_default=True,
-    help="How the driver's landmarks become the avatar's: docs/motion.md.",
+    help="How the driver's landmarks become the avatar's (docs/motion.md); a photo's are taken as they are.",
 )
 @click.option("--background", help="A colour, a picture, or none. [default: white; none for PNGs]")
 @click.option("--side-by-side", is_flag=True, help="The driver to the left of the avatar.")

@@ -13,11 +13,10 @@ from hypothesis.extra.numpy import arrays
 
 from bilayer.export.evaluate import evaluate, half_storage, read_outputs
 from bilayer.export.fold import BatchNorm, fold
-from bilayer.export.layers import Activation, Conv, ConvTranspose, Layer, ScaleShift
+from bilayer.export.layers import Conv, ConvTranspose, Layer, ScaleShift
 from bilayer.export.lower import GraphOptions, lower
 from bilayer.export.rewrite import fold_norms, upsampled_as_phases, upsampled_as_transposed
 from bilayer.model.spectral import add_spectral_norm
-from bilayer.runtime.bundle import Channels, Outputs
 from tests.export.conftest import reference
 
 EXACT = 1e-11  # float64's rounding through some sixty layers
@@ -153,7 +152,6 @@ def test_without_the_guard_half_precision_suffers():
     arrays(np.float64, (1, 2, 4, 5), elements=st.floats(-2, 2)),
 )
 def test_upsampling_folds_into_transposed_and_phase_convolutions_borders_included(weight, x):
-    outputs = Outputs(Channels("y", 0, 2), Channels("y", 0, 3), None)
     expected = F.conv2d(F.interpolate(torch.from_numpy(x), scale_factor=2), torch.from_numpy(weight), padding=1)
     transposed = torch.from_numpy(upsampled_as_transposed(weight))
     actual = F.conv_transpose2d(torch.from_numpy(x), transposed, stride=2, padding=1)
@@ -163,7 +161,6 @@ def test_upsampling_folds_into_transposed_and_phase_convolutions_borders_include
         for q in (0, 1):
             padded = F.pad(torch.from_numpy(x), (1 - q, q, 1 - p, p))
             torch.testing.assert_close(F.conv2d(padded, phases[p, q]), expected[:, :, p::2, q::2])
-    assert outputs.seg is None
 
 
 @pytest.mark.parametrize(
@@ -216,4 +213,3 @@ def test_an_unknown_layer_is_not_skipped_silently():
 
     with pytest.raises(TypeError, match="no rule to evaluate a Layer"):
         _run(Layer("x", ()), [torch.zeros(1)], lambda tensor: tensor)
-    assert Activation("t", (), "tanh").function == "tanh"

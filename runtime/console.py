@@ -50,7 +50,7 @@ def _is_numeric(cell: str) -> bool:
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr that shows only on a terminal; yields a function `advance(description=...)`."""
     if not sys.stderr.isatty():
-        yield lambda description="": None
+        yield lambda description="", steps=1: None
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -58,7 +58,7 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
-        def advance(description: str = description) -> None:
-            bar.update(task, advance=1, description=description)
+        def advance(description: str = description, steps: int = 1) -> None:
+            bar.update(task, advance=steps, description=description)
 
         yield advance

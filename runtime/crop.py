@@ -106,9 +106,13 @@ def crop_face(photo: NDArray[np.uint8], landmarks: NDArray[np.float32], image_si
     """
     points = check_landmarks(landmarks)
     box = crop_box(points)
+    return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)
+
+
+def cut_box(photo: NDArray[np.uint8], box: CropBox, image_size: int) -> NDArray[np.uint8]:
+    """A square of `photo` (H, W, 3), resized: (S, S, 3), black outside of the photo."""
     square = Image.fromarray(photo).crop(box.corners)
-    image = np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
-    return Crop(image=image, pose=pose_vector(points, box), box=box)
+    return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
 
 
 def draw_stickman(pose: NDArray[np.float32], image_size: int, thickness: int = 2) -> NDArray[np.uint8]:

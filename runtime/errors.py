@@ -8,6 +8,7 @@
     │   ├── BundleError        an exported avatar
     │   ├── DlcError           a .dlc file
     │   ├── ConversionError    a vendor's converter made no usable file of the model
+    │   ├── TrainingError      settings or data with which training diverges
     │   └── OutputError        the place to write to
     ├── ParityError        4   two computations that must agree do not
     └── ToolMissingError   5   an SDK, tool or optional package is not installed
@@ -51,6 +52,10 @@ class DlcError(InputError):
 
 class ConversionError(InputError):
     """A vendor's converter refused the model, crashed, hung, or left no file that reads back."""
+
+
+class TrainingError(InputError):
+    """Training diverged: a loss is no longer a finite number."""
 
 
 class OutputError(InputError):

@@ -1,0 +1,5 @@
+"""Training the bi-layer model: data, synthetic heads, losses, two stages, metrics. Public names: see __init__.pyi."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

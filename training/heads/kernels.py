@@ -1,0 +1,382 @@
+"""The renderer's inner loops, compiled by Numba: blend shapes, normals, camera, rasteriser, shading.
+
+All kernels are single-threaded, release the GIL and sum in a fixed order, so that a picture has the same bytes in any
+process and beside any number of threads (BLAS, for one, sums differently with the number of threads it finds).
+They are all in this module because Numba's cache of a function watches that function's own file alone.
+"""
+
+# mypy: ignore-errors
+# Numba infers the types in here, when it compiles.
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+# How a triangle is shaded. SKIN and HAIR read the texture atlas; MOUTH, CLOTH and STRANDS interpolate vertex colours.
+SKIN, HAIR, EYE, MOUTH, CLOTH, STRANDS = 0, 1, 2, 3, 4, 5
+MIN_AREA = 1e-9  # px^2; smaller triangles cover no sample
+FAST_MATH = {"nsz", "arcp", "contract", "reassoc", "afn"}  # without "nnan": NaN is written
+FLAT = 0.4  # cm; a pixel whose samples are of one kind and lie this close in depth is shaded at every other sample
+COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart belong to different surface patches
+
+
+def _inlined(function: Callable[..., Any]) -> Any:
+    return njit(error_model="numpy", fastmath=FAST_MATH, forceinline=True)(function)
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    options = {"error_model": "numpy", "nogil": True, "fastmath": FAST_MATH}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for a cache can be written
+        return njit(**options)(function)
+
+
+@_compiled
+def blend_shapes(base, shapes, indices, weights, out):
+    """out (V, 3) = base (V, 3) + sum of weights (k,) * shapes (K, V, 3)[indices (k,)]."""
+    count = base.shape[0]
+    for i in range(count):
+        out[i, 0] = base[i, 0]
+        out[i, 1] = base[i, 1]
+        out[i, 2] = base[i, 2]
+    for k in range(indices.shape[0]):
+        shape = shapes[indices[k]]
+        weight = weights[k]
+        for i in range(count):
+            out[i, 0] += weight * shape[i, 0]
+            out[i, 1] += weight * shape[i, 1]
+            out[i, 2] += weight * shape[i, 2]
+
+
+@_compiled
+def vertex_normals(vertices, triangles, out):
+    """Unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
+    for i in range(out.shape[0]):
+        out[i, 0] = out[i, 1] = out[i, 2] = 0.0
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for q in (a, b, c):
+            out[q, 0] += nx
+            out[q, 1] += ny
+            out[q, 2] += nz
+    for i in range(out.shape[0]):
+        length = math.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2)
+        if length > 0:
+            out[i, 0] /= length
+            out[i, 1] /= length
+            out[i, 2] /= length
+
+
+@_compiled
+def lift_shell(vertices, normals, indices, lift, out):
+    """out (H, 3) = vertices[indices] + lift (H,) along their normals."""
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        for axis in range(3):
+            out[i, axis] = vertices[j, axis] + lift[i] * normals[j, axis]
+
+
+@_compiled
+def pose_points(points, normals, follow, rotation, pivot, offset, posed, posed_normals):
+    """Turn about `pivot` and move by `offset` as far as each point follows the head (0: stays, 1: fully)."""
+    for i in range(points.shape[0]):
+        f = follow[i]
+        x, y, z = points[i, 0] - pivot[0], points[i, 1] - pivot[1], points[i, 2] - pivot[2]
+        nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
+        for axis in range(3):
+            r0, r1, r2 = rotation[axis, 0], rotation[axis, 1], rotation[axis, 2]
+            turned = r0 * x + r1 * y + r2 * z + pivot[axis] + offset[axis]
+            posed[i, axis] = f * turned + (1 - f) * points[i, axis]
+            posed_normals[i, axis] = f * (r0 * nx + r1 * ny + r2 * nz) + (1 - f) * normals[i, axis]
+
+
+@_compiled
+def project(points, eye, focal, centre_x, centre_y, mid_x, mid_y, screen):
+    """screen (M, 3): x right and y down in samples, and 1 / depth. The camera at `eye` looks along -z."""
+    for i in range(points.shape[0]):
+        inverse = 1.0 / (eye[2] - points[i, 2])
+        screen[i, 0] = centre_x + focal * ((points[i, 0] - eye[0]) * inverse - mid_x)
+        screen[i, 1] = centre_y + focal * ((eye[1] - points[i, 1]) * inverse - mid_y)
+        screen[i, 2] = inverse
+
+
+@_compiled
+def rasterise(screen, triangles, start, stop, cull, left, top, right, bottom, depth, owner):
+    """Write the nearest triangle's number into owner (H, W), 1 / depth into depth (H, W), inside the scissor box.
+
+    With `cull`, triangles that turn their back (clockwise seen from outside) are left out.
+    """
+    for t in range(start, stop):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, w0 = screen[a, 0], screen[a, 1], screen[a, 2]
+        x1, y1, w1 = screen[b, 0], screen[b, 1], screen[b, 2]
+        x2, y2, w2 = screen[c, 0], screen[c, 1], screen[c, 2]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if (cull and area > 0) or abs(area) < MIN_AREA or w0 <= 0 or w1 <= 0 or w2 <= 0:
+            continue
+        column = max(left, math.ceil(min(x0, x1, x2) - 0.5))
+        last_column = min(right - 1, math.floor(max(x0, x1, x2) - 0.5))
+        row = max(top, math.ceil(min(y0, y1, y2) - 0.5))
+        last_row = min(bottom - 1, math.floor(max(y0, y1, y2) - 0.5))
+        if column > last_column or row > last_row:
+            continue
+        inverse = 1.0 / area
+        l1_dx, l1_dy = (y2 - y0) * inverse, -(x2 - x0) * inverse
+        l2_dx, l2_dy = -(y1 - y0) * inverse, (x1 - x0) * inverse
+        for y in range(row, last_row + 1):
+            for x in range(column, last_column + 1):
+                px, py = x + 0.5 - x0, y + 0.5 - y0
+                l1 = px * l1_dx + py * l1_dy
+                l2 = px * l2_dx + py * l2_dy
+                if l1 < -1e-6 or l2 < -1e-6 or l1 + l2 > 1 + 1e-6:
+                    continue
+                w = w0 + l1 * (w1 - w0) + l2 * (w2 - w0)
+                if w > depth[y, x]:
+                    depth[y, x] = w
+                    owner[y, x] = t
+
+
+@_compiled
+def interpolate(screen, triangles, owner, values, out, covered):
+    """Linear (not perspective) interpolation of values (V, C) at every owned sample: for maps in texture space."""
+    for y in range(owner.shape[0]):
+        for x in range(owner.shape[1]):
+            t = owner[y, x]
+            covered[y, x] = t >= 0
+            if t < 0:
+                continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            x0, y0 = screen[a, 0], screen[a, 1]
+            area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
+            px, py = x + 0.5 - x0, y + 0.5 - y0
+            l1 = (px * (screen[c, 1] - y0) - (screen[c, 0] - x0) * py) / area
+            l2 = ((screen[b, 0] - x0) * py - px * (screen[b, 1] - y0)) / area
+            for k in range(out.shape[2]):
+                va, vb, vc = values[t, 0, k], values[t, 1, k], values[t, 2, k]
+                out[y, x, k] = va + l1 * (vb - va) + l2 * (vc - va)
+
+
+@_inlined
+def canonical(x, y, z):
+    """Texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in -1..1."""
+    depth = z + 0.5
+    radius = math.sqrt(x * x + depth * depth)
+    u = 0.0
+    if radius > 0:
+        u = math.sqrt(max(0.5 - 0.5 * depth / radius, 0.0))
+        if x < 0:
+            u = -u
+    v = -(y + 3.0) / 18.0
+    return min(max(u, -1.0), 1.0), min(max(v, -1.0), 1.0)
+
+
+@_inlined
+def _smooth(low, high, value):
+    t = min(max((value - low) / (high - low), 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+@_inlined
+def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest, mouth_light,
+                texture, eyes, eye, head_up, lights, light_colours, ambient, colour, coord):  # fmt: skip
+    """Shade one sample: linear RGB into colour (3,); canonical coordinate into coord (2,). True if it has one."""
+    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    x0, y0 = screen[a, 0], screen[a, 1]
+    area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
+    px, py = x + 0.5 - x0, y + 0.5 - y0
+    l1 = (px * (screen[c, 1] - y0) - (screen[c, 0] - x0) * py) / area
+    l2 = ((screen[b, 0] - x0) * py - px * (screen[b, 1] - y0)) / area
+    w0, w1, w2 = (1 - l1 - l2) * screen[a, 2], l1 * screen[b, 2], l2 * screen[c, 2]
+    total = w0 + w1 + w2
+    w0, w1, w2 = w0 / total, w1 / total, w2 / total  # perspective-correct weights
+
+    nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
+    ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
+    nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
+    length = 1.0 / (math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+    nx, ny, nz = nx * length, ny * length, nz * length
+    vx = eye[0] - (w0 * points[a, 0] + w1 * points[b, 0] + w2 * points[c, 0])
+    vy = eye[1] - (w0 * points[a, 1] + w1 * points[b, 1] + w2 * points[c, 1])
+    vz = eye[2] - (w0 * points[a, 2] + w1 * points[b, 2] + w2 * points[c, 2])
+    length = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz)
+    vx, vy, vz = vx * length, vy * length, vz * length
+    facing = nx * vx + ny * vy + nz * vz
+    if facing < 0:  # the back of a sheet of hair
+        nx, ny, nz, facing = -nx, -ny, -nz, -facing
+    shade = w0 * occlusion[a] + w1 * occlusion[b] + w2 * occlusion[c]
+    rx = w0 * rest[a, 0] + w1 * rest[b, 0] + w2 * rest[c, 0]
+    ry = w0 * rest[a, 1] + w1 * rest[b, 1] + w2 * rest[c, 1]
+    rz = w0 * rest[a, 2] + w1 * rest[b, 2] + w2 * rest[c, 2]
+
+    kind = kinds[t]
+    gloss, shine, wrap_red, wrap_blue, reached = 0.0, 0, 0.2, 0.2, 1.0
+    if kind <= HAIR:
+        u = w0 * corner_uv[t, 0, 0] + w1 * corner_uv[t, 1, 0] + w2 * corner_uv[t, 2, 0]
+        v = w0 * corner_uv[t, 0, 1] + w1 * corner_uv[t, 1, 1] + w2 * corner_uv[t, 2, 1]
+        u = min(max(u - 0.5, 0.0), texture.shape[1] - 1.001)
+        v = min(max(v - 0.5, 0.0), texture.shape[0] - 1.001)
+        iu, iv = int(u), int(v)
+        fu, fv = u - iu, v - iv
+        t00, t10, t01, t11 = (1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv
+        row, below = texture[iv], texture[iv + 1]
+        red = t00 * row[iu, 0] + t10 * row[iu + 1, 0] + t01 * below[iu, 0] + t11 * below[iu + 1, 0]
+        green = t00 * row[iu, 1] + t10 * row[iu + 1, 1] + t01 * below[iu, 1] + t11 * below[iu + 1, 1]
+        blue = t00 * row[iu, 2] + t10 * row[iu + 1, 2] + t01 * below[iu, 2] + t11 * below[iu + 1, 2]
+        if kind == SKIN:  # light bleeds through skin, red light furthest
+            gloss, shine, wrap_red, wrap_blue = 1.0, 1, 0.40, 0.18
+    elif kind == EYE:
+        side = 0 if rx > 0 else 1
+        distance = math.sqrt((rx - eyes[side, 0]) ** 2 + (ry - eyes[side, 1]) ** 2)
+        behind = rz < eyes[side, 2]
+        pupil = 1.0 - _smooth(eyes[2, 0] - 0.05, eyes[2, 0] + 0.05, distance)
+        iris = 0.0 if behind else 1.0 - _smooth(eyes[2, 1] - 0.06, eyes[2, 1] + 0.05, distance)
+        limbus = 1.0 - 0.6 * _smooth(eyes[2, 1] - 0.2, eyes[2, 1], distance)
+        ring = 0.85 + 0.3 * (1.0 - _smooth(eyes[2, 0], eyes[2, 0] + 0.2, distance))
+        inside = limbus * ring * (1 - pupil)
+        red = iris * (eyes[3, 0] * inside + 0.004 * pupil) + (1 - iris) * eyes[4, 0]
+        green = iris * (eyes[3, 1] * inside + 0.004 * pupil) + (1 - iris) * eyes[4, 1]
+        blue = iris * (eyes[3, 2] * inside + 0.004 * pupil) + (1 - iris) * eyes[4, 2]
+        lid = _smooth(eyes[side, 1] - 0.05, eyes[side, 1] + 0.45, ry)  # the upper lid's shadow
+        corner = _smooth(0.7, 1.3, abs(rx - eyes[side, 0]))
+        shade = (0.1 + 0.8 * shade) * (1.0 - 0.55 * lid) * (1.0 - 0.35 * corner)
+        green, blue = green * (1 - 0.15 * corner), blue * (1 - 0.18 * corner)
+        reached = 1.0 - 0.4 * lid
+        gloss, shine = 3.0, 2
+    else:
+        red = w0 * colours[a, 0] + w1 * colours[b, 0] + w2 * colours[c, 0]
+        green = w0 * colours[a, 1] + w1 * colours[b, 1] + w2 * colours[c, 1]
+        blue = w0 * colours[a, 2] + w1 * colours[b, 2] + w2 * colours[c, 2]
+        if kind == MOUTH:
+            gloss, shine = 0.5, 1
+            shade *= mouth_light
+            reached = mouth_light
+
+    above = 0.5 + 0.5 * ny  # a hemisphere of ambient light, brighter above
+    sky = (0.55 + 0.45 * above) * shade
+    lit_red, lit_green, lit_blue = ambient[0] * sky, ambient[1] * sky, ambient[2] * sky
+    highlight = 0.0
+    tangent = head_up[0] * nx + head_up[1] * ny + head_up[2] * nz
+    tx, ty, tz = head_up[0] - tangent * nx, head_up[1] - tangent * ny, head_up[2] - tangent * nz
+    length = 1.0 / (math.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6)
+    for k in range(lights.shape[0]):
+        lx, ly, lz = lights[k, 0], lights[k, 1], lights[k, 2]
+        cosine = nx * lx + ny * ly + nz * lz
+        reach = (0.3 + 0.7 * shade) * reached
+        strength = max(cosine + wrap_red, 0.0) / (1 + wrap_red) * reach
+        weak = max(cosine + wrap_blue, 0.0) / (1 + wrap_blue) * reach
+        lit_red += strength * light_colours[k, 0]
+        lit_green += 0.5 * (strength + weak) * light_colours[k, 1]
+        lit_blue += weak * light_colours[k, 2]
+        hx, hy, hz = lx + vx, ly + vy, lz + vz
+        half = 1.0 / (math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9)
+        if kind in (HAIR, STRANDS):  # Kajiya and Kay (1989): light runs along the strands
+            along = (tx * hx + ty * hy + tz * hz) * length * half
+            gleam = max(1.0 - along * along, 0.0)
+            gleam = gleam * gleam
+            gleam = gleam * gleam
+            gleam = gleam * gleam
+            gleam = gleam * gleam
+            gleam = gleam * gleam  # 32
+            highlight += gleam * max(cosine + 0.1, 0.0) * shade * light_colours[k, 1]
+        elif shine > 0 and cosine > 0:
+            lobe = max((nx * hx + ny * hy + nz * hz) * half, 0.0)
+            lobe = lobe * lobe
+            lobe = lobe * lobe
+            lobe = lobe * lobe  # 8
+            broad = lobe * lobe  # 16
+            narrow = broad * broad * broad  # 48
+            if shine == 2:
+                narrow = narrow * narrow
+                highlight += gloss * narrow * narrow * light_colours[k, 1] * shade
+            else:
+                highlight += gloss * (0.05 * broad + 0.05 * narrow) * light_colours[k, 1] * shade * eyes[2, 2]
+    if kind == SKIN:
+        grazing = 1.0 - facing
+        grazing = grazing * grazing
+        highlight += 0.04 * grazing * grazing * sky * ambient[1]
+    if kind in (HAIR, STRANDS):
+        lit_red, lit_green, lit_blue = lit_red + highlight, lit_green + highlight, lit_blue + highlight
+        highlight *= 0.02
+    colour[0] = red * lit_red + highlight
+    colour[1] = green * lit_green + highlight
+    colour[2] = blue * lit_blue + highlight
+    coord[0], coord[1] = canonical(rx, ry, rz)
+    return kind != MOUTH
+
+
+@_compiled
+def shade(owner, depth, supersampling, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest,
+          mouth_light, texture, eyes, eye, head_up, lights, light_colours, ambient, background, exposure, tone,
+          image, mask, coords):  # fmt: skip
+    """Shade every owned sample and resolve supersampling^2 of them to each pixel.
+
+    image (S, S, 3) through the tone curve, mask (S, S) the covered share in 0..255, coords (S, S, 2) the mean over
+    the largest group of samples from one surface patch, NaN where no sample has a coordinate.
+    """
+    samples = supersampling * supersampling
+    colour = np.empty(3, np.float32)
+    found = np.empty((samples, 2), np.float32)
+    top = tone.shape[0] - 1
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            red, green, blue = 0.0, 0.0, 0.0
+            covered, shaded, count = 0, 0, 0
+            kind, flat, nearest, furthest = -1, True, np.float32(0), np.float32(1)
+            for sy in range(y * supersampling, (y + 1) * supersampling):
+                for sx in range(x * supersampling, (x + 1) * supersampling):
+                    t = owner[sy, sx]
+                    if t < 0:
+                        continue
+                    covered += 1
+                    nearest, furthest = max(nearest, depth[sy, sx]), min(furthest, depth[sy, sx])
+                    if kind < 0:
+                        kind = kinds[t]
+                    elif kind != kinds[t]:
+                        flat = False
+            flat = flat and nearest - furthest < FLAT * nearest * furthest and covered == samples and samples > 1
+            for sy in range(y * supersampling, (y + 1) * supersampling):
+                for sx in range(x * supersampling, (x + 1) * supersampling):
+                    t = owner[sy, sx]
+                    if t < 0 or (flat and (sx + sy) & 1):
+                        continue
+                    shaded += 1
+                    has_coord = _lit_sample(
+                        t, sx, sy, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest,
+                        mouth_light, texture, eyes, eye, head_up, lights, light_colours, ambient, colour, found[count],
+                    )  # fmt: skip
+                    red += colour[0]
+                    green += colour[1]
+                    blue += colour[2]
+                    if has_coord:
+                        count += 1
+            front, bare = covered / max(shaded, 1) / samples, (samples - covered) / samples
+            red = front * red + bare * background[y, x, 0]
+            green = front * green + bare * background[y, x, 1]
+            blue = front * blue + bare * background[y, x, 2]
+            image[y, x, 0] = tone[min(int(red * exposure * top), top)]
+            image[y, x, 1] = tone[min(int(green * exposure * top), top)]
+            image[y, x, 2] = tone[min(int(blue * exposure * top), top)]
+            mask[y, x] = (covered * 255 + samples // 2) // samples
+            if count == 0:
+                coords[y, x, 0] = coords[y, x, 1] = np.nan
+                continue
+            best_u, best_v, best = found[0, 0], found[0, 1], 0
+            for i in range(count):
+                sum_u, sum_v, near = 0.0, 0.0, 0
+                for j in range(count):
+                    du, dv = found[j, 0] - found[i, 0], found[j, 1] - found[i, 1]
+                    if abs(du) < COORD_SPREAD and abs(dv) < COORD_SPREAD:
+                        sum_u += found[j, 0]
+                        sum_v += found[j, 1]
+                        near += 1
+                if near > best:
+                    best_u, best_v, best = sum_u / near, sum_v / near, near
+            coords[y, x, 0] = best_u
+            coords[y, x, 1] = best_v

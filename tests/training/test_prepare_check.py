@@ -1,0 +1,151 @@
+"""`bilayer-prepare check` counts what is there and names each fault."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilayer.training.prepare_check import check_dataset
+from bilayer.training.prepare_files import agree_on_settings, staging
+from tests.training.test_dataset import BREAKS, SIZE, face_points, write_data, write_frame
+
+ROOT = Path(__file__).parents[2]
+
+
+def check(*arguments):
+    command = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare_cli", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_sound_data_is_counted(tmp_path):
+    write_data(tmp_path, 3, 4, coords=True)
+    rng = np.random.default_rng(1)
+    for name in "012":
+        write_frame(tmp_path, "t/v/0", name, rng, split="test")
+        write_frame(tmp_path, "t/v/1", name, rng, split="test", suffix="jpg")
+    done = check(tmp_path, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "splits": {
+            "train": {"persons": 3, "videos": 3, "sequences": 3, "frames": 12, "masks": True, "coords": True},
+            "test": {"persons": 1, "videos": 1, "sequences": 2, "frames": 6, "masks": True, "coords": False},
+        },
+        "sizes": {str(SIZE): 18},
+        "problems": [],
+        "notes": [],
+    }
+    text = check(tmp_path)
+    assert "| train |       3 |      3 |         3 |     12 | yes   | yes    |" in text.stdout
+    assert "18 of 32 px" in text.stdout
+    assert text.stderr.startswith(f"\nnext: bilayer-train base --data {tmp_path} ")
+
+
+@pytest.mark.parametrize(("kind", "harm", "words"), BREAKS)
+def test_each_fault_is_one_problem(tmp_path, kind, harm, words):
+    write_data(tmp_path, 1, 1, coords=True)
+    (path,) = (path for path in (tmp_path / kind).rglob("*") if path.is_file())
+    harm(path)
+    (problem,) = check_dataset(tmp_path).problems
+    assert re.search(words, problem)
+    assert "\n" not in problem
+
+
+def test_all_faults_are_counted_and_the_first_ones_shown(tmp_path):
+    write_data(tmp_path, 3, 5)
+    for path in sorted((tmp_path / "keypoints").rglob("*.npy"))[1:]:
+        path.unlink()
+    done = check(tmp_path)
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["problem"] * 10 + ["error"]
+    assert "p0/v/0/00001.npy: expected this file, found none" in lines[0]
+    assert "14 problems; the first 10 are above" in lines[-1]
+    assert json.loads(check(tmp_path, "--json").stdout)["splits"]["train"]["frames"] == 15
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("keypoints", lambda points: points / SIZE, "landmarks: expected pixels of this picture, found 100% of them"),
+        ("keypoints", lambda points: points + 3 * SIZE, "found 0% of them inside"),
+        ("segs", lambda mask: mask // 255, "mask: expected 255 where the person is"),
+        ("coords", lambda coords: coords * 2 + np.float16(1.5), "coords: expected -1..1 or NaN, found up to"),
+    ],
+)
+def test_what_can_be_read_but_not_meant_is_a_problem(tmp_path, kind, value, words):
+    stored = write_data(tmp_path, 1, 1, coords=True)[0, 0]
+    (path,) = (path for path in (tmp_path / kind).rglob("*") if path.is_file())
+    if kind == "segs":
+        Image.fromarray(value(stored[kind])).save(path)
+    else:
+        np.save(path, value(stored[kind]))
+    (problem,) = check_dataset(tmp_path).problems
+    assert words in problem
+
+
+def test_what_may_be_meant_is_a_note(tmp_path):
+    rng = np.random.default_rng(0)
+    write_frame(tmp_path, "p/v/0", "0", rng)
+    write_frame(tmp_path, "p/v/0", "1", rng, size=2 * SIZE)
+    write_frame(tmp_path, "p/v/0", "0", rng, split="test")
+    shutil.rmtree(tmp_path / "segs/test")
+    done = check(tmp_path)
+    assert done.returncode == 0
+    notes = done.stderr.splitlines()
+    assert len(notes) == 5  # and the next command
+    assert all(note.startswith(f"note: {tmp_path}: ") for note in notes[:3])
+    assert "test has no segs" in notes[0]
+    assert "2 of 32 px, 1 of 64 px" in notes[1]
+    assert "persons in both splits: 1, first p" in notes[2]
+
+
+def test_a_place_without_data(tmp_path):
+    done = check(tmp_path / "no")
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: {tmp_path / 'no'}: expected a folder imgs/train")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_failure_leaves_the_old_frames_and_no_new_ones(tmp_path):
+    frame = np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8), face_points(np.random.default_rng(0), 8)
+    with staging(tmp_path, "train", "p", "v") as stage:
+        stage.write("0", "00000", *frame)
+        assert not (tmp_path / "imgs").exists()
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+
+    def stop_halfway():
+        with staging(tmp_path, "train", "p", "v") as stage:
+            stage.write("1", "00000", *frame)
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+    with staging(tmp_path, "train", "p", "v") as stage:
+        stage.write("2", "00000", *frame)
+    assert [path.name for path in (tmp_path / "imgs/train/p/v").iterdir()] == ["2"]
+
+
+def test_settings_are_kept_and_damage_is_named(tmp_path):
+    from bilayer.runtime.errors import InputError
+
+    path = tmp_path / "new" / "heads.json"
+    agree_on_settings(path, {"size": 8, "frames": 2})
+    agree_on_settings(path, {"frames": 2, "size": 8})
+    for other, words in (
+        ({"size": 8, "frames": 3}, "frames: expected 3 as asked for now, found 2"),
+        ({"size": 8}, "frames: expected None"),
+        ({"size": 8, "frames": 2, "more": 1}, "more: expected 1"),
+    ):
+        with pytest.raises(InputError, match=words):
+            agree_on_settings(path, other)
+    for damage in ("{", "[]"):
+        path.write_text(damage)
+        with pytest.raises(InputError, match="delete it"):
+            agree_on_settings(path, {"size": 8})

@@ -1,0 +1,95 @@
+"""Jobs on several processes give what one gives, report their own faults, and end with their owner."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
+from bilayer.training.prepare_pool import run_jobs
+
+ROOT = Path(__file__).parents[2]
+
+
+def square(number):
+    if number == 3:
+        raise InputError("3: not a number to square")
+    return number * number, os.getpid()
+
+
+def fail(number):
+    raise {1: OutputError("disk full"), 2: ToolMissingError("no tool")}[number]
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_long(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_job_has_its_result_or_its_own_fault(processes):
+    found = dict(run_jobs(square, range(6), processes))
+    assert {n: result[0] for n, result in found.items() if n != 3} == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}
+    assert str(found[3]) == "3: not a number to square"
+    here = {result[1] == os.getpid() for n, result in found.items() if n != 3}
+    assert here == {processes == 1}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("job", "kind"), [(1, OutputError), (2, ToolMissingError)])
+def test_what_stops_all_jobs_stops_the_run(processes, job, kind):
+    with pytest.raises(kind):
+        list(run_jobs(fail, [job, job, job], processes))
+
+
+def test_a_killed_worker_is_said_so():
+    with pytest.raises(InputError, match="a worker process was killed"):
+        list(run_jobs(die, [1, 2], 2))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_workers_end_with_their_owner(tmp_path, how):
+    code = (
+        "from bilayer.training.prepare_pool import run_jobs\n"
+        "from tests.training.test_prepare_pool import wait_long\n"
+        "import sys\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_jobs(wait_long, sys.argv[1:], 2))\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    notes = [tmp_path / "a", tmp_path / "b"]
+    command = [sys.executable, str(tmp_path / "run.py"), *map(str, notes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    owner = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: all(note.exists() and note.read_text() for note in notes))
+        workers = [int(note.read_text()) for note in notes]
+        owner.send_signal(how)
+        owner.wait(60)
+        wait_for(lambda: not any(is_running(worker) for worker in workers))
+    finally:
+        owner.kill()
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited a minute in vain")

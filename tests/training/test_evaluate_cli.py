@@ -1,0 +1,182 @@
+"""`bilayer-eval` as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from bilayer.training.evaluate_cli import main
+from tests.training.test_evaluate import RUNS, SIZE, add_sequence
+from tests.training.test_metrics_identity import recogniser_file
+
+
+def call(*arguments):
+    """In this process: importing torch anew takes seconds."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def run(*arguments):
+    command = [sys.executable, "-W", "error", "-m", "bilayer.training.evaluate_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for person in ("101", "102"):
+        add_sequence(root, "test", person, frames=3)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    done = run(
+        *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--times", "--threads", 1),
+        *("--json", out / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def write_frames(folder, values, size=16):
+    folder.mkdir(parents=True)
+    for index, value in enumerate(values):
+        Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def test_checkpoint_prints_tables_and_writes_what_was_asked_for(evaluated):
+    out, done = evaluated
+    assert "Table 1: ablation" in done.stdout
+    assert "| source copy" in done.stdout
+    assert "Not available: LPIPS: needs two files: vgg16-397923af.pth" in done.stdout
+    assert "Not available: CSIM: needs an ArcFace network" in done.stdout
+    assert "threads: 1." in done.stdout
+    document = json.loads((out / "r.json").read_text())
+    assert (document["identities"], document["frames"]) == (2, 4)
+    by_name = {row["method"]: row for row in document["methods"]}
+    assert by_name["ours + updater"]["inference_ms"] > 0
+    assert by_name["ours"]["lpips"] is None
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size == (8 * (SIZE + 4) - 4, 20 + 2 * (SIZE + 4) - 4)
+    assert "next: bilayer-eval frames" in done.stderr
+
+
+def test_saved_frames_score_as_they_did_in_the_model(evaluated, tmp_path):
+    out, _ = evaluated
+    saved = out / "frames"
+    names = {"ours": "ours", "up": "ours-updater", "copy": "source-copy"}
+    methods = [f"{name}={saved / folder}" for name, folder in names.items()]
+    done = run("frames", *methods, "--truth", saved / "truth", "--no-landmarks", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    frames = {row["method"]: row for row in json.loads(done.stdout)["methods"]}
+    document = json.loads((out / "r.json").read_text())
+    model = {row["method"]: row for row in document["methods"]}
+    for name, full in (("ours", "ours"), ("up", "ours + updater"), ("copy", "source copy")):
+        for metric in ("l1", "psnr", "ssim"):
+            assert frames[name][metric] == pytest.approx(model[full][metric], abs=1e-6)
+    assert sorted(path.name for path in (saved / "keypoints").iterdir()) == ["101-v-s", "102-v-s"]
+    assert len(list((saved / "source").iterdir())) == 2
+
+
+def test_frames_of_two_methods_in_one_table(tmp_path):
+    truth = write_frames(tmp_path / "truth", [0, 100, 200])
+    near, far = (write_frames(tmp_path / name, [d, 100 + d, 200 - d]) for name, d in (("near", 5), ("far", 50)))
+    done = run("frames", f"near={near}", f"far={far}", "--truth", truth, "--no-landmarks")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("| near", "| far"))]
+    assert f"{5 / 255:.4f}" in rows[2]
+    assert f"{50 / 255:.4f}" in rows[3]
+    assert "3 frames." in done.stdout
+
+
+def test_masks_hide_the_background(tmp_path):
+    truth, method = write_frames(tmp_path / "truth", [0]), write_frames(tmp_path / "method", [255])
+    mask = write_frames(tmp_path / "masks", [0])
+    Image.fromarray(np.repeat(np.uint8([255, 0]), 8)[None].repeat(16, axis=0)).save(mask / "000.png")
+    common = ("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--json", "-")
+    assert json.loads(call(*common).stdout)["methods"][0]["l1"] == pytest.approx(1)
+    assert json.loads(call(*common, "--masks", mask).stdout)["methods"][0]["l1"] == pytest.approx(0.5)
+
+
+def test_what_lacks_landmarks_says_so(tmp_path):
+    truth = write_frames(tmp_path / "truth", [0])
+    network = recogniser_file(tmp_path / "r.onnx")
+    done = call("frames", f"m={truth}", "--truth", truth, "--arcface", network, "--no-landmarks")
+    assert "- Not available: CSIM: needs to know where the faces are" in done.stdout
+    assert "- Not available: NME×10, NME, pose error, mouth, eyes: needs the face detector" in done.stdout
+
+
+def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
+    truth, short = write_frames(tmp_path / "truth", [0, 1]), write_frames(tmp_path / "short", [0])
+    small = write_frames(tmp_path / "small", [0, 1], size=8)
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "found nothing": ("frames", f"m={tmp_path / 'none'}", "--truth", truth),
+        "expected frames (.png": ("frames", f"m={tmp_path / 'empty'}", "--truth", truth),
+        "found 1 of them; the first missing is 001": ("frames", f"m={short}", "--truth", truth),
+        "expected 16 x 16 pixels as in the truth, found 8 x 8": ("frames", f"m={small}", "--truth", truth),
+        "weights.pth: no such file": (
+            *("frames", f"m={truth}", "--truth", truth),
+            *("--lpips-vgg16", tmp_path / "weights.pth", "--lpips-heads", tmp_path / "heads.pth"),
+        ),
+        "face.onnx: no such file": ("frames", f"m={truth}", "--truth", truth, "--arcface", tmp_path / "face.onnx"),
+        "no such file or folder": ("checkpoint", tmp_path / "none.safetensors", "--data", data),
+        "expected a folder imgs/test": ("checkpoint", RUNS, "--data", tmp_path),
+        "the folder": ("checkpoint", RUNS, "--data", data, "--sheet", tmp_path / "none" / "sheet.png"),
+        "does not exist; create it first": (
+            "frames",
+            f"m={truth}",
+            "--truth",
+            truth,
+            "--json",
+            tmp_path / "none" / "r",
+        ),
+        "expected a new or empty folder": ("checkpoint", RUNS, "--data", data, "--save-frames", truth),
+    }
+    for message, arguments in cases.items():
+        done = call(*arguments, "--no-landmarks")
+        assert done.exit_code == 3, (message, done.stderr)
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_error_is_one_line_of_the_real_program(tmp_path):
+    done = run("checkpoint", RUNS, "--data", tmp_path, "--no-landmarks")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_usage_errors_end_with_2(tmp_path):
+    truth = write_frames(tmp_path / "truth", [0])
+    for arguments in (
+        ("frames", str(truth), "--truth", truth),
+        ("frames", f"m={truth}", f"m={truth}", "--truth", truth),
+        ("frames", f"m={truth}", "--truth", truth, "--lpips-heads", truth),
+        ("checkpoint", "a=x", "a=y", "--data", truth),
+    ):
+        assert call(*arguments).exit_code == 2
+
+
+def test_landmarks_of_a_real_photograph(tmp_path, astronaut_path, face_networks):
+    photo = Image.open(astronaut_path).convert("RGB").crop((96, 0, 352, 256))
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "moved").mkdir()
+    photo.save(tmp_path / "truth" / "a.png")
+    Image.fromarray(np.roll(np.asarray(photo), 8, axis=1)).save(tmp_path / "moved" / "a.png")
+    truth = tmp_path / "truth"
+    done = run("frames", f"same={truth}", f"moved={tmp_path / 'moved'}", "--truth", truth, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    same, moved = json.loads(done.stdout)["methods"]
+    assert same["nme"] == 0
+    assert 0.05 < moved["nme"] < 0.3
+    assert moved["nme_x10"] == pytest.approx(10 * moved["nme"])
+    assert moved["faces_missed"] == 0
+    assert moved["pose_error"] is None

@@ -1,0 +1,83 @@
+"""Pixel metrics against numpy, scikit-image and the original authors' code."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bilayer.training.metrics.pictures import MAX_PSNR, l1, psnr, ssim
+from tests import golden
+
+
+def noise(seed, size=32, count=2):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_ssim_equals_the_authors():
+    case = golden.load("losses/losses.npz")
+    value = ssim(torch.from_numpy(case["ssim/a"]), torch.from_numpy(case["ssim/b"])).mean()
+    assert float(value) == pytest.approx(float(case["ssim/value"]), abs=1e-5)
+
+
+def test_ssim_equals_scikit_image_where_padding_does_not_matter():
+    a, b = torch.zeros(2, 3, 48, 48), torch.zeros(2, 3, 48, 48)  # zeros to the border: all ways of padding agree
+    a[..., 10:38, 10:38], b[..., 10:38, 10:38] = noise(1, 28), 0.5 * noise(1, 28) + 0.3 * noise(2, 28)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    for x, y, found in zip(a.double().numpy(), b.double().numpy(), ssim(a, b), strict=True):
+        _, whole = structural_similarity(x, y, channel_axis=0, full=True, **options)
+        assert float(found) == pytest.approx(float(whole.mean()), abs=1e-5)
+
+
+def test_l1_and_psnr_equal_numpy_and_scikit_image():
+    a, b = noise(4), noise(5)
+    x, y = ((v.numpy().astype(np.float64) + 1) / 2 for v in (a, b))
+    np.testing.assert_allclose(l1(a, b).numpy(), np.abs(x - y).mean(axis=(1, 2, 3)), rtol=1e-5)
+    expected = [peak_signal_noise_ratio(p, q, data_range=1) for p, q in zip(x, y, strict=True)]
+    np.testing.assert_allclose(psnr(a, b).numpy(), expected, rtol=1e-5)
+
+
+def test_black_against_white():
+    black, white = -torch.ones(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+    assert float(l1(black, white)) == 1
+    assert float(psnr(black, white)) == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), size=st.integers(12, 40))
+def test_a_picture_equals_itself_and_order_does_not_matter(seed, size):
+    a, b = noise(seed, size), noise(seed + 1, size)
+    assert l1(a, a).tolist() == [0, 0]
+    assert psnr(a, a).tolist() == [MAX_PSNR] * 2
+    np.testing.assert_allclose(ssim(a, a), 1, atol=1e-5)
+    for metric in (l1, psnr, ssim):
+        torch.testing.assert_close(metric(a, b), metric(b, a), rtol=1e-4, atol=1e-6)
+    assert (ssim(a, b) <= 1 + 1e-6).all()
+
+
+@settings(max_examples=20)
+@given(noise_level=st.floats(0.02, 0.3))
+def test_more_noise_scores_worse(noise_level):
+    picture = torch.linspace(-1, 1, 32).expand(1, 3, 32, 32)
+    little, much = (picture + level * noise(7, count=1) for level in (noise_level, 2 * noise_level))
+    assert l1(little, picture) < l1(much, picture)
+    assert psnr(little, picture) > psnr(much, picture)
+    assert ssim(little, picture) > ssim(much, picture)
+
+
+def test_each_picture_of_a_batch_is_measured_by_itself():
+    a, b = noise(8, count=3), noise(9, count=3)
+    for metric in (l1, psnr, ssim):
+        alone = torch.cat([metric(a[i : i + 1], b[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(metric(a, b), alone)
+
+
+def test_no_finite_psnr_of_bytes_reaches_the_one_of_equal_pictures_at_128_px():
+    a = torch.zeros(1, 3, 128, 128)
+    b = a.clone()
+    b[0, 0, 0, 0] += 2 / 255
+    assert math.isfinite(float(psnr(a, b)))
+    assert float(psnr(a, b)) < MAX_PSNR

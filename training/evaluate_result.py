@@ -1,0 +1,177 @@
+"""What an evaluation found, as tables in the form of the paper's and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.console import table
+from bilayer.training.metrics.catalogue import EXPRESSION_METRICS, METRICS
+
+SOURCE_COPY, MEAN_HEAD, AFFINE_WARP = "source copy", "mean head", "affine warp"
+
+_TABLE_1 = ("lpips", "csim", "nme_x10")
+_TABLE_2 = ("lpips", "ssim", "csim", "nme_x10")
+_PIXELS = ("l1", "psnr", "ssim")
+_LANDMARKS = ("nme", "pose_error", "mouth_error", "eye_error")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a method costs; None where it was not counted or measured."""
+
+    gmacs: float | None = None  # per frame, as the paper counts: without what is done once per avatar
+    init_ms: float | None = None  # median, once per avatar
+    inference_ms: float | None = None  # median, per frame
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """One row of the tables."""
+
+    name: str
+    scores: Mapping[str, NDArray[np.float64]]  # by metric (N,), a value per frame; NaN where no face was found
+    costs: Costs = Costs()
+    in_ablation: bool = False  # a row of Table 1: a whole model, no baseline and no part of one
+
+    def mean(self, metric: str) -> float | None:
+        """Over the frames that could be measured; None where there is none, or the metric is not available."""
+        values = self.scores.get(metric)
+        if values is None or not np.isfinite(values).any():
+            return None
+        return float(values[np.isfinite(values)].mean())
+
+    def ratio_to(self, other: "MethodResult", metric: str) -> float | None:
+        """Mean over the other's, on the frames that were measured for both."""
+        own, theirs = self.scores.get(metric), other.scores.get(metric)
+        if own is None or theirs is None:
+            return None
+        both = np.isfinite(own) & np.isfinite(theirs)
+        below = float(theirs[both].sum())
+        return float(own[both].sum()) / below if below > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """All methods on the same frames. Means are over frames."""
+
+    methods: tuple[MethodResult, ...]
+    frames: int
+    identities: int | None  # None for frames out of folders
+    faces_in_truth: int | None  # frames in whose truth the detector finds a face; None without a detector
+    unavailable: Mapping[str, str] = field(default_factory=dict)  # metric -> what it needs
+    notes: tuple[str, ...] = ()  # how it was measured, a sentence each
+
+    def method(self, name: str) -> MethodResult:
+        """The row of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for method in self.methods:
+            if method.name == name:
+                return method
+        raise KeyError(name)
+
+    def faces_missed(self, method: MethodResult) -> int | None:
+        """Frames of `method` in which the detector finds no face although the truth shows it one."""
+        if self.faces_in_truth is None:
+            return None
+        return self.faces_in_truth - int(np.isfinite(method.scores["nme"]).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: means, costs, and what is not available. Errors of expression also over the affine warp's."""
+        return {
+            "frames": self.frames,
+            "identities": self.identities,
+            "faces_in_truth": self.faces_in_truth,
+            "methods": [self._row(method) for method in self.methods],
+            "unavailable": dict(self.unavailable),
+            "notes": list(self.notes),
+        }
+
+    def to_markdown(self) -> str:
+        """The paper's Table 1 (rows of the ablation) and Table 2, then pixels, landmarks, and what is missing."""
+        parts = []
+        ablation = [method for method in self.methods if method.in_ablation]
+        if ablation:
+            parts += ["### Table 1: ablation", self._table(ablation, _TABLE_1)]
+        parts += ["### Table 2: comparison", self._comparison()]
+        parts += ["### Pixels", self._pixels()]
+        if self.faces_in_truth is not None:
+            parts += ["### Landmarks and expression", self._expression()]
+        people = "" if self.identities is None else f" of {self.identities} identities"
+        lines = [f"{self.frames} frames{people}.", *self.notes]
+        parts.append("\n".join(f"- {line}" for line in (*lines, *_lacking(self.unavailable))))
+        return "\n\n".join(parts)
+
+    def _row(self, method: MethodResult) -> dict[str, Any]:
+        costs = method.costs
+        row: dict[str, Any] = {"method": method.name}
+        row |= {name: method.mean(name) for name in METRICS}
+        row |= {f"{name}_to_affine": self._to_affine(method, name) for name in EXPRESSION_METRICS}
+        row |= {"faces_missed": self.faces_missed(method), "gmacs": costs.gmacs}
+        return row | {"init_ms": costs.init_ms, "inference_ms": costs.inference_ms}
+
+    def _table(self, methods: list[MethodResult], metrics: tuple[str, ...]) -> str:
+        rows = [(m.name, *(_cell(m.mean(name), METRICS[name].digits) for name in metrics)) for m in methods]
+        return table(["Method", *(METRICS[name].heading for name in metrics)], rows)
+
+    def _comparison(self) -> str:
+        rows = [
+            (
+                method.name,
+                *(_cell(method.mean(name), METRICS[name].digits) for name in _TABLE_2),
+                _cell(method.costs.gmacs, 3),
+                _cell(method.costs.init_ms, 0),
+                _cell(method.costs.inference_ms, 1),
+            )
+            for method in self.methods
+        ]
+        headings = [METRICS[name].heading for name in _TABLE_2]
+        return table(["Method", *headings, "GMACs↓", "Init. (ms)↓", "Inf. (ms)↓"], rows)
+
+    def _pixels(self) -> str:
+        copied = self._mean_of(SOURCE_COPY, "l1")
+        rows = []
+        for method in self.methods:
+            own = method.mean("l1")
+            change = None if own is None or not copied else 100 * (own / copied - 1)
+            cells = (_cell(method.mean(name), METRICS[name].digits) for name in _PIXELS)
+            rows.append((method.name, *cells, "-" if change is None else f"{change:+.0f}%"))
+        return table(["Method", *(METRICS[name].heading for name in _PIXELS), f"L1 to {SOURCE_COPY}"], rows)
+
+    def _expression(self) -> str:
+        rows = [
+            (
+                method.name,
+                *(_cell(method.mean(name), METRICS[name].digits) for name in _LANDMARKS),
+                *(_cell(self._to_affine(method, name), 2) for name in EXPRESSION_METRICS),
+                f"{self.faces_missed(method)}",
+            )
+            for method in self.methods
+        ]
+        headings = [METRICS[name].heading for name in _LANDMARKS]
+        found = f"no face (of {self.faces_in_truth})"
+        return table(["Method", *headings, "mouth to affine↓", "eyes to affine↓", found], rows)
+
+    def _mean_of(self, name: str, metric: str) -> float | None:
+        return next((method.mean(metric) for method in self.methods if method.name == name), None)
+
+    def _to_affine(self, method: MethodResult, metric: str) -> float | None:
+        affine = next((other for other in self.methods if other.name == AFFINE_WARP), None)
+        return None if affine is None else method.ratio_to(affine, metric)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _lacking(unavailable: Mapping[str, str]) -> list[str]:
+    """A line for each need, not for each metric."""
+    by_need: dict[str, list[str]] = {}
+    for name, need in unavailable.items():
+        by_need.setdefault(need, []).append(METRICS[name].heading.rstrip("↓↑"))
+    return [f"Not available: {', '.join(names)}: {need}" for need, names in by_need.items()]

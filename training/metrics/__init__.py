@@ -1,0 +1,5 @@
+"""Metrics of rendered frames against the true ones. Public names: see __init__.pyi."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,48 @@
+"""Metrics of where the face's points are. Landmarks are (68, 2) in pixels, iBUG order.
+
+What is measured on a picture is measured by a detector, and the truth by the same one, so that its bias cancels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.face import LEFT_EYE, RIGHT_EYE, Landmarker
+
+EYES = slice(36, 48)
+MOUTH = slice(48, 68)
+PAPER_FACTOR = 10  # of the NME in the paper's tables
+
+
+def eye_distance(landmarks: NDArray[np.float32]) -> float:
+    """Pixels between the centres of the eyes, each the mean of its six points: what errors are divided by.
+
+    As in the published code. 300-W divides by the distance of the outer corners, about 1.4 times as far.
+    """
+    gap = landmarks[LEFT_EYE].mean(axis=0, dtype=np.float64) - landmarks[RIGHT_EYE].mean(axis=0, dtype=np.float64)
+    return max(float(np.linalg.norm(gap)), 1e-6)
+
+
+def nme(landmarks: NDArray[np.float32], truth: NDArray[np.float32], points: slice = slice(0, 68)) -> float:
+    """Normalised mean error: mean distance of `points` from the truth's, over the truth's eye distance.
+
+    The paper's tables show ten times that (section 4), the published code this (losses/pose_matching.py).
+    """
+    distances = np.linalg.norm(landmarks[points].astype(np.float64) - truth[points], axis=1)
+    return float(distances.mean()) / eye_distance(truth)
+
+
+def find_landmarks(landmarker: Landmarker, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """Of the largest face in (H, W, 3) RGB; None where the detector sees none."""
+    faces = landmarker.find(picture)
+    return faces[0].landmarks if faces else None
+
+
+def default_landmarker() -> Landmarker:
+    """MediaPipe's networks.
+
+    Raises:
+        ToolMissingError: they are not set up; the message says how to get them.
+    """
+    from bilayer.runtime.mediapipe import MediapipeLandmarker
+
+    return MediapipeLandmarker()

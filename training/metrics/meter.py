@@ -1,0 +1,151 @@
+"""All metrics at once: what each method made of the same true frames.
+
+Everything is measured on 8-bit pictures, as they are saved and shown, so that frames of any origin compare.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bilayer.runtime.crop import scale_image
+from bilayer.runtime.face import Landmarker
+from bilayer.training.feature_stacks import VGG16_LPIPS
+from bilayer.training.metrics.catalogue import LANDMARK_METRICS
+from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim
+from bilayer.training.metrics.landmarks import EYES, MOUTH, PAPER_FACTOR, find_landmarks, nme
+from bilayer.training.metrics.lpips import HEADS_SOURCE, Lpips
+from bilayer.training.metrics.pictures import l1, psnr, ssim
+
+DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face_models fetches"
+BATCH = 8  # pictures that are compared at once
+
+Bytes = NDArray[np.uint8]
+Points = NDArray[np.float32]  # landmarks (68, 2) in pixels, or a unit vector (D,)
+Scores = dict[str, NDArray[np.float64]]  # by metric (N,), NaN where it could not be measured: no face was found
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """N true frames, and what is known of them before any method is looked at."""
+
+    pictures: Tensor  # (N, 3, H, W) in -1..1
+    keypoints: tuple[Points | None, ...]  # (68, 2) pixels, those that drive the methods, where given
+    landmarks: tuple[Points | None, ...]  # as the detector finds them
+    embeddings: tuple[Points | None, ...]  # of the recogniser
+
+    def places(self) -> list[Points | None]:
+        """Where the faces are: by the keypoints, or else by the detector."""
+        pairs = zip(self.keypoints, self.landmarks, strict=True)
+        return [found if given is None else given for given, found in pairs]
+
+
+class Meter:
+    """Holds the networks that metrics need. Those whose networks are not given are left out, and said to be.
+
+    Args:
+        landmarker: for NME, pose and expression errors.
+        lpips: see `load_lpips`.
+        recogniser: for CSIM.
+        device: where pictures are compared and LPIPS runs.
+    """
+
+    def __init__(
+        self,
+        landmarker: Landmarker | None = None,
+        lpips: Lpips | None = None,
+        recogniser: FaceRecogniser | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._device = torch.device(device)
+        self._landmarker, self._recogniser = landmarker, recogniser
+        self._lpips = None if lpips is None else lpips.to(self._device)
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Metrics that are left out, and what each needs."""
+        missing = {}
+        if self._lpips is None:
+            missing["lpips"] = f"needs two files: {VGG16_LPIPS.source}; {HEADS_SOURCE}"
+        if self._recogniser is None:
+            missing["csim"] = f"needs {RECOGNISER_SOURCE}"
+        if self._landmarker is None:
+            missing.update(dict.fromkeys(LANDMARK_METRICS, DETECTOR_SOURCE))
+        return missing
+
+    def look_at(self, pictures: Sequence[Bytes], keypoints: Sequence[Points | None] | None = None) -> Truth:
+        """What methods are to be compared with: true pictures (H, W, 3) RGB, all of one size.
+
+        `keypoints` (68, 2), in pixels, are those that drive the methods: pose error is measured against them, and
+        faces are aligned by them for CSIM, as published; without them the detector's do the latter.
+        """
+        given = tuple(keypoints) if keypoints is not None else (None,) * len(pictures)
+        truth = Truth(_to_tensor(pictures), given, self._find(pictures), (None,) * len(pictures))
+        return Truth(truth.pictures, given, truth.landmarks, self._embed(pictures, truth.places()))
+
+    def score(self, pictures: Sequence[Bytes], truth: Truth) -> Scores:
+        """One method's pictures of the same frames, each (H, W, 3) RGB, by every available metric."""
+        scores = self._compare(_to_tensor(pictures), truth.pictures)
+        if self._recogniser is not None:
+            own = self._embed(pictures, truth.places())
+            scores["csim"] = _each(csim, own, truth.embeddings)
+        if self._landmarker is not None:
+            found = self._find(pictures)
+            scores["nme"] = _each(nme, found, truth.landmarks)
+            scores["nme_x10"] = PAPER_FACTOR * scores["nme"]
+            scores["pose_error"] = _each(nme, found, truth.keypoints)
+            scores["mouth_error"] = _each(lambda a, b: nme(a, b, MOUTH), found, truth.landmarks)
+            scores["eye_error"] = _each(lambda a, b: nme(a, b, EYES), found, truth.landmarks)
+        return scores
+
+    def _compare(self, pictures: Tensor, truths: Tensor) -> Scores:
+        functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "psnr": psnr, "ssim": ssim}
+        if self._lpips is not None:
+            functions["lpips"] = self._lpips
+        parts: dict[str, list[Tensor]] = {name: [] for name in functions}
+        with torch.inference_mode():
+            for start in range(0, len(pictures), BATCH):
+                a, b = (side[start : start + BATCH].to(self._device) for side in (pictures, truths))
+                for name, function in functions.items():
+                    parts[name].append(function(a, b).cpu())
+        return {name: torch.cat(values).double().numpy() for name, values in parts.items()}
+
+    def _find(self, pictures: Sequence[Bytes]) -> tuple[Points | None, ...]:
+        if self._landmarker is None:
+            return (None,) * len(pictures)
+        return tuple(find_landmarks(self._landmarker, picture) for picture in pictures)
+
+    def _embed(self, pictures: Sequence[Bytes], places: Sequence[Points | None]) -> tuple[Points | None, ...]:
+        known = [index for index, place in enumerate(places) if place is not None]
+        if self._recogniser is None or not known:
+            return (None,) * len(pictures)
+        vectors = self._recogniser.embed([pictures[i] for i in known], [place for place in places if place is not None])
+        by_index = dict(zip(known, vectors, strict=True))
+        return tuple(by_index.get(index) for index in range(len(pictures)))
+
+
+def remove_background(picture: Bytes, mask: Bytes) -> Bytes:
+    """Paint the background of (H, W, 3) black: `mask` (H, W) is 255 in the foreground, soft at its edge."""
+    kept: Bytes = np.rint(picture * (mask[..., None] / np.float32(255))).astype(np.uint8)
+    return kept
+
+
+def to_bytes(pictures: Tensor) -> Bytes:
+    """(N, 3, H, W) in -1..1 -> (N, H, W, 3), clamped and rounded to the nearest."""
+    scaled = (pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _to_tensor(pictures: Sequence[Bytes]) -> Tensor:
+    return torch.from_numpy(np.stack([scale_image(picture) for picture in pictures]))
+
+
+def _each(
+    measure: Callable[[Points, Points], float], found: Sequence[Points | None], truths: Sequence[Points | None]
+) -> NDArray[np.float64]:
+    """`measure` pair by pair, NaN where either side is missing."""
+    pairs = zip(found, truths, strict=True)
+    return np.array([np.nan if a is None or b is None else measure(a, b) for a, b in pairs], np.float64)

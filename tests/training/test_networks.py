@@ -1,0 +1,168 @@
+"""What training does to the networks: spectral norm, starts from other weights, statistics, averages."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilayer.model import random_model
+from bilayer.model.bilayer import BilayerModel
+from bilayer.runtime.errors import CheckpointError
+from bilayer.training.average import WeightAverage
+from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from, weights_of
+from bilayer.training.regions import blur, feature_mask
+from bilayer.training.settings import Optimisation
+from bilayer.training.standing import standing_statistics
+from tests.training import tiny
+
+
+def states_of(model):
+    return {name: model.get_submodule(name).state_dict() for name in model.networks}
+
+
+def test_spectral_norm_starts_at_the_true_largest_singular_value():
+    network = random_model(tiny.CONFIG).identity_embedder
+    weights = {name: p.detach().clone() for name, p in network.named_parameters() if name.endswith("weight")}
+    prepare_network(network, "identity_embedder", Optimisation(), eps=1e-7)
+    network.eval()
+    resolved = weights_of(network)
+    for name, weight in weights.items():
+        expected = weight / torch.linalg.matrix_norm(weight.flatten(1), ord=2)
+        torch.testing.assert_close(resolved[name], expected, rtol=0.05, atol=0.01)
+
+
+def test_networks_that_are_not_named_stay_without_spectral_norm():
+    network = random_model(tiny.CONFIG).keypoints_embedder
+    prepare_network(network, "keypoints_embedder", Optimisation(spectral_norm=()), eps=1e-7)
+    assert not [name for name in network.state_dict() if name.endswith("_orig")]
+
+
+def test_a_start_from_the_same_settings_copies_everything():
+    old, new = random_model(tiny.CONFIG, seed=1), random_model(tiny.CONFIG, seed=2)
+    copied = start_from(new, tiny.CONFIG, states_of(old))
+    for name, state in states_of(old).items():
+        assert copied[name] == len(state)
+        for key, tensor in new.get_submodule(name).state_dict().items():
+            assert torch.equal(tensor, state[key]), key
+
+
+def grown_config():
+    halved = {n: v // 2 for n, v in tiny.MODEL.items() if n in ("emb_num_channels", "tex_num_channels")}
+    return replace(
+        tiny.CONFIG, image_size=128, inf_num_channels=4, dis_num_channels=4, enh_bottleneck_tensor_size=64,
+        dis_num_blocks=5, **halved,
+    )  # fmt: skip
+
+
+def test_growing_keeps_what_works_at_the_sizes_that_were_there():
+    """The first blocks of both generators, given the same embeddings, compute what they did at half the size."""
+    old, new = random_model(tiny.CONFIG, seed=1), random_model(grown_config(), seed=2)
+    copied = start_from(new, tiny.CONFIG, states_of(old))
+    assert copied["keypoints_embedder"] == len(old.keypoints_embedder.state_dict())
+    assert copied["texture_enhancer"] == len(old.texture_enhancer.state_dict())
+
+    blocks = tiny.CONFIG.num_blocks
+    embeddings = [torch.randn(2, channels, 8, 8) for channels in grown_config().texture_channels[1:]]
+    with torch.inference_mode():
+        before = old.inference_generator.predict_parameters(embeddings[:blocks])
+        after = new.inference_generator.predict_parameters(embeddings)
+        x = y = torch.randn(2, 16, 4, 4)
+        for k in range(blocks):
+            x = old.inference_generator.gen_inf.blocks[k](x, before.blocks[k])
+            y = new.inference_generator.gen_inf.blocks[k](y, after.blocks[k])
+        assert torch.equal(x, y)
+        last = old.inference_generator.gen_inf.blocks[blocks](x, before.final_norm)
+        first_of_new = new.inference_generator.gen_inf.blocks[blocks].block_feats["0"](y, after.blocks[blocks].norm1)
+        assert torch.equal(last, first_of_new)
+
+
+def test_growing_moves_the_embedder_and_the_discriminator_to_the_small_end():
+    old, new = random_model(tiny.CONFIG, seed=1), random_model(grown_config(), seed=2)
+    start_from(new, tiny.CONFIG, states_of(old))
+    x = torch.randn(1, 16, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(old.identity_embedder.net["enc"][3](x)[0], new.identity_embedder.net["enc"][4](x)[0])
+        y = torch.randn(1, 8, 64, 64)
+        old_blocks, new_blocks = old.discriminator.net["blocks"], new.discriminator.net["blocks"]
+        assert torch.equal(old_blocks[0](y)[0], new_blocks[1](y)[0])
+
+
+def test_a_start_of_which_nothing_fits_is_refused():
+    new = BilayerModel(replace(tiny.CONFIG, inf_max_channels=32, inf_num_channels=16), BASE_NETWORKS)
+    states = {"keypoints_embedder": {"net.mlp.0.weight": torch.zeros(3, 3)}}
+    with pytest.raises(CheckpointError, match="keypoints_embedder: no tensor of the start fits"):
+        start_from(new, tiny.CONFIG, states)
+
+
+def test_a_start_from_a_larger_picture_is_refused():
+    new = random_model(tiny.CONFIG)
+    with pytest.raises(CheckpointError, match="image_size"):
+        start_from(new, grown_config(), {})
+
+
+def test_standing_statistics_are_the_mean_over_batches_and_leave_no_trace():
+    norm = torch.nn.BatchNorm2d(3, momentum=1.0).train()
+    norm(torch.randn(4, 3, 5, 5))
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    batches = [torch.randn(4, 3, 5, 5) * k + k for k in range(1, 5)]
+    network = torch.nn.Sequential(torch.nn.Dropout(), norm).train()
+    with standing_statistics([network], batches, norm):
+        assert not norm.training
+        assert not network[0].training
+        means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches]).mean(dim=0)
+        variances = torch.stack([batch.transpose(0, 1).flatten(1).var(dim=1) for batch in batches]).mean(dim=0)
+        torch.testing.assert_close(norm.running_mean, means)
+        torch.testing.assert_close(norm.running_var, variances)
+    assert norm.training
+    assert network[0].training
+    assert norm.momentum == 1.0
+    for name, buffer in norm.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_the_average_follows_slowly_and_is_put_aside_for_training():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    average = WeightAverage([weight], decay=0.9)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    for iteration in range(1000, 1010):
+        average.update(iteration)
+    with average.applied():
+        torch.testing.assert_close(weight.detach(), torch.full((3,), 1 - 0.9**10))
+    assert torch.equal(weight.detach(), torch.ones(3))
+
+
+def test_without_averaging_the_weights_themselves_are_used():
+    weight = torch.nn.Parameter(torch.ones(3))
+    average = WeightAverage([weight], decay=0.0)
+    average.update(0)
+    with average.applied():
+        assert torch.equal(weight.detach(), torch.ones(3))
+    assert average.state() == []
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_feature_mask_covers_eyes_and_mouth_alone(seed):
+    rng = np.random.default_rng(seed)
+    poses = torch.from_numpy(rng.uniform(-0.6, 0.6, (2, 136)).astype(np.float32))
+    mask = feature_mask(poses, 64)
+    assert mask.shape == (2, 1, 64, 64)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    points = ((poses.view(2, 68, 2) + 1) * 32).long()
+    for person in range(2):
+        x, y = points[person, 36:].unbind(dim=1)
+        assert (mask[person, 0, y, x] > 0.5).all()
+    far = torch.full((1, 136), -3.0)
+    assert feature_mask(far, 64).max() == 0
+
+
+def test_the_blur_is_a_gaussian():
+    from scipy.ndimage import gaussian_filter
+
+    picture = np.random.default_rng(0).normal(size=(1, 2, 20, 24)).astype(np.float32)
+    expected = gaussian_filter(picture, (0, 0, 1.5, 1.5), mode="nearest", radius=(0, 0, 5, 5))
+    np.testing.assert_allclose(blur(torch.from_numpy(picture), 1.5), expected, atol=1e-5)

@@ -1,0 +1,175 @@
+"""`bilayer-train` as a user runs it, in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bilayer.model import load_model
+from tests.training import tiny
+
+
+def run(*arguments, check=True, launcher=("-m", "bilayer.training")):
+    process = subprocess.run(
+        [sys.executable, "-W", "error", *launcher, *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    if check:
+        assert process.returncode == 0, process.stderr
+    return process
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny.toml())
+    return path
+
+
+def losses(run_folder):
+    lines = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    return {line["iteration"]: line["losses"] for line in lines if "losses" in line}
+
+
+def test_a_run_writes_what_it_says(tmp_path, config, tiny_heads):
+    out = tmp_path / "run"
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", out)
+    assert "checkpoint.safetensors" in process.stdout
+    assert "next: bilayer-export" in process.stderr
+    assert list(losses(out)) == [0, 1, 2, 3]
+    assert losses(out)[0].keys() == {"D_ADV", "G_ADV", "G_FM", "G_L1", "G_BCE", "G_WPR"}
+    grid = np.asarray(Image.open(out / "pictures" / "00000004.png"))
+    assert grid.shape == (2 * 64, 9 * 64, 3)
+    model = load_model(out / "checkpoint.safetensors")
+    assert model.config == tiny.CONFIG
+    assert not [line for line in process.stderr.splitlines() if "Traceback" in line]
+    metrics = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "metrics" in line]
+    assert metrics[0]["metrics"]["ours psnr"] > 0
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_heads):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run("base", "--config", config, "--data", tiny_heads, "--out", whole)
+    run("base", "--config", config, "--data", tiny_heads, "--out", halves, "--iterations", 2)
+    run("base", "--config", config, "--data", tiny_heads, "--out", halves)
+    assert losses(halves) == losses(whole)
+    one, two = (torch.load(out / "state.pt", weights_only=True) for out in (whole, halves))
+    for name, tensor in one["model"].items():
+        assert torch.equal(tensor, two["model"][name]), name
+    assert (whole / "checkpoint.safetensors").read_bytes() == (halves / "checkpoint.safetensors").read_bytes()
+
+
+def test_a_killed_run_goes_on_from_its_last_state(tmp_path, tiny_heads):
+    config, out = tmp_path / "long.toml", tmp_path / "run"
+    config.write_text(tiny.toml(schedule={"iterations": 1000, "checkpoint_every": 1}))
+    command = ["base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bilayer.training", *map(str, command)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "log.jsonl").exists() or len(losses(out)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = torch.load(out / "state.pt", weights_only=True)
+    reached = state["iteration"]
+    assert reached >= 2
+    run(*command, "--iterations", reached + 1)
+    assert sorted(losses(out)) == list(range(reached + 1))
+
+
+def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny_heads):
+    """Same losses step by step: gradients, batch norms and the relativistic means are those of the whole batch."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    run("base", "--config", config, "--data", tiny_heads, "--out", one, "--no-validate")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bilayer.training")
+    run(
+        "base", "--config", config, "--data", tiny_heads, "--out", two, "--no-validate", "--device", "cpu",
+        launcher=torchrun,
+    )  # fmt: skip
+    for iteration, expected in losses(one).items():
+        for name, value in losses(two)[iteration].items():
+            tolerance = 1e-4 * 10**iteration  # rounding, which Adam's first steps amplify
+            assert value == pytest.approx(expected[name], rel=min(tolerance, 0.05)), (iteration, name)
+
+
+def test_the_enhancer_learns_on_a_frozen_base(tmp_path, config, tiny_heads):
+    base, out = tmp_path / "base", tmp_path / "enhancer"
+    run("base", "--config", config, "--data", tiny_heads, "--out", base, "--no-validate")
+    checkpoint = base / "checkpoint.safetensors"
+    run("enhancer", "--config", config, "--data", tiny_heads, "--out", out, "--base", checkpoint)
+    assert losses(out)[0].keys() == {"D_ADV", "G_ADV", "G_FM"}
+    before = load_model(checkpoint)
+    after = load_model(out / "checkpoint.safetensors", networks=[*before.networks, "texture_enhancer"])
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\npreset = 'huge'\n", "preset: expected small or medium"),
+        ("[losses]\nadversary = 1\n", "unknown name adversary"),
+        ("[schedule]\niterations = 'many'\n", "iterations: expected int, found 'many'"),
+        ("[losses]\nwarping.factor = true\n", "factor: expected float, found True"),
+        ("[model]\nimage_size = 100\n", "image_size = 100"),
+        ("precision = 'fp8'\n", "precision: expected fp32 or bf16"),
+        ("[data\n", "not TOML"),
+        ("speed = 1\n", "unknown name speed"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, tiny_heads, text, message):
+    config = tmp_path / "wrong.toml"
+    config.write_text(text)
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "run", check=False)
+    assert process.returncode == 3
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_begun_run_keeps_its_settings(tmp_path, config, tiny_heads):
+    out = tmp_path / "run"
+    run("base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate")
+    config.write_text(tiny.toml(losses={"feature_matching": 5.0}))
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", out, check=False)
+    assert process.returncode == 3
+    assert "losses.feature_matching: the run began with 10.0, asked for is 5.0" in process.stderr
+
+
+def test_missing_data_and_files_are_named(tmp_path, config, tiny_heads):
+    process = run("base", "--config", config, "--data", tmp_path / "none", "--out", tmp_path / "run", check=False)
+    assert (process.returncode, str(tmp_path / "none") in process.stderr) == (3, True)
+    process = run("base", "--config", tmp_path / "no.toml", "--data", tiny_heads, "--out", tmp_path / "r", check=False)
+    assert (process.returncode, "no.toml" in process.stderr) == (3, True)
+
+
+def test_a_perceptual_loss_without_weights_is_said_to_be_left_out(tmp_path, tiny_heads):
+    config = tmp_path / "paper.toml"
+    config.write_text(tiny.toml(losses={"perceptual": 10.0}, schedule={"iterations": 1}))
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "run", "--no-validate")
+    assert "training without the loss G_VGG19: [perceptual] vgg19 names no weight file" in process.stderr
+
+
+def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, config, tiny_heads):
+    half = tmp_path / "half.toml"
+    half.write_text('precision = "bf16"\n' + tiny.toml(schedule={"iterations": 1}))
+    run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "full", "--no-validate")
+    run("base", "--config", half, "--data", tiny_heads, "--out", tmp_path / "half", "--no-validate")
+    expected = losses(tmp_path / "full")[0]
+    for name, value in losses(tmp_path / "half")[0].items():
+        assert value == pytest.approx(expected[name], rel=0.1), name
+
+
+def test_help_is_there_and_names_both_stages():
+    process = run("--help")
+    assert "base" in process.stdout
+    assert "enhancer" in process.stdout

@@ -1,0 +1,138 @@
+"""From settings to what the loop takes: model, objective, data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.checkpoint import read_checkpoint
+from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
+from bilayer.model.fast import for_evaluation
+from bilayer.runtime.errors import InputError
+from bilayer.training.dataset import FramePairs, TrainingBatch, collate
+from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
+from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
+from bilayer.training.objective import Objective
+from bilayer.training.settings import TrainingSettings
+from bilayer.training.stages import BaseStage, EnhancerStage, Stage
+
+Say = Callable[[str], None]
+
+_DISCRIMINATOR: tuple[NetworkName, ...] = ("discriminator",)
+_ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)
+_PICTURED_PEOPLE = 6  # rows of the picture grids
+
+
+def make_base_stage(settings: TrainingSettings, init: Path | None, say: Say) -> Stage:
+    """A new base model, or one that starts from the weights in `init` (see `start_from`).
+
+    Raises:
+        CheckpointError: `init` is damaged or nothing of it fits.
+    """
+    torch.manual_seed(settings.seed)
+    networks = (*BASE_NETWORKS, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+    model = BilayerModel(settings.model, networks)
+    if init is not None:
+        config, states = read_checkpoint(init, networks=(), optional=networks)
+        copied = start_from(model, config, states)
+        for name in model.networks:
+            total = len(model.get_submodule(name).state_dict())
+            say(f"{name}: {copied.get(name, 0)} of {total} tensors from {init}")
+    for name in networks:
+        prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
+    _speed_up(model, settings)
+    return BaseStage(model, settings, make_objective(settings, say))
+
+
+def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | None, say: Say) -> Stage:
+    """A texture enhancer for the model in `base`, which stays as it is; its discriminator is trained on.
+
+    The enhancer is a new one, or starts from that in `init`, whose picture may be smaller.
+
+    Raises:
+        CheckpointError: a file is damaged, or nothing of it fits.
+        InputError: `base` is of another architecture than `[model]` says.
+    """
+    torch.manual_seed(settings.seed)
+    trained = (*_ENHANCER, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+    config, states = read_checkpoint(base, AVATAR_NETWORKS, optional=trained)
+    _check_same_base(config, settings.model, base)
+    model = BilayerModel(settings.model, (*AVATAR_NETWORKS, *trained))
+    model.requires_grad_(False).eval()
+    start_from(model, config, states)
+    starts = dict.fromkeys(states, base)
+    if init is not None:
+        config, states = read_checkpoint(init, networks=_ENHANCER, optional=trained)
+        starts |= dict.fromkeys(start_from(model, config, states), init)
+    for name in trained:
+        say(f"{name}: from {starts[name]}" if name in starts else f"{name}: new")
+        prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
+    _speed_up(model, settings)
+    return EnhancerStage(model, settings, make_objective(settings, say))
+
+
+def make_objective(settings: TrainingSettings, say: Say) -> Objective:
+    """The losses; a perceptual one without its file is left out, and said to be."""
+    weights, files = settings.losses, settings.perceptual
+    perceptual: dict[str, tuple[float, nn.Module]] = {}
+    for name, weight, file, make in (
+        ("G_VGG19", weights.perceptual, files.vgg19, vgg19_imagenet),
+        ("G_VGGFace", weights.face_perceptual, files.vgg_face, vgg_face),
+    ):
+        if weight and file:
+            perceptual[name] = (weight, PerceptualLoss(make(file)))
+        elif weight:
+            setting = "vgg19" if name == "G_VGG19" else "vgg_face"
+            say(f"warning: training without the loss {name}: [perceptual] {setting} names no weight file")
+    return Objective(weights, perceptual)
+
+
+def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, TrainingBatch | None]:
+    """The training data, and a batch of held-out people for pictures, where there are some.
+
+    Raises:
+        InputError: no data there, or a loss needs what the data lacks.
+    """
+    data, model = settings.data, settings.model
+    if not data.root:
+        raise InputError("[data] root: no folder is named; give --data FOLDER")
+    root = Path(data.root)
+
+    def pairs(split: str, in_memory: bool, target_frames: int) -> FramePairs:
+        return FramePairs(
+            root,
+            "train" if split == "train" else "test",
+            model.image_size,
+            model.stickmen_thickness,
+            target_frames=target_frames,
+            in_memory=in_memory,
+            seed=settings.seed,
+            mirror=data.mirror and split == "train",
+        )
+
+    training = pairs("train", data.in_memory, data.target_frames)
+    if settings.losses.coordinates and not training.has_coords:
+        raise InputError(f"{root}: has no coords/, which [losses] coordinates needs; set that to 0")
+    if settings.losses.segmentation and settings.model.inf_pred_segmentation and not training.has_masks:
+        raise InputError(f"{root}: has no segs/, which [losses] segmentation needs; set that to 0")
+    try:
+        held_out = pairs("test", in_memory=False, target_frames=1)
+    except InputError:
+        return training, None
+    people = range(min(_PICTURED_PEOPLE, len(held_out))) if rank == 0 else range(0)
+    return training, collate([held_out[i] for i in people]) if people else None
+
+
+def _speed_up(model: BilayerModel, settings: TrainingSettings) -> None:
+    """Join convolutions with the resizing beside them: exact, and of weights that spectral norm does not replace."""
+    if not settings.optimisation.spectral_norm:
+        for_evaluation(model)
+
+
+def _check_same_base(found: ModelConfig, wanted: ModelConfig, base: Path) -> None:
+    """The base's architecture is the checkpoint's; the enhancer's and the discriminator's are the settings'."""
+    for name, value in found.to_dict().items():
+        if not name.startswith(("enh_", "dis_")) and wanted.to_dict()[name] != value:
+            raise InputError(f"{base}: {name} is {value}, [model] has {wanted.to_dict()[name]}: they must agree")

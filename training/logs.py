@@ -1,0 +1,88 @@
+"""What a run tells while it goes on: losses, metrics and picture grids, as files and for TensorBoard."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bilayer.model.render import on_black
+from bilayer.runtime.files import replacing
+from bilayer.training.dataset import TrainingBatch
+from bilayer.training.prediction import Prediction
+from bilayer.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class RunLog:
+    """Writes into the run's folder, from iteration `first` on."""
+
+    def __init__(self, folder: RunFolder, first: int) -> None:
+        self._folder = folder
+        folder.cut_log(first)
+        self._board = _open_board(folder, first)
+
+    def losses(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Weighted losses of a step."""
+        self._folder.append_log({"iteration": iteration, "losses": {k: round(v, 6) for k, v in values.items()}})
+        self._scalars("losses", iteration, values)
+
+    def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Results on held-out people."""
+        self._folder.append_log({"iteration": iteration, "metrics": dict(values)})
+        self._scalars("metrics", iteration, values)
+
+    def pictures(self, iteration: int, batch: TrainingBatch, prediction: Prediction) -> None:
+        """A grid of a batch's frames."""
+        grid = picture_grid(batch, prediction)
+        path = self._folder.pictures / f"{iteration:08d}.png"
+        with replacing(path) as part:
+            Image.fromarray(grid).save(part, format="PNG")
+        if self._board:
+            self._board.add_image("frames", grid, iteration, dataformats="HWC")
+
+    def _scalars(self, group: str, iteration: int, values: Mapping[str, float]) -> None:
+        if self._board:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, iteration)
+
+
+def picture_grid(batch: TrainingBatch, prediction: Prediction) -> NDArray[np.uint8]:
+    """A row per target frame: source, target, its stickman, result, low-frequency layer, warped texture, texture, mask
+    and warping field: (rows * S, columns * S, 3) RGB."""
+    frames = batch.target.images.shape[1]
+    mask = prediction.mask
+
+    def per_frame(per_person: Tensor) -> Tensor:
+        return per_person.repeat_interleave(frames, dim=0)
+
+    warping = F.pad(prediction.delta_uv, (0, 0, 0, 0, 0, 1))  # x red, y green
+    columns = [
+        per_frame(batch.source.images[:, 0]),
+        batch.target.images.flatten(0, 1),
+        batch.target.stickmen.flatten(0, 1),
+        on_black(prediction.image, mask),
+        on_black(prediction.lf_rgb, mask),
+        on_black(prediction.hf_rgb, mask),
+        per_frame(prediction.texture),
+        (2 * mask - 1).expand(-1, 3, -1, -1),
+        warping,
+    ]
+    grid = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)  # (3, rows * S, columns * S)
+    return ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _open_board(folder: RunFolder, first: int) -> "SummaryWriter | None":
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        click.echo("TensorBoard is not installed (pip install 'bilayer[training]'): log.jsonl has the losses", err=True)
+        return None
+    return SummaryWriter(str(folder.path / "tensorboard"), purge_step=first)

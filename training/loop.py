@@ -1,0 +1,186 @@
+"""The training loop of either stage: steps, checkpoints, logs; it goes on where it was stopped."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bilayer.model.checkpoint import save_checkpoint
+from bilayer.runtime.errors import TrainingError
+from bilayer.training.average import WeightAverage
+from bilayer.training.batches import training_batches
+from bilayer.training.dataset import FramePairs, TrainingBatch
+from bilayer.training.logs import RunLog
+from bilayer.training.networks import weights_of
+from bilayer.training.objective import Losses
+from bilayer.training.processes import Process, mean_over_processes, together
+from bilayer.training.run_folder import RunFolder
+from bilayer.training.settings import Optimisation, TrainingSettings
+from bilayer.training.stages import Stage
+from bilayer.training.standing import standing_statistics
+
+_STANDING_SEED = 1 << 20  # added to the seed: batches for the standing statistics are none of the training's
+
+Validate = Callable[[Path], dict[str, float]]  # a saved checkpoint -> named results
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a run reads."""
+
+    training: FramePairs
+    pictures: TrainingBatch | None  # held-out people for the picture grids
+
+
+def train(
+    stage: Stage,
+    settings: TrainingSettings,
+    data: Data,
+    folder: RunFolder,
+    process: Process,
+    advance: Callable[..., None],
+    validate: Validate | None = None,
+) -> Losses:
+    """Train until `settings.schedule.iterations`, from where `folder` left off. Returns the last step's losses.
+
+    Raises:
+        InputError: a damaged file of the run or the data.
+        TrainingError: a loss is no longer finite.
+    """
+    run = _Run(stage, settings, data, folder, process)
+    schedule, losses = settings.schedule, {}
+    batches = training_batches(
+        data.training, settings.data.batch_size, settings.seed, process, settings.data.workers, run.iteration
+    )
+    advance(steps=run.iteration)
+    for batch in itertools.islice(batches, max(schedule.iterations - run.iteration, 0)):
+        losses = run.step(batch)
+        done, last = run.iteration, run.iteration == schedule.iterations
+        if any(done % every == 0 for every in (schedule.log_every, schedule.checkpoint_every)) or last:
+            run.report(losses)
+        if done % schedule.pictures_every == 0 or last:
+            run.draw_pictures()
+        if done % schedule.checkpoint_every == 0 or last:
+            run.save_state()
+        if done % schedule.validate_every == 0 or last:
+            run.save_checkpoint(validate)
+        advance()
+    return losses
+
+
+class _Run:
+    """The moving parts of a run, and its position."""
+
+    def __init__(
+        self, stage: Stage, settings: TrainingSettings, data: Data, folder: RunFolder, process: Process
+    ) -> None:
+        self.iteration = 0
+        self._stage, self._settings, self._data, self._folder, self._process = stage, settings, data, folder, process
+        trained = [p for p in stage.parameters() if p.requires_grad]
+        optimisation = settings.optimisation
+        self._optimiser = torch.optim.Adam(
+            trained, optimisation.learning_rate, optimisation.betas, eps=settings.model.eps
+        )
+        self._average = WeightAverage(trained, optimisation.average)
+        self._resume()
+        self._log = RunLog(folder, self.iteration) if process.is_first else None
+        # The embedder's last convolution feeds nothing: it never has a gradient
+        self._forward: nn.Module = stage
+        if together():
+            self._forward = DistributedDataParallel(stage, find_unused_parameters=True)
+
+    def _resume(self) -> None:
+        state = self._folder.load_state(self._process.device)
+        if state is None:
+            return
+        self.iteration = state["iteration"]
+        self._stage.model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._average.load(state["average"])
+
+    def step(self, batch: TrainingBatch) -> Losses:
+        """One step of all networks at once: the discriminator's gradients come from D_ losses alone."""
+        rate = _learning_rate(self._settings.optimisation, self.iteration / self._settings.schedule.iterations)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        losses: Losses
+        losses, _ = self._forward(batch, self.iteration)
+        total = torch.stack(list(losses.values())).sum()
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._average.update(self.iteration)
+        self.iteration += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def report(self, losses: Losses) -> None:
+        """Log the losses, those of all processes together.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        values = {name: float(mean_over_processes(loss)) for name, loss in losses.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self._folder.path}: {name} is {value} at iteration {self.iteration - 1}; the last state saved "
+                    "is sound: go on from it with a lower learning rate, in another --out with --init"
+                )
+        if self._log:
+            self._log.losses(self.iteration - 1, values)
+
+    def draw_pictures(self) -> None:
+        """A grid of held-out people, as the averaged weights predict them."""
+        if self._log is None or self._data.pictures is None:
+            return
+        batch = self._data.pictures.to(self._process.device)
+        with self._evaluating(()), torch.no_grad():
+            self._log.pictures(self.iteration, batch, self._stage.predict(batch))
+
+    def save_state(self) -> None:
+        """Everything to go on from."""
+        if self._process.is_first:
+            self._folder.save_state(
+                {
+                    "iteration": self.iteration,
+                    "model": self._stage.model.state_dict(),
+                    "optimiser": self._optimiser.state_dict(),
+                    "average": self._average.state(),
+                }
+            )
+
+    def save_checkpoint(self, validate: Validate | None) -> None:
+        """The model for the other programs, and how good it is on held-out people."""
+        model = self._stage.model
+        with self._evaluating(self._standing_batches()):
+            if not self._process.is_first:
+                return
+            states = {name: weights_of(model.get_submodule(name)) for name in model.networks}
+            save_checkpoint(self._folder.checkpoint, model.config, states)
+        if validate and self._log:
+            self._log.metrics(self.iteration, validate(self._folder.checkpoint))
+
+    @contextmanager
+    def _evaluating(self, batches: Iterable[TrainingBatch]) -> Iterator[None]:
+        """Averaged weights, and the statistics of `batches`, if any, in what is trained beside the discriminator."""
+        generators = [self._stage.model.get_submodule(name) for name in self._stage.generators]
+        with self._average.applied(), standing_statistics(generators, batches, self._stage.predict):
+            yield
+
+    def _standing_batches(self) -> Iterator[TrainingBatch]:
+        settings = self._settings
+        seed = settings.seed + _STANDING_SEED
+        batches = training_batches(self._data.training, settings.data.batch_size, seed, self._process, workers=0)
+        return itertools.islice(batches, settings.schedule.standing_batches)
+
+
+def _learning_rate(settings: Optimisation, progress: float) -> float:
+    """Half a cosine from the learning rate to its `final_learning_rate` share."""
+    share = settings.final_learning_rate
+    return settings.learning_rate * (share + (1 - share) * (1 + math.cos(math.pi * progress)) / 2)

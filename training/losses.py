@@ -1,0 +1,86 @@
+"""The formulas of the losses (paper, section 3.2), each without its weight.
+
+Means run over all elements, channels included, as in the published code; the paper's equations 2 to 6 sum channels.
+Under `torchrun` the adversarial loss is that of the whole batch over all processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bilayer.training.processes import mean_over_processes
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic average hinge loss of the discriminator; scores (B, 1, s, s) of real and detached fake pictures.
+
+    Realism is relative to the other kind's mean score over the batch and its patches (the paper's [24]).
+    """
+    real_mean, fake_mean = mean_over_processes(real), mean_over_processes(fake)
+    return F.relu(1 - (real - fake_mean)).mean() + F.relu(1 + (fake - real_mean)).mean()
+
+
+def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic average hinge loss of the generators: the same with the kinds swapped; real scores are constants."""
+    real = real.detach()
+    real_mean, fake_mean = mean_over_processes(real), mean_over_processes(fake)
+    return F.relu(1 - (fake - real_mean)).mean() + F.relu(1 + (real - fake_mean)).mean()
+
+
+def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Mean over the discriminator's blocks of the L1 distance between their features of real and fake pictures."""
+    return torch.stack([F.l1_loss(f, r.detach()) for r, f in zip(real, fake, strict=True)]).mean()
+
+
+def warping_loss(delta_uv: Tensor) -> Tensor:
+    """Mean distance of the warping field from the identity (equation 6)."""
+    return delta_uv.abs().mean()
+
+
+@dataclass(frozen=True)
+class WarpingSchedule:
+    """Weight of the warping regulariser, which is to shape the first iterations only (section 3.5).
+
+    The published code's counter starts anew at 1, so that its second and later steps come 49 iterations apart.
+    """
+
+    initial: float = 10.0
+    factor: float = 0.9
+    interval: int = 50  # iterations from one multiplication by `factor` to the next
+    least: float = 1e-7  # below it the loss is switched off
+
+    def weight(self, iteration: int) -> float:
+        """At the `iteration`-th step, counted from 0."""
+        weight = self.initial * self.factor ** (iteration // self.interval)
+        return weight if weight >= self.least else 0.0
+
+
+# Beyond the paper, for data whose geometry is known: synthetic heads. All their weights are zero by default.
+
+
+def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor) -> Tensor:
+    """L1 distance of the warping field `uv` (B, S, S, 2) from the renderer's canonical texture coordinates, of the
+    pixels that have some: NaN marks the others. `region_weight` (B, 1, S, S) weighs the pixels."""
+    known = torch.isfinite(coords)
+    error = torch.where(known, uv - torch.where(known, coords, 0), 0).abs()
+    return (error * region_weight.permute(0, 2, 3, 1)).mean()
+
+
+def reconstruction_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
+    """L1 distance (B, 3, S, S) of the pixels, weighed by `region_weight` (B, 1, S, S)."""
+    return ((picture - target).abs() * region_weight).mean()
+
+
+def gradient_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
+    """L1 distance of the differences between neighbouring pixels, at full, half and quarter size: edges in place."""
+    loss = picture.new_zeros(())
+    error, weight = picture - target, region_weight
+    for _ in range(3):
+        across = (error.diff(dim=3).abs() * weight[..., 1:]).mean()
+        down = (error.diff(dim=2).abs() * weight[..., 1:, :]).mean()
+        loss = loss + across + down
+        error, weight = F.avg_pool2d(error, 2), F.avg_pool2d(weight, 2)
+    return loss / 3

@@ -1,0 +1,116 @@
+"""The whole objective: every loss with its weight, under the published names: G_ of the generators, D_ of the
+discriminator."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bilayer.model.discriminator import Discriminator
+from bilayer.model.render import on_black
+from bilayer.model.warp import warping_field
+from bilayer.training.losses import (
+    coordinate_loss,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
+    gradient_loss,
+    reconstruction_loss,
+    warping_loss,
+)
+from bilayer.training.prediction import Prediction, Target
+from bilayer.training.regions import blur, feature_mask
+from bilayer.training.settings import LossWeights
+
+Losses = dict[str, Tensor]
+
+
+class Objective:
+    """Computes the weighted losses of a prediction.
+
+    Real pictures are masked by the predicted mask, as the fakes are (section 3.4).
+    """
+
+    def __init__(self, weights: LossWeights, perceptual: Mapping[str, tuple[float, nn.Module]]) -> None:
+        """`perceptual`: the factor of each perceptual loss, and the loss itself of pictures and targets."""
+        self.weights = weights
+        self.perceptual = perceptual
+
+    def base(
+        self, prediction: Prediction, target: Target, discriminator: Discriminator | None, iteration: int
+    ) -> Losses:
+        """Of the base model (stage 1)."""
+        weights, mask = self.weights, prediction.mask
+        losses = self.picture(prediction, target, discriminator)
+        if weights.low_frequency:
+            lf, smooth = on_black(prediction.lf_rgb, mask), on_black(self._smooth_target(target), mask)
+            losses["G_L1"] = weights.low_frequency * reconstruction_loss(lf, smooth, self._region_weight(target))
+        if weights.segmentation and prediction.seg_logits is not None:
+            cross_entropy = F.binary_cross_entropy_with_logits(prediction.seg_logits, target.masks)
+            losses["G_BCE"] = weights.segmentation * cross_entropy
+        if factor := weights.warping.weight(iteration):
+            losses["G_WPR"] = factor * warping_loss(prediction.delta_uv)
+        if weights.coordinates and target.coords is not None:
+            uv, regions = warping_field(prediction.delta_uv), self._region_weight(target)
+            losses["G_COORDS"] = weights.coordinates * coordinate_loss(uv, target.coords, regions)
+        return losses
+
+    def picture(self, prediction: Prediction, target: Target, discriminator: Discriminator | None) -> Losses:
+        """What the picture is judged by: all that trains the enhancer (stage 2), and most of what trains the base."""
+        weights, mask = self.weights, prediction.mask
+        real = on_black(target.images, mask)
+        losses: Losses = {}
+        if discriminator is not None:
+            losses |= self._adversarial(discriminator, real, on_black(prediction.image, mask), target.stickmen)
+        # Perception teaches the texture alone: no gradient into the low-frequency layer (equation 3)
+        picture = on_black(prediction.lf_rgb.detach() + prediction.hf_rgb, mask)
+        for name, (factor, loss) in self.perceptual.items():
+            losses[name] = factor * loss(picture, real)
+        if weights.reconstruction or weights.gradient:
+            regions = self._region_weight(target)
+            losses["G_REC"] = weights.reconstruction * reconstruction_loss(picture, real, regions)
+            losses["G_GRAD"] = weights.gradient * gradient_loss(picture, real, regions)
+        return losses
+
+    def _adversarial(self, discriminator: Discriminator, real: Tensor, fake: Tensor, stickmen: Tensor) -> Losses:
+        """Two passes: the discriminator's on constants, the generators' through a discriminator that is one."""
+        both = torch.cat([stickmen, stickmen])
+        scores, _ = discriminator(torch.cat([real, fake.detach()]), both)
+        real_scores, fake_scores = scores.chunk(2)
+        with frozen(discriminator):
+            scores, features = discriminator(torch.cat([real, fake]), both)
+        halves = [feature.chunk(2) for feature in features]
+        weights = self.weights
+        matching = feature_matching_loss([real for real, _ in halves], [fake for _, fake in halves])
+        return {
+            "D_ADV": weights.adversarial * discriminator_loss(real_scores, fake_scores),
+            "G_ADV": weights.adversarial * generator_loss(real_scores, scores.chunk(2)[1]),
+            "G_FM": weights.feature_matching * matching,
+        }
+
+    def _region_weight(self, target: Target) -> Tensor:
+        extra = self.weights.features - 1
+        if not extra:
+            return torch.ones_like(target.masks)
+        return 1 + extra * feature_mask(target.poses, target.masks.shape[-1])
+
+    def _smooth_target(self, target: Target) -> Tensor:
+        if not self.weights.low_frequency_blur:
+            return target.images
+        spared = feature_mask(target.poses, target.masks.shape[-1])
+        return torch.lerp(blur(target.images, self.weights.low_frequency_blur), target.images, spared)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Parameters as constants while the graph is built; gradients still flow through."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

@@ -1,0 +1,91 @@
+"""A training batch through the networks, differentiably."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.avatar import Source, embed
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.warp import warp, warping_field
+from bilayer.training.dataset import FrameBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The pictures to be predicted, of B people with T frames each; pictures in -1..1."""
+
+    images: Tensor  # (B * T, 3, S, S)
+    stickmen: Tensor  # (B * T, 3, S, S)
+    poses: Tensor  # (B * T, 136)
+    masks: Tensor  # (B * T, 1, S, S)
+    coords: Tensor | None  # (B * T, S, S, 2) canonical texture coordinates, NaN where unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the base model makes of a batch, in float32."""
+
+    texture: Tensor  # (B, 3, S, S)
+    delta_uv: Tensor  # (B * T, 2, S, S)
+    lf_rgb: Tensor  # (B * T, 3, S, S)
+    hf_rgb: Tensor  # (B * T, 3, S, S) the warped texture
+    seg_logits: Tensor | None  # (B * T, 1, S, S)
+
+    @property
+    def image(self) -> Tensor:
+        """Equation 1: (B * T, 3, S, S)."""
+        return self.lf_rgb + self.hf_rgb
+
+    @property
+    def mask(self) -> Tensor:
+        """Predicted foreground (B * T, 1, S, S), a constant: it must not learn from the pictures (section 3.4)."""
+        if self.seg_logits is None:
+            return torch.ones_like(self.lf_rgb[:, :1])
+        return torch.sigmoid(self.seg_logits).detach()
+
+
+def targets_of(frames: FrameBatch) -> Target:
+    """The frames of all people in one row."""
+    coords = None if frames.coords is None else frames.coords.flatten(0, 1)
+    return Target(
+        frames.images.flatten(0, 1),
+        frames.stickmen.flatten(0, 1),
+        frames.poses.flatten(0, 1),
+        frames.masks.flatten(0, 1),
+        coords,
+    )
+
+
+def source_of(frames: FrameBatch) -> Source:
+    """The first source frame of each person."""
+    return Source(frames.images[:, 0], frames.poses[:, 0], frames.stickmen[:, 0], frames.masks[:, 0])
+
+
+def predict_avatars(model: BilayerModel, source: Source, bfloat16: bool = False) -> tuple[AdaptiveParameters, Tensor]:
+    """What is computed once per person: parameters of the inference generator, and textures (B, 3, S, S)."""
+    with torch.autocast(source.images.device.type, torch.bfloat16, enabled=bfloat16):
+        embeddings = embed(model, source)
+        return model.inference_generator.predict_parameters(embeddings), model.texture_generator(embeddings)
+
+
+def predict_frames(
+    model: BilayerModel, parameters: AdaptiveParameters, texture: Tensor, poses: Tensor, bfloat16: bool = False
+) -> Prediction:
+    """Frames of `poses` (B * T, 136), T for each of the B people of `texture` (B, 3, S, S).
+
+    `bfloat16` runs the network under autocast; the warp stays in float32, whose grid needs it.
+    """
+    frames = parameters.repeat_frames(len(poses) // len(texture))
+    with torch.autocast(poses.device.type, torch.bfloat16, enabled=bfloat16):
+        layers = model.inference_generator(model.keypoints_embedder(poses), frames)
+    texture, delta_uv = texture.float(), layers.delta_uv.float()
+    repeated = texture.repeat_interleave(len(poses) // len(texture), dim=0)
+    return Prediction(
+        texture,
+        delta_uv,
+        layers.lf_rgb.float(),
+        warp(repeated, warping_field(delta_uv), model.config.align_corners),
+        None if layers.seg_logits is None else layers.seg_logits.float(),
+    )

@@ -1,0 +1,36 @@
+"""Where a face shows expression, as maps over the picture, and a blur."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FEATURES = ((36, 42), (42, 48), (48, 68))  # landmarks of the right eye, the left eye, and the mouth
+_MARGIN = 0.06  # of the picture's -1..1, around the landmarks
+_SOFTNESS = 0.04  # of the same, from outside to inside
+
+
+def feature_mask(poses: Tensor, size: int) -> Tensor:
+    """Eyes and mouth of `poses` (N, 136), each a soft box around its landmarks: (N, 1, S, S) in 0..1."""
+    points = poses.view(-1, 68, 2)
+    centres = (2 * torch.arange(size, dtype=poses.dtype, device=poses.device) + 1) / size - 1
+    mask = poses.new_zeros(len(points), 1, size, size)
+    for first, end in _FEATURES:
+        low = points[:, first:end].amin(dim=1) - _MARGIN  # (N, 2)
+        high = points[:, first:end].amax(dim=1) + _MARGIN
+        inside = torch.minimum(centres - low[..., None], high[..., None] - centres)  # (N, 2, S)
+        soft = (inside / _SOFTNESS).clamp(0, 1)
+        mask = torch.maximum(mask, soft[:, 1, None, :, None] * soft[:, 0, None, None, :])
+    return mask
+
+
+def blur(pictures: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (N, C, H, W), `sigma` in pixels; edges are repeated."""
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=pictures.dtype, device=pictures.device)
+    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    taps = (taps / taps.sum()).expand(pictures.shape[1], 1, -1)
+    groups = pictures.shape[1]
+    padded = F.pad(pictures, (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, taps[..., None], groups=groups), taps[:, :, None], groups=groups)

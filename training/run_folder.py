@@ -1,0 +1,122 @@
+"""The folder of a training run: what is written, and how a run goes on after it was stopped.
+
+settings.json            what was asked for
+state.pt                 weights, optimiser and position, to go on from; replaced as a whole
+checkpoint.safetensors   the model as the other programs take it, with standing statistics
+log.jsonl                losses by iteration
+pictures/NNNNNNNN.png    source, target, result, layers
+tensorboard/             the same for TensorBoard, where it is installed
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import replacing
+from bilayer.training.settings import TrainingSettings
+from bilayer.training.stages import StageName
+
+
+class RunFolder:
+    """A run's files.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot make this folder: {error.strerror}") from error
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the picture grids."""
+        return self.path / "pictures"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The model as bilayer-export and the others take it."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """What a run goes on from."""
+        return self.path / "state.pt"
+
+    @property
+    def log(self) -> Path:
+        """Losses, a JSON object a line."""
+        return self.path / "log.jsonl"
+
+    def claim(self, stage: StageName, settings: TrainingSettings) -> None:
+        """Write down the settings, or check that they are those that the run began with. How long it takes, how often
+        it reports, and where its data lies may change.
+
+        Raises:
+            InputError: a setting is another one than the run began with; names it.
+        """
+        wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}))
+        path = self.path / "settings.json"
+        if self.state.exists() and path.exists():
+            begun = json.loads(path.read_text(encoding="utf-8"))
+            for name, value in _flat(wanted).items():
+                if not name.startswith(_CHANGEABLE) and _flat(begun).get(name) != value:
+                    raise InputError(
+                        f"{path}: {name}: the run began with {_flat(begun).get(name)}, asked for is {value}; "
+                        "set it back, or give another --out"
+                    )
+        with replacing(path) as part:
+            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the state as a whole: a kill leaves the one before."""
+        with replacing(self.state) as part:
+            torch.save(dict(state), part)
+
+    def load_state(self, device: torch.device) -> dict[str, Any] | None:
+        """The state that was saved last; None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.state.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.state, map_location=device, weights_only=True)
+        except Exception as error:  # the unpickler raises anything on damaged files
+            raise InputError(f"{self.state}: not a readable training state; remove it to begin anew") from error
+        return state
+
+    def cut_log(self, iteration: int) -> None:
+        """Drop the lines after `iteration`: a run that goes on from there writes them again."""
+        if not self.log.exists():
+            return
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < iteration]
+        with replacing(self.log) as part:
+            part.write_text("".join(kept), encoding="utf-8")
+
+    def append_log(self, entry: Mapping[str, Any]) -> None:
+        """Add a line."""
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+_CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

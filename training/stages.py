@@ -1,0 +1,78 @@
+"""The two stages of training: what is trained in each, and the losses of a batch."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from bilayer.model.avatar import enhancer_steps
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.config import NetworkName
+from bilayer.model.discriminator import Discriminator
+from bilayer.training.dataset import TrainingBatch
+from bilayer.training.networks import BASE_NETWORKS
+from bilayer.training.objective import Losses, Objective
+from bilayer.training.prediction import Prediction, predict_avatars, predict_frames, source_of, targets_of
+from bilayer.training.settings import TrainingSettings
+
+StageName = Literal["base", "enhancer"]
+
+
+class Stage(nn.Module):
+    """A stage as one module, as torch's DistributedDataParallel wants it: a batch -> losses and prediction."""
+
+    generators: tuple[NetworkName, ...]  # what it trains beside the discriminator
+
+    def __init__(self, model: BilayerModel, settings: TrainingSettings, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self._objective = objective
+        self._bfloat16 = settings.precision == "bf16"
+
+    def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
+        raise NotImplementedError
+
+    def predict(self, batch: TrainingBatch) -> Prediction:
+        """The batch's target frames."""
+        raise NotImplementedError
+
+    @property
+    def _discriminator(self) -> Discriminator | None:
+        return self.model.discriminator if "discriminator" in self.model.networks else None
+
+
+class BaseStage(Stage):
+    """Stage 1: embedder, pose MLP, both generators and the discriminator, at once (paper, section 3.2)."""
+
+    generators = BASE_NETWORKS
+
+    def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
+        prediction = self.predict(batch)
+        losses = self._objective.base(prediction, targets_of(batch.target), self._discriminator, iteration)
+        return losses, prediction
+
+    def predict(self, batch: TrainingBatch) -> Prediction:
+        parameters, texture = predict_avatars(self.model, source_of(batch.source), self._bfloat16)
+        return predict_frames(self.model, parameters, texture, batch.target.poses.flatten(0, 1), self._bfloat16)
+
+
+class EnhancerStage(Stage):
+    """Stage 2: the texture enhancer, by back-propagation through its M steps, with the base model frozen; the
+    discriminator is trained on (paper, section 3.3). The steps themselves run in float32."""
+
+    generators = ("texture_enhancer",)
+
+    def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
+        prediction = self.predict(batch)
+        return self._objective.picture(prediction, targets_of(batch.target), self._discriminator), prediction
+
+    def predict(self, batch: TrainingBatch) -> Prediction:
+        source = source_of(batch.source)
+        with torch.no_grad():
+            parameters, texture = predict_avatars(self.model, source, self._bfloat16)
+        for step in enhancer_steps(self.model, source, parameters, texture.float()):
+            texture = step.texture
+        return predict_frames(self.model, parameters, texture, batch.target.poses.flatten(0, 1), self._bfloat16)
+
+
+STAGES: dict[StageName, type[Stage]] = {"base": BaseStage, "enhancer": EnhancerStage}

@@ -9,7 +9,7 @@ test: lint types unit
 setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,qairt,openvino,video]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,qairt,openvino,ncnn,window,video,training]'
 	$(BIN)/python -m bilayer.runtime.face_models
 	touch $@
 

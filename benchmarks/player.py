@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,16 +47,20 @@ class Row:
 @click.option("--upsample", type=click.Choice(["nearest", "deconv", "phase"]), default="deconv", show_default=True)
 @click.option("--frames", default=40, show_default=True, type=click.IntRange(1), help="Timed frames of each engine.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Of the network.")
+@click.option("--vulkan", is_flag=True, help="ncnn on its Vulkan device as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(bundle: Path | None, preset: str, upsample: Any, frames: int, threads: int, as_json: bool) -> None:
+def main(
+    bundle: Path | None, preset: str, upsample: Any, frames: int, threads: int, vulkan: bool, as_json: bool
+) -> None:
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
-        avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads)
+        avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
         rows = measure(avatars, frames)
     size = avatars[0].size
     machine = f"{platform.system()}, {platform.machine()}, {threads} threads"
     gmacs = avatars[0].bundle.contract.graph.gmacs
-    versions = {avatar.engine: version(avatar.engine) for avatar in avatars}
+    packages = {avatar.engine.removesuffix("-vulkan") for avatar in avatars}
+    versions = {name: version(name) for name in sorted(packages)}
     if as_json:
         report = {"machine": machine, "size": size, "gmacs": gmacs, "frames": frames, "versions": versions}
         click.echo(json.dumps(report | {"engines": [asdict(row) for row in rows]}, indent=2))
@@ -91,15 +95,15 @@ def _cells(row: Row) -> tuple[object, ...]:
     )
 
 
-def load_avatars(bundle: Path, threads: int) -> "list[Avatar]":
+def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
     """The bundle in every engine and precision that this machine has; ONNX Runtime first."""
-    from bilayer.runtime.engines import EngineName, Precision
+    from bilayer.runtime.engines import PRECISIONS
     from bilayer.runtime.errors import InputError, ToolMissingError
     from bilayer.runtime.player import Avatar
 
     avatars = []
-    for engine in get_args(EngineName):
-        for precision in get_args(Precision) if engine != "auto" else ():
+    for engine, precisions in PRECISIONS.items():
+        for precision in precisions if vulkan or engine != "ncnn-vulkan" else ():
             try:
                 avatars.append(Avatar.load(bundle, engine=engine, precision=precision, threads=threads))
             except (InputError, ToolMissingError) as error:
@@ -173,21 +177,24 @@ def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
     from bilayer.export.rewrite import fold_norms
     from bilayer.model.config import PRESETS
     from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source, Verification
+    from bilayer.runtime.pose_encoding import POSE_WIDTH
 
     if preset not in PRESETS:
         raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
-    size = PRESETS[preset].image_size
+    config = PRESETS[preset]
+    size = config.image_size
+    harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
     parts = BundleParts(
         image_size=size,
         align_corners=False,
         proto=build_onnx(generator),
         texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
         preview=Image.new("RGB", (size, size)),
-        input=PoseInput("pose", generator.input_width, 0),
+        input=PoseInput("pose", generator.input_width, harmonics),
         outputs=generator.outputs,
-        source=Source([size, size], [0, 0, size, size], [float(number) for number in pose[0]]),
+        source=Source([size, size], [0, 0, size, size], [float(number) for number in pose[0, :POSE_WIDTH]]),
         graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
         verification=Verification(verified=False, poses=0, psnr_db={}),
         origin=Origin(f"random numbers (preset {preset})", "", False, False, {}),

@@ -7,6 +7,7 @@ from .crop import CropBox as CropBox
 from .crop import check_landmarks as check_landmarks
 from .crop import crop_box as crop_box
 from .crop import crop_face as crop_face
+from .crop import cut_box as cut_box
 from .crop import draw_stickman as draw_stickman
 from .crop import erode_mask as erode_mask
 from .crop import pose_vector as pose_vector

@@ -42,8 +42,8 @@ class Avatar:
         bundle: what it was loaded from.
         size: S, the frames' side in pixels.
         source_pose: (136,), the pose of the photo that it was made from.
-        engine: "onnxruntime" or "openvino".
-        precision: "f32" or "bf16", which the network computes in.
+        engine: "onnxruntime", "openvino", "ncnn" or "ncnn-vulkan".
+        precision: "f32", "bf16" or "f16", which the network computes in.
     """
 
     def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
@@ -86,6 +86,7 @@ class Avatar:
         Raises:
             BundleError: no bundle, or a damaged or contradictory one; names the file and the field.
             InputError: an unknown choice, a background of another size, or a precision that cannot be had.
+            ConversionError: the network is none that ncnn, asked for, can run.
             ToolMissingError: the engine is not installed.
         """
         bundle = read_bundle(Path(path))
@@ -156,9 +157,17 @@ class Avatar:
             self.render(pose, frame)
         return out
 
-    def layers(self, pose: ArrayLike) -> FrameLayers:
-        """What the frame of a pose is made of, in new arrays: for looking at, some times slower than `render`."""
-        self.infer(pose)
+    def layers(self, pose: ArrayLike | None = None) -> FrameLayers:
+        """What a frame is made of, in new arrays: for looking at, some times slower than `render`.
+
+        Args:
+            pose: the frame's; None for that of the last frame, whose network is not run again.
+
+        Raises:
+            LandmarkError: as `render` does.
+        """
+        if pose is not None:
+            self.infer(pose)
         if self._sampler is None:
             inner = self._texture[1 : 1 - PADDING, 1 : 1 - PADDING, :3]
             align_corners = self.bundle.contract.align_corners

@@ -2,8 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,16 @@ import click
 from bilayer.runtime.console import Command, progress, table
 
 if TYPE_CHECKING:
-    from bilayer.runtime.drivers import Driver
+    from bilayer.runtime.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.player import Avatar
-    from bilayer.runtime.rendering import Rendered, ToPose
+    from bilayer.runtime.rendering import Pace, Rendered, ToPose, View
+    from bilayer.runtime.writers import FrameWriter
 
 TRACKS = (".npy", ".npz", ".json")
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 STILL_RATE = 25.0  # frames a second, of a driver that has no rate
+WINDOW = Path("window")
+INTERRUPTED = 130  # exit code: 128 + SIGINT
 
 
 @click.command(cls=Command)
@@ -26,7 +31,12 @@ STILL_RATE = 25.0  # frames a second, of a driver that has no rate
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--drive", metavar="DRIVE", help="A landmark track (.npy .npz .json), video, photo, or webcam's number.")
 @click.option("--demo-motion", is_flag=True, help="The built-in motion: turn, nod, blink and talk.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help=".mp4, .gif, or a new folder for PNGs.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help=".mp4, .gif, a new folder for PNGs, or the word window.",
+)
 @click.option(
     "--retarget",
     type=click.Choice(["absolute", "relative", "procrustes"]),
@@ -38,9 +48,15 @@ STILL_RATE = 25.0  # frames a second, of a driver that has no rate
 @click.option("--side-by-side", is_flag=True, help="The driver to the left of the avatar.")
 @click.option("--layers", is_flag=True, help="What the frame is made of to its right: lf, hf, uv, mask.")
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many.")
-@click.option("--engine", type=click.Choice(["auto", "onnxruntime", "openvino"]), default="auto", show_default=True)
 @click.option(
-    "--precision", type=click.Choice(["f32", "bf16"]), default="f32", show_default=True, help="Of the network."
+    "--engine",
+    type=click.Choice(["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network: docs/player.md.",
+)
+@click.option(
+    "--precision", type=click.Choice(["f32", "bf16", "f16"]), default="f32", show_default=True, help="Of the network."
 )
 @click.option("--threads", type=click.IntRange(1), help="Of the network. [default: the engine's choice]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -61,58 +77,162 @@ def main(
 ) -> None:
     """Drive the avatar in BUNDLE (a folder that bilayer-export wrote, or its avatar.json) and write what it does.
 
-    Ctrl-C ends a webcam and keeps what was rendered.
+    A window shows it in real time, over and over; Escape, Q or its button closes it. Ctrl-C ends a webcam or a window
+    and keeps what was recorded; otherwise nothing is written.
     """
     if (drive is None) == (not demo_motion):
         raise click.UsageError("give either --drive DRIVE or --demo-motion")
-    from bilayer.runtime.bundle import read_bundle
-    from bilayer.runtime.player import Avatar
-    from bilayer.runtime.rendering import View, render_video
-    from bilayer.runtime.writers import open_writer
+    try:
+        from bilayer.runtime.bundle import read_bundle
+        from bilayer.runtime.player import Avatar
+        from bilayer.runtime.rendering import View
 
-    size = read_bundle(bundle).contract.image_size
-    backdrop = _background(background or ("white" if out.suffix else "none"), size)
-    avatar = Avatar.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
-    with _open_driver(drive, avatar, retarget) as (driver, to_pose), open_writer(out, driver.rate) as writer:
-        count = min(frames or driver.count or 0, driver.count or frames or 0)
-        bar = progress(f"rendering {out.name}", count) if count else nullcontext(lambda: None)
-        with bar as advance:
-            rendered = render_video(avatar, driver, to_pose, writer, View(side_by_side, layers), frames, advance)
+        size = read_bundle(bundle).contract.image_size
+        colour = background or ("white" if out.suffix or out == WINDOW else "none")
+        backdrop = _background(colour, size)
+        avatar = Avatar.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
+        view = View(side_by_side, layers)
+        rendered, rate = _render(avatar, _Wish(drive, retarget, out, view, frames))
+    except KeyboardInterrupt:
+        click.echo("interrupted: nothing was written", err=True)
+        click.get_current_context().exit(INTERRUPTED)
     if as_json:
-        click.echo(json.dumps(_report(avatar, rendered, out, driver.rate), indent=2))
+        click.echo(json.dumps(_report(avatar, rendered, out, rate), indent=2))
         return
-    click.echo(_summary(avatar, rendered, out, driver.rate))
+    click.echo(_summary(avatar, rendered, out, rate))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be rendered."""
+
+    drive: str | None  # None: the built-in motion
+    retarget: Any
+    out: Path
+    view: "View"
+    limit: int | None  # frames
+
+    @property
+    def is_webcam(self) -> bool:
+        return self.drive is not None and self.drive.isdecimal()
+
+
+@dataclass(frozen=True)
+class _Sink:
+    """Where the frames go."""
+
+    writer: "FrameWriter"
+    pace: "Pace | None" = None
+    closed: Callable[[], bool] = lambda: False
+
+
+def _render(avatar: "Avatar", wish: _Wish) -> tuple["Rendered", float]:
+    """What came of it, and its frames a second."""
+    from bilayer.runtime.drivers import Repeated
+    from bilayer.runtime.rendering import render_video
+
+    # What the frames go to comes before the faces are looked for, which takes time that would be lost
+    with _open_driver(wish, avatar) as driver, _open_sink(wish, driver.rate) as sink:
+        to_pose = _to_pose(wish, avatar, driver)
+        endless = driver.count is None or wish.out == WINDOW
+        shown = Repeated(driver) if endless and driver.count is not None else driver
+        title = f"rendering {wish.out.name}"
+        with _noting_ctrl_c(endless) as ended, _progress(title, wish.limit, shown.count) as advance:
+            rendered = render_video(
+                avatar,
+                shown,
+                to_pose,
+                sink.writer,
+                wish.view,
+                wish.limit,
+                advance,
+                stopped=lambda: ended() or sink.closed(),
+                pace=sink.pace,
+            )
+    return rendered, driver.rate
 
 
 @contextmanager
-def _open_driver(drive: str | None, avatar: "Avatar", mode: Any) -> Iterator[tuple["Driver", "ToPose"]]:
-    """The driver, and what makes poses of its landmarks."""
-    from bilayer.runtime.drivers import LandmarkDriver, OnePicture, PictureDriver
+def _open_driver(wish: _Wish, avatar: "Avatar") -> Iterator["LandmarkDriver | LiveDriver | TrackedDriver"]:
+    from bilayer.runtime.drivers import LandmarkDriver, LiveDriver, OnePicture, TrackedDriver
     from bilayer.runtime.mediapipe import MediapipeLandmarker
     from bilayer.runtime.motion import demo_motion
     from bilayer.runtime.photo import read_photo
-    from bilayer.runtime.retarget import Retargeter, closest_frame
+    from bilayer.runtime.track_files import read_track
     from bilayer.runtime.video import VideoFrames, WebcamFrames
 
-    source = avatar.source_pose
-    if drive is None:
-        motion = demo_motion(source.reshape(-1, 2))  # in the source's own coordinates
-        yield LandmarkDriver(motion.landmarks, motion.fps), lambda landmarks: landmarks.reshape(-1)
+    if wish.drive is None:
+        track = demo_motion(avatar.source_pose.reshape(-1, 2))  # in the source's own coordinates
+        yield LandmarkDriver(track.landmarks, track.fps)
         return
-    path, suffix = Path(drive), Path(drive).suffix.lower()
+    path, suffix = Path(wish.drive), Path(wish.drive).suffix.lower()
     if suffix in TRACKS:
-        from bilayer.runtime.track_files import read_track
-
         track = read_track(path)
-        reference = track.landmarks[closest_frame(source, track.landmarks)]
-        yield LandmarkDriver(track.landmarks, track.fps), Retargeter(source, mode, reference).pose
+        yield LandmarkDriver(track.landmarks, track.fps)
     elif suffix in PHOTOS:
-        # One frame has no motion to be relative to: its own shape is what there is to show
-        photo = OnePicture(read_photo(path), STILL_RATE)
-        yield PictureDriver(photo, MediapipeLandmarker()), Retargeter(source, "absolute").pose
+        yield TrackedDriver(OnePicture(read_photo(path), STILL_RATE).open, wish.view.driver)
+    elif wish.is_webcam:
+        with WebcamFrames(int(wish.drive)) as pictures:
+            yield LiveDriver(pictures, MediapipeLandmarker())
     else:
-        with WebcamFrames(int(drive)) if drive.isdecimal() else VideoFrames(path) as pictures:
-            yield PictureDriver(pictures, MediapipeLandmarker()), Retargeter(source, mode).pose
+        yield TrackedDriver(lambda: VideoFrames(path), wish.view.driver)
+
+
+def _to_pose(wish: _Wish, avatar: "Avatar", driver: "LandmarkDriver | LiveDriver | TrackedDriver") -> "ToPose":
+    """What makes poses of the driver's landmarks; those of a file are found for it."""
+    from bilayer.runtime.drivers import LiveDriver, TrackedDriver
+    from bilayer.runtime.mediapipe import MediapipeLandmarker
+    from bilayer.runtime.retarget import Retargeter
+
+    source, mode = avatar.source_pose, wish.retarget
+    if wish.drive is None:
+        return lambda landmarks: landmarks.reshape(-1)
+    if isinstance(driver, TrackedDriver):
+        with _progress("finding the face", wish.limit, driver.count) as advance:
+            driver.track(MediapipeLandmarker(), wish.limit, advance)
+    if Path(wish.drive).suffix.lower() in PHOTOS:
+        mode = "absolute"  # one frame has no motion to be relative to: its own shape is what there is to show
+    if mode == "absolute" or isinstance(driver, LiveDriver):
+        return Retargeter(source, mode).pose
+    return Retargeter(source, mode, driver.reference(source)).pose
+
+
+@contextmanager
+def _open_sink(wish: _Wish, rate: float) -> Iterator[_Sink]:
+    from bilayer.runtime.window import RealTime, open_window
+    from bilayer.runtime.writers import open_writer
+
+    if wish.out != WINDOW:
+        with open_writer(wish.out, rate) as writer:
+            yield _Sink(writer)
+        return
+    with open_window("bilayer (Esc or Q closes)") as window:
+        # A webcam has its own pace
+        yield _Sink(window, None if wish.is_webcam else RealTime(rate, window.idle), lambda: window.closed)
+
+
+def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:
+    """A bar where the end is known."""
+    known = [number for number in (limit, count) if number]
+    return progress(title, min(known)) if known else nullcontext(lambda: None)
+
+
+@contextmanager
+def _noting_ctrl_c(endless: bool) -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed, the usual end of what has none; a second one interrupts."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, usual)
+
+    usual = signal.signal(signal.SIGINT, note) if endless else None
+    try:
+        yield lambda: pressed
+    finally:
+        if endless:
+            signal.signal(signal.SIGINT, usual)
 
 
 def _background(name: str, size: int) -> Any:
@@ -139,32 +259,41 @@ def _report(avatar: "Avatar", rendered: "Rendered", out: Path, rate: float) -> d
         "out": str(out),
         "frames": rendered.frames,
         "frames_without_face": rendered.without_face,
+        "frames_skipped": rendered.skipped,
         "frame_rate": rate,
         "size": avatar.size,
         "engine": avatar.engine,
         "precision": avatar.precision,
         "median_ms": times.medians_ms(),
         "share": times.shares(),
-        "frames_per_second": round(rendered.frames / times.total, 2),
+        "frames_per_second": round(_speed(rendered), 2),
     }
 
 
 def _summary(avatar: "Avatar", rendered: "Rendered", out: Path, rate: float) -> str:
     medians, shares = rendered.times.medians_ms(), rendered.times.shares()
-    speed = rendered.frames / rendered.times.total
     lines = [
         table(
             ["stage", "median ms", "share"], [(name, f"{medians[name]:.2f}", f"{shares[name]:.1%}") for name in medians]
         ),
         "",
-        f"{out}  {rendered.frames} frames of {avatar.size} px, {rate:g} a second; rendered at {speed:.1f} a second",
+        f"{out}  {rendered.frames} frames of {avatar.size} px, {rate:g} a second; "
+        f"rendered at {_speed(rendered):.1f} a second",
         f"network: {avatar.engine}, {avatar.precision}",
     ]
     if not avatar.bundle.contract.origin.trained:
         lines.append("weights: RANDOM NUMBERS, not a trained model")
     if rendered.without_face:
         lines.append(f"{rendered.without_face} frames without a face: the pose before was held")
-    return "\n".join(lines) + f"\n\nnext: open {shlex.quote(str(out))}"
+    if rendered.skipped:
+        lines.append(f"{rendered.skipped} frames were skipped to keep real time")
+    following = "the same with --out a.mp4" if out == WINDOW else f"open {shlex.quote(str(out))}"
+    return "\n".join(lines) + f"\n\nnext: {following}"
+
+
+def _speed(rendered: "Rendered") -> float:
+    """Frames a second, of the time that went into them."""
+    return rendered.frames / (rendered.times.total or 1.0)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.crop import CropBox, crop_box, draw_stickman
-from bilayer.runtime.drivers import Driver, DriverFrame
+from bilayer.runtime.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.player import Avatar, FrameLayers
 from bilayer.runtime.stages import StageTimes
 from bilayer.runtime.writers import FrameWriter
 
-STAGES = ("track", "network", "sample", "encode")
+STAGES = ("track", "network", "sample", "compose", "encode")  # compose: what is shown beside the frame
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -29,12 +30,25 @@ class View:
     layers: bool = False  # to its right: lf, hf, uv, mask
 
 
+class Pace(Protocol):
+    """When frames are shown; see `RealTime`."""
+
+    def admits(self, number: int) -> bool:
+        """Whether frame `number`, from 0, is to be rendered."""
+        ...
+
+    def wait(self, number: int) -> None:
+        """Return when it is to be shown."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rendered:
     """What came of it."""
 
     frames: int
     without_face: int  # of them; the pose before was held
+    skipped: int  # the driver's, beside those: not rendered, to keep the pace
     times: StageTimes
 
 
@@ -46,8 +60,11 @@ def render_video(
     view: View = View(),
     limit: int | None = None,
     advance: Callable[[], None] = lambda: None,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    pace: Pace | None = None,
 ) -> Rendered:
-    """Render a driver's frames, until it ends or `limit` is reached; Ctrl-C is the way to end an endless one.
+    """Render a driver's frames, until it ends, `limit` is reached, or `stopped` says so.
 
     Args:
         avatar: to be driven.
@@ -55,42 +72,49 @@ def render_video(
         to_pose: landmarks (68, 2) in the driver's coordinates -> pose (136,), as `Retargeter.pose`.
         writer: is given every frame; left open.
         view: what is shown beside it.
-        limit: frames at the most.
+        limit: the driver's frames at the most.
         advance: called after every frame.
+        stopped: asked before every frame.
+        pace: None writes all frames as soon as they can be had.
 
     Raises:
         LandmarkError: no frame of the driver shows a face.
     """
-    times, pose, count, without_face = StageTimes(STAGES), avatar.source_pose, 0, 0
+    times, pose, number, written, without_face = StageTimes(STAGES), avatar.source_pose, 0, 0, 0
+    face_seen = False
     box: CropBox | None = None
     buffer = np.empty((avatar.size, avatar.size, 4), np.uint8)
     frames = iter(driver)
-    try:
-        while limit is None or count < limit:
-            with times.stage("track"):
-                moment = next(frames, None)
-                if moment is not None and moment.landmarks is not None:
-                    pose = to_pose(moment.landmarks)
-            if moment is None:
-                break
-            without_face += moment.landmarks is None
-            if view.driver and moment.picture is not None and moment.landmarks is not None:
-                box = crop_box(moment.landmarks)
+    while (limit is None or number < limit) and not stopped():
+        with times.stage("track"):
+            moment = next(frames, None)
+            if moment is not None and moment.landmarks is not None:
+                pose = to_pose(moment.landmarks)
+        if moment is None:
+            break
+        times.add_to_last("track", moment.seconds)
+        face_seen |= moment.landmarks is not None
+        if view.driver and moment.picture is not None and moment.landmarks is not None:
+            box = crop_box(moment.landmarks)
+        if pace is None or pace.admits(number):
             with times.stage("network"):
                 avatar.infer(pose)
             with times.stage("sample"):
                 frame = avatar.compose(buffer)
-            panels = list(_panels(avatar, frame, pose, moment, box, view))
+            if view != View():
+                with times.stage("compose"):
+                    frame = np.concatenate(list(_panels(avatar, frame, pose, moment, box, view)), axis=1)
+            if pace is not None:
+                pace.wait(number)
             with times.stage("encode"):
-                writer.write(np.concatenate(panels, axis=1) if len(panels) > 1 else frame)
-            count += 1
-            advance()
-    except KeyboardInterrupt:
-        if driver.count is not None:
-            raise
-    if count and without_face == count:
-        raise LandmarkError("driver: expected a face, found none in any of its frames; use a sharp, well-lit one")
-    return Rendered(count, without_face, times)
+                writer.write(frame)
+            written += 1
+            without_face += moment.landmarks is None
+        number += 1
+        advance()
+    if number and not face_seen:
+        raise LandmarkError(NO_FACE)
+    return Rendered(written, without_face, number - written, times)
 
 
 def _panels(
@@ -104,7 +128,7 @@ def _panels(
             yield _driver_picture(moment.picture, box, avatar.size)
     yield frame
     if view.layers:
-        yield from layer_pictures(avatar.layers(pose))
+        yield from layer_pictures(avatar.layers())
 
 
 def _driver_picture(picture: Bytes, box: CropBox | None, size: int) -> Bytes:

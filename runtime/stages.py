@@ -19,6 +19,10 @@ class StageTimes:
         yield
         self._seconds[name].append(time.perf_counter() - begin)
 
+    def add_to_last(self, name: str, seconds: float) -> None:
+        """Adds what the last frame's stage took at another time."""
+        self._seconds[name][-1] += seconds
+
     @property
     def total(self) -> float:
         """Seconds of all stages and frames."""

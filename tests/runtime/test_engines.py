@@ -34,20 +34,41 @@ def test_auto_is_the_quickest_installed(without, network):
     assert load_engine(*network, "auto", threads=1).name == "onnxruntime"
 
 
+def test_a_reduced_precision_picks_the_engine_that_has_it():
+    assert [choose_engine(precision) for precision in ("bf16", "f16")] == ["openvino", "ncnn"]
+
+
+def test_precisions_of_others_are_refused(network):
+    for name, precision, words in (
+        ("openvino", "f16", "computes in f32 and bf16 only; --engine ncnn"),
+        ("ncnn", "bf16", "computes in f32 and f16 only; --engine openvino has it"),
+    ):
+        pytest.importorskip(name)
+        with pytest.raises(InputError, match=f"precision {precision}: engine {name} {words}"):
+            load_engine(*network, name, precision)
+
+
 def test_a_missing_engine_names_what_installs_it(without, network):
-    without("openvino", "onnxruntime")
+    without("openvino", "onnxruntime", "ncnn")
     with pytest.raises(ToolMissingError, match=r"engine openvino: not installed; pip install 'bilayer\[openvino\]'"):
         load_engine(*network, "openvino")
     with pytest.raises(ToolMissingError, match="engine onnxruntime: not installed; pip install onnxruntime"):
         load_engine(*network)
+    for name in ("ncnn", "ncnn-vulkan"):
+        with pytest.raises(ToolMissingError, match=rf"engine {name}: not installed; pip install 'bilayer\[ncnn\]'"):
+            load_engine(*network, name)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"name": "tensorrt"}, "engine: expected one of auto, onnxruntime, openvino; found 'tensorrt'"),
-        ({"precision": "int4"}, "precision: expected one of f32, bf16; found 'int4'"),
+        (
+            {"name": "tensorrt"},
+            "engine: expected one of auto, onnxruntime, openvino, ncnn, ncnn-vulkan; found 'tensorrt'",
+        ),
+        ({"precision": "int4"}, "precision: expected one of f32, bf16, f16; found 'int4'"),
         ({"name": "onnxruntime", "precision": "bf16"}, "precision bf16: engine onnxruntime computes in f32 only"),
+        ({"name": "onnxruntime", "precision": "f16"}, "f32 only; --engine ncnn or --engine ncnn-vulkan has it"),
         ({"threads": 0}, "threads: expected 1 or more, found 0"),
         ({"providers": ["Moon"]}, "provider Moon"),
         ({"name": "onnxruntime", "providers": ["Moon"]}, "provider Moon: this ONNX Runtime has .*CPUExecutionProvider"),

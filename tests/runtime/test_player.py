@@ -18,9 +18,17 @@ from tests.runtime.conftest import CASE, POSES
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(not installed(name), reason=f"{name} is not installed"))
-    for name in ("onnxruntime", "openvino")
+    for name in ("onnxruntime", "openvino", "ncnn")
 ]
 engines = pytest.mark.parametrize("engine", ENGINES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """Of what ncnn reads: these avatars are gone tomorrow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BILAYER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def reference_frame(rendering):

@@ -1,16 +1,23 @@
-"""`bilayer-render` as a user runs it, and what its processes import."""
+"""`bilayer-render` as a user runs it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bilayer.runtime import Retargeter, closest_frame
+from bilayer.runtime.drivers import TrackedDriver
+from bilayer.runtime.face import face_from_landmarks
 from bilayer.runtime.player import Avatar
 from bilayer.runtime.rendering import layer_pictures
+from bilayer.runtime.video import VideoFrames
 from tests.runtime.conftest import CASE
 
 av = pytest.importorskip("av")
@@ -42,6 +49,7 @@ def test_the_demo_motion_becomes_a_video(bundle_folder, tmp_path):
     report = json.loads(done.stdout)
     assert (report["frames"], report["frame_rate"], report["size"], report["engine"]) == (30, 25.0, 64, "onnxruntime")
     assert set(report["median_ms"]) == set(report["share"]) == {"track", "network", "sample", "encode"}
+    assert report["frames_skipped"] == 0
     assert sum(report["share"].values()) == pytest.approx(1, abs=1e-3)
     frames = frames_of(out)
     assert len(frames) == 30
@@ -70,6 +78,7 @@ def test_layers_and_driver_beside_the_frame(bundle_folder, track, tmp_path):
     arguments = ("--side-by-side", "--layers", "--background", "#102030", "--frames", 2)
     done = render(bundle_folder, "--drive", track, "--out", out, *arguments)
     assert done.returncode == 0, done.stderr
+    assert "| compose |" in done.stdout
     sheet = np.asarray(Image.open(out / "00000.png"))
     assert sheet.shape == (64, 6 * 64, 4)
     assert (sheet[..., 3] == 255).all()
@@ -121,6 +130,35 @@ def test_a_video_and_a_photo_drive(bundle_folder, astronaut_path, face_networks,
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["00000.png"]
 
 
+def test_a_videos_reference_is_its_frame_nearest_to_the_source(bundle_folder, astronaut_path, landmarker, tmp_path):
+    """Not the first one, in which the head is held aslant."""
+    photo = Image.open(astronaut_path).convert("RGB")
+    source = Avatar.load(bundle_folder, engine="onnxruntime", threads=1)
+    roll = face_from_landmarks(source.source_pose.reshape(68, 2)).roll
+    turned = [photo.rotate(angle, Image.Resampling.BICUBIC, center=(225, 120)) for angle in (25, 18, -roll, -20)]
+    with av.open(str(tmp_path / "drive.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 256, "yuv420p"
+        for picture in turned:
+            file.mux(stream.encode(av.VideoFrame.from_image(picture.crop((60, 0, 380, 256)))))
+        file.mux(stream.encode())
+    choice = ("--engine", "onnxruntime", "--threads", 1)
+    done = render(bundle_folder, "--drive", tmp_path / "drive.mp4", "--out", tmp_path / "frames", *choice)
+    assert done.returncode == 0, done.stderr
+    driver = TrackedDriver(lambda: VideoFrames(tmp_path / "drive.mp4"), with_pictures=False)
+    driver.track(landmarker)
+    landmarks = [moment.landmarks for moment in driver]
+    nearest = closest_frame(source.source_pose, landmarks)
+    assert nearest == 2
+    np.testing.assert_array_equal(driver.reference(source.source_pose), landmarks[nearest])
+    to_pose = Retargeter(source.source_pose, "relative", landmarks[nearest]).pose
+    for i, points in enumerate(landmarks):
+        frame = np.asarray(Image.open(tmp_path / f"frames/{i:05d}.png"))
+        np.testing.assert_array_equal(frame, source.render(to_pose(points)))
+    still = np.asarray(Image.open(tmp_path / f"frames/{nearest:05d}.png"))
+    np.testing.assert_array_equal(still, source.render(source.source_pose))
+
+
 def test_a_driver_without_a_face_writes_nothing(bundle_folder, face_networks, tmp_path):
     Image.new("RGB", (200, 200), "navy").save(tmp_path / "blue.png")
     done = render(bundle_folder, "--drive", tmp_path / "blue.png", "--out", tmp_path / "a.mp4")
@@ -161,58 +199,200 @@ def test_no_bundle_is_one_line():
     assert done.stderr == "error: no-such-avatar: no such file or folder\n"
 
 
-def run(program, *arguments):
-    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
-
-
-MODULES = ["engines", "player", "pose_encoding", "stages", "video", "writers", "render_cli"]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_importing_loads_no_heavy_package(module):
-    heavy = "('torch', 'onnx', 'onnxruntime', 'openvino', 'numba', 'av', 'cv2', 'ai_edge_litert')"
-    program = f"import sys, bilayer.runtime.{module}; print([name for name in {heavy} if name in sys.modules])"
-    assert run(program) == "[]"
-
-
-def test_no_module_of_the_runtime_imports_torch_or_onnx():
-    modules = sorted(path.stem for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__")
-    assert {"player", "sampler", "retarget", "mediapipe"} <= set(modules)
-    program = f"""
-import importlib, sys
-for name in {modules}:
-    importlib.import_module(f"bilayer.runtime.{{name}}")
-    found = [package for package in ("torch", "onnx") if package in sys.modules]
-    assert not found, (name, found)
-import bilayer.runtime
-for name in bilayer.runtime.__all__:
-    getattr(bilayer.runtime, name)
-print([package for package in ("torch", "onnx") if package in sys.modules])
-"""
-    assert run(program) == "[]"
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_rendering_needs_neither_torch_nor_onnx(bundle_folder, tmp_path, engine):
-    """From the bundle to the .mp4, in a Python where importing either fails."""
-    pytest.importorskip(engine)
-    program = """
-import sys
-sys.modules["torch"] = sys.modules["onnx"] = None
-from bilayer.runtime.render_cli import main
-arguments = sys.argv[1:]
-main(["--demo-motion", "--frames", "2", "--layers", "--engine", *arguments], standalone_mode=False)
-print([name for name in ("torch", "onnx") if sys.modules.get(name)])
-"""
-    assert run(program, engine, bundle_folder, "--out", tmp_path / "a.mp4") == "[]"
-    assert (tmp_path / "a.mp4").stat().st_size > 500
-
-
 def test_help_names_every_driver():
     done = render("--help")
     assert done.returncode == 0
     for word in ("track", "video", "photo", "webcam", "--demo-motion", "--retarget", "--layers"):
         assert word in done.stdout
+
+
+# ---- Ctrl-C ----
+
+
+def start(command, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *map(str, command)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def interrupt(process, ready):
+    """Ctrl-C once `ready()`; the end of the process."""
+    end = time.monotonic() + 200
+    while not ready() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    running = process.poll() is None
+    process.send_signal(signal.SIGINT)
+    try:
+        stdout, stderr = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    assert running, (stdout, stderr)
+    return process.returncode, stdout, stderr
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="no SIGINT to send")
+
+
+@posix
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "frames"])
+def test_ctrl_c_leaves_nothing_and_keeps_the_old(bundle_folder, tmp_path, name):
+    np.save(tmp_path / "track.npy", np.repeat(CASE["target_landmarks"][:1], 20_000, axis=0))  # minutes
+    if name != "frames":
+        (tmp_path / name).write_bytes(b"old")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    out = tmp_path / name
+    arguments = (bundle_folder, "--drive", tmp_path / "track.npy", "--out", out, "--engine", "onnxruntime")
+    process = start(["-m", "bilayer.runtime.render_cli", *arguments])
+    ended = interrupt(process, lambda: list(tmp_path.glob(f".{name}.*.part")))
+    assert ended == (130, "", "interrupted: nothing was written\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+SLOW_DISK = """
+import sys, time
+from pathlib import Path
+import bilayer.runtime.player
+def read_texture(bundle):
+    Path(sys.argv[-1]).with_name("ready").touch()
+    time.sleep(600)
+bilayer.runtime.player.read_texture = read_texture
+from bilayer.runtime.render_cli import main
+main(prog_name="bilayer-render")
+"""
+
+
+@posix
+def test_ctrl_c_while_it_loads_is_one_line_too(bundle_folder, tmp_path):
+    process = start(["-c", SLOW_DISK, bundle_folder, "--demo-motion", "--out", tmp_path / "a.mp4"])
+    assert interrupt(process, (tmp_path / "ready").exists) == (130, "", "interrupted: nothing was written\n")
+
+
+# OpenCV's own class, but shown a video over and over, 50 frames a second; it says when it has shown ten
+WEBCAM = """
+import os, sys, time
+from pathlib import Path
+import cv2
+video, ready = sys.argv[1:3]
+real = cv2.VideoCapture
+
+class Camera:
+    def __init__(self, index):
+        assert index == 3
+        self.file, self.count = real(video), 0
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def read(self):
+        time.sleep(0.02)
+        there, frame = self.file.read()
+        if not there:
+            self.file = real(video)
+            there, frame = self.file.read()
+        self.count += 1
+        if self.count == 10:
+            Path(ready).touch()
+        return there, frame
+
+cv2.VideoCapture = Camera
+from bilayer.runtime.render_cli import main
+main(sys.argv[3:], prog_name="bilayer-render")
+"""
+
+
+@pytest.fixture
+def face_video(astronaut_path, tmp_path):
+    """Four frames, ten a second."""
+    photo = Image.open(astronaut_path).convert("RGB").crop((60, 0, 380, 256))
+    with av.open(str(tmp_path / "face.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 256, "yuv420p"
+        for _ in range(4):
+            file.mux(stream.encode(av.VideoFrame.from_image(photo)))
+        file.mux(stream.encode())
+    return tmp_path / "face.mp4"
+
+
+@posix
+@pytest.mark.parametrize("name", ["a.mp4", "frames"])
+def test_ctrl_c_ends_a_webcam_and_keeps_what_was_recorded(bundle_folder, face_networks, face_video, tmp_path, name):
+    ready, out = tmp_path / "ready", tmp_path / name
+    command = ["-c", WEBCAM, face_video, ready, bundle_folder, "--drive", 3, "--out", out, "--json", "--side-by-side"]
+    code, stdout, stderr = interrupt(start(command), ready.exists)
+    assert (code, stderr) == (0, "")
+    report = json.loads(stdout)
+    assert report["frames"] >= 9
+    assert (report["frames_without_face"], report["frame_rate"]) == (0, 10.0)
+    if name == "frames":
+        frames = [np.asarray(Image.open(path))[..., :3] for path in sorted(out.iterdir())]
+    else:
+        frames = frames_of(out)
+    assert len(frames) == report["frames"]
+    assert frames[0].shape == frames[-1].shape == (64, 128, 3)
+    assert frames[0][:, :64].mean() > 60  # the driver
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["face.mp4", "ready", name])
+
+
+@posix
+def test_a_second_ctrl_c_does_not_wait(bundle_folder, face_networks, face_video, tmp_path):
+    """A camera that hangs cannot keep the program from ending."""
+    ready = tmp_path / "ready"
+    hanging = WEBCAM.replace("Path(ready).touch()", "Path(ready).touch(); time.sleep(600)")
+    process = start(["-c", hanging, face_video, ready, bundle_folder, "--drive", 3, "--out", tmp_path / "a.mp4"])
+
+    def once():
+        if ready.exists():
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+        return ready.exists()
+
+    assert interrupt(process, once) == (130, "", "interrupted: nothing was written\n")
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_webcam_stops_after_so_many_frames(bundle_folder, face_networks, face_video, tmp_path):
+    out = tmp_path / "a.gif"
+    command = ["-c", WEBCAM, face_video, tmp_path / "ready", bundle_folder, "--drive", 3, "--out", out, "--frames", 3]
+    process = start(command)
+    stdout, stderr = process.communicate(timeout=200)
+    assert (process.returncode, stderr) == (0, "")
+    assert "3 frames of 64 px, 10 a second" in stdout
+
+
+# ---- the window ----
+
+# Says when it has shown more frames than the video and the photo have
+WATCHED = """
+import sys
+from pathlib import Path
+from bilayer.runtime.window import Window
+write, shown = Window.write, []
+def watched(window, frame):
+    write(window, frame)
+    shown.append(1)
+    if len(shown) == 6:
+        Path(sys.argv[2]).with_name("shown").touch()
+Window.write = watched
+"""
+
+
+@posix
+@pytest.mark.parametrize("drive", ["demo", "video", "photo", "webcam"])
+def test_a_window_plays_until_ctrl_c(bundle_folder, face_networks, face_video, astronaut_path, tmp_path, drive):
+    pytest.importorskip("pygame")
+    choices = {"video": ["--drive", face_video], "photo": ["--drive", astronaut_path], "webcam": ["--drive", 3]}
+    arguments = [bundle_folder, *choices.get(drive, ["--demo-motion"]), "--out", "window", "--json"]
+    process = start(["-c", WATCHED + WEBCAM, face_video, tmp_path / "ready", *arguments], SDL_VIDEODRIVER="dummy")
+    code, stdout, stderr = interrupt(process, (tmp_path / "shown").exists)
+    assert (code, stderr) == (0, "")
+    assert json.loads(stdout)["frames"] >= 6
+
+
+def test_a_window_stops_after_so_many_frames(bundle_folder):
+    pytest.importorskip("pygame")
+    arguments = [bundle_folder, "--demo-motion", "--out", "window", "--frames", 5]
+    process = start(["-m", "bilayer.runtime.render_cli", *arguments], SDL_VIDEODRIVER="dummy")
+    stdout, stderr = process.communicate(timeout=200)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.splitlines()[-1] == "next: the same with --out a.mp4"

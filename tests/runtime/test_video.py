@@ -1,12 +1,15 @@
-"""Videos are read upright and whole, and written whole or not at all."""
+"""Videos are read upright and whole, followed once, and written whole or not at all."""
 
 import importlib.util
+from itertools import islice
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.drivers import Repeated, TrackedDriver
+from bilayer.runtime.errors import InputError, LandmarkError, OutputError
+from bilayer.runtime.face import face_from_landmarks
 from bilayer.runtime.video import VideoFrames, WebcamFrames
 from bilayer.runtime.writers import open_writer
 
@@ -198,6 +201,91 @@ def test_a_damaged_video_is_one_error_or_fewer_frames(tmp_path):
 def test_a_webcam_that_is_not_there():
     with pytest.raises(InputError, match="webcam 97: cannot be opened"):
         WebcamFrames(97)
+
+
+def test_a_webcams_frames_are_the_cameras(tmp_path):
+    """OpenCV opens a file as it opens a camera."""
+    path = write(tmp_path / "a.mp4", moving_square(6), rate=12.5)
+    with WebcamFrames(str(path)) as camera, VideoFrames(path) as video:
+        assert (camera.rate, camera.count) == (12.5, None)
+        pairs = list(zip(camera, video, strict=True))
+    assert len(pairs) == 6
+    for frame, expected in pairs:
+        assert frame.flags.c_contiguous
+        assert np.abs(frame.astype(int) - expected).mean() < 4  # red and blue in their places
+
+
+class CountingLandmarker:
+    """Finds a face that stands at the picture's mean colour, and none in black ones."""
+
+    def __init__(self):
+        self.seen = []
+
+    def track(self, frame, previous):
+        self.seen.append(previous)
+        colour = float(frame.mean())
+        return face_from_landmarks(np.arange(136).reshape(68, 2) + colour) if colour else None
+
+
+class Slides:
+    """Pictures of one colour each, as a video; notes when it is opened, gone through and closed."""
+
+    rate, count = 12.0, None
+
+    def __init__(self, *colours):
+        self.colours, self.events = colours, []
+
+    def __enter__(self):
+        self.events.append("open")
+        return self
+
+    def __exit__(self, *_):
+        self.events.append("close")
+
+    def __iter__(self):
+        self.events.append("read")
+        for colour in self.colours:
+            yield np.full((8, 10, 3), colour, np.uint8)
+
+
+@pytest.mark.parametrize("with_pictures", [False, True])
+def test_faces_are_looked_for_once(with_pictures):
+    slides, landmarker, advanced = Slides(10, 0, 30), CountingLandmarker(), []
+    driver = TrackedDriver(lambda: slides, with_pictures)
+    assert driver.rate == 12.0
+    driver.track(landmarker, advance=lambda: advanced.append(1))
+    assert (driver.count, len(advanced)) == (3, 3)
+    for _ in range(2):
+        frames = list(driver)
+        assert [None if frame.landmarks is None else frame.landmarks[0, 0] for frame in frames] == [10, None, 30]
+        found = [None if frame.picture is None else frame.picture[0, 0, 0] for frame in frames]
+        assert found == ([10, 0, 30] if with_pictures else [None] * 3)
+        assert all(frame.seconds > 0 for frame in frames)
+    assert [face is None for face in landmarker.seen] == [True, False, True]  # a lost face is looked for anew
+    assert slides.events.count("open") == slides.events.count("close")
+    assert slides.events.count("read") == (3 if with_pictures else 1)
+
+
+def test_only_as_many_frames_as_are_wanted_are_looked_at():
+    landmarker = CountingLandmarker()
+    driver = TrackedDriver(lambda: Slides(10, 20, 30, 40), with_pictures=True)
+    driver.track(landmarker, limit=2)
+    assert (driver.count, len(landmarker.seen), len(list(driver))) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("colours", [(), (0, 0)])
+def test_no_face_in_a_whole_video_is_an_error(colours):
+    driver = TrackedDriver(lambda: Slides(*colours), with_pictures=False)
+    with pytest.raises(LandmarkError, match="driver: expected a face, found none"):
+        driver.track(CountingLandmarker())
+
+
+def test_a_driver_repeated_goes_on_and_counts_its_time_once():
+    driver = TrackedDriver(lambda: Slides(10, 30), with_pictures=False)
+    driver.track(CountingLandmarker())
+    frames = list(islice(Repeated(driver), 5))
+    assert [frame.landmarks[0, 0] for frame in frames] == [10, 30, 10, 30, 10]
+    assert [frame.seconds > 0 for frame in frames] == [True, True, False, False, False]
 
 
 def test_pyav_missing_names_what_installs_it(monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "heads.json"
 VIDEO = SEQUENCE = "0"
+PIXEL_CENTRE = 0.5  # px from the picture's corner, that the renderer counts from, to landmarkers' zero
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def render_identity(job: HeadJob) -> int:
         for frame in range(settings.frames):
             pose = sample_pose(model, frame_seed(job.identity, frame))
             head = render_head(model, identity, pose, settings.size, settings.supersampling)
-            stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, head.landmarks, head.coords)
+            keypoints = head.landmarks - np.float32(PIXEL_CENTRE)
+            stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, keypoints, head.coords)
     return settings.frames
 
 

@@ -66,10 +66,10 @@ def train(
             run.report(losses)
         if done % schedule.pictures_every == 0 or last:
             run.draw_pictures()
-        if done % schedule.checkpoint_every == 0 or last:
-            run.save_state()
         if done % schedule.validate_every == 0 or last:
             run.save_checkpoint(validate)
+        if done % schedule.checkpoint_every == 0 or last:
+            run.save_state()  # at last: a run that was killed before does again what came before
         advance()
     return losses
 
@@ -164,7 +164,7 @@ class _Run:
             states = {name: weights_of(model.get_submodule(name)) for name in model.networks}
             save_checkpoint(self._folder.checkpoint, model.config, states)
         if validate and self._log:
-            self._log.metrics(self.iteration, validate(self._folder.checkpoint))
+            self._log.metrics(self.iteration - 1, validate(self._folder.checkpoint))
 
     @contextmanager
     def _evaluating(self, batches: Iterable[TrainingBatch]) -> Iterator[None]:

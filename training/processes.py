@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from bilayer.runtime.errors import InputError
+
 
 @dataclass(frozen=True)
 class Process:
@@ -30,13 +32,20 @@ def join_processes(device: str) -> Iterator[Process]:
     """Join the run that `torchrun` started, or be alone. `device` is a torch device, or "auto": a GPU if there is one.
 
     NCCL between GPUs, gloo between CPUs.
+
+    Raises:
+        InputError: no such device here.
     """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device == "auto":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    process = Process(rank, count, torch.device(device))
-    if process.device.type == "cuda":
-        torch.cuda.set_device(process.device)
+    try:
+        process = Process(rank, count, torch.device(device))
+        torch.zeros(1, device=process.device)  # is it there?
+        if process.device.type == "cuda":
+            torch.cuda.set_device(process.device)
+    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert that they have it
+        raise InputError(f"--device {device}: cannot be used: {str(error).splitlines()[0]}") from error
     if count == 1:
         yield process
         return

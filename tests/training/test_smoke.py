@@ -1,4 +1,4 @@
-"""Both stages on built-in heads, from nothing to a picture: the loss falls, the checkpoint exports, the avatar renders."""
+"""Both stages on built-in heads, from nothing to a picture: loss falls, checkpoint exports, avatar renders."""
 
 import json
 from pathlib import Path

@@ -54,6 +54,7 @@ def test_a_run_writes_what_it_says(tmp_path, config, tiny_heads):
     assert metrics[0]["metrics"]["ours psnr"] > 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_heads):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     run("base", "--config", config, "--data", tiny_heads, "--out", whole)
@@ -66,6 +67,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_
     assert (whole / "checkpoint.safetensors").read_bytes() == (halves / "checkpoint.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_state(tmp_path, tiny_heads):
     config, out = tmp_path / "long.toml", tmp_path / "run"
     config.write_text(tiny.toml(schedule={"iterations": 1000, "checkpoint_every": 1}))
@@ -86,6 +88,7 @@ def test_a_killed_run_goes_on_from_its_last_state(tmp_path, tiny_heads):
     assert sorted(losses(out)) == list(range(reached + 1))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny_heads):
     """Same losses step by step: gradients, batch norms and the relativistic means are those of the whole batch."""
     one, two = tmp_path / "one", tmp_path / "two"
@@ -101,6 +104,7 @@ def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny
             assert value == pytest.approx(expected[name], rel=min(tolerance, 0.05)), (iteration, name)
 
 
+@pytest.mark.slow
 def test_the_enhancer_learns_on_a_frozen_base(tmp_path, config, tiny_heads):
     base, out = tmp_path / "base", tmp_path / "enhancer"
     run("base", "--config", config, "--data", tiny_heads, "--out", base, "--no-validate")
@@ -167,6 +171,16 @@ def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, config, tiny_he
     expected = losses(tmp_path / "full")[0]
     for name, value in losses(tmp_path / "half")[0].items():
         assert value == pytest.approx(expected[name], rel=0.1), name
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "abacus"])
+def test_a_device_that_is_not_there_is_named(tmp_path, config, tiny_heads, device):
+    if device.startswith("cuda") and torch.cuda.device_count() > 7:
+        pytest.skip("there are that many GPUs")
+    command = ["base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "run", "--device", device]
+    process = run(*command, check=False)
+    assert (process.returncode, process.stderr.count("\n")) == (3, 1)
+    assert f"--device {device}: cannot be used" in process.stderr
 
 
 def test_help_is_there_and_names_both_stages():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from bilayer.export.fold import PlainGenerator
     from bilayer.export.layers import FoldedGenerator
+    from bilayer.model.adaptive import AdaptiveParameters
+    from bilayer.model.bilayer import BilayerModel
 
 
 @dataclass(frozen=True)
@@ -72,27 +74,47 @@ def _row(v: Variant) -> tuple[object, ...]:
     return v.name, f"{v.gmacs:.3f}", v.nodes, v.norms, f"{v.megabytes:.2f}", *errors, *times
 
 
-def make_generator(preset: str) -> tuple["PlainGenerator", "NDArray[np.float64]", "NDArray[np.float64]"]:
-    """A random generator, a pose, and the unfolded model's outputs for it in float64 (6, S, S)."""
+def make_model(preset: str, poses: int) -> tuple["BilayerModel", "AdaptiveParameters", "NDArray[np.float64]"]:
+    """A random model for evaluation in float64, an avatar's predicted parameters, and encoded poses (poses, width)."""
     import torch
 
-    from bilayer.export.fold import fold
     from bilayer.model.bilayer import random_model
     from bilayer.model.config import PRESETS
+    from bilayer.model.embedders import harmonic_encoding
 
     config = PRESETS[preset]
     model = random_model(config, 0, ("keypoints_embedder", "inference_generator")).double()
     generator = torch.Generator().manual_seed(1)
-    embeddings = [
-        torch.randn(1, c, config.emb_output_tensor_size, config.emb_output_tensor_size, generator=generator).double()
-        for c in config.texture_channels[1:]
-    ]
-    pose = torch.rand(1, config.pse_in_channels, generator=generator).double() * 2 - 1
+    size = config.emb_output_tensor_size
+    embeddings = [torch.randn(1, c, size, size, generator=generator).double() for c in config.texture_channels[1:]]
+    encoded = torch.rand(poses, config.pse_in_channels, generator=generator).double() * 2 - 1
+    if config.pse_use_harmonic_enc:
+        encoded = harmonic_encoding(encoded, config.pse_num_harmonics)
     with torch.inference_mode():
         parameters = model.inference_generator.predict_parameters(embeddings)
-        layers = model.inference_generator(model.keypoints_embedder(pose), parameters)
-    expected = torch.cat([layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)], dim=1)[0]
-    return fold(model, parameters), pose.numpy(), expected.numpy()
+    return model, parameters, encoded.numpy()
+
+
+def unfolded_outputs(
+    model: "BilayerModel", parameters: "AdaptiveParameters", encoded: "NDArray[np.float64]"
+) -> "NDArray[np.float64]":
+    """The model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a share."""
+    import torch
+
+    mlp = model.keypoints_embedder
+    with torch.inference_mode():
+        embedding = mlp.net["mlp"](torch.from_numpy(encoded)).view(-1, *mlp.out_shape)
+        layers = model.inference_generator(embedding, parameters)
+    outputs = [layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)]
+    return torch.cat(outputs, dim=1)[0].numpy()
+
+
+def make_generator(preset: str) -> tuple["PlainGenerator", "NDArray[np.float64]", "NDArray[np.float64]"]:
+    """A random generator, an encoded pose (1, width), and the unfolded model's outputs for it (6, S, S)."""
+    from bilayer.export.fold import fold
+
+    model, parameters, encoded = make_model(preset, poses=1)
+    return fold(model, parameters), encoded, unfolded_outputs(model, parameters, encoded)
 
 
 def variants_of(plain: "PlainGenerator") -> "dict[str, FoldedGenerator]":

@@ -166,41 +166,18 @@ def measure(avatars: "list[Avatar]", frames: int) -> list[Row]:
 
 
 def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
-    """A bundle with a random network and texture, for a face that is a drawing."""
-    import numpy as np
-    from PIL import Image
-
+    """A bundle with a random network and texture."""
     from bilayer.benchmarks.export_variants import make_generator
-    from bilayer.export.bundle import BundleParts, write_bundle
-    from bilayer.export.graph import SNPE_OPSET, build_onnx
+    from bilayer.benchmarks.random_bundle import write_random_bundle
     from bilayer.export.lower import GraphOptions, lower
     from bilayer.export.rewrite import fold_norms
     from bilayer.model.config import PRESETS
-    from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source, Verification
-    from bilayer.runtime.pose_encoding import POSE_WIDTH
 
     if preset not in PRESETS:
         raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
-    config = PRESETS[preset]
-    size = config.image_size
-    harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
-    parts = BundleParts(
-        image_size=size,
-        align_corners=False,
-        proto=build_onnx(generator),
-        texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
-        preview=Image.new("RGB", (size, size)),
-        input=PoseInput("pose", generator.input_width, harmonics),
-        outputs=generator.outputs,
-        source=Source([size, size], [0, 0, size, size], [float(number) for number in pose[0, :POSE_WIDTH]]),
-        graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
-        verification=Verification(verified=False, poses=0, psnr_db={}),
-        origin=Origin(f"random numbers (preset {preset})", "", False, False, {}),
-    )
-    write_bundle(parts, folder / "avatar.dlc", "none")
-    return folder
+    return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample)
 
 
 if __name__ == "__main__":

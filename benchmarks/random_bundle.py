@@ -1,0 +1,50 @@
+"""An exported avatar of random numbers, to time what does not depend on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.export.bundle import BundleParts, write_bundle
+from bilayer.export.graph import SNPE_OPSET, build_onnx
+from bilayer.export.layers import FoldedGenerator
+from bilayer.model.config import ModelConfig
+from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source, Verification
+from bilayer.runtime.pose_encoding import POSE_WIDTH
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def write_random_bundle(
+    folder: Path,
+    generator: FoldedGenerator,
+    config: ModelConfig,
+    encoded_pose: NDArray[np.float64],  # (1, width), as the network takes it
+    upsample: str,
+    proto: "onnx.ModelProto | None" = None,
+) -> Path:
+    """A bundle with this network and a random texture, for a face that is a drawing; returns `folder`.
+
+    `proto` replaces the network by another of the same inputs and outputs.
+    """
+    size = config.image_size
+    harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
+    parts = BundleParts(
+        image_size=size,
+        align_corners=False,
+        proto=proto or build_onnx(generator),
+        texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
+        preview=Image.new("RGB", (size, size)),
+        input=PoseInput("pose", generator.input_width, harmonics),
+        outputs=generator.outputs,
+        source=Source([size, size], [0, 0, size, size], [float(number) for number in encoded_pose[0, :POSE_WIDTH]]),
+        graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
+        verification=Verification(verified=False, poses=0, psnr_db={}),
+        origin=Origin("random numbers", "", False, False, {}),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bundle(parts, folder / "avatar.dlc", "none")
+    return folder

@@ -1,0 +1,122 @@
+"""bilayer-bench: what is counted, computed and timed, and how it is shown."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilayer.benchmarks.bench_report import BenchReport, Row
+from bilayer.benchmarks.costs import count_reports, roofline_reports
+from bilayer.benchmarks.export_variants import make_generator, variants_of
+from bilayer.benchmarks.network import NAIVE, TORCH, Setup, measure
+from bilayer.benchmarks.roofline import DEVICES, Device, frame_milliseconds, layer_costs
+from bilayer.benchmarks.timing import Samples, take_turns
+from bilayer.model import ModelConfig
+from bilayer.model.config import PRESETS
+from tests.training import tiny
+
+times = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30)
+
+
+def bench(*arguments):
+    command = [sys.executable, "-W", "error", "-m", "bilayer.benchmarks.bench_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@given(times)
+def test_statistics_are_numpys(values):
+    samples = Samples(tuple(values))
+    assert samples.least == min(values)
+    assert samples.median == pytest.approx(np.median(values))
+    assert samples.p90 == pytest.approx(np.percentile(values, 90))
+
+
+@given(times, st.floats(0.1, 10))
+def test_a_ratio_is_turn_by_turn(values, factor):
+    slower = Samples(tuple(factor * value for value in values))
+    assert slower.ratio_to(Samples(tuple(values))) == pytest.approx(factor)
+
+
+def test_sides_take_turns_after_warming_up():
+    calls = []
+    sides = {name: lambda name=name: calls.append(name) for name in "ab"}
+    samples = take_turns(sides, repeats=3, warmup=2, title="test")
+    assert "".join(calls) == "ab" * 5
+    assert {name: len(side.milliseconds) for name, side in samples.items()} == {"a": 3, "b": 3}
+
+
+def test_counts_of_the_medium_model_are_the_papers():
+    networks, blocks, variants = count_reports("medium")
+    gmacs = {row.name: row.columns["GMAC"] for row in variants.rows}
+    assert gmacs["the paper's Table 2"] == 4.32
+    assert gmacs["as trained"] == pytest.approx(4.314, abs=1e-3)
+    assert gmacs["+ skip first"] == pytest.approx(3.946, abs=1e-3)
+    assert gmacs["deconv"] == gmacs["phase"] == pytest.approx(2.499, abs=1e-3)
+    assert sum(row.columns["deconv"] for row in blocks.rows) == pytest.approx(2499, abs=1)
+    assert [row.name for row in blocks.rows] == ["pose", *(f"block{i}" for i in range(6)), "head"]
+    assert sum(row.columns["parameters"] for row in networks.rows) == 122_403_657
+
+
+def test_a_roofline_is_arithmetic_or_memory_whichever_is_longer():
+    generator = variants_of(make_generator("small")[0])["deconv"]
+    costs = layer_costs(generator)
+    fast_memory = Device("", {"fp16": 1000.0, "fp32": 500.0}, 1e9, "")
+    fast_arithmetic = Device("", {"fp16": 1e12, "fp32": 1e12}, 10.0, "")
+    macs = sum(generator.macs().values())
+    assert frame_milliseconds(costs, fast_memory, "fp16") == pytest.approx(2 * macs / 1e12 * 1e3, rel=1e-3)
+    moved = sum(cost.elements for cost in costs)
+    assert frame_milliseconds(costs, fast_arithmetic, "fp16") == pytest.approx(2 * moved / 10e9 * 1e3, rel=1e-3)
+    for device in DEVICES:
+        assert frame_milliseconds(costs, device, "fp32") > frame_milliseconds(costs, device, "fp16")
+        assert device.source
+
+
+def test_no_computed_number_passes_for_a_measured_one():
+    for report in [*roofline_reports("small", "fp16"), *count_reports("small")]:
+        assert not report.measured
+        assert "Computed, not measured" in report.to_markdown()
+        assert report.to_dict()["measured"] is False
+
+
+def test_every_side_of_the_network_computes_the_same(monkeypatch):
+    monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
+    said = []
+    (report,) = measure(Setup("small", (1,), repeats=2, warmup=0, engines=("onnxruntime",)), said.append)
+    names = [row.name for row in report.rows]
+    assert names[:2] == [TORCH, NAIVE]
+    assert len(names) == 5
+    assert all(float(row.columns["largest error"]) < 1e-3 for row in report.rows[2:])
+    assert all(row.samples.least > 0 for row in report.rows)
+    assert said == []
+
+
+def test_a_report_shows_as_markdown_json_and_picture():
+    samples = {"ours": Samples((1.0, 2.0, 3.0)), "<theirs>": Samples((2.0, 4.0, 6.0))}
+    rows = tuple(Row(name, side, {"GMAC": 1.5}) for name, side in samples.items())
+    report = BenchReport("Test", rows, {"threads": 1}, ("numpy",), baseline="ours", notes=("A note.",))
+    text = report.to_markdown()
+    assert "| <theirs> |   2.00 |      4.00 |   5.60 |   2.00 |" in text
+    assert f"numpy {np.__version__}" in text
+    assert "A note." in text
+    assert json.loads(json.dumps(report.to_dict()))["rows"][1]["median_ms"] == 4.0
+    picture = ET.fromstring(report.to_svg())
+    widths = [float(bar.get("width")) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths[1] == pytest.approx(2 * widths[0], abs=0.1)
+
+
+def test_the_command_prints_json_and_draws(tmp_path):
+    process = bench("macs", "--preset", "small", "--json")
+    assert process.returncode == 0, process.stderr
+    assert [report["benchmark"] for report in json.loads(process.stdout)][2] == "A frame by variant"
+    process = bench("roofline", "--preset", "small", "--plot", tmp_path / "missing" / "a.svg")
+    assert (process.returncode, process.stderr.count("\n")) == (3, 1)
+
+
+def test_help_names_every_part():
+    text = bench("--help").stdout
+    assert all(name in text for name in ("network", "sampler", "frame", "export", "init", "macs", "roofline"))

@@ -19,9 +19,9 @@ TARGETS = ("auto", "qairt", "qairt-sdk", "snpe-1.32", "none")
 LANDMARKERS = ("mediapipe", "face-alignment")
 UPSAMPLES = ("auto", "nearest", "deconv", "phase")
 
-_RANDOM_WARNING = """\
-*** No --checkpoint: the networks are RANDOM NUMBERS. The files are real and complete, for trying the tools and timing
-*** a phone, but the avatar shows noise and no face. Give --checkpoint with trained weights for a face."""
+_DEMO_NOTE = """\
+no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says
+what they can and cannot do; the authors' checkpoint gives the paper's quality."""
 
 
 @click.command(cls=Command)
@@ -29,7 +29,11 @@ _RANDOM_WARNING = """\
 @click.option(
     "--out", type=click.Path(path_type=Path), default="avatar.dlc", show_default=True, help="The .dlc to write."
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="A .safetensors, or the authors' runs folder.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A .safetensors, or the authors' runs folder. [default: the demo weights]",
+)
 @click.option("--target", type=click.Choice(TARGETS), default="auto", show_default=True, help="What converts.")
 @click.option("--keypoints", type=click.Path(path_type=Path), help="68 landmarks (.npy .json .csv .pts): no detector.")
 @click.option(
@@ -76,12 +80,13 @@ def main(**given: Any) -> None:
 def export_photo(given: dict[str, Any]) -> None:
     """PHOTO to a bundle."""
     from bilayer.export.pipeline import STAGES, ExportOptions, Stopwatch, export_avatar
+    from bilayer.model.checkpoint import DEMO_CHECKPOINT
 
     options = ExportOptions(
         photo=given["photo"],
         out=given["out"],
         target=_choose_target(given["target"]),
-        checkpoint=given["checkpoint"],
+        checkpoint=given["checkpoint"] or DEMO_CHECKPOINT,
         keypoints=given["keypoints"],
         landmarker=given["landmarker"],
         face=given["face"],
@@ -97,8 +102,8 @@ def export_photo(given: dict[str, Any]) -> None:
     )
     with progress("starting", len(STAGES)) as advance:
         export = export_avatar(options, Stopwatch(lambda stage: advance(stage)))
-    if options.checkpoint is None:
-        click.echo(_RANDOM_WARNING, err=True)
+    if given["checkpoint"] is None:
+        click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:
         click.echo(f"warning: {warning}", err=True)
     if given["as_json"]:
@@ -165,6 +170,5 @@ def _summary(export: "Export", options: "ExportOptions") -> str:
         lines.append(f"ONNX Runtime equals the trained model: {worst:.0f} dB over {contract.verification.poses} poses")
     else:
         lines.append("NOT verified against the trained model")
-    if not contract.origin.trained:
-        lines.append("weights: RANDOM NUMBERS, not a trained model")
+    lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px")
     return "\n".join(lines)

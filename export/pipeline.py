@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -24,10 +24,9 @@ from bilayer.export.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
 from bilayer.export.verify import OnnxNetwork, verify
 from bilayer.model.avatar import Avatar, create_avatar, make_source
-from bilayer.model.bilayer import BilayerModel, random_model
-from bilayer.model.checkpoint import load_model
-from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, PRESETS, ModelConfig
-from bilayer.model.fast import for_evaluation
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
+from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source, Verification
 from bilayer.runtime.crop import crop_face, erode_mask
 from bilayer.runtime.errors import InputError
@@ -39,7 +38,6 @@ from bilayer.runtime.photo import read_photo
 
 # torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
 THREADS = 2
-RANDOM_PRESET, RANDOM_SEED = "demo", 0
 STAGES = (
     "photo and face",
     "checkpoint",
@@ -61,7 +59,7 @@ class ExportOptions:
     photo: Path
     out: Path  # the .dlc; the other files go beside it
     target: ConversionTarget = "qairt"
-    checkpoint: Path | None = None  # None: random numbers, to try the tools
+    checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
     keypoints: Path | None = None  # 68 landmarks in the photo's pixels, in place of a landmarker
     landmarker: LandmarkerName = "mediapipe"  # who finds them otherwise
     face: int | None = None  # which of several, from 1, the largest
@@ -163,12 +161,9 @@ def find_landmarks(options: ExportOptions) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:
-    """The model asked for, or one of random numbers where none was."""
-    if options.checkpoint is not None:
-        overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
-        return load_model(options.checkpoint, overrides=overrides)
-    config = replace(PRESETS[RANDOM_PRESET], align_corners=bool(options.align_corners))
-    return for_evaluation(random_model(config, RANDOM_SEED, (*AVATAR_NETWORKS, *ENHANCER)))
+    """The model asked for."""
+    overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
+    return load_model(options.checkpoint, overrides=overrides)
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:
@@ -239,6 +234,4 @@ def _metadata(generator: FoldedGenerator, config: ModelConfig, origin: Origin) -
 
 
 def _origin(options: ExportOptions, model: BilayerModel, avatar: Avatar) -> Origin:
-    name = options.checkpoint.name if options.checkpoint else f"random numbers (preset {RANDOM_PRESET})"
-    trained = options.checkpoint is not None
-    return Origin(name, checkpoint_hash(model), trained, avatar.enhanced, package_versions())
+    return Origin(options.checkpoint.name, checkpoint_hash(model), True, avatar.enhanced, package_versions())

@@ -23,6 +23,7 @@ from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files import replacing
 
 FORMAT, VERSION = "bilayer-checkpoint", 1
+DEMO_CHECKPOINT = Path(__file__).parent / "demo_weights" / "demo.safetensors"  # with its model card beside it
 
 NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
 

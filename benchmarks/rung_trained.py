@@ -1,0 +1,137 @@
+"""The top of the ladder: the trained model in torch, made anew from checkpoint and photo, and folded in float64."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+from bilayer.benchmarks.rungs import Kind
+from bilayer.benchmarks.subject import Results, Subject, Values
+from bilayer.export.layers import FoldedGenerator
+from bilayer.export.lower import UpsampleKind
+from bilayer.export.pipeline import (
+    THREADS,
+    ExportOptions,
+    checkpoint_hash,
+    find_landmarks,
+    fold_avatar,
+    load_checkpoint,
+)
+from bilayer.export.verify import reference_frame
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.avatar import Avatar, create_avatar, make_source
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.checkpoint import DEMO_CHECKPOINT
+from bilayer.runtime.bundle import Contract
+from bilayer.runtime.crop import crop_face, erode_mask
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.person_mask import PersonMasker
+from bilayer.runtime.sampler import pack_texture
+
+POSE_TOLERANCE = 1e-4  # of the crop: the same landmarks, found again
+TEXTURE_TOLERANCE = 1e-4  # of -1..1: torch's sums differ between machines by about 1e-5
+
+
+@dataclass(frozen=True)
+class TrainedFrom:
+    """What the avatar was exported from."""
+
+    photo: Path
+    checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
+    keypoints: Path | None = None  # as given to bilayer-export
+    mask: bool = True  # likewise
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRung:
+    """The model as it was trained, in torch."""
+
+    subject: Subject
+    model: BilayerModel
+    parameters: AdaptiveParameters
+    name = "trained"
+    label = "trained model in torch, unfolded, float32"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """The checkpoint's."""
+        return self.model.config.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        torch.set_num_threads(THREADS)
+        return [dict(reference_frame(self.model, self.parameters, self.subject.poses[index])) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values] | None:
+        """None: its layers are not those of the folded network."""
+        return None
+
+
+def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
+    """The trained model of a bundle, whose folded weights become the subject's truth.
+
+    Raises:
+        InputError: another checkpoint, photo or settings than the bundle was exported with; says which.
+    """
+    contract = subject.bundle.contract
+    options, model = _load(contract, source)
+    torch.set_num_threads(THREADS)
+    photo, landmarks, _ = find_landmarks(options)
+    crop = crop_face(photo, landmarks, model.config.image_size)
+    apart = float(np.abs(crop.pose - np.array(contract.source.pose, np.float32)).max())
+    if not apart <= POSE_TOLERANCE:
+        raise InputError(
+            f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
+            f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the export"
+        )
+    mask = erode_mask(PersonMasker().mask(crop.image)) if source.mask else None
+    avatar = create_avatar(model, make_source(crop, model.config, mask), contract.origin.enhanced)
+    apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
+    if not apart <= TEXTURE_TOLERANCE:
+        raise InputError(
+            f"{subject.bundle.path(contract.files.texture)}: {apart:.3g} off the texture that this photo gives, "
+            f"expected at most {TEXTURE_TOLERANCE:g}; give --no-mask if the export had it, or export again"
+        )
+    generator = _folded(subject, model, avatar, options)
+    truth = replace(subject, generator=generator, align_corners=model.config.align_corners)
+    return TrainedRung(truth, model, avatar.parameters)
+
+
+def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, BilayerModel]:
+    """The model, by its hash, which covers align_corners: what avatar.json says of it is tried first."""
+    tensors = {contract.outputs.delta_uv.tensor, contract.outputs.lf_rgb.tensor}
+    upsample = next((kind for kind in get_args(UpsampleKind) if kind == contract.graph.upsample), None)
+    for align_corners in (contract.align_corners, not contract.align_corners):
+        options = ExportOptions(
+            photo=source.photo,
+            out=Path("avatar.dlc"),  # nothing is written
+            checkpoint=source.checkpoint,
+            keypoints=source.keypoints,
+            mask=source.mask,
+            align_corners=align_corners,
+            upsample=upsample,
+            merged_head=len(tensors) == 1,
+        )
+        model = load_checkpoint(options)
+        if checkpoint_hash(model) == contract.origin.checkpoint_sha256:
+            return options, model
+    raise InputError(
+        f"{source.checkpoint}: not the checkpoint that the avatar was exported from, {contract.origin.checkpoint} "
+        f"(sha256 {contract.origin.checkpoint_sha256[:12]} of its tensors); give that one as --checkpoint"
+    )
+
+
+def _folded(subject: Subject, model: BilayerModel, avatar: Avatar, options: ExportOptions) -> FoldedGenerator:
+    """Folded as the export did it; which of the norms stay is seen from the ONNX."""
+    for keep_norms in (False, True):
+        generator, _ = fold_avatar(model, avatar, replace(options, keep_norms=keep_norms))
+        if generator.shapes() == subject.own.shapes():
+            return generator
+    raise InputError(
+        f"{subject.onnx_path}: other layers than this version makes of the checkpoint; export the avatar again"
+    )

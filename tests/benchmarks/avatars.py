@@ -1,0 +1,70 @@
+"""A tiny avatar of the golden case, exported; and the same with a fault in it."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from PIL import Image
+
+from bilayer.benchmarks.rung_trained import TrainedFrom
+from bilayer.benchmarks.subject import choose_poses, open_subject
+from bilayer.export.pipeline import ExportOptions, export_avatar
+from bilayer.runtime.bundle import read_bundle
+from tests import golden
+
+RUNS = golden.CASE_A / "runs"
+
+
+def export_tiny(folder, **options):
+    """The bundle of case_a, 64 px."""
+    case = golden.load("case_a/preproc.npz")
+    Image.fromarray(case["source_image"]).save(folder / "face.png")
+    np.save(folder / "face.npy", case["source_landmarks"])
+    out = folder / "avatar" / "avatar.dlc"
+    out.parent.mkdir()
+    source = source_of(folder)
+    settings = {"target": "none", "enhance": False, **options}
+    return export_avatar(
+        ExportOptions(source.photo, out, checkpoint=RUNS, keypoints=source.keypoints, mask=False, **settings)
+    ).bundle
+
+
+def source_of(folder):
+    return TrainedFrom(folder / "face.png", RUNS, folder / "face.npy", mask=False)
+
+
+def subject_of(bundle, frames=2):
+    return open_subject(bundle, choose_poses(bundle, frames, None))
+
+
+def copied(bundle, folder):
+    shutil.copytree(bundle.folder, folder)
+    return read_bundle(folder)
+
+
+def with_constants(bundle, change):
+    """`change(constants)` alters the arrays of the bundle's ONNX in place; avatar.json goes along."""
+    path = bundle.path(bundle.contract.files.onnx)
+    model = onnx.load(path)
+    arrays = {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in model.graph.initializer}
+    change(arrays)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return rewritten(bundle)
+
+
+def rewritten(bundle, **changes):
+    """avatar.json written anew with these fields, and the ONNX file's hash."""
+    path = bundle.path(bundle.contract.files.onnx)
+    data = path.read_bytes()
+    file = replace(bundle.contract.files.onnx, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    contract = replace(bundle.contract, files=replace(bundle.contract.files, onnx=file), **changes)
+    json_path = bundle.folder / "avatar.json"
+    json_path.write_text(contract.to_json())
+    assert json.loads(json_path.read_text())["format"]
+    return read_bundle(bundle.folder)

@@ -1,0 +1,315 @@
+"""The parity ladder passes what is right, and catches and names what is planted."""
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from bilayer.benchmarks.compare import compare_frames, uv_pixels
+from bilayer.benchmarks.export_variants import make_generator, variants_of
+from bilayer.benchmarks.fp16 import Fp16Generator
+from bilayer.benchmarks.gate import Thresholds
+from bilayer.benchmarks.layer_errors import compare_layers
+from bilayer.benchmarks.onnx_layers import read_generator
+from bilayer.benchmarks.parity import OF_CHECKPOINT, check_bundle, climb
+from bilayer.benchmarks.rung_device import open_device, write_inputs
+from bilayer.benchmarks.rung_trained import make_trained
+from bilayer.benchmarks.rungs import EmulatedRung, Float64, OnnxRung
+from bilayer.benchmarks.static_checks import check_dlc
+from bilayer.export.evaluate import evaluate
+from bilayer.export.fold import fold
+from bilayer.export.graph import build_onnx
+from bilayer.export.lower import GraphOptions, lower
+from bilayer.export.rewrite import fold_norms
+from bilayer.model.checkpoint import read_checkpoint, save_checkpoint
+from bilayer.runtime.bundle import PoseInput
+from bilayer.runtime.errors import BundleError, InputError, ParityError
+from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
+
+# The golden case has random weights: its texture is noise, in which a tenth of a pixel is many levels (49 dB found)
+NOISY = Thresholds(hybrid_frame_psnr=45)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folder of the photo, and the bundle made of it."""
+    folder = tmp_path_factory.mktemp("case_a")
+    return folder, export_tiny(folder)
+
+
+@pytest.fixture
+def bundle(made, tmp_path):
+    """A copy, to plant a fault in."""
+    return copied(made[1], tmp_path / "avatar")
+
+
+def trained_ladder(folder, bundle):
+    """From the trained model to ONNX Runtime, and the layers of the latter."""
+    trained = make_trained(subject_of(bundle), source_of(folder))
+    rungs = [trained, OnnxRung(trained.subject)]
+    ladder = climb(trained.subject, rungs, truth=OF_CHECKPOINT)
+    report = compare_layers(trained.subject.generator, Float64(trained.subject, ""), rungs[1])
+    return replace(ladder, layers=report)
+
+
+def verdicts(ladder):
+    return {step.name: step.ruling.verdict for step in ladder.steps}
+
+
+# ---- what is right ----
+
+
+def test_the_trained_model_and_the_onnx_are_one(made):
+    ladder = trained_ladder(*made)
+    assert verdicts(ladder) == {"trained": "passed", "onnx": "passed"}
+    assert ladder.layers.over is None
+    ladder.require()
+    assert len(ladder.layers.layers) > 20
+    errors = [error.sqnr_db for error in ladder.layers.layers]
+    assert errors == sorted(errors)
+
+
+def test_each_precision_costs_more_and_the_frames_say_so(made):
+    subject = subject_of(made[1])
+    rungs = [OnnxRung(subject), *(EmulatedRung(subject, a) for a in ("hybrid", "half4", "sequential"))]
+    ladder = climb(subject, rungs, thresholds=NOISY)
+    assert [step.emulated for step in ladder.steps] == [False, True, True, True]
+    psnr = [step.truth.worst_psnr for step in ladder.steps]
+    assert psnr[0] > 100 > psnr[1] > psnr[2] > psnr[3] > 25
+    assert ladder.steps[1].ruling.verdict == "passed"
+    for step in ladder.steps:
+        assert sum(step.truth.frame.level_shares.values()) == pytest.approx(1)
+        assert step.above is None or step.above[0] in verdicts(ladder)
+
+
+def test_the_cheap_rungs_alone(made):
+    assert verdicts(check_bundle(made[1], thresholds=NOISY)) == {"onnx": "passed", "fp16-hybrid": "passed"}
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "deconv", "phase"])
+@pytest.mark.parametrize("merged_head", [True, False])
+@pytest.mark.parametrize("keep_norms", [True, False])
+def test_fp16_storage_keeps_every_variant(case_a_avatar, made, upsample, merged_head, keep_norms):
+    model, avatar, crop = case_a_avatar
+    plain, _ = fold_norms(fold(model, avatar.parameters), 0 if keep_norms else 16)
+    generator = lower(plain, GraphOptions(upsample, merged_head=merged_head))
+    hold_to_the_hybrid_gate(generator, crop.pose)
+    contract = replace(made[1].contract, outputs=generator.outputs, input=PoseInput("pose", 136, 0))
+    again = read_generator(build_onnx(generator), contract, "avatar.onnx")
+    assert again.shapes() == generator.shapes()
+    for (name, found), (_, expected) in zip(again.weights(), generator.weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["demo", "medium"])
+def test_fp16_storage_keeps_every_preset(preset):
+    plain, pose, _ = make_generator(preset)
+    for generator in variants_of(plain).values():
+        hold_to_the_hybrid_gate(generator, pose[0].astype(np.float32))
+
+
+def hold_to_the_hybrid_gate(generator, pose):
+    exact = evaluate(generator, torch.from_numpy(pose).double()[None])
+    found = Fp16Generator.of(generator, "hybrid").run(pose)
+    uv = generator.outputs.delta_uv
+    pixels = uv_pixels(found[uv.tensor][0, uv.start : uv.stop], exact[uv.tensor][0, uv.start : uv.stop].numpy())
+    assert 0 < pixels <= Thresholds().hybrid_uv_pixels
+    for name in generator.output_tensors:
+        assert np.abs(found[name] - exact[name].numpy()).max() < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_both_align_corners_pass_and_neither_is_the_other(tmp_path, align_corners):
+    bundle = export_tiny(tmp_path, align_corners=align_corners)
+    assert trained_ladder(tmp_path, bundle).verdict == "passed"
+    flipped = rewritten(bundle, align_corners=not align_corners)
+    ladder = trained_ladder(tmp_path, flipped)  # the checkpoint's hash tells
+    assert verdicts(ladder) == {"trained": "passed", "onnx": "broken"}
+    with pytest.raises(ParityError, match=f"made for {align_corners}"):
+        check_bundle(flipped)  # so does the network's metadata
+    assert ladder.layers.over is None
+
+
+# ---- planted faults ----
+
+
+def swap_channels(arrays):
+    for name in ("block1_conv1.weight", "block1_conv1.bias"):
+        arrays[name][[2, 5]] = arrays[name][[5, 2]]
+
+
+def drop_bias(arrays):
+    arrays["block0_skip.bias"][:] = 0
+
+
+def one_weight(arrays):
+    arrays["block1_conv1.weight"][3, 1, 0, 2] += 1e-2
+
+
+@pytest.mark.parametrize(
+    ("fault", "layer", "words"),
+    [
+        (swap_channels, "block1_conv1", "swapped channels: 2 holds 5, 5 holds 2"),
+        (drop_bias, "block0_skip", "bias: that of"),
+        (one_weight, "block1_conv1", "channel 3 of"),
+    ],
+)
+def test_a_fault_in_the_network_is_caught_and_named(made, bundle, fault, layer, words):
+    ladder = trained_ladder(made[0], with_constants(bundle, fault))
+    assert verdicts(ladder) == {"trained": "passed", "onnx": "broken"}
+    assert ladder.layers.over.layer == layer
+    assert words in ladder.layers.over.suggestion
+    with pytest.raises(ParityError, match=f"at {layer}: "):
+        ladder.require()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_qnn") is None, reason="the extra [qairt] is not installed")
+@pytest.mark.parametrize("fault", [drop_bias, one_weight, swap_channels])
+def test_a_dlc_of_other_weights_is_caught_and_named(tmp_path, fault):
+    bundle = export_tiny(tmp_path, target="qairt", verify=False)
+    assert check_dlc(subject_of(bundle)).verdict == "passed"
+    found = check_dlc(subject_of(with_constants(bundle, fault)))
+    assert found.verdict == "broken"
+    assert "block0_skip" in found.text or "block1_conv1" in found.text
+
+
+def test_an_overflow_is_named(bundle):
+    def enlarge(arrays):
+        arrays["block1_conv1.weight"] *= 1e6
+
+    subject = subject_of(with_constants(bundle, enlarge))
+    ladder = climb(subject, [EmulatedRung(subject, "hybrid")])
+    assert verdicts(ladder) == {"fp16-hybrid": "broken"}
+    report = compare_layers(subject.generator, Float64(subject, ""), EmulatedRung(subject, "hybrid"))
+    assert report.over.layer == "block1_conv1"
+    assert "overflow" in report.over.suggestion
+
+
+def test_rounding_names_the_length_of_the_sum(made):
+    subject = subject_of(made[1])
+    rung = EmulatedRung(subject, "sequential")
+    report = compare_layers(subject.generator, Float64(subject, ""), rung, threshold=66)
+    assert report.over is not None
+    assert "products in one sum" in report.over.suggestion or "conditioning" in report.over.suggestion
+
+
+# ---- a phone's outputs ----
+
+
+def pulled(subject, folder, *, nhwc, change=lambda tensor: tensor):
+    """What a phone would have written, from float32."""
+    rung = OnnxRung(subject)
+    for i in range(len(subject.poses)):
+        (folder / f"Result_{i}").mkdir(parents=True)
+        tensors = rung.layers(i)
+        for name in subject.own.output_tensors:
+            tensor = change(tensors[name])
+            tensor = tensor.transpose(0, 2, 3, 1) if nhwc else tensor
+            (folder / f"Result_{i}" / f"{name}.raw").write_bytes(np.ascontiguousarray(tensor).tobytes())
+    return folder
+
+
+def device_ladder(subject, folder, layout="auto", mode="hybrid"):
+    exact = Float64(subject, "")
+    layers = exact.layers(0)
+    truth = {name: layers[name] for name in subject.own.output_tensors}
+    rung = open_device(subject, folder, layout, mode, truth)
+    ladder = climb(subject, [EmulatedRung(subject, "sequential"), rung])
+    return replace(ladder, layers=compare_layers(subject.generator, exact, rung)), rung
+
+
+@pytest.mark.parametrize("nhwc", [True, False])
+def test_the_layout_of_a_phone_is_recognised(made, tmp_path, nhwc):
+    subject = subject_of(made[1])
+    ladder, rung = device_ladder(subject, pulled(subject, tmp_path / "out", nhwc=nhwc))
+    assert verdicts(ladder)["device"] == "passed"
+    assert f"read as {'NHWC' if nhwc else 'NCHW'} (recognised)" in rung.label
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "float32", "float16"])
+def test_misread_outputs_are_caught_and_named(made, tmp_path, mode):
+    subject = subject_of(made[1])
+    ladder, _ = device_ladder(subject, pulled(subject, tmp_path / "out", nhwc=True), "nchw", mode)
+    assert verdicts(ladder)["device"] == "broken"
+    assert ladder.layers.over.layer == "layers"
+    assert "those of NHWC, read as NCHW" in ladder.layers.over.suggestion
+
+
+def test_swapped_colours_of_a_phone_are_caught_and_named(made, tmp_path):
+    subject = subject_of(made[1])
+    folder = pulled(subject, tmp_path / "out", nhwc=False, change=lambda tensor: tensor[:, [0, 1, 4, 3, 2, 5]])
+    ladder, _ = device_ladder(subject, folder)
+    assert verdicts(ladder)["device"] == "broken"
+    assert "2 holds 4, 4 holds 2" in ladder.layers.over.suggestion
+
+
+def test_the_inputs_of_a_phone_are_the_poses(made, tmp_path):
+    subject = subject_of(made[1], 3)
+    lines = write_inputs(subject, tmp_path / "in").read_text().splitlines()
+    assert lines == ["#layers", *(f"pose:=pose_{i:04}.raw" for i in range(3))]
+    for i in range(3):
+        np.testing.assert_array_equal(np.fromfile(tmp_path / "in" / f"pose_{i:04}.raw", "<f4"), subject.encoded()[i])
+
+
+def test_missing_and_cut_outputs_of_a_phone(made, tmp_path):
+    subject = subject_of(made[1])
+    folder = pulled(subject, tmp_path / "out", nhwc=False)
+    path = folder / "Result_1" / "layers.raw"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="bytes, expected"):
+        device_ladder(subject, folder)
+    path.unlink()
+    with pytest.raises(InputError, match=r"Result_1/layers\.raw: missing"):
+        device_ladder(subject, folder)
+
+
+# ---- sources that are not the avatar's ----
+
+
+def test_another_checkpoint_or_photo_is_refused(made, bundle):
+    other = make_other_checkpoint(made[0] / "other.safetensors")
+    with pytest.raises(InputError, match="not the checkpoint that the avatar was exported from"):
+        make_trained(subject_of(bundle), replace(source_of(made[0]), checkpoint=other))
+    moved = rewritten(bundle, source=replace(bundle.contract.source, pose=[0.1] * 136))
+    with pytest.raises(InputError, match="not the face"):
+        make_trained(replace(subject_of(bundle), bundle=moved), source_of(made[0]))
+
+
+def make_other_checkpoint(path):
+    config, tensors = read_checkpoint(source_of(path.parent).checkpoint)
+    for tensor in tensors["inference_generator"].values():
+        tensor += 1
+    save_checkpoint(path, config, tensors)
+    return path
+
+
+def test_a_network_of_another_kind_is_refused(made):
+    model = onnx.load(made[1].path(made[1].contract.files.onnx))
+    model.graph.node[3].op_type = "Softmax"
+    with pytest.raises(BundleError, match="a Softmax"):
+        read_generator(model, made[1].contract, "avatar.onnx")
+
+
+# ---- figures ----
+
+
+def test_frames_that_are_equal_and_frames_that_are_not():
+    frame = np.random.default_rng(0).integers(0, 255, (32, 32, 4)).astype(np.uint8)
+    same = compare_frames([frame], [frame])
+    assert (same.psnr_db, same.level_shares["0"]) == (200, 1)
+    assert same.ssim == pytest.approx(1)
+    found = compare_frames([frame + np.uint8(1)], [frame])
+    assert found.psnr_db == pytest.approx(10 * np.log10(255**2))
+    assert found.level_shares["1"] == 1
+
+
+def test_a_texture_pixel_is_two_over_the_side():
+    still = np.zeros((2, 8, 8))
+    moved = still.copy()
+    moved[:, 3, 4] = 3 * 2 / 8, 4 * 2 / 8
+    assert uv_pixels(moved, still) == pytest.approx(5)

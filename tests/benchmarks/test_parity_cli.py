@@ -1,0 +1,61 @@
+"""`bilayer-parity` as a user runs it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from bilayer.benchmarks.parity_cli import main
+from tests.benchmarks.avatars import export_tiny, rewritten
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return export_tiny(tmp_path_factory.mktemp("case_a"))
+
+
+def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
+    flipped = rewritten(bundle, align_corners=True)
+    page = tmp_path / "parity.html"
+    arguments = [flipped.folder, "--quick", "--frames", "1", "--layers", "--html", page, "--json"]
+    command = [sys.executable, "-m", "bilayer.benchmarks.parity_cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "avatar.json says align_corners True, the network was made for False" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["verdict"], report["poses"]) == ("broken", 1)
+    assert [rung["name"] for rung in report["rungs"]] == ["onnx", "fp16-hybrid"]
+    assert [rung["emulated"] for rung in report["rungs"]] == [False, True]
+    assert {missing["name"] for missing in report["not_run"]} == {"trained", "dlc", "device"}
+    assert report["rungs"][0]["truth"]["results"]["lf_rgb"]["psnr_db"] > 100
+    text = page.read_text()
+    assert text.count("<figure>") == 2
+    assert text.count("<svg") == 2
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "Missing argument 'BUNDLE'"),
+        (["no/such"], 3, "no such file or folder"),
+        (["out", "--checkpoint", "c.safetensors"], 2, "what --photo was exported with"),
+        (["out", "--between", "float64", "onnx"], 2, "--between is for --layers"),
+        (["out", "--frames", "0"], 2, "--frames"),
+    ],
+)
+def test_wrong_arguments(arguments, code, words):
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_help_imports_nothing_slow():
+    code = "import sys; from bilayer.benchmarks.parity_cli import main; main(['--help'], standalone_mode=False); "
+    code += "assert not {'torch', 'numpy', 'onnx', 'onnxruntime', 'numba'} & set(sys.modules), 'slow imports'"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--device-outputs" in shown.stdout

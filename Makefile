@@ -1,7 +1,7 @@
 # make test: everything a change must pass, from nothing but Python 3.11+, make and a C compiler.
 PYTHON ?= python3
 BIN := .venv/bin
-ROOMS := benchmarks export model runtime training
+ROOMS := android_harness benchmarks export model runtime training
 
 .PHONY: test setup lint types unit avatar clean
 test: lint types unit

@@ -9,6 +9,7 @@
     │   ├── DlcError           a .dlc file
     │   ├── ConversionError    a vendor's converter made no usable file of the model
     │   ├── TrainingError      settings or data with which training diverges
+    │   ├── DeviceError        a phone, or what ran on it
     │   └── OutputError        the place to write to
     ├── ParityError        4   two computations that must agree do not
     └── ToolMissingError   5   an SDK, tool or optional package is not installed
@@ -56,6 +57,10 @@ class ConversionError(InputError):
 
 class TrainingError(InputError):
     """Training diverged: a loss is no longer a finite number."""
+
+
+class DeviceError(InputError):
+    """A phone that is gone, full, locked or too slow, or a program on it that failed."""
 
 
 class OutputError(InputError):

@@ -1,0 +1,288 @@
+"""`bilayer-device`: an avatar's network on a phone, measured and checked."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bilayer.runtime.console import Command, Group, table
+
+if TYPE_CHECKING:
+    from bilayer.android_harness.adb import Device
+    from bilayer.android_harness.bench import Setup
+    from bilayer.android_harness.results import Result
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_serial = click.option(
+    "--serial", metavar="SERIAL", envvar="ANDROID_SERIAL", help="Which device, where there are several: see list."
+)
+_bundle = click.argument("bundle", type=click.Path(path_type=Path))
+_route = click.option("--route", type=click.Choice(["snpe", "qnn"]), help="[default: what the SDK has, SNPE first]")
+_retarget = click.option(
+    "--retarget",
+    type=click.Choice(["absolute", "relative", "procrustes"]),
+    default="relative",
+    show_default=True,
+    help="How the driver's landmarks become the avatar's: docs/motion.md.",
+)
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=600.0,
+    show_default=True,
+    help="Seconds for one process on the device.",
+)
+_clean = click.option("--clean", is_flag=True, help="Remove everything of ours from the device at the end.")
+
+
+@click.group(cls=Group)
+@click.version_option(package_name="bilayer")
+def main() -> None:
+    """Measure and check an avatar on an Android phone, through adb and Qualcomm's SDK in $SNPE_ROOT."""
+
+
+@main.command("list", cls=Command)
+@_as_json
+def list_command(as_json: bool) -> None:
+    """The devices that adb sees, ready or not."""
+    from bilayer.android_harness.adb import Adb
+
+    devices = Adb.find().devices()
+    if as_json:
+        click.echo(json.dumps([asdict(device) for device in devices], indent=2))
+        return
+    if not devices:
+        click.echo("no devices; plug one in and turn on USB debugging in its developer options")
+        return
+    click.echo(table(["serial", "state", "model"], [(one.serial, one.state, one.model) for one in devices]))
+    click.echo(f"\nWhat it is:\n  bilayer-device probe --serial {shlex.quote(devices[0].serial)}")
+
+
+@main.command("probe", cls=Command)
+@_serial
+@_as_json
+def probe_command(serial: str | None, as_json: bool) -> None:
+    """What a device is, and how warm and fast it is now."""
+    from bilayer.android_harness.conditions import read_conditions
+    from bilayer.android_harness.probe import probe
+    from bilayer.android_harness.sdk import find_sdk
+    from bilayer.runtime.errors import ToolMissingError
+
+    device = _device(serial)
+    facts, now = probe(device), read_conditions(device)
+    try:
+        found = find_sdk()
+        sdk = f"{found.version or found.era} for {found.target} (${found.variable})"
+    except ToolMissingError as error:
+        sdk = str(error)
+    if as_json:
+        click.echo(json.dumps({"device": asdict(facts), "conditions": asdict(now), "sdk_here": sdk}, indent=2))
+        return
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in {**asdict(facts), **asdict(now)}.items()]
+    click.echo(table(["", device.serial], [*rows, ("sdk here", sdk)]))
+    click.echo(f"\nMeasure an avatar:\n  bilayer-device bench BUNDLE --serial {shlex.quote(device.serial)}")
+
+
+@main.command("bench", cls=Command)
+@_bundle
+@_serial
+@_route
+@click.option("--mode", "modes", multiple=True, help="Of the route; may be repeated. [default: all]")
+@click.option(
+    "--drive", type=click.Path(path_type=Path), help="Landmark track of the poses. [default: built-in motion]"
+)
+@_retarget
+@click.option("--executions", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Of one process.")
+@click.option("--warm-up", type=click.IntRange(0, 10_000), default=20, show_default=True, help="Executions before it.")
+@click.option("--processes", type=click.IntRange(1, 100), default=3, show_default=True, help="Of each mode.")
+@click.option("--poses", "count", type=click.IntRange(1, 100), default=8, show_default=True, help="Different poses.")
+@click.option(
+    "--cool-down", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Seconds at most, per process."
+)
+@_timeout
+@click.option("--out", type=click.Path(path_type=Path), default=Path("device-result.json"), show_default=True)
+@click.option("--logs", type=click.Path(path_type=Path, file_okay=False), help="Folder to keep the diagnostic logs in.")
+@_clean
+@_as_json
+def bench_command(
+    bundle: Path,
+    serial: str | None,
+    route: Any,
+    modes: Sequence[str],
+    drive: Path | None,
+    retarget: Any,
+    executions: int,
+    warm_up: int,
+    processes: int,
+    count: int,
+    cool_down: float,
+    timeout: float,
+    out: Path,
+    logs: Path | None,
+    clean: bool,
+    as_json: bool,
+) -> None:
+    """Latency, layers and parity of the avatar in BUNDLE on a device.
+
+    An interrupted measurement goes on where it stopped when the same command is run again. Exits with 4 if a mode's
+    results cannot be the same network's.
+    """
+    from bilayer.android_harness.bench import BenchOptions, bench
+    from bilayer.android_harness.poses import spread
+    from bilayer.android_harness.report import markdown
+    from bilayer.android_harness.results import write_result
+    from bilayer.android_harness.routes import choose_modes
+    from bilayer.android_harness.session import session_path
+    from bilayer.runtime.errors import ParityError
+
+    setup, _ = _setup(bundle, serial, route, drive, retarget)
+    setup = _with_poses(setup, setup.poses[spread(len(setup.poses), count)])
+    options = BenchOptions(
+        modes=tuple(choose_modes(setup.route, modes)),
+        executions=executions,
+        warm_up=warm_up,
+        processes=processes,
+        poses=f"{len(setup.poses)} of {drive.name if drive else 'the built-in motion'}",
+        cool_down=cool_down,
+        timeout=timeout,
+        logs=logs,
+    )
+    result = bench(setup, options, out, _say)
+    write_result(out, result)
+    session_path(out).unlink(missing_ok=True)
+    _clean_up(setup, clean)
+    click.echo(result.to_json() if as_json else markdown([result]), nl=False)
+    if not as_json:
+        click.echo(
+            f"\nAs HTML, with others to compare:\n  bilayer-device report {shlex.quote(str(out))} --html report.html"
+        )
+    wrong = [row.mode for row in result.rows if row.parity and not row.parity.plausible]
+    if wrong:
+        raise ParityError(f"{out}: {', '.join(wrong)}: the device's results are not this network's; see its parity")
+
+
+@main.command("run", cls=Command)
+@_bundle
+@click.option("--drive", type=click.Path(path_type=Path), required=True, help="Landmark track: .npy, .npz or .json.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help=".mp4, .gif or a new folder for PNGs.")
+@_serial
+@_route
+@click.option("--mode", help="Of the route. [default: its first]")
+@_retarget
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many.")
+@_timeout
+@_clean
+@_as_json
+def run_command(
+    bundle: Path,
+    drive: Path,
+    out: Path,
+    serial: str | None,
+    route: Any,
+    mode: str | None,
+    retarget: Any,
+    frames: int | None,
+    timeout: float,
+    clean: bool,
+    as_json: bool,
+) -> None:
+    """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
+    from bilayer.android_harness.playing import play
+    from bilayer.android_harness.report import PARITY_COLUMNS, decibels
+    from bilayer.android_harness.routes import choose_modes
+    from bilayer.runtime.errors import ParityError
+
+    setup, rate = _setup(bundle, serial, route, drive, retarget)
+    setup = _with_poses(setup, setup.poses[:frames])
+    (chosen, *_) = choose_modes(setup.route, [mode] if mode else [])
+    played = play(setup, chosen, out, rate, timeout, _say)
+    _clean_up(setup, clean)
+    if as_json:
+        click.echo(json.dumps({**asdict(played), "mode": chosen, "out": str(out)}, indent=2))
+    else:
+        figures = [(title, decibels(played.parity, name)) for name, title in PARITY_COLUMNS.items()]
+        run_on = f"{setup.route.modes[chosen]}, {played.measured_on}"
+        click.echo(table(["", "value"], [("frames", played.frames), ("network on", run_on), *figures, ("out", out)]))
+        command = ["bilayer-device", "bench", str(bundle), "--drive", str(drive), "--mode", chosen]
+        click.echo(f"\nHow fast it is:\n  {shlex.join(command)}")
+    if not played.parity.plausible:
+        raise ParityError(f"{out}: {chosen}: the device's results are not this network's; see the figures above")
+
+
+@main.command("report", cls=Command)
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write an HTML file with plots as well.")
+@_as_json
+def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: bool) -> None:
+    """Results of bench, side by side, as Markdown."""
+    from bilayer.android_harness.report import markdown
+    from bilayer.android_harness.report_html import html
+    from bilayer.android_harness.results import read_result
+    from bilayer.runtime.files import replacing
+
+    read: list[Result] = [read_result(path) for path in results]
+    if html_path:
+        with replacing(html_path) as part:
+            part.write_text(html(read), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps([json.loads(result.to_json()) for result in read], indent=2))
+        return
+    click.echo(markdown(read), nl=False)
+    if html_path:
+        click.echo(f"wrote {html_path}", err=True)
+
+
+def _device(serial: str | None) -> "Device":
+    from bilayer.android_harness.adb import Adb
+
+    return Adb.find().choose(serial)
+
+
+def _setup(bundle: Path, serial: str | None, route: Any, drive: Path | None, retarget: Any) -> tuple["Setup", float]:
+    """What to run, everything here checked before the device is asked for; and the track's frames a second."""
+    from bilayer.android_harness.bench import Setup
+    from bilayer.android_harness.poses import load_poses
+    from bilayer.android_harness.routes import choose_route
+    from bilayer.android_harness.sdk import find_sdk
+    from bilayer.runtime.bundle import read_bundle
+
+    read = read_bundle(bundle)
+    poses, rate = load_poses(read, drive, retarget)
+    sdk = find_sdk()
+    chosen = choose_route(sdk, read, route)
+    return Setup(_device(serial), read, sdk, chosen, poses), rate
+
+
+def _with_poses(setup: "Setup", poses: Any) -> "Setup":
+    from dataclasses import replace
+
+    return replace(setup, poses=poses)
+
+
+def _clean_up(setup: "Setup", clean: bool) -> None:
+    from bilayer.android_harness.workspace import Workspace
+
+    if clean:
+        Workspace(setup.device).clean()
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, list):
+        return ", ".join(f"{one:.0f}" if isinstance(one, float) else str(one) for one in value) or "-"
+    return str(value) or "-"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""What a measurement on a device is kept as: JSON with a schema of its own, validated whenever it is read.
+
+`measured_on` says what the numbers are worth: a device; an emulated one, whose results are right and whose times mean
+nothing; or a stand-in for the vendor's program, of which the same holds. Only a device's results hold times at all.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from bilayer.android_harness.parity import Parity
+from bilayer.android_harness.probe import DeviceFacts
+from bilayer.android_harness.typed_json import build, check, read_json, schema_of
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import replacing
+
+FORMAT, VERSION = "bilayer-device-result", 1
+MeasuredOn = Literal["device", "emulated", "stand-in"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of the processes' means, in milliseconds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of one mode."""
+
+    forward_ms: Spread | None  # the runtime alone, as the paper counts; None where the log has it not
+    total_ms: Spread  # with copies and changes of layout
+    init_ms: Spread | None  # once per avatar
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of the network with its copies, without the sampler."""
+        return 1000 / self.total_ms.median if self.total_ms.median else 0.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's time in a detailed profile, which slows a GPU down."""
+
+    name: str
+    ms: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mode of the runtime."""
+
+    mode: str
+    title: str  # what the vendor calls it
+    missing: str | None  # why it could not run; all that follows is empty then
+    parity: Parity | None
+    processes: int  # that ran to their end
+    latency: Latency | None  # None unless measured on a device
+    layers: list[Layer]
+    throttled: list[str]  # signs of it
+    not_cooled: int  # processes that began warmer than wanted
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How it was measured."""
+
+    executions: int  # of one process, all of which its mean counts
+    warm_up: int  # executions of a process of their own before it
+    processes: int  # of each mode, in turn with the other modes'
+    poses: str  # where they are from
+    statistic: str
+    cool_down_s: float  # at the longest, before each process
+    start_celsius: float | None  # that each process waits for
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What ran, and what ran it."""
+
+    route: str
+    program: str
+    sdk: str  # version, by its folder
+    runtime: str  # version, by the device's log
+    program_sha256: str
+    adb: str
+    bilayer: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was run."""
+
+    name: str
+    image_size: int
+    gmacs: float
+    trained: bool
+    onnx_sha256: str
+    dlc_sha256: str
+    dlc_tool: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One device, one avatar, one runtime."""
+
+    measured_on: MeasuredOn
+    why: list[str]  # it counts as emulated or as a stand-in; empty for a device
+    date: str  # UTC, ISO 8601
+    device: DeviceFacts
+    model: Model
+    tools: Tools
+    protocol: Protocol
+    rows: list[Row]
+
+    def to_json(self) -> str:
+        """As it is written."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+
+def result_schema() -> dict[str, object]:
+    """The JSON Schema of a result file."""
+    schema = schema_of(Result)
+    properties = {"format": {"enum": [FORMAT]}, "version": {"type": "integer"}, **schema["properties"]}
+    required = ["format", "version", *schema["required"]]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A measurement of bilayer-device"}
+    return head | schema | {"properties": properties, "required": required}
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    with replacing(path) as part:
+        part.write_text(result.to_json(), encoding="utf-8")
+
+
+def read_result(path: Path) -> Result:
+    """Read a result.
+
+    Raises:
+        InputError: no result, of another version, or with fields that do not fit; or one that shows times that were
+            not taken on a device. Names the field.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a measurement; expected `format` to be {FORMAT}")
+    if content.get("version") != VERSION:
+        raise InputError(f"{path}: version {str(content.get('version'))[:20]}, expected {VERSION}; measure again")
+    check(content, result_schema(), str(path))
+    result = build(Result, {name: value for name, value in content.items() if name not in ("format", "version")})
+    assert isinstance(result, Result)
+    for number, row in enumerate(result.rows):
+        if result.measured_on != "device" and (row.latency or row.layers):
+            raise InputError(f"{path}.rows[{number}]: holds times, but was measured on {result.measured_on}: not times")
+    return result

@@ -1,0 +1,218 @@
+"""Result files and reports: what they hold, what they refuse, and that no time is shown that is none."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bilayer.android_harness import report, report_html
+from bilayer.android_harness.cli import main
+from bilayer.android_harness.parity import Parity
+from bilayer.android_harness.probe import parse_facts
+from bilayer.android_harness.results import (
+    Latency,
+    Layer,
+    Model,
+    Protocol,
+    Result,
+    Row,
+    Spread,
+    Tools,
+    read_result,
+    result_schema,
+    write_result,
+)
+from bilayer.runtime.errors import InputError
+
+SCHEMA = Path(report.__file__).parent / "result.schema.json"
+PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": None, "frame": 49.0}, 0.041, 0)
+LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(903.746, 900.0, 910.0))
+
+
+def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, throttled=()):
+    facts = replace(parse_facts("uname aarch64 4.14\ngpu Adreno640v2\n"), maker="Test", model=model, build="QD1A")
+    layers = [Layer("block0", 3.5, "GPU"), Layer("layers", 0.25, "GPU")] if latency else []
+    row = Row("gpu_float16", "GPU_FLOAT16", None, parity, 3, latency, layers, list(throttled), 0)
+    missing = Row("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0)
+    return Result(
+        measured_on,
+        [] if measured_on == "device" else ["its processor is x86_64"],
+        "2026-01-02T03:04:05+00:00",
+        facts,
+        Model("avatar", 256, 3.946, True, "a" * 64, "b" * 64, "tool"),
+        Tools("snpe", "snpe-net-run", "1.32.0", "1.32.0.555", "c" * 64, "29.0.6", "0.1.0"),
+        Protocol(100, 20, 3, "8 of track.npy", "mean", 60.0, 38.5),
+        [row, missing],
+    )
+
+
+def test_a_result_comes_back_as_it_was(tmp_path):
+    for result in (
+        make(),
+        make("emulated", None),
+        make("stand-in", None, parity=replace(PARITY, psnr_db={"delta_uv": 3, "lf_rgb": None, "frame": 1.5})),
+    ):
+        write_result(tmp_path / "a.json", result)
+        assert read_result(tmp_path / "a.json") == result
+
+
+def test_the_schema_beside_the_code_is_that_of_the_code():
+    assert json.loads(SCHEMA.read_text()) == result_schema()
+
+
+def edit(tmp_path, change):
+    content = json.loads(make().to_json())
+    change(content)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format="other"), "not a measurement; expected `format`"),
+        (lambda c: c.update(version=2), "version 2, expected 1; measure again"),
+        (lambda c: c.pop("device"), r"a\.json\.device: missing"),
+        (lambda c: c.update(extra=1), r"a\.json\.'extra': unknown"),
+        (lambda c: c["device"].update(model=3), r"a\.json\.device\.model: expected string, found '3'"),
+        (
+            lambda c: c["rows"][0]["latency"]["total_ms"].update(low=None),
+            r"total_ms\.low: expected number, found 'None'",
+        ),
+        (lambda c: c["rows"][0].update(processes=1.5), r"rows\[0\]\.processes: expected integer"),
+        (lambda c: c["rows"][0].update(processes=True), r"rows\[0\]\.processes: expected integer"),
+        (lambda c: c.update(rows={}), r"a\.json\.rows: expected array"),
+        (
+            lambda c: c.update(measured_on="phone"),
+            "measured_on: expected device or emulated or stand-in, found 'phone'",
+        ),
+        (lambda c: c.update(measured_on="emulated"), r"rows\[0\]: holds times, but was measured on emulated"),
+        (lambda c: c.update(measured_on="stand-in"), r"rows\[0\]: holds times, but was measured on stand-in"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_the_field(tmp_path, change, message):
+    path = edit(tmp_path, change)
+    with pytest.raises(InputError, match=message):
+        read_result(path)
+    done = CliRunner().invoke(main, ["report", str(path)])
+    assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (3, 1, "")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'"' * 100, b"[" * 100_000, b'{"format": NaN}'])
+def test_what_is_no_json_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: not"):
+        read_result(tmp_path / "a.json")
+    with pytest.raises(InputError, match="no such file"):
+        read_result(tmp_path / "b.json")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=4
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(json.loads(make().to_json()))), VALUES)
+def test_any_value_in_any_field_is_read_or_refused(tmp_path_factory, name, value):
+    path = edit(tmp_path_factory.mktemp("fuzz"), lambda content: content.update({name: value}))
+    said = ""
+    try:
+        read_result(path)
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+def test_a_devices_times_are_shown_with_how_they_were_taken(tmp_path):
+    text = report.markdown([make(throttled=["thermal status 3 of 6"])])
+    for expected in (
+        "41.98 (41.50 to 42.75)",
+        "44.15 (44.00 to 45.00)",
+        " 22.7 ",
+        "100 x 3",
+        "61.2",
+        "exact",
+        "0.041",
+    ):
+        assert expected in text, expected
+    for expected in ("Test Phone 1", "QD1A", "1.32.0.555", "2026-01-02", "N = 100", "device", "could not run: no such"):
+        assert expected in text, expected
+    assert "THROTTLED: thermal status 3 of 6" in text
+    assert "block0" in text
+    assert "No time is shown" not in text
+
+
+@pytest.mark.parametrize("measured_on", ["emulated", "stand-in"])
+def test_no_time_is_shown_that_was_not_taken_on_a_device(measured_on):
+    """Even if a result should hold one."""
+    for text in (report.markdown([make(measured_on)]), report_html.html([make(measured_on)])):
+        for number in ("41.98", "42.75", "44.15", "903", "22.7", "3.500", "42.0 +"):
+            assert number not in text, number
+        assert f"({measured_on})" in text
+        assert "58.5" in text
+        assert "No time is shown" in text
+
+
+class Tags(HTMLParser):
+    """Every tag opened is closed, and nothing is loaded or run."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], set()
+
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ("script", "link", "img", "iframe", "object")
+        assert not any(name.startswith(("on", "href", "src")) for name, _ in attributes)
+        self.seen.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_html_is_one_file_that_loads_nothing():
+    hostile = "<script>alert(1)</script> | `x` \n\"'&"
+    page = report_html.html([make(), make("emulated", None, model=hostile)])
+    tags = Tags()
+    tags.feed(page.replace("<!doctype html>", ""))
+    assert tags.open == []
+    assert {"svg", "table", "th", "td", "h1", "h2", "h3", "code"} <= tags.seen
+    assert "<script" not in page
+    assert "42.0 + 2.2 ms" in page
+    assert "paper: 42 ms" in page
+
+
+def test_hostile_names_do_not_break_the_tables():
+    text = report.markdown([make(model="a|b\n| c | <b>")])
+    widths = {}
+    for line in text.splitlines():
+        if line.startswith("|"):
+            widths.setdefault(len(line), []).append(line)
+    assert "a/b/ c / ‹b›".replace(" ", "") in text.replace(" ", "")
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+def test_reports_of_the_command(tmp_path):
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, result in zip(paths, (make(), make("emulated", None)), strict=True):
+        write_result(path, result)
+    done = CliRunner().invoke(main, ["report", *map(str, paths), "--html", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == report.markdown([read_result(path) for path in paths])
+    assert (tmp_path / "r.html").read_text() == report_html.html([read_result(path) for path in paths])
+    as_json = CliRunner().invoke(main, ["report", *map(str, paths), "--json"])
+    assert [one["measured_on"] for one in json.loads(as_json.stdout)] == ["device", "emulated"]

@@ -54,10 +54,13 @@ def training_batches(
     """
     if batch_size % process.count:
         raise InputError(f"[data] batch_size: expected a multiple of the {process.count} processes, found {batch_size}")
+    # Forked threads of OpenCV would hang, or worse, in a resize; frames kept in memory are not resized, nor to be copied
+    start = "fork" if data.in_memory else "spawn"
     loader = DataLoader(
         _Draws(data),
         batch_sampler=EndlessBatches(len(data), batch_size, seed, process, first),
         num_workers=workers,
+        multiprocessing_context=start if workers else None,
         collate_fn=collate,
         pin_memory=process.device.type == "cuda",
     )

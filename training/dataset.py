@@ -95,6 +95,7 @@ class FramePairs(Dataset[TrainingBatch]):
         mirror: flip half of the items left to right, source and target alike.
 
     Attributes:
+        in_memory: as asked for.
         has_masks: whether the data has masks; without them `masks` is one everywhere.
         has_coords: whether the data has texture coordinates.
 
@@ -122,6 +123,7 @@ class FramePairs(Dataset[TrainingBatch]):
         self._source_frames, self._target_frames = source_frames, target_frames
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
+        self.in_memory = in_memory
         self._kept = self._keep_all() if in_memory else None
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """Frames come off the disk as the networks take them, and which ones is the same for everybody who asks."""
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ from torch.utils.data import DataLoader
 from bilayer.runtime.crop import draw_stickman
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face import MIRRORED
+from bilayer.training.batches import training_batches
 from bilayer.training.dataset import FramePairs, collate, draw_frames, frame_batch, sequence_frames
 from bilayer.training.frame_folders import StoredFrame, list_sequences, resize_coords, resize_image, resize_mask
+from bilayer.training.processes import Process
 
 SIZE = 32
 
@@ -130,7 +133,7 @@ def test_the_draw_is_the_same_for_any_number_of_workers_and_for_a_resumed_run(tm
     options = {"batch_size": 2, "collate_fn": collate}
     here = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
     there = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
-    workers = DataLoader(there, num_workers=2, persistent_workers=True, multiprocessing_context="fork", **options)
+    workers = DataLoader(there, num_workers=2, persistent_workers=True, multiprocessing_context="spawn", **options)
     seen = []
     for epoch in range(3):
         here.set_epoch(epoch)
@@ -146,6 +149,21 @@ def test_the_draw_is_the_same_for_any_number_of_workers_and_for_a_resumed_run(tm
         assert_same(a, b)
     for other in (seen[1], list(DataLoader(FramePairs(tmp_path, "train", 16, 1, seed=4, mirror=True), **options))):
         assert any(not torch.equal(a.source.images, b.source.images) for a, b in zip(seen[0], other, strict=True))
+
+
+@pytest.mark.slow  # each worker imports torch
+def test_workers_bring_the_batches_of_a_run_without_them_from_any_iteration_on(tmp_path):
+    write_data(tmp_path, 5, 4)
+    data = FramePairs(tmp_path, "train", 16, 1, seed=3)  # to be resized: what forked threads would break
+    here = Process(rank=0, count=1, device=torch.device("cpu"))
+
+    def first(count, workers, start=0):
+        return list(itertools.islice(training_batches(data, 2, 7, here, workers, start), count))
+
+    alone = first(5, workers=0)
+    for start in (0, 3):
+        for a, b in zip(alone[start:], first(5 - start, workers=2, start=start), strict=True):
+            assert_same(a, b)
 
 
 @pytest.mark.parametrize("options", [{}, {"coords": True}, {"suffix": "jpg"}])

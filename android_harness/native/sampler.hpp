@@ -19,14 +19,18 @@
 #include <utility>
 #include <vector>
 
-#if defined(__aarch64__) && defined(__ARM_NEON)
+// BILAYER_PORTABLE leaves NEON out. The names of the two variants differ, so that one program may hold both.
+#if !defined(BILAYER_PORTABLE) && defined(__aarch64__) && defined(__ARM_NEON)
 #include <arm_neon.h>
 #define BILAYER_NEON 1
+#define BILAYER_VARIANT neon
 #else
 #define BILAYER_NEON 0
+#define BILAYER_VARIANT portable
 #endif
 
 namespace bilayer {
+inline namespace BILAYER_VARIANT {
 
 enum class Layout { planar, interleaved };
 enum class Alpha { straight, premultiplied };  // colours whole, or times the mask as Android's Bitmap wants them
@@ -273,4 +277,5 @@ inline void compose(const PackedTexture &texture, const FrameInputs &inputs, uin
     }
 }
 
+}  // namespace BILAYER_VARIANT
 }  // namespace bilayer

@@ -10,22 +10,23 @@ from bilayer.export.layers import Conv, ConvTranspose, Gemm, Layer
 EXPLAINED = 0.01  # a cause is named where it leaves at most this share of the error's energy
 MUCH = 6.0  # dB
 FP16_MAX = 65504.0
+LEAST_PIXELS = 64  # fewer match some input by chance
+MOST_OF_IT = 0.6  # of a channel's error; the rest may be rounding
 
 Array = NDArray[np.float64]
 
 
-def explain(
-    layer: Layer, right: NDArray[Any], found: NDArray[Any], *, own_db: float | None, inherited_db: float, terms: int
+def recognise(
+    layer: Layer, right: NDArray[Any], found: NDArray[Any], inputs: list[NDArray[Any]] | None, step: float
 ) -> str:
-    """A sentence on the cause, and what to do.
+    """A fault that is seen in the difference and is no rounding, in words; empty where none is.
 
     Args:
         layer: of the truth.
         right: (1, C, H, W) or (1, features): what it should have made of its inputs.
         found: what it made.
-        own_db: signal over the error that it adds itself; None where its inputs are hidden.
-        inherited_db: signal over error of its worst input.
-        terms: products in each of its sums.
+        inputs: of `found`; None where they are hidden.
+        step: relative rounding of what `found` stores, at most: that of a weight or a bias is no fault.
     """
     if not np.isfinite(found).all():
         count = int(np.count_nonzero(~np.isfinite(found)))
@@ -35,11 +36,22 @@ def explain(
             f"{FP16_MAX:.0f}; --keep-norms keeps the values small, or run it in hybrid"
         )
     expected, given = right[0].astype(np.float64), found[0].astype(np.float64)
-    fault = _layout(expected, given) or _swapped(expected, given) or _bias(layer, expected, given)
-    fault = fault or _few_channels(expected, given)
-    if fault:
-        return fault
-    if own_db is not None and own_db >= min(inherited_db, MUCH + inherited_db):
+    fault = _layout(expected, given) or _swapped(expected, given) or _bias(layer, expected, given, step)
+    return fault or _one_weight(layer, expected, given, inputs, step) or _few_channels(expected, given)
+
+
+def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: int) -> str:
+    """A sentence on the cause where no fault is recognised, and what to do.
+
+    Args:
+        layer: of the truth.
+        own_db: signal over the error that it adds itself; None where its inputs are hidden.
+        inherited_db: signal over error of its worst input.
+        terms: products in each of its sums.
+    """
+    if own_db is None:
+        return "its inputs are hidden: the cause is in it or above; --between float64 onnx looks into the weights"
+    if own_db >= min(inherited_db, MUCH + inherited_db):
         return (
             f"conditioning: its inputs come with {inherited_db:.0f} dB, and it adds little itself ({own_db:.0f} dB); "
             "its sums cancel: look at the layers above it, and lower the kappa at which norms are folded (--keep-norms)"
@@ -82,18 +94,43 @@ def _swapped(expected: Array, found: Array) -> str:
     return ""
 
 
-def _bias(layer: Layer, expected: Array, found: Array) -> str:
+def _bias(layer: Layer, expected: Array, found: Array, step: float) -> str:
     bias = getattr(layer, "bias", None)
-    if bias is None:
-        return ""
     error = (found - expected).reshape(len(found), -1)
     offsets = error.mean(axis=1)
     changed = np.abs(offsets) > 0.1 * np.abs(offsets).max()
-    if _explains(error[changed] + bias[changed, None], error) and _explains(error[~changed], error):
+    if not _explains(error[~changed], error):
+        return ""
+    if bias is not None and _explains(error[changed] + bias[changed, None], error):
         return f"bias: that of {_those(changed)} is missing"
-    if error.shape[1] > 1 and _explains(error - offsets[:, None], error):
+    rounding = step * (0.0 if bias is None else np.abs(bias).max())
+    if error.shape[1] > 1 and np.abs(offsets).max() > 4 * rounding and _explains(error - offsets[:, None], error):
         return f"bias: {_those(changed)} off by up to {np.abs(offsets).max():.3g} in every pixel"
     return ""
+
+
+def _one_weight(layer: Layer, expected: Array, found: Array, inputs: list[NDArray[Any]] | None, step: float) -> str:
+    """One weight of a convolution: its channel's error is that of one input, moved by one tap, times a number."""
+    if not isinstance(layer, Conv) or inputs is None or expected[0].size < LEAST_PIXELS:
+        return ""
+    error = (found - expected).reshape(len(found), -1)
+    energy = np.sum(error**2, axis=1)
+    channel = int(np.argmax(energy))
+    side, (top, left, bottom, right) = layer.weight.shape[2], layer.pads
+    padded = np.pad(inputs[0][0].astype(np.float64), ((0, 0), (top, bottom), (left, right)))
+    height, width = expected.shape[1:]
+    taps = [padded[:, y : y + height, x : x + width] for y in range(side) for x in range(side)]
+    columns = np.stack(taps, axis=1).reshape(-1, height * width)  # in the order of weight[channel].ravel()
+    lengths = np.sum(columns**2, axis=1)
+    products = columns @ error[channel]
+    explained = np.divide(products**2, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    best = int(np.argmax(explained))
+    change = products[best] / lengths[best] if lengths[best] else 0.0
+    weights = layer.weight[channel].ravel()
+    if explained[best] < MOST_OF_IT * energy[channel] or abs(change) < 4 * step * np.abs(weights).max():
+        return ""
+    place = ", ".join(map(str, (channel, *np.unravel_index(best, layer.weight.shape[1:]))))
+    return f"weights: [{place}], of channel {channel} of {len(error)}, ({weights[best]:.3g}) is off by {change:.2g}"
 
 
 def _few_channels(expected: Array, found: Array) -> str:

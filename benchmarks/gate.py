@@ -22,7 +22,7 @@ class Thresholds:
     # FP16 arithmetic is a bracket, and no number of it is right or wrong. Under this there is no picture left of it:
     # sequential sums of wild random weights reach 31
     arithmetic_floor: float = 20.0  # dB of the frame
-    # A measured FP16 that is this much worse than the emulation's worse end computes something else
+    # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
     below_bracket: float = 10.0  # dB of a result
 
 
@@ -46,8 +46,8 @@ def judge(
         comparison: with the truth.
         kind: what the rung is held to.
         thresholds: for all kinds.
-        bracket: for measured FP16 arithmetic, PSNR of each result by the emulation's worse end; None where it is the
-            emulation, or was not run.
+        bracket: for measured FP16 arithmetic or bfloat16, PSNR of each result by the emulation, its worse end; None
+            where it is the emulation, or that was not run.
     """
     frame, broken, warned = comparison.frame.psnr_db, [], []
     if kind == "float32":
@@ -64,9 +64,7 @@ def judge(
         warned += _under("frame", frame, thresholds.arithmetic_warning)
         for name, end in (bracket or {}).items():
             difference = comparison.results[name]
-            broken += _under(
-                f"{name} (emulated worse end {end:.1f})", difference.psnr_db, end - thresholds.below_bracket
-            )
+            broken += _under(f"{name} (emulated: {end:.1f})", difference.psnr_db, end - thresholds.below_bracket)
     if broken:
         return Ruling("broken", tuple(broken))
     return Ruling("warned" if warned else "passed", tuple(warned))

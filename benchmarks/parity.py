@@ -15,7 +15,7 @@ from bilayer.runtime.errors import ParityError, ToolMissingError
 
 DEFAULT = Thresholds()
 OF_ONNX = "the ONNX's own weights in float64"
-OF_CHECKPOINT = "folded from the checkpoint, in float64"
+FOLDED = "folded anew from the checkpoint, in float64"
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,23 @@ class Ladder:
     def verdict(self) -> Verdict:
         """The worst of all."""
         found = {step.ruling.verdict for step in self.steps} | {check.verdict for check in self.checks}
-        return "broken" if "broken" in found else "warned" if "warned" in found else "passed"
+        return "broken" if self.failures else "warned" if "warned" in found else "passed"
 
     @property
     def failures(self) -> list[str]:
         """What is broken, a line each."""
         broken = [f"{check.name}: {check.text}" for check in self.checks if check.verdict == "broken"]
-        return broken + [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in self.steps if s.ruling.verdict == "broken"]
+        broken += [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in self.steps if s.ruling.verdict == "broken"]
+        fault = None if self.layers is None else self.layers.fault
+        if self.layers is not None and fault is not None:
+            broken.append(f"layers of {self.layers.second}: {fault.layer}: {fault.suggestion}")
+        return broken
 
     def require(self) -> None:
         """Raise a ParityError that names the first failure, if there is one."""
         if self.failures:
             more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-            over = None if self.layers is None else self.layers.over
+            over = None if self.layers is None else self.layers.fault or self.layers.over
             where = f"; at {over.layer}: {over.suggestion}" if over else ""
             raise ParityError(f"{self.bundle.folder}: {self.failures[0]}{more}{where}")
 
@@ -92,7 +96,7 @@ def climb(
     subject: Subject,
     rungs: Sequence[Rung | NotRun],
     *,
-    truth: str = OF_ONNX,
+    truth: Rung | None = None,
     slow_frames: int = 1,
     thresholds: Thresholds = DEFAULT,
     advance: Callable[[str], None] = lambda name: None,
@@ -102,12 +106,12 @@ def climb(
     Args:
         subject: the avatar.
         rungs: from the top down.
-        truth: what the subject's float64 is, in words.
+        truth: what all are compared with; None is the subject's own generator in float64.
         slow_frames: poses of those rungs that take seconds a frame.
         thresholds: of the gate.
         advance: told each rung's name when it is done.
     """
-    exact = Float64(subject, truth)
+    exact = truth or Float64(subject, OF_ONNX)
     expected = exact.results(list(range(len(subject.poses))))
     expected_frames = [compose(subject, results, exact.align_corners) for results in expected]
     advance(exact.name)
@@ -144,7 +148,14 @@ def climb(
     checks += [dlc] if isinstance(dlc, Check) else []
     missing += [dlc] if isinstance(dlc, NotRun) else []
     return Ladder(
-        subject.bundle, truth, len(subject.poses), thresholds, tuple(checks), tuple(steps), tuple(missing), pictures
+        subject.bundle,
+        exact.label,
+        len(subject.poses),
+        thresholds,
+        tuple(checks),
+        tuple(steps),
+        tuple(missing),
+        pictures,
     )
 
 
@@ -163,10 +174,11 @@ def _compare(
 
 
 def _worse_end(rung: Rung, steps: list[Step]) -> dict[str, float] | None:
-    """PSNR of each result by the emulation's worse end, for FP16 arithmetic that is measured."""
-    if rung.emulated or rung.kind != "arithmetic":
+    """PSNR of each result by the emulation, its worse end in FP16, of an arithmetic that is measured."""
+    emulation = {"arithmetic": "fp16-sequential", "bfloat16": "bf16-storage"}.get(rung.kind)
+    if rung.emulated or emulation is None:
         return None
-    worse = next((step for step in steps if step.name == "fp16-sequential"), None)
+    worse = next((step for step in steps if step.name == emulation), None)
     return None if worse is None else {name: d.psnr_db for name, d in worse.truth.results.items()}
 
 

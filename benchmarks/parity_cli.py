@@ -57,7 +57,11 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="What the phone computed in.",
 )
-@click.option("--write-inputs", type=PATH, help="Write the poses and input_list.txt for a phone there, and end.")
+@click.option(
+    "--write-inputs",
+    type=PATH,
+    help="Write the poses and input_list.txt for a phone there, and end; with --layers it asks for every layer.",
+)
 @click.option("--html", "html_path", type=PATH, help="Write a report with pictures, one file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(bundle: Path, **given: Any) -> None:
@@ -78,7 +82,7 @@ def main(bundle: Path, **given: Any) -> None:
     if given["write_inputs"]:
         from bilayer.benchmarks.rung_device import write_inputs
 
-        path = write_inputs(subject, given["write_inputs"])
+        path = write_inputs(subject, given["write_inputs"], given["layers"])
         click.echo(path)
         click.echo("\nnext: snpe-net-run on it, pull Result_*, then --device-outputs FOLDER", err=True)
         return
@@ -87,20 +91,21 @@ def main(bundle: Path, **given: Any) -> None:
 
 
 def _climb(subject: "Subject", given: dict[str, Any]) -> "Ladder":
-    from bilayer.benchmarks.parity import OF_CHECKPOINT, OF_ONNX, climb
+    from bilayer.benchmarks.parity import FOLDED, OF_ONNX, climb
+    from bilayer.benchmarks.rungs import Float64
 
-    with progress("starting", 12) as advance:
+    with progress("starting", 14) as advance:
         rungs: list[Rung | NotRun] = []
-        truth = OF_ONNX
+        truth: Rung = Float64(subject, OF_ONNX)
         if given["photo"] is not None:
-            from bilayer.benchmarks.rung_trained import TrainedFrom, make_trained
+            from bilayer.benchmarks.rung_trained import ExactTrained, TrainedFrom, make_trained
             from bilayer.model.checkpoint import DEMO_CHECKPOINT
 
             checkpoint = given["checkpoint"] or DEMO_CHECKPOINT
             source = TrainedFrom(given["photo"], checkpoint, given["keypoints"], not given["no_mask"])
             trained = make_trained(subject, source)
-            subject, truth = trained.subject, OF_CHECKPOINT
-            rungs.append(trained)
+            subject, truth = trained.subject, ExactTrained.of(trained)
+            rungs += [trained, Float64(subject, FOLDED, "folded")]
         rungs += _rungs(subject, given)
         ladder = climb(
             subject,
@@ -109,24 +114,25 @@ def _climb(subject: "Subject", given: dict[str, Any]) -> "Ladder":
             slow_frames=given["slow_frames"],
             advance=lambda name: advance(f"{name} done"),
         )
-        return _with_layers(ladder, subject, rungs, given) if given["layers"] else ladder
+        return _with_layers(ladder, subject, [truth, *rungs], given) if given["layers"] else ladder
 
 
 def _rungs(subject: "Subject", given: dict[str, Any]) -> "list[Rung | NotRun]":
     from bilayer.benchmarks.rung_engines import bfloat16, vulkan
     from bilayer.benchmarks.rung_htp import HtpRung, simulator
-    from bilayer.benchmarks.rungs import EmulatedRung, NotRun, OnnxRung
+    from bilayer.benchmarks.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
 
     top: list[Rung | NotRun] = []
     if given["photo"] is None:
         why = "no --photo (and --checkpoint): the ladder begins at the ONNX, whose weights are the truth"
-        top.append(NotRun("trained", "trained model in torch, unfolded, float32", why))
+        top.append(NotRun("trained", "trained model in torch, unfolded, float32; folded anew, float64", why))
     top += [OnnxRung(subject), EmulatedRung(subject, "hybrid")]
     if not given["quick"]:
         top += [EmulatedRung(subject, "half4"), EmulatedRung(subject, "sequential")]
         skipped = NotRun(HtpRung.name, HtpRung.label, "--slow-frames 0")
         top.append(simulator(subject) if given["slow_frames"] else skipped)
-        top += [vulkan(subject, arithmetic=False), vulkan(subject, arithmetic=True), bfloat16(subject)]
+        top += [vulkan(subject, arithmetic=False), vulkan(subject, arithmetic=True)]
+        top += [EmulatedBfloat16(subject), bfloat16(subject)]
     return [*top, _device(subject, given)]
 
 
@@ -144,14 +150,12 @@ def _device(subject: "Subject", given: dict[str, Any]) -> "Rung | NotRun":
 
 def _with_layers(ladder: "Ladder", subject: "Subject", rungs: "list[Rung | NotRun]", given: dict[str, Any]) -> "Ladder":
     from bilayer.benchmarks.layer_errors import compare_layers
-    from bilayer.benchmarks.rungs import Float64, NotRun
+    from bilayer.benchmarks.rungs import NotRun
     from bilayer.runtime.errors import InputError
 
-    shown: dict[str, Rung] = {"float64": Float64(subject, ladder.truth)}
-    shown |= {rung.name: rung for rung in rungs if not isinstance(rung, NotRun)}
-    broken = [step.name for step in ladder.steps if step.ruling.verdict == "broken" and step.name != "trained"]
-    seen = [name for name in broken if name.startswith(("onnx", "fp16", "device"))]
-    names = given["between"] or ("float64", next(iter(seen), "fp16-hybrid"))
+    shown: dict[str, Rung] = {rung.name: rung for rung in rungs if not isinstance(rung, NotRun)}
+    broken = [step.name for step in ladder.steps if step.ruling.verdict == "broken"]
+    names = given["between"] or ("float64", next(iter(broken), "fp16-hybrid"))
     for name in names:
         if name not in shown:
             raise InputError(f"--between: {name}: not in this ladder, which has {', '.join(shown)}")

@@ -119,6 +119,8 @@ def layers_text(report: LayerReport) -> str:
     over = f"No layer is under {report.threshold_db:.0f} dB."
     if report.over is not None:
         over = f"First layer under {report.threshold_db:.0f} dB: {report.over.layer}. {report.over.suggestion}"
+    if report.fault is not None and report.fault != report.over:
+        over += f"\nA fault that is no rounding: {report.fault.layer}. {report.fault.suggestion}"
     return f"{title}\n\n{table(headers, rows)}\n\n{over}"
 
 

@@ -3,6 +3,7 @@
 Layout of both is that of snpe-net-run and qnn-net-run: an input list, and `Result_N/TENSOR.raw` in float32.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,14 +41,18 @@ class DeviceRung:
 
     def results(self, indices: list[int]) -> list[Results]:
         """See Rung."""
-        outputs = self.subject.bundle.contract.outputs
-        return [read_results(outputs, dict(self.layers(index))) for index in indices]
+        outputs, shapes = self.subject.bundle.contract.outputs, self.subject.own.shapes()
+        tensors = self.subject.own.output_tensors
+        frames = [
+            {name: _read(self.folder, index, name, shapes[name], self.layout) for name in tensors} for index in indices
+        ]
+        return [read_results(outputs, frame) for frame in frames]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output tensors: all that comes back from a phone."""
-        shapes = self.subject.own.shapes()
-        tensors = self.subject.own.output_tensors
-        return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in tensors}
+        """See Rung: the output tensors, and any other layer whose file is there (`write_inputs` asks for them)."""
+        shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
+        names = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
+        return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in names}
 
 
 def open_device(
@@ -78,8 +83,13 @@ def open_device(
     return DeviceRung(subject, folder, chosen, _KINDS[mode], label)
 
 
-def write_inputs(subject: Subject, folder: Path) -> Path:
+def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
     """Poses as raw float32 files, and the list of them for snpe-net-run, whose path is returned.
+
+    Args:
+        subject: whose poses they are.
+        folder: made where it is not there.
+        layers: ask for every layer's output, not only for the network's.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -89,7 +99,8 @@ def write_inputs(subject: Subject, folder: Path) -> Path:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
     tensor = subject.bundle.contract.input.tensor
-    lines = [f"#{' '.join(subject.own.output_tensors)}"]
+    wanted = [layer.name for layer in subject.own.layers] if layers else subject.own.output_tensors
+    lines = [f"#{' '.join(wanted)}"]
     for i, pose in enumerate(subject.encoded()):
         with replacing(folder / f"pose_{i:04}.raw") as part:
             part.write_bytes(pose.astype("<f4").tobytes())
@@ -100,21 +111,24 @@ def write_inputs(subject: Subject, folder: Path) -> Path:
 
 
 def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout: str) -> Floats:
-    """One output tensor as (1, C, S, S)."""
-    place = folder / f"Result_{index}"
-    path = next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if p.is_file()), None)
+    """One tensor as (1, C, H, W), or (1, features)."""
+    path = _find(folder, index, tensor)
     if path is None:
         raise InputError(
-            f"{place / tensor}.raw: missing; run the network on the inputs of --write-inputs and pull every Result_N, "
-            "with the same --frames and --drive"
+            f"{folder / f'Result_{index}' / tensor}.raw: missing; run the network on the inputs of "
+            "--write-inputs and pull every Result_N, with the same --frames and --drive"
         )
-    channels, height, width = shape
-    expected = 4 * channels * height * width
+    expected = 4 * math.prod(shape)
     if path.stat().st_size != expected:
-        raise InputError(
-            f"{path}: {path.stat().st_size} bytes, expected {expected}: float32 of {channels} x {height} px"
-        )
+        sides = " x ".join(map(str, shape))
+        raise InputError(f"{path}: {path.stat().st_size} bytes, expected {expected}: float32 of {sides}")
     values = np.fromfile(path, "<f4").astype(np.float32)
-    if layout == "nchw":
-        return values.reshape(1, channels, height, width)
+    if layout == "nchw" or len(shape) == 1:
+        return values.reshape(1, *shape)
+    channels, height, width = shape
     return np.ascontiguousarray(values.reshape(1, height, width, channels).transpose(0, 3, 1, 2))
+
+
+def _find(folder: Path, index: int, tensor: str) -> Path | None:
+    place = folder / f"Result_{index}"
+    return next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if p.is_file()), None)

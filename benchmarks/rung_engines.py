@@ -8,6 +8,8 @@ from bilayer.benchmarks.subject import Results, Subject, Values, read_results
 from bilayer.runtime.engines import NetworkEngine, load_engine
 from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
 
+_DEVICE_KINDS = {1: ", a GPU in the processor", 2: ", a virtual GPU", 3: ", which is the CPU"}  # by ncnn's number
+
 
 @dataclass(frozen=True, eq=False)
 class EngineRung:
@@ -34,9 +36,9 @@ class EngineRung:
             found.append({name: values.copy() for name, values in results.items()})  # the engine reuses its arrays
         return found
 
-    def layers(self, index: int) -> dict[str, Values] | None:
-        """None: engines rearrange the layers."""
-        return None
+    def layers(self, index: int) -> dict[str, Values]:
+        """The output tensors alone: engines rearrange the layers between."""
+        return {name: values.copy() for name, values in self.engine.run(self.subject.encoded()[index]).items()}
 
 
 def bfloat16(subject: Subject) -> EngineRung | NotRun:
@@ -50,7 +52,7 @@ def bfloat16(subject: Subject) -> EngineRung | NotRun:
             load_engine(subject.onnx_path, subject.bundle.contract, "openvino", "bf16", threads=2),
             name,
             label,
-            "reported",
+            "bfloat16",
         ),
     )
 
@@ -86,4 +88,6 @@ def _device() -> str:
     from bilayer.runtime.ncnn_engine import load_ncnn
 
     ncnn = load_ncnn()
-    return str(ncnn.get_gpu_info(ncnn.get_default_gpu_index()).device_name())
+    device = ncnn.get_gpu_info(ncnn.get_default_gpu_index())
+    kind = _DEVICE_KINDS.get(device.type(), "")
+    return f"{device.device_name()}{kind}"

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from bilayer.benchmarks.htp_worker import NOT_LOADED
-from bilayer.benchmarks.rungs import Kind, NotRun
+from bilayer.benchmarks.rungs import Kind, NotRun, with_all_outputs
 from bilayer.benchmarks.subject import Results, Subject, Values, read_results
 from bilayer.export.subprocesses import run
 from bilayer.runtime.errors import ToolMissingError
 
 # v69, the oldest whose HTP computes in FP16. The Snapdragon 855 has no HTP: this stands for "FP16 by the vendor"
 SOC = "36"
+WORKER = "bilayer.benchmarks.htp_worker"
 SECONDS_A_FRAME = 120  # then it is stopped; 5 to 18 were measured at 256 px
 
 
@@ -43,23 +44,32 @@ class HtpRung:
             ToolMissingError: the simulator does not load, refuses the network, or does not end.
         """
         outputs = self.subject.bundle.contract.outputs
+        return [read_results(outputs, dict(frame)) for frame in self._run(self.subject.onnx_path, indices)]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: every node's output asked for, which leaves the simulator less to fuse.
+
+        Raises:
+            ToolMissingError: as `results`.
+        """
+        import onnx
+
+        with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
+            path = Path(name) / "layers.onnx"
+            onnx.save(with_all_outputs(self.subject), path)
+            (frame,) = self._run(path, [index])
+        return frame
+
+    def _run(self, network: Path, indices: list[int]) -> list[dict[str, Values]]:
+        """The output tensors (1, ...) for each pose."""
         with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
             folder = Path(name)
-            np.save(folder / "poses.npy", self.subject.encoded()[indices])
-            found = folder / "results.npz"
-            module = "bilayer.benchmarks.htp_worker"
+            poses, found = folder / "poses.npy", folder / "results.npz"
+            np.save(poses, self.subject.encoded()[indices])
             done = run(
-                [
-                    sys.executable,
-                    "-m",
-                    module,
-                    str(self.subject.onnx_path.resolve()),
-                    str(folder / "poses.npy"),
-                    str(found),
-                    SOC,
-                ],
+                [sys.executable, "-m", WORKER, str(network.resolve()), str(poses), str(found), SOC],
                 folder=folder,
-                environment=self._environment,
+                environment={**os.environ, "PYTHONSAFEPATH": "1"},
                 log=folder / "log",
                 timeout=SECONDS_A_FRAME * (1 + len(indices)),
             )
@@ -68,17 +78,7 @@ class HtpRung:
                 raise ToolMissingError(f"HTP simulator: {how}: {done.last_line}")
             with np.load(found) as tensors:
                 arrays = dict(tensors)
-        count = len(indices)
-        frames = [{tensor: array[k : k + 1] for tensor, array in arrays.items()} for k in range(count)]
-        return [read_results(outputs, frame) for frame in frames]
-
-    def layers(self, index: int) -> dict[str, Values] | None:
-        """None: the vendor's graph is closed."""
-        return None
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONSAFEPATH": "1"}
+        return [{tensor: array[k : k + 1] for tensor, array in arrays.items()} for k in range(len(indices))]
 
 
 def simulator(subject: Subject) -> HtpRung | NotRun:

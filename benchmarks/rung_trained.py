@@ -1,5 +1,6 @@
 """The top of the ladder: the trained model in torch, made anew from checkpoint and photo, and folded in float64."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 
 from bilayer.benchmarks.rungs import Kind
-from bilayer.benchmarks.subject import Results, Subject, Values
-from bilayer.export.layers import FoldedGenerator
+from bilayer.benchmarks.subject import Results, Subject, Values, read_results
+from bilayer.benchmarks.trained_layers import trained_layers
+from bilayer.export.layers import INPUT, FoldedGenerator
 from bilayer.export.lower import UpsampleKind
 from bilayer.export.pipeline import (
     THREADS,
@@ -67,13 +69,54 @@ class TrainedRung:
         torch.set_num_threads(THREADS)
         return [dict(reference_frame(self.model, self.parameters, self.subject.poses[index])) for index in indices]
 
-    def layers(self, index: int) -> dict[str, Values] | None:
-        """None: its layers are not those of the folded network."""
-        return None
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: those that the folded network has, too."""
+        return _layers(self.subject, self.model, self.parameters, index)
+
+
+@dataclass(frozen=True, eq=False)
+class ExactTrained:
+    """The truth: the model as it was trained, nothing folded, in float64."""
+
+    subject: Subject
+    model: BilayerModel  # in float64, as the parameters
+    parameters: AdaptiveParameters
+    name = "float64"
+    label = "the trained model, unfolded, in float64"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @classmethod
+    def of(cls, trained: TrainedRung) -> "ExactTrained":
+        """A copy of the model; that of `trained` stays as it is."""
+        parameters = trained.parameters.map(lambda tensor: tensor.double())
+        return cls(trained.subject, deepcopy(trained.model).double(), parameters)
+
+    @property
+    def align_corners(self) -> bool:
+        """The checkpoint's."""
+        return self.model.config.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        return [read_results(self.subject.generator.outputs, dict(self.layers(index))) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        return _layers(self.subject, self.model, self.parameters, index)
+
+
+def _layers(subject: Subject, model: BilayerModel, parameters: AdaptiveParameters, index: int) -> dict[str, Values]:
+    torch.set_num_threads(THREADS)
+    dtype = next(model.inference_generator.parameters()).dtype
+    pose = torch.from_numpy(subject.encoded()[index]).to(dtype)[None]
+    found = trained_layers(model, parameters, pose, subject.generator)
+    return {name: tensor.numpy() for name, tensor in {INPUT: pose, **found}.items()}
 
 
 def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
-    """The trained model of a bundle, whose folded weights become the subject's truth.
+    """The trained model of a bundle; its subject's generator is folded anew from the checkpoint.
 
     Raises:
         InputError: another checkpoint, photo or settings than the bundle was exported with; says which.

@@ -1,15 +1,19 @@
 """The rungs of the parity ladder that need nothing but the bundle: float64, ONNX Runtime, emulated FP16."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from bilayer.benchmarks.fp16 import Arithmetic, Fp16Generator
 from bilayer.benchmarks.subject import Floats, Results, Subject, Values, read_results
+from bilayer.export.layers import INPUT
+
+if TYPE_CHECKING:
+    import onnx
 
 # What a rung is held to: see gate.py
-Kind = Literal["float32", "hybrid", "arithmetic", "reported"]
+Kind = Literal["float32", "hybrid", "arithmetic", "bfloat16"]
 
 
 class Rung(Protocol):
@@ -65,11 +69,11 @@ class NotRun:
 
 @dataclass(frozen=True, eq=False)
 class Float64:
-    """The truth: plain layers in float64."""
+    """Plain layers in float64: the truth where there is no trained model, else the rung that shows the folding."""
 
     subject: Subject
     label: str
-    name = "float64"
+    name: str = "float64"
     kind: Kind = "float32"
     emulated = False
     slow = False
@@ -116,16 +120,9 @@ class OnnxRung:
         return [read_results(outputs, _run(session, self.subject, index)) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: every node's output made an output of the network, nothing optimised away."""
-        import onnx
-
-        model = onnx.ModelProto()
-        model.CopyFrom(self.subject.model)
-        known = {value.name for value in model.graph.output}
-        for node in model.graph.node:
-            if node.output[0] not in known:
-                model.graph.output.append(onnx.helper.make_empty_tensor_value_info(node.output[0]))
-        return _run(_session(model.SerializeToString(), optimised=False), self.subject, index)
+        """See Rung: nothing optimised away."""
+        session = _session(with_all_outputs(self.subject).SerializeToString(), optimised=False)
+        return {INPUT: self.subject.encoded()[index][None], **_run(session, self.subject, index)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +166,52 @@ class EmulatedRung:
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
         return dict(Fp16Generator.of(self.subject.own, self.arithmetic).run(self.subject.encoded()[index]))
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedBfloat16:
+    """What bfloat16 between the layers costs: what the engine that has it is held against."""
+
+    subject: Subject
+    name = "bf16-storage"
+    label = "emulated bfloat16 storage, float32 sums"
+    kind: Kind = "bfloat16"
+    emulated = True
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        return [read_results(self.subject.own.outputs, dict(self.layers(index))) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        import torch
+
+        from bilayer.export.evaluate import evaluate
+
+        pose = torch.from_numpy(self.subject.encoded()[index])[None]
+        found = evaluate(self.subject.own, pose, lambda tensor: tensor.bfloat16().to(tensor.dtype))
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def with_all_outputs(subject: Subject) -> "onnx.ModelProto":
+    """The network with every node's output made an output of it."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(subject.model)
+    known, shapes = {value.name for value in model.graph.output}, subject.own.shapes()
+    for node in model.graph.node:
+        name = node.output[0]
+        if name not in known:
+            value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shapes[name]])
+            model.graph.output.append(value)
+    return model
 
 
 def _session(model: bytes, optimised: bool = True) -> Any:

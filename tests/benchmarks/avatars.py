@@ -1,6 +1,5 @@
 """A tiny avatar of the golden case, exported; and the same with a fault in it."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,7 +12,7 @@ from PIL import Image
 from bilayer.benchmarks.rung_trained import TrainedFrom
 from bilayer.benchmarks.subject import choose_poses, open_subject
 from bilayer.export.pipeline import ExportOptions, export_avatar
-from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.bundle import describe_file, read_bundle
 from tests import golden
 
 RUNS = golden.CASE_A / "runs"
@@ -59,11 +58,11 @@ def with_constants(bundle, change):
 
 
 def rewritten(bundle, **changes):
-    """avatar.json written anew with these fields, and the ONNX file's hash."""
-    path = bundle.path(bundle.contract.files.onnx)
-    data = path.read_bytes()
-    file = replace(bundle.contract.files.onnx, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    contract = replace(bundle.contract, files=replace(bundle.contract.files, onnx=file), **changes)
+    """avatar.json written anew with these fields, and the hashes of the network's files."""
+    files = bundle.contract.files
+    dlc = None if files.dlc is None else describe_file(bundle.path(files.dlc))
+    files = replace(files, onnx=describe_file(bundle.path(files.onnx)), dlc=dlc)
+    contract = replace(bundle.contract, files=files, **changes)
     json_path = bundle.folder / "avatar.json"
     json_path.write_text(contract.to_json())
     assert json.loads(json_path.read_text())["format"]

@@ -15,9 +15,9 @@ from bilayer.benchmarks.fp16 import Fp16Generator
 from bilayer.benchmarks.gate import Thresholds
 from bilayer.benchmarks.layer_errors import compare_layers
 from bilayer.benchmarks.onnx_layers import read_generator
-from bilayer.benchmarks.parity import OF_CHECKPOINT, check_bundle, climb
+from bilayer.benchmarks.parity import check_bundle, climb
 from bilayer.benchmarks.rung_device import open_device, write_inputs
-from bilayer.benchmarks.rung_trained import make_trained
+from bilayer.benchmarks.rung_trained import ExactTrained, make_trained
 from bilayer.benchmarks.rungs import EmulatedRung, Float64, OnnxRung
 from bilayer.benchmarks.static_checks import check_dlc
 from bilayer.export.evaluate import evaluate
@@ -53,7 +53,7 @@ def trained_ladder(folder, bundle):
     """From the trained model to ONNX Runtime, and the layers of the latter."""
     trained = make_trained(subject_of(bundle), source_of(folder))
     rungs = [trained, OnnxRung(trained.subject)]
-    ladder = climb(trained.subject, rungs, truth=OF_CHECKPOINT)
+    ladder = climb(trained.subject, rungs, truth=ExactTrained.of(trained))
     report = compare_layers(trained.subject.generator, Float64(trained.subject, ""), rungs[1])
     return replace(ladder, layers=report)
 

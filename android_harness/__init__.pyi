@@ -2,6 +2,8 @@ from .adb import Adb as Adb
 from .adb import Completed as Completed
 from .adb import Device as Device
 from .adb import Listed as Listed
+from .backend import Backend as Backend
+from .backend import VendorBackend as VendorBackend
 from .bench import BenchOptions as BenchOptions
 from .bench import Setup as Setup
 from .bench import bench as bench
@@ -22,6 +24,7 @@ from .results import read_result as read_result
 from .results import result_schema as result_schema
 from .results import write_result as write_result
 from .routes import choose_route as choose_route
+from .sampler_bench import SamplerSettings as SamplerSettings
 from .sdk import Sdk as Sdk
 from .sdk import find_sdk as find_sdk
 from .workspace import Workspace as Workspace

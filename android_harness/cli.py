@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bilayer.android_harness.build_cli import build_runner_command
 from bilayer.runtime.console import Command, Group, table
 
 if TYPE_CHECKING:
     from bilayer.android_harness.adb import Device
     from bilayer.android_harness.bench import Setup
     from bilayer.android_harness.results import Result
+    from bilayer.android_harness.sampler_bench import SamplerSettings
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _serial = click.option(
@@ -22,6 +24,12 @@ _serial = click.option(
 )
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
 _route = click.option("--route", type=click.Choice(["snpe", "qnn"]), help="[default: what the SDK has, SNPE first]")
+_runner = click.option(
+    "--runner",
+    type=click.Path(path_type=Path),
+    envvar="BILAYER_RUNNER",
+    help="The sampler's runner, for the phone. [default: what build-runner made]",
+)
 _retarget = click.option(
     "--retarget",
     type=click.Choice(["absolute", "relative", "procrustes"]),
@@ -103,6 +111,9 @@ def probe_command(serial: str | None, as_json: bool) -> None:
 @click.option(
     "--cool-down", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Seconds at most, per process."
 )
+@_runner
+@click.option("--sampler/--no-sampler", default=True, help="Time the sampler on the phone's processor.  [default: yes]")
+@click.option("--sampler-runs", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Frames of each.")
 @_timeout
 @click.option("--out", type=click.Path(path_type=Path), default=Path("device-result.json"), show_default=True)
 @click.option("--logs", type=click.Path(path_type=Path, file_okay=False), help="Folder to keep the diagnostic logs in.")
@@ -120,6 +131,9 @@ def bench_command(
     processes: int,
     count: int,
     cool_down: float,
+    runner: Path | None,
+    sampler: bool,
+    sampler_runs: int,
     timeout: float,
     out: Path,
     logs: Path | None,
@@ -142,7 +156,7 @@ def bench_command(
     setup, _ = _setup(bundle, serial, route, drive, retarget)
     setup = _with_poses(setup, setup.poses[spread(len(setup.poses), count)])
     options = BenchOptions(
-        modes=tuple(choose_modes(setup.route, modes)),
+        modes=tuple(choose_modes(setup.backend.program, setup.backend.modes, modes)),
         executions=executions,
         warm_up=warm_up,
         processes=processes,
@@ -150,6 +164,7 @@ def bench_command(
         cool_down=cool_down,
         timeout=timeout,
         logs=logs,
+        sampler=_sampler(runner, sampler_runs) if sampler else None,
     )
     result = bench(setup, options, out, _say)
     write_result(out, result)
@@ -163,6 +178,9 @@ def bench_command(
     wrong = [row.mode for row in result.rows if row.parity and not row.parity.plausible]
     if wrong:
         raise ParityError(f"{out}: {', '.join(wrong)}: the device's results are not this network's; see its parity")
+    unlike = [row.kernel for row in result.sampler.rows if not row.plausible] if result.sampler else []
+    if unlike:
+        raise ParityError(f"{out}: sampler {', '.join(unlike)}: frames unlike the Python sampler's; see its parity")
 
 
 @main.command("run", cls=Command)
@@ -198,14 +216,14 @@ def run_command(
 
     setup, rate = _setup(bundle, serial, route, drive, retarget)
     setup = _with_poses(setup, setup.poses[:frames])
-    (chosen, *_) = choose_modes(setup.route, [mode] if mode else [])
+    (chosen, *_) = choose_modes(setup.backend.program, setup.backend.modes, [mode] if mode else [])
     played = play(setup, chosen, out, rate, timeout, _say)
     _clean_up(setup, clean)
     if as_json:
         click.echo(json.dumps({**asdict(played), "mode": chosen, "out": str(out)}, indent=2))
     else:
         figures = [(title, decibels(played.parity, name)) for name, title in PARITY_COLUMNS.items()]
-        run_on = f"{setup.route.modes[chosen]}, {played.measured_on}"
+        run_on = f"{setup.backend.modes[chosen]}, {played.measured_on}"
         click.echo(table(["", "value"], [("frames", played.frames), ("network on", run_on), *figures, ("out", out)]))
         command = ["bilayer-device", "bench", str(bundle), "--drive", str(drive), "--mode", chosen]
         click.echo(f"\nHow fast it is:\n  {shlex.join(command)}")
@@ -244,6 +262,7 @@ def _device(serial: str | None) -> "Device":
 
 def _setup(bundle: Path, serial: str | None, route: Any, drive: Path | None, retarget: Any) -> tuple["Setup", float]:
     """What to run, everything here checked before the device is asked for; and the track's frames a second."""
+    from bilayer.android_harness.backend import VendorBackend
     from bilayer.android_harness.bench import Setup
     from bilayer.android_harness.poses import load_poses
     from bilayer.android_harness.routes import choose_route
@@ -254,7 +273,18 @@ def _setup(bundle: Path, serial: str | None, route: Any, drive: Path | None, ret
     poses, rate = load_poses(read, drive, retarget)
     sdk = find_sdk()
     chosen = choose_route(sdk, read, route)
-    return Setup(_device(serial), read, sdk, chosen, poses), rate
+    return Setup(_device(serial), read, VendorBackend(chosen, sdk, read), poses), rate
+
+
+def _sampler(given: Path | None, runs: int) -> "SamplerSettings | None":
+    from bilayer.android_harness.runner_build import find_runner
+    from bilayer.android_harness.sampler_bench import SamplerSettings
+
+    runner = find_runner(given, {})
+    if runner is None:
+        _say("the sampler is left out: bilayer-device build-runner makes what times it; or give --runner")
+        return None
+    return SamplerSettings(runner, runs, runs // 5)
 
 
 def _with_poses(setup: "Setup", poses: Any) -> "Setup":
@@ -283,6 +313,8 @@ def _shown(value: object) -> str:
         return ", ".join(f"{one:.0f}" if isinstance(one, float) else str(one) for one in value) or "-"
     return str(value) or "-"
 
+
+main.add_command(build_runner_command)
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from statistics import median
 from bilayer.android_harness.adb import Device
 
 MODERATE = 2  # of Android's thermal status, 0 to 6: from here on apps are told to do less
-_SLOWER = 0.95  # of the clock that the same mode ran at first
+SLOWER = 0.95  # of a clock: below it something is held back
 _HOT_PLACES = re.compile(r"cpu|gpu|soc|skin", re.IGNORECASE)
 _CELSIUS = (1.0, 150.0)  # what a sensor that works may say
 
@@ -118,7 +118,7 @@ def throttling(
     if limits and min(limits) < max(limits):
         signs.append(f"GPU's limit fell from {max(limits):.0f} to {min(limits):.0f} MHz")
     busy = busy_gpu_mhz(during)
-    if busy and first_mhz and busy < _SLOWER * first_mhz:
+    if busy and first_mhz and busy < SLOWER * first_mhz:
         signs.append(f"GPU at {busy:.0f} MHz, at first {first_mhz:.0f}")
     if any(_capped(one) for one in (before, *during, after)):
         signs.append("CPU cores held below their top clock")
@@ -133,7 +133,7 @@ def busy_gpu_mhz(during: Sequence[Conditions]) -> float | None:
 
 def _capped(one: Conditions) -> bool:
     tops = zip(one.cpu_limit_mhz, one.cpu_top_mhz, strict=False)
-    return any(limit < _SLOWER * top for limit, top in tops)
+    return any(limit < SLOWER * top for limit, top in tops)
 
 
 def _numbers(texts: Sequence[str]) -> list[float]:

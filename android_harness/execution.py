@@ -1,8 +1,8 @@
-"""One process of the vendor's program on a device: started, watched, stopped where it hangs, its results fetched."""
+"""One process of a program on a device: started, watched, stopped where it hangs, its results fetched."""
 
 import re
-import shlex
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from bilayer.android_harness.adb import DeviceTimeoutError
 from bilayer.android_harness.conditions import SAMPLE, Conditions, parse_conditions
-from bilayer.android_harness.routes import OUT, Mode, Profiling, Route
+from bilayer.android_harness.routes import OUT
 from bilayer.android_harness.workspace import ROOT, Workspace
 from bilayer.runtime.errors import DeviceError
 
 Floats = NDArray[np.float32]
 
+NET_RUNNERS = ("snpe-net-run", "qnn-net-run", "bilayer-ncnn-runner")
+SAMPLER_RUNNER = "bilayer-sampler-runner"
 _LOG, _PID = "tool.log", "run.pid"
 _LOG_BYTES = 4000  # of its end; the rest stays on the device until the next run
 _MISSING = re.compile(
@@ -44,7 +46,7 @@ exit $code
 _STOP = """
 [ -e {pid} ] || exit 0
 read -r p < {pid}
-case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in *{program}*) kill -9 $p;; esac
+case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in {programs}) kill -9 $p;; esac
 rm -f {pid}
 """
 
@@ -53,16 +55,20 @@ class RuntimeMissingError(DeviceError):
     """The device does not have what the mode runs on."""
 
 
-def execute(
-    workspace: Workspace, route: Route, mode: Mode, profiling: Profiling, input_list: str, timeout: float
-) -> list[Conditions]:
-    """Run the inputs of a list; results are then in the workspace's OUT.
+def execute(workspace: Workspace, name: str, command: str, timeout: float) -> list[Conditions]:
+    """Run a program of ours or the vendor's; its results are then in the workspace's OUT.
+
+    Args:
+        workspace: where it is.
+        name: of what runs, for messages.
+        command: for the device's shell, in the workspace.
+        timeout: seconds until it is stopped.
 
     Returns:
         The device's conditions while it ran, twice a second.
 
     Raises:
-        RuntimeMissingError: the device has not what `mode` needs.
+        RuntimeMissingError: the device has not what it runs on.
         DeviceError: it failed, hung and was stopped, or the device is gone or full.
     """
     script = _SCRIPT.format(
@@ -71,13 +77,13 @@ def execute(
         pid=_PID,
         sample=SAMPLE,
         log_bytes=_LOG_BYTES,
-        command=route.command(mode, profiling, input_list),
+        command=command,
     )
-    what = f"{workspace.device.serial}: {route.program} ({mode})"
+    what = f"{workspace.device.serial}: {name}"
     try:
         code, said = workspace.shell(script, timeout)
     except DeviceTimeoutError as error:
-        stop_leftover(workspace, route)
+        stop_leftover(workspace)
         raise DeviceError(
             f"{what} did not end within {timeout:.0f} s and was stopped; run the same command again, or with a longer "
             "--timeout"
@@ -94,30 +100,29 @@ def execute(
     return [parse_conditions(part) for part in samples.split("--- sample\n") if part.strip()]
 
 
-def stop_leftover(workspace: Workspace, route: Route) -> None:
-    """Stop what an interrupted call left running; only if it is `route`'s program.
+def stop_leftover(workspace: Workspace) -> None:
+    """Stop what an interrupted call left running; only if it is a program that this harness starts.
 
     Raises:
         DeviceError: the device is gone.
     """
-    workspace.device.shell(
-        f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, program=shlex.quote(route.program))}}}"
-    )
+    programs = "|".join(f"*{name}*" for name in (*NET_RUNNERS, SAMPLER_RUNNER))
+    workspace.device.shell(f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, programs=programs)}}}")
 
 
-def fetch_log(workspace: Workspace, route: Route, folder: Path) -> Path:
-    """Copy the last run's diagnostic log into `folder`.
+def fetch_log(workspace: Workspace, program: str, logs: Sequence[str], folder: Path) -> Path:
+    """Copy the last run's log, which has one of the names `logs`, into `folder`.
 
     Raises:
         DeviceError: there is none, or the device is gone.
     """
     code, listing = workspace.shell(f"ls {OUT}")
     names = listing.split() if code == 0 else []
-    name = next((name for name in route.logs if name in names), None)
+    name = next((name for name in logs if name in names), None)
     if name is None:
         found = ", ".join(names[:5]) or "nothing"
         raise DeviceError(
-            f"{workspace.device.serial}: {route.program} wrote no {route.logs[0]}, only {found}; is the SDK complete?"
+            f"{workspace.device.serial}: {program} wrote no {logs[0]}, only {found}; is the SDK complete?"
         )
     workspace.device.pull(f"{ROOT}/{OUT}/{name}", folder / name)
     return folder / name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.bundle import Bundle, Channels
+from bilayer.runtime.bundle import Bundle, Channels, Outputs
 from bilayer.runtime.compositor import FrameCompositor
 from bilayer.runtime.engines import load_engine
 from bilayer.runtime.player import read_texture
@@ -65,15 +65,19 @@ class Reference:
         """The network's outputs for a pose (136,): new arrays."""
         return {name: array.copy() for name, array in self._network.run(self._encoder.encode(pose)).items()}
 
-    def frame(self, tensors: Tensors) -> NDArray[np.uint8]:
-        """(S, S, 4) RGBA of a network's outputs."""
+    def sampler_inputs(self, tensors: Tensors) -> dict[str, Floats]:
+        """What the sampler makes a frame of: delta_uv (2, S, S), lf (3, S, S), seg (1, S, S) if there is one."""
         outputs = self._contract.outputs
         seg = outputs.seg
-        mask = None if seg is None else tensors[seg.tensor][0, seg.start : seg.stop]  # scaled by the compositor
-        delta_uv, lf_rgb = (
-            np.ascontiguousarray(_result(channels, tensors)) for channels in (outputs.delta_uv, outputs.lf_rgb)
-        )
-        return self._compositor.render(delta_uv, lf_rgb, mask)
+        inputs = {"delta_uv": _result(outputs.delta_uv, tensors), "lf": _result(outputs.lf_rgb, tensors)}
+        if seg is not None:  # the sampler itself scales it
+            inputs["seg"] = tensors[seg.tensor][0, seg.start : seg.stop]
+        return {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+
+    def frame(self, tensors: Tensors) -> NDArray[np.uint8]:
+        """(S, S, 4) RGBA of a network's outputs."""
+        inputs = self.sampler_inputs(tensors)
+        return self._compositor.render(inputs["delta_uv"], inputs["lf"], inputs.get("seg"))
 
     def compare(self, poses: Floats, found: Sequence[Tensors]) -> Parity:
         """What a device gave for poses (P, 136) against ONNX Runtime."""
@@ -85,13 +89,8 @@ class Reference:
             not_finite += sum(int(np.size(array) - np.isfinite(array).sum()) for array in given.values())
             sane = {name: np.nan_to_num(array, posinf=0, neginf=0) for name, array in given.items()}
             pairs = {
-                name: (_result(channels, expected), _result(channels, sane), peak)
-                for name, channels, peak in (
-                    ("delta_uv", outputs.delta_uv, 2.0),
-                    ("lf_rgb", outputs.lf_rgb, 2.0),
-                    ("seg", outputs.seg, 1.0),
-                )
-                if channels is not None
+                name: (_result(channels, expected), _result(channels, sane), 1.0 if name == "seg" else 2.0)
+                for name, channels in channels_of(outputs).items()
             }
             uv_error = max(uv_error, float(np.abs(pairs["delta_uv"][0] - pairs["delta_uv"][1]).max()))
             pictures = [self.frame(tensors)[..., :3].astype(np.float32) for tensors in (expected, sane)]
@@ -105,6 +104,12 @@ class Reference:
             uv_px=round(uv_error * self._contract.image_size / 2, 4),
             not_finite=not_finite,
         )
+
+
+def channels_of(outputs: Outputs) -> dict[str, Channels]:
+    """The results that there are, by name."""
+    found = {"delta_uv": outputs.delta_uv, "lf_rgb": outputs.lf_rgb, "seg": outputs.seg}
+    return {name: channels for name, channels in found.items() if channels is not None}
 
 
 def psnr(own: Floats, other: Floats, peak: float) -> float:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bilayer.android_harness.bench import Setup, measured_on
+from bilayer.android_harness.bench import Setup
 from bilayer.android_harness.execution import execute, fetch_results, read_results, stop_leftover
+from bilayer.android_harness.outcome import measured_on
 from bilayer.android_harness.parity import Parity, Reference
 from bilayer.android_harness.poses import spread, write_inputs
 from bilayer.android_harness.probe import probe
@@ -39,13 +40,10 @@ def play(
         DeviceError: the device is gone, full or too slow, or the program failed; nothing is written then.
         OutputError: `out` cannot be written.
     """
-    contract, workspace = setup.bundle.contract, Workspace(setup.device)
+    contract, workspace, backend = setup.bundle.contract, Workspace(setup.device), setup.backend
     reference = Reference(setup.bundle)
-    dlc, model = contract.dlc, contract.files.dlc
-    assert dlc is not None  # choose_route saw to it
-    assert model is not None
     facts = probe(setup.device)
-    stop_leftover(workspace, setup.route)
+    stop_leftover(workspace)
     size = sum(4 * int(np.prod(shape)) for shape in reference.shapes.values())
     poses = setup.poses
     compared = spread(len(poses), COMPARED)
@@ -56,23 +54,24 @@ def play(
         chunks = [list(inputs)[start : start + CHUNK] for start in range(0, len(inputs), CHUNK)]
         lists = {f"chunk_{number:04d}.txt": chunk for number, chunk in enumerate(chunks)}
         for list_name, chunk in lists.items():
-            text = setup.route.input_list(contract.input.tensor, chunk, list(reference.shapes))
+            text = backend.input_list(contract.input.tensor, chunk, list(reference.shapes))
             (folder / list_name).write_text(text, encoding="utf-8")
-        files = setup.route.files(setup.sdk, setup.bundle.path(model)) | inputs
+        files = backend.files() | inputs
         workspace.sync(
             files | {name: folder / name for name in lists}, CHUNK * size, lambda file: say(f"pushed {file}")
         )
         for number, (list_name, chunk) in enumerate(lists.items()):
             say(f"frames {number * CHUNK} to {number * CHUNK + len(chunk) - 1} of {len(poses)}")
-            execute(workspace, setup.route, mode, "basic", list_name, timeout)
+            command = backend.command(mode, "basic", list_name)
+            execute(workspace, f"{backend.program} ({mode})", command, timeout)
             with tempfile.TemporaryDirectory(dir=folder) as results:
                 place = fetch_results(workspace, Path(results), len(chunk) * size)
                 for index in range(len(chunk)):
-                    tensors = read_results(place, index, reference.shapes, dlc.layout)
+                    tensors = read_results(place, index, reference.shapes, backend.layout)
                     writer.write(reference.frame(tensors))
                     if number * CHUNK + index in compared:
                         kept[number * CHUNK + index] = tensors
         workspace.clean(OUT)
     parity = reference.compare(poses[sorted(kept)], [kept[index] for index in sorted(kept)])
-    on, _ = measured_on(facts, setup.sdk.program(setup.route.program), "")
+    on, _ = measured_on(facts, backend.executable, "")
     return Played(len(poses), parity, on)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bilayer.android_harness.parity import LEAST_DB, Parity
+from bilayer.android_harness.report_sampler import sampler_table, user_table
 from bilayer.android_harness.results import Result, Row, Spread
 from bilayer.runtime.console import table
 
@@ -16,9 +17,9 @@ PARITY_COLUMNS = {"delta_uv": "warp dB", "lf_rgb": "lf dB", "seg": "mask dB", "f
 
 def markdown(results: Sequence[Result]) -> str:
     """A report of some results: latency, parity, what they were measured on, and where the time goes."""
-    parts = ["# Avatars on devices", _latency_table(results), _parity_table(results), _source_table(results)]
-    parts += [text for text in map(_layers, results) if text]
-    return "\n\n".join(parts) + "\n"
+    parts = ["# Avatars on devices", _latency_table(results), user_table(results, label, clean), _parity_table(results)]
+    parts += [sampler_table(results, label, clean), _source_table(results), *map(_layers, results)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def label(result: Result) -> str:
@@ -93,8 +94,8 @@ def _parity_cells(parity: Parity) -> list[str]:
 
 def _source_table(results: Sequence[Result]) -> str:
     names = [
-        "measured on", "date", "device", "SoC", "GPU", "Android", "runtime", "SDK", "adb", "bilayer", "avatar", "poses",
-        "statistic", "warm-up", "cool-down",
+        "measured on", "date", "device", "SoC", "GPU", "Android", "runtime", "SDK", "adb", "bilayer", "avatar",
+        "network file", "poses", "statistic", "warm-up", "cool-down",
     ]  # fmt: skip
     columns = []
     for result in results:
@@ -113,7 +114,8 @@ def _source_table(results: Sequence[Result]) -> str:
             tools.sdk,
             tools.adb,
             tools.bilayer,
-            f"{model.name}, {model.image_size} px, {model.gmacs:.2f} GMAC{trained}, .dlc {model.dlc_sha256[:12]}",
+            f"{model.name}, {model.image_size} px, {model.gmacs:.2f} GMAC{trained}",
+            f"{model.converted_by}, {model.converted_sha256[:12]}",
             protocol.poses,
             f"N = {protocol.executions}: {protocol.statistic}",
             f"{protocol.warm_up} executions before each process",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from bilayer.android_harness.report import label, markdown
+from bilayer.android_harness.report_sampler import frame_ms
 from bilayer.android_harness.results import Result
 
 _STYLE = """
@@ -14,7 +15,7 @@ border-bottom:1px solid #d9dce0;vertical-align:top}th{border-bottom:2px solid #8
 code{background:#f0f1f3;padding:0 .2rem}svg{max-width:100%;height:auto}.none{color:#60656c}
 """
 _LEFT, _WIDTH, _ROW, _TOP = 400, 1040, 30, 34  # px: where bars begin, the whole plot's width, a bar's height and head
-_FORWARD, _REST, _PARITY, _WRONG = "#2563a8", "#a9c4e4", "#4b8a5f", "#b3382c"  # colours
+_FORWARD, _REST, _SAMPLER, _PARITY, _WRONG = "#2563a8", "#a9c4e4", "#c98a1b", "#4b8a5f", "#b3382c"  # colours
 _PAPER_MS = 42.0
 
 
@@ -31,7 +32,7 @@ def html(results: Sequence[Result]) -> str:
     """The report as one file: plots first, then what `markdown` says."""
     body = [
         "<h1>Avatars on devices</h1>",
-        "<h2>Latency of the network</h2>",
+        "<h2>Latency</h2>",
         _latency_plot(results),
         "<h2>Parity with ONNX Runtime</h2>",
         _parity_plot(results),
@@ -54,10 +55,15 @@ def _latency_plot(results: Sequence[Result]) -> str:
             forward = min(total, latency.forward_ms.median) if latency.forward_ms else total
             mark = ", throttled" if row.throttled else ""
             text = f"{forward:.1f} + {total - forward:.1f} ms{mark}"
-            bars.append(_Bar(f"{label(result)}, {row.title}", ((forward, _FORWARD), (total - forward, _REST)), text))
+            parts: tuple[tuple[float, str], ...] = ((forward, _FORWARD), (total - forward, _REST))
+            whole = frame_ms(result, row)
+            if whole is not None:
+                parts += ((whole - total, _SAMPLER),)
+                text = f"{forward:.1f} + {total - forward:.1f} + {whole - total:.1f} ms{mark}"
+            bars.append(_Bar(f"{label(result)}, {row.title}", parts, text))
     if not bars:
         return '<p class="none">No latency: nothing here was measured on a device.</p>'
-    legend = [("runtime alone", _FORWARD), ("copies and layout", _REST)]
+    legend = [("runtime alone", _FORWARD), ("copies and layout", _REST), ("sampler on the processor", _SAMPLER)]
     return _plot(bars, "ms", legend, (_PAPER_MS, "paper: 42 ms"))
 
 

@@ -15,7 +15,7 @@ from bilayer.android_harness.typed_json import build, check, read_json, schema_o
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
 
-FORMAT, VERSION = "bilayer-device-result", 1
+FORMAT, VERSION = "bilayer-device-result", 2
 MeasuredOn = Literal["device", "emulated", "stand-in"]
 
 
@@ -67,6 +67,57 @@ class Row:
 
 
 @dataclass(frozen=True)
+class FrameTimes:
+    """Of many frames, each timed by itself, in milliseconds; percentiles are values that occurred."""
+
+    min: float
+    median: float
+    p90: float
+    p99: float
+    max: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class SamplerRow:
+    """One of the sampler's kernels on one kind of the device's cores: a whole frame, network's outputs to RGBA."""
+
+    kernel: str  # portable, neon or numba
+    cores: str  # any: the scheduler's choice; else threads stay on cores that are little, big or prime
+    core_mhz: float | None  # their top clock
+    threads: int
+    frames: int  # that were compared with the Python sampler's
+    differing_bytes: int  # of these frames
+    worst_levels: int  # the largest difference, of 255
+    frame_ms: FrameTimes | None  # None unless measured on a device
+    hottest_celsius: float | None
+    held_back: bool  # a core that was used might not run at its top clock
+
+    @property
+    def plausible(self) -> bool:
+        """Whether this can be the same sampler: fused multiply-adds move a byte by a level at the most."""
+        return self.worst_levels <= 1
+
+
+@dataclass(frozen=True)
+class SamplerTimes:
+    """The sampler on the device's own processor."""
+
+    runner_sha256: str
+    runs: int  # frames timed in each row
+    warm_up: int  # frames before them
+    evict_mb: int  # memory that is written between two frames, as by the network
+    layout: str  # of its inputs: planar, interleaved, or merged, to be taken apart first
+    rows: list[SamplerRow]
+
+    @property
+    def felt(self) -> SamplerRow | None:
+        """The row that an app is most like: one thread where the scheduler puts it, the quickest kernel."""
+        usual = [row for row in self.rows if row.frame_ms and row.plausible and (row.cores, row.threads) == ("any", 1)]
+        return min(usual, key=lambda row: row.frame_ms.median if row.frame_ms else 0.0, default=None)
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How it was measured."""
 
@@ -101,8 +152,8 @@ class Model:
     gmacs: float
     trained: bool
     onnx_sha256: str
-    dlc_sha256: str
-    dlc_tool: str
+    converted_sha256: str  # of the file that was run: the .dlc, or another route's own
+    converted_by: str  # the tool that made it
 
 
 @dataclass(frozen=True)
@@ -117,6 +168,7 @@ class Result:
     tools: Tools
     protocol: Protocol
     rows: list[Row]
+    sampler: SamplerTimes | None  # None: it was not measured
 
     def to_json(self) -> str:
         """As it is written."""
@@ -160,4 +212,7 @@ def read_result(path: Path) -> Result:
     for number, row in enumerate(result.rows):
         if result.measured_on != "device" and (row.latency or row.layers):
             raise InputError(f"{path}.rows[{number}]: holds times, but was measured on {result.measured_on}: not times")
+    sampled = result.sampler.rows if result.sampler else []
+    if result.measured_on != "device" and any(row.frame_ms for row in sampled):
+        raise InputError(f"{path}.sampler: holds times, but was measured on {result.measured_on}: not times")
     return result

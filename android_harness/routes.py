@@ -7,7 +7,7 @@ backend are set in a file of backend settings, which this does not write: mode `
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,7 +18,7 @@ from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
 
 RouteName = Literal["snpe", "qnn"]
-Mode = Literal["gpu_float16", "gpu_hybrid", "gpu", "cpu"]
+Mode = Literal["gpu_float16", "gpu_hybrid", "gpu", "cpu", "cpu_fp16", "vulkan_fp16", "vulkan_hybrid", "vulkan"]
 Profiling = Literal["basic", "detailed"]
 
 MODEL, OUT = "avatar.dlc", "out"  # in the device's folder
@@ -109,13 +109,14 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
     return route
 
 
-def choose_modes(route: Route, wanted: Sequence[str]) -> list[Mode]:
-    """The modes that are wanted, in the route's order; none are all.
+def choose_modes(program: str, modes: Iterable[Mode], wanted: Sequence[str]) -> list[Mode]:
+    """Those of a program's modes that are wanted, in their order; none are all.
 
     Raises:
-        InputError: one that the route does not have.
+        InputError: one that the program does not have.
     """
+    known = list(modes)
     for mode in wanted:
-        if mode not in route.modes:
-            raise InputError(f"mode {mode}: {route.program} has {', '.join(route.modes)}")
-    return [mode for mode in route.modes if not wanted or mode in wanted]
+        if mode not in known:
+            raise InputError(f"mode {mode}: {program} has {', '.join(known)}")
+    return [mode for mode in known if not wanted or mode in wanted]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bilayer.export.subprocesses import run
 from bilayer.runtime import sampler_build
-from bilayer.runtime.errors import BilayerError, ConversionError, OutputError, ToolMissingError
+from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
 from bilayer.runtime.face_models import cache_folder
 from bilayer.runtime.files import replacing
 from bilayer.runtime.sampler_build import HEADER, OBJECT, object_file
@@ -97,36 +97,27 @@ def build_runner(
     return out
 
 
-def find_runner(
-    given: Path | None, environment: Mapping[str, str] = os.environ, advance: Callable[[str], None] = lambda line: None
-) -> Path:
-    """The runner that is named, else $BILAYER_RUNNER, else one that is built now and kept in the cache.
+def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The runner that is named, else $BILAYER_RUNNER, else what `kept_runner` has; None if there is none.
 
     Raises:
-        ToolMissingError: it is not there, or nothing here can build it.
+        ToolMissingError: the one that is named is not there.
     """
     named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
-    if named is not None:
-        if not named.is_file():
-            raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
-        return named
-    compiler = find_compiler(environment)
-    kept = cache_folder() / "runner" / _fingerprint(compiler) / PROGRAM
-    if kept.is_file():
-        return kept
-    try:
-        return build_runner(kept, compiler, advance=advance)
-    except BilayerError as error:
-        raise ToolMissingError(f"the sampler's runner cannot be built here: {error}") from error
+    if named is None:
+        return kept_runner() if kept_runner().is_file() else None
+    if not named.is_file():
+        raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
+    return named
 
 
-def _fingerprint(compiler: Compiler) -> str:
-    """Of what the runner is made from."""
-    digest = hashlib.sha256(repr(compiler).encode())
+def kept_runner() -> Path:
+    """Where a runner made of these sources lies in the cache; it need not be there."""
+    digest = hashlib.sha256()
     numba = [_RUNTIME / name for name in ("sampler_kernels.py", "sampler_native.py", "sampler_build.py")]
-    for path in sorted(NATIVE.iterdir()) + numba:
+    for path in [*sorted(NATIVE.iterdir()), *numba]:
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return cache_folder() / "runner" / digest.hexdigest()[:16] / PROGRAM
 
 
 def _command(compiler: tuple[str, ...], sampler: Path, out: Path) -> list[str]:

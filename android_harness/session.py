@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bilayer.android_harness.diagnostics import LayerTime
 from bilayer.android_harness.parity import Parity
+from bilayer.android_harness.results import SamplerRow
 from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
@@ -36,6 +37,7 @@ class Session:
     parity: dict[str, Parity] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     layers: dict[str, list[LayerTime]] = field(default_factory=dict)
+    sampler: list[SamplerRow] | None = None
 
     def of(self, mode: str) -> list[Process]:
         """The processes of a mode."""

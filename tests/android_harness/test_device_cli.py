@@ -253,17 +253,17 @@ def test_help_loads_nothing_heavy(arguments):
 
 def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, monkeypatch, phone):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
-    from bilayer.android_harness import BenchOptions, Setup, find_sdk
+    from bilayer.android_harness import BenchOptions, Setup, VendorBackend, find_sdk
     from bilayer.android_harness.poses import load_poses
     from bilayer.android_harness.routes import choose_route
     from bilayer.runtime.bundle import read_bundle
 
     bench_module = importlib.import_module("bilayer.android_harness.bench")  # the package has its function
-    monkeypatch.setattr(bench_module, "is_android_program", lambda path: True)
+    monkeypatch.setattr("bilayer.android_harness.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     read, sdk = read_bundle(bundle), find_sdk({"SNPE_ROOT": str(snpe_root)})
     poses, _ = load_poses(read, None)
-    setup = Setup(adb.choose(plug_in()), read, sdk, choose_route(sdk, read), poses[:2])
+    setup = Setup(adb.choose(plug_in()), read, VendorBackend(choose_route(sdk, read), sdk, read), poses[:2])
     options = BenchOptions(("cpu",), executions=3, warm_up=1, processes=2, cool_down=0)
     (row,) = bench_module.bench(setup, options, tmp_path / "a.json").rows
     assert row.latency.forward_ms.median == INVENTED_US / 1000

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 
 from bilayer.android_harness.execution import stop_leftover
-from bilayer.android_harness.routes import ROUTES
 from bilayer.android_harness.workspace import ROOT, Workspace
 
 
@@ -17,12 +16,12 @@ def test_only_what_an_interrupted_command_left_running_is_stopped(device, phone)
         subprocess.Popen(["sleep", "600"]) as others,
     ):
         (place / "run.pid").write_text(f"{others.pid}\n")  # a number that another program has by now
-        stop_leftover(Workspace(device), ROUTES["snpe"])
+        stop_leftover(Workspace(device))
         assert not (place / "run.pid").exists()
         assert (left.poll(), others.poll()) == (None, None)
         (place / "run.pid").write_text(f"{left.pid}\n")
-        stop_leftover(Workspace(device), ROUTES["snpe"])
+        stop_leftover(Workspace(device))
         assert left.wait(20) == -9
         assert others.poll() is None
         others.kill()
-    stop_leftover(Workspace(device), ROUTES["snpe"])  # nothing is left: nothing happens
+    stop_leftover(Workspace(device))  # nothing is left: nothing happens

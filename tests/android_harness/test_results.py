@@ -15,12 +15,15 @@ from bilayer.android_harness.cli import main
 from bilayer.android_harness.parity import Parity
 from bilayer.android_harness.probe import parse_facts
 from bilayer.android_harness.results import (
+    FrameTimes,
     Latency,
     Layer,
     Model,
     Protocol,
     Result,
     Row,
+    SamplerRow,
+    SamplerTimes,
     Spread,
     Tools,
     read_result,
@@ -34,7 +37,21 @@ PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": None, "frame": 49.
 LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(903.746, 900.0, 910.0))
 
 
-def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, throttled=()):
+FRAME_TIMES = FrameTimes(1.625, 1.875, 2.125, 2.375, 7.875, 1.925)
+
+
+def make_sampler(times=FRAME_TIMES):
+    """On the scheduler's cores and on little ones, of which the former is what a user sees."""
+    rows = [
+        SamplerRow("portable", "any", None, 1, 8, 0, 0, replace(times, median=5.5) if times else None, 41.5, False),
+        SamplerRow("numba", "any", None, 1, 8, 0, 0, times, 41.5, False),
+        SamplerRow("numba", "prime", 2841.6, 1, 8, 0, 0, replace(times, median=1.125) if times else None, 42.5, True),
+        SamplerRow("neon", "any", None, 1, 8, 77, 9, replace(times, median=0.25) if times else None, 41.5, False),
+    ]
+    return SamplerTimes("d" * 64, 300, 60, 8, "merged", rows)
+
+
+def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, throttled=(), sampler=None):
     facts = replace(parse_facts("uname aarch64 4.14\ngpu Adreno640v2\n"), maker="Test", model=model, build="QD1A")
     layers = [Layer("block0", 3.5, "GPU"), Layer("layers", 0.25, "GPU")] if latency else []
     row = Row("gpu_float16", "GPU_FLOAT16", None, parity, 3, latency, layers, list(throttled), 0)
@@ -48,13 +65,15 @@ def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, 
         Tools("snpe", "snpe-net-run", "1.32.0", "1.32.0.555", "c" * 64, "29.0.6", "0.1.0"),
         Protocol(100, 20, 3, "8 of track.npy", "mean", 60.0, 38.5),
         [row, missing],
+        sampler,
     )
 
 
 def test_a_result_comes_back_as_it_was(tmp_path):
     for result in (
         make(),
-        make("emulated", None),
+        make(sampler=make_sampler()),
+        make("emulated", None, sampler=make_sampler(None)),
         make("stand-in", None, parity=replace(PARITY, psnr_db={"delta_uv": 3, "lf_rgb": None, "frame": 1.5})),
     ):
         write_result(tmp_path / "a.json", result)
@@ -77,7 +96,7 @@ def edit(tmp_path, change):
     ("change", "message"),
     [
         (lambda c: c.update(format="other"), "not a measurement; expected `format`"),
-        (lambda c: c.update(version=2), "version 2, expected 1; measure again"),
+        (lambda c: c.update(version=1), "version 1, expected 2; measure again"),
         (lambda c: c.pop("device"), r"a\.json\.device: missing"),
         (lambda c: c.update(extra=1), r"a\.json\.'extra': unknown"),
         (lambda c: c["device"].update(model=3), r"a\.json\.device\.model: expected string, found '3'"),
@@ -158,6 +177,31 @@ def test_no_time_is_shown_that_was_not_taken_on_a_device(measured_on):
         assert f"({measured_on})" in text
         assert "58.5" in text
         assert "No time is shown" in text
+
+
+def test_a_whole_frame_is_the_network_and_then_the_quickest_sampler_that_is_right():
+    text = report.markdown([make(sampler=make_sampler())])
+    line = next(line for line in text.splitlines() if "GPU_FLOAT16" in line and "numba" in line)
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[1:-1] == ["Test Phone 1", "GPU_FLOAT16", "44.15", "1.88", "46.02", "21.7", "22.7", "numba"]
+    for expected in ("prime, 2842 MHz", "held below its top clock", "1.925", "7.875", "300 frames after 60", "merged"):
+        assert expected in text, expected
+    assert "77 differ, by 9 of 255 at most | WRONG RESULTS" in text
+    assert "42.0 + 2.2 + 1.9 ms" in report_html.html([make(sampler=make_sampler())])
+    assert "## A whole frame" not in report.markdown([make()])
+
+
+@pytest.mark.parametrize("measured_on", ["emulated", "stand-in"])
+def test_the_samplers_times_are_shown_of_a_device_alone(measured_on, tmp_path):
+    result = make(measured_on, None, sampler=make_sampler())
+    for text in (report.markdown([result]), report_html.html([result])):
+        for number in ("1.875", "1.88", "7.875", "5.500", "1.925"):
+            assert number not in text, number
+        assert "## A whole frame" not in text
+        assert "the same" in text
+    write_result(tmp_path / "a.json", result)
+    with pytest.raises(InputError, match=f"sampler: holds times, but was measured on {measured_on}"):
+        read_result(tmp_path / "a.json")
 
 
 class Tags(HTMLParser):

@@ -1,0 +1,92 @@
+"""The sampler's part of a report: what a user sees of network and sampler together, and the sampler by itself."""
+
+from collections.abc import Callable, Sequence
+
+from bilayer.android_harness.results import Result, Row, SamplerRow
+from bilayer.runtime.console import table
+
+DASH = "-"
+Label = Callable[[Result], str]
+
+
+def frame_ms(result: Result, row: Row) -> float | None:
+    """A whole frame of a mode, one thing after the other: network with its copies, then the sampler; or None."""
+    felt = result.sampler.felt if result.sampler else None
+    if result.measured_on != "device" or row.latency is None or felt is None or felt.frame_ms is None:
+        return None
+    return row.latency.total_ms.median + felt.frame_ms.median
+
+
+def user_table(results: Sequence[Result], label: Label, clean: Callable[[str], str]) -> str:
+    """Frames a second, of the modes that have a latency and a sampler's time; empty without any."""
+    rows = []
+    for result in results:
+        for row in result.rows:
+            whole, felt = frame_ms(result, row), result.sampler.felt if result.sampler else None
+            if whole is None or felt is None or felt.frame_ms is None or row.latency is None:
+                continue
+            network = row.latency.total_ms.median
+            slower = max(network, felt.frame_ms.median)
+            cells = [f"{network:.2f}", f"{felt.frame_ms.median:.2f}", f"{whole:.2f}", f"{1000 / whole:.1f}"]
+            rows.append([label(result), clean(row.title), *cells, f"{1000 / slower:.1f}", felt.kernel])
+    if not rows:
+        return ""
+    headers = ["device", "runtime", "network total ms", "sampler ms", "frame ms", "fps", "fps, overlapped", "kernel"]
+    note = (
+        "What a user sees, without camera, landmarks and display: the network with its copies, then the sampler on one "
+        "thread, on cores of the scheduler's choice. Medians. `fps, overlapped`: the sampler works on a frame while "
+        "the network is at the next. The paper has 42 ms for the network alone and 2 ms for its sampler."
+    )
+    return "\n\n".join(["## A whole frame", table(headers, rows), note])
+
+
+def sampler_table(results: Sequence[Result], label: Label, clean: Callable[[str], str]) -> str:
+    """Every kernel on every kind of core; empty where no sampler ran."""
+    rows = []
+    for result in results:
+        for row in result.sampler.rows if result.sampler else []:
+            times = [DASH] * 6
+            if result.measured_on == "device" and row.frame_ms is not None:
+                ms = row.frame_ms
+                times = [f"{value:.3f}" for value in (ms.median, ms.mean, ms.p90, ms.p99, ms.min, ms.max)]
+            mhz = "" if row.core_mhz is None else f", {row.core_mhz:.0f} MHz"
+            cores = clean(f"{row.cores}{mhz}")
+            rows.append([label(result), clean(row.kernel), cores, row.threads, *times, _parity(row), _flags(row)])
+    if not rows:
+        return ""
+    headers = [
+        "device",
+        "kernel",
+        "cores",
+        "threads",
+        "median ms",
+        "mean",
+        "p90",
+        "p99",
+        "min",
+        "max",
+        "bytes",
+        "notes",
+    ]
+    noted = [result.sampler for result in results if result.sampler]
+    counts = ", ".join(sorted({f"{one.runs} frames after {one.warm_up}" for one in noted}))
+    layouts = ", ".join(sorted({one.layout for one in noted}))
+    note = (
+        f"Each of {counts} by itself, {noted[0].evict_mb} MB of other memory written in between as by a network; "
+        f"outputs {layouts}. `any` is the scheduler's choice of core, else threads stay where the name says. `bytes` "
+        "against the Python sampler's frames."
+    )
+    return "\n\n".join(["## Sampler on the processor", table(headers, rows), note])
+
+
+def _parity(row: SamplerRow) -> str:
+    if row.differing_bytes == 0:
+        return "the same"
+    return f"{row.differing_bytes} differ, by {row.worst_levels} of 255 at most"
+
+
+def _flags(row: SamplerRow) -> str:
+    said = ["held below its top clock"] if row.held_back else []
+    if not row.plausible:
+        said.append("WRONG RESULTS")
+    return "; ".join(said)

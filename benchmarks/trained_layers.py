@@ -109,7 +109,7 @@ def _skip_layers(generator: FoldedGenerator, name: str, given: Tensor, skip: Ten
 
 
 def _heads(model: BilayerModel, seen: dict[nn.Module, Tensor], names: set[str]) -> Named:
-    convolved = [seen[head[0]] for head in model.inference_generator.gen_inf.heads]
+    convolved = [seen[conv] for conv in model.inference_generator.gen_inf.heads.convolutions]
     if "head" in names:  # one head for three: the mask's logits are halved, export/rewrite.py
         head = torch.cat([*convolved[:2], *(logits / 2 for logits in convolved[2:])], dim=1)
         return {"head": head, "layers": torch.tanh(head)}

@@ -66,6 +66,9 @@ class AdaptiveUpBlock(nn.Module):
 
     The texture generator upsamples before the first convolution; the inference generator after it
     (`efficient`), which halves its cost (appendix A.2).
+
+    Attributes:
+        skip_first: upsample after the skip, not before it: the same for a quarter of its products (model/fast.py).
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class AdaptiveUpBlock(nn.Module):
             self.block = nn.ModuleDict({"0": conv2})
         self.skip = nn.ModuleDict({} if adaptive_skip else {"1": nn.Conv2d(channels_in, channels_out, 1)})
         self.efficient = efficient
+        self.skip_first = False
 
     def forward(self, x: Tensor, predicted: BlockParameters) -> Tensor:  # (B, C, H, W) -> (B, C', 2H, 2W)
         norm1, *up, conv1, norm2 = self.block_feats.values()
@@ -100,4 +104,5 @@ class AdaptiveUpBlock(nn.Module):
         if self.efficient:
             y = upsample(y)
         skip = predicted.skip or self.skip["1"]
-        return conv2(y) + skip(upsample(x))  # type: ignore[no-any-return]  # a Module's result is Any
+        skipped = upsample(skip(x)) if self.skip_first else skip(upsample(x))
+        return conv2(y) + skipped  # type: ignore[no-any-return]  # a Module's result is Any

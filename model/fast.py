@@ -2,7 +2,8 @@
 
 A 3x3 convolution before a 2x2 average pool, or after a nearest upsampling, has 2.25 times fewer products as one
 strided or transposed 4x4 convolution; a 1x1 convolution is cheaper at the smaller size. Parameters keep their names
-and shapes: kernels are derived in the forward. The inference generator keeps its form: export/ rewrites that.
+and shapes: kernels are derived in the forward. For evaluation the inference generator keeps its form: export/ rewrites
+that.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.blocks import AdaptiveUpBlock, ResidualBlock, upsample
+from bilayer.model.generators import Heads
 
 # Rows: the taps of a 4-tap kernel; columns: those of the 3-tap kernel that they sum
 _BEFORE_POOL = ((1, 0, 0), (1, 1, 0), (0, 1, 1), (0, 0, 1))
@@ -76,10 +78,22 @@ def for_evaluation(model: BilayerModel) -> BilayerModel:
             conv1 = block.block_feats["3"]
             assert isinstance(conv1, nn.Conv2d)
             block.block_feats["2"], block.block_feats["3"] = nn.Identity(), UpsampleThenConv(conv1)
+            block.skip_first = True
     # Measured: 1.1 to 1.2 times faster for these, slower for the texture generator, whose 1x1 products want planes
     for name in ("identity_embedder", "inference_generator", "texture_enhancer"):
         if name in model.networks:
             model.get_submodule(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
+    return model
+
+
+def for_training(model: BilayerModel) -> BilayerModel:
+    """The same, and the generators' skips before their upsampling, their heads as one convolution; in place. For
+    training without spectral norm, which replaces weights that this derives kernels from."""
+    for module in for_evaluation(model).modules():
+        if isinstance(module, AdaptiveUpBlock):
+            module.skip_first = True
+        elif isinstance(module, Heads):
+            module.joined = True
     return model
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bilayer.model.adaptive import AdaptiveBatchNorm, AdaptiveParameters, AdaptiveSpade
@@ -20,6 +21,35 @@ class Layers:
     delta_uv: Tensor  # (B, 2, S, S) x, y; -1..1, added to the identity grid of the warp
     lf_rgb: Tensor  # (B, 3, S, S) low-frequency layer, -1..1
     seg_logits: Tensor | None  # (B, 1, S, S) foreground
+
+
+class Heads(nn.ModuleList):
+    """3x3 convolutions of the same features (B, C, S, S), each to a result of its own; the first `tanh` end in tanh.
+
+    Attributes:
+        joined: compute them as one convolution, which is quicker (model/fast.py).
+    """
+
+    def __init__(self, channels: int, outs: Sequence[int], tanh: int) -> None:
+        super().__init__(
+            nn.Sequential(nn.Conv2d(channels, out, 3, padding=1), *([nn.Tanh()] if i < tanh else []))
+            for i, out in enumerate(outs)
+        )
+        self.tanh = tanh
+        self.joined = False
+
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """Those of the heads."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        if not self.joined:
+            return [head(x) for head in self]
+        convs = self.convolutions
+        weight, bias = (torch.cat([getattr(conv, name) for conv in convs]) for name in ("weight", "bias"))
+        results = torch.split(F.conv2d(x, weight, bias, padding=1), [conv.out_channels for conv in convs], dim=1)
+        return [torch.tanh(result) if i < self.tanh else result for i, result in enumerate(results)]
 
 
 class Decoder(nn.Module):
@@ -44,17 +74,14 @@ class Decoder(nn.Module):
             norm2 = make_norm(channels_out, size if efficient else 2 * size)
             self.blocks.append(AdaptiveUpBlock(channels_in, channels_out, norm1, norm2, adaptive_skip, efficient))
         self.blocks.append(make_norm(channels[-1], input_size << (len(channels) - 1)))
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels[-1], out, 3, padding=1), *([nn.Tanh()] if i < tanh_heads else []))
-            for i, out in enumerate(head_channels)
-        )
+        self.heads = Heads(channels[-1], head_channels, tanh_heads)
 
     def forward(self, x: Tensor, predicted: AdaptiveParameters) -> list[Tensor]:
         *blocks, final_norm = self.blocks
         for block, parameters in zip(blocks, predicted.blocks, strict=True):
             x = block(x, parameters)
         x = activate(final_norm(x, predicted.final_norm))
-        return [head(x) for head in self.heads]
+        return self.heads(x)  # type: ignore[no-any-return]  # a Module's result is Any
 
 
 class TextureGenerator(nn.Module):

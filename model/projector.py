@@ -54,7 +54,7 @@ class Projector(nn.Module):
         raw = []
         for embedding, size, rows, stacks in zip(embeddings, self.sizes, self.rows, self.fc_blocks, strict=True):
             assert isinstance(stacks, nn.ModuleList)
-            resized = F.adaptive_avg_pool2d(embedding, size)
+            resized = _resize(embedding, size)
             matrix = resized.reshape(len(embedding), rows, -1)  # (B, rows, columns)
             raw.append([stack(matrix) for stack in stacks])
         return raw
@@ -70,6 +70,17 @@ class Projector(nn.Module):
             norm1 = read_norm(predicted)
         assert norm1 is not None
         return AdaptiveParameters(tuple(blocks), final_norm=norm1)
+
+
+def _resize(x: Tensor, size: int) -> Tensor:
+    """(B, C, s, s) -> (B, C, size, size) as adaptive average pooling does, which to larger sizes only repeats."""
+    times, rest = divmod(size, x.shape[2])
+    if rest or times == 1:
+        return F.adaptive_avg_pool2d(x, size)
+    # Its backward is several times quicker than that of the pooling
+    batch, channels, side, _ = x.shape
+    repeated = x[:, :, :, None, :, None].expand(batch, channels, side, times, side, times)
+    return repeated.reshape(batch, channels, size, size)
 
 
 def _linear_stack(columns: int, hidden: int, out: int) -> nn.Sequential:

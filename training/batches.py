@@ -54,7 +54,7 @@ def training_batches(
     """
     if batch_size % process.count:
         raise InputError(f"[data] batch_size: expected a multiple of the {process.count} processes, found {batch_size}")
-    # Forked threads of OpenCV would hang, or worse, in a resize; frames kept in memory are not resized, nor to be copied
+    # Forked threads of OpenCV would hang, or worse, in a resize; what is kept in memory is not, nor to be copied
     start = "fork" if data.in_memory else "spawn"
     loader = DataLoader(
         _Draws(data),

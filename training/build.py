@@ -9,7 +9,7 @@ from torch import nn
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import read_checkpoint
 from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
-from bilayer.model.fast import for_evaluation
+from bilayer.model.fast import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
@@ -128,7 +128,7 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
 def _speed_up(model: BilayerModel, settings: TrainingSettings) -> None:
     """Join convolutions with the resizing beside them: exact, and of weights that spectral norm does not replace."""
     if not settings.optimisation.spectral_norm:
-        for_evaluation(model)
+        for_training(model)
 
 
 def _check_same_base(found: ModelConfig, wanted: ModelConfig, base: Path) -> None:

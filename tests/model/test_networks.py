@@ -8,7 +8,7 @@ import torch
 from bilayer.model.bilayer import BUILDERS, BilayerModel, random_model
 from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 from bilayer.model.embedders import KeypointsEmbedder
-from bilayer.model.fast import ConvThenPool, UpsampleThenConv, for_evaluation
+from bilayer.model.fast import ConvThenPool, UpsampleThenConv, for_evaluation, for_training
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.model.render import render
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
@@ -238,3 +238,26 @@ def test_fast_forms_are_exact_and_keep_the_state_dict(preset):
     torch.testing.assert_close(first.texture, second.texture, rtol=0, atol=1e-10)
     scores = [model.discriminator(pictures, pictures)[0] for model in (plain, fast)]
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-10)
+
+
+def test_the_form_for_training_has_the_same_results_and_gradients():
+    config = PRESETS["demo"]
+    config = replace(config, image_size=64, enh_bottleneck_tensor_size=32)
+    models = [random_model(config, seed=6).double().train() for _ in range(2)]
+    for_training(models[1])
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.rand(2, 1, 6, 64, 64, generator=generator, dtype=torch.float64)
+    poses = torch.rand(2, 136, generator=generator, dtype=torch.float64)
+    results = []
+    for model in models:
+        embeddings = model.identity_embedder(frames)
+        parameters = model.inference_generator.predict_parameters(embeddings)
+        layers = model.inference_generator(model.keypoints_embedder(poses), parameters)
+        results.append((model.texture_generator(embeddings), layers.delta_uv, layers.lf_rgb, layers.seg_logits))
+        torch.stack([result.square().mean() for result in results[-1]]).sum().backward()
+    for plain, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=0, atol=1e-11)
+    gradients = [{n: p.grad for n, p in model.named_parameters() if p.grad is not None} for model in models]
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-7, atol=1e-11, msg=name)

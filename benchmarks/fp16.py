@@ -7,7 +7,6 @@ sequential  FP16 throughout, one sum: its worse end
 An activation behind a layer is computed with it, before anything is stored, as GPU runtimes fuse it.
 """
 
-from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from bilayer.benchmarks.fp16_kernel import accumulate
 from bilayer.export.evaluate import _run as run_layer
-from bilayer.export.evaluate import half_storage
+from bilayer.export.evaluate import evaluate, fused_layers, half_storage
 from bilayer.export.layers import (
     INPUT,
     Activation,
@@ -54,10 +53,13 @@ class Fp16Generator:
 
     def run(self, pose: Floats) -> dict[str, Floats]:
         """The output (1, ...) of every layer for an encoded pose (width,); values that FP16 has, unless fused."""
-        results = {INPUT: half_storage(torch.from_numpy(pose)[None])}
+        given = torch.from_numpy(pose)[None]
+        if self.arithmetic == "hybrid":
+            stored = evaluate(self.generator, given, half_storage, self.fused)
+            return {name: tensor.numpy() for name, tensor in stored.items()}
+        results = {INPUT: half_storage(given)}
         for layer in self.generator.layers:
-            inputs = [results[name] for name in layer.inputs]
-            computed = run_layer(layer, inputs, _as_is) if self.arithmetic == "hybrid" else self._in_half(layer, inputs)
+            computed = self._in_half(layer, [results[name] for name in layer.inputs])
             results[layer.name] = computed if layer.name in self.fused else half_storage(computed)
         return {name: tensor.numpy() for name, tensor in results.items()}
 
@@ -77,19 +79,6 @@ class Fp16Generator:
         if isinstance(layer, Add | Activation) or type(layer).__name__ in _MOVES:
             return half_storage(run_layer(layer, inputs, _as_is))
         raise TypeError(f"{layer.name}: no rule to emulate a {type(layer).__name__}")
-
-
-def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
-    """Layers that compute, and whose only reader is an activation."""
-    readers = Counter(name for layer in generator.layers for name in layer.inputs)
-    kinds = {layer.name: layer for layer in generator.layers}
-    return frozenset(
-        layer.inputs[0]
-        for layer in generator.layers
-        if isinstance(layer, LeakyRelu | Activation)
-        and readers[layer.inputs[0]] == 1
-        and isinstance(kinds.get(layer.inputs[0]), Gemm | Conv | ConvTranspose | ScaleShift | Add)
-    )
 
 
 def _as_is(tensor: torch.Tensor) -> torch.Tensor:

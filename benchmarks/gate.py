@@ -1,4 +1,4 @@
-"""What each rung of the parity ladder must reach, and what it says where it does not."""
+"""Whether a rung of the parity ladder reaches what it must, by export/thresholds.py, and what it says if not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,24 +6,9 @@ from typing import Literal
 
 from bilayer.benchmarks.compare import Comparison
 from bilayer.benchmarks.rungs import Kind
+from bilayer.export.thresholds import Thresholds
 
 Verdict = Literal["passed", "warned", "broken"]
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Against the float64 truth, the worst pose's."""
-
-    float32_psnr: float = 100.0  # dB of each result; float32's own rounding leaves about 117
-    float32_frame_psnr: float = 60.0  # dB of the 8-bit frame: one value in 15 may fall on the other side of a level
-    hybrid_frame_psnr: float = 60.0  # dB
-    hybrid_uv_pixels: float = 0.25  # texture pixels
-    arithmetic_warning: float = 45.0  # dB of the frame
-    # FP16 arithmetic is a bracket, and no number of it is right or wrong. Under this there is no picture left of it:
-    # sequential sums of wild random weights reach 31
-    arithmetic_floor: float = 20.0  # dB of the frame
-    # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
-    below_bracket: float = 10.0  # dB of a result
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bilayer.benchmarks.compare import Comparison, compare, uv_pixels
-from bilayer.benchmarks.gate import Ruling, Thresholds, Verdict, judge
+from bilayer.benchmarks.gate import Ruling, Verdict, judge
 from bilayer.benchmarks.layer_errors import LayerReport
 from bilayer.benchmarks.rungs import EmulatedRung, Float64, Kind, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.static_checks import Check, check_contract, check_dlc
 from bilayer.benchmarks.subject import Bytes, Results, Subject, choose_poses, compose, open_subject, spread
+from bilayer.export.thresholds import DEFAULT, Thresholds
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import ParityError, ToolMissingError
 
-DEFAULT = Thresholds()
 OF_ONNX = "the ONNX's own weights in float64"
 FOLDED = "folded anew from the checkpoint, in float64"
 

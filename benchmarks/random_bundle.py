@@ -10,8 +10,9 @@ from PIL import Image
 from bilayer.export.bundle import BundleParts, write_bundle
 from bilayer.export.graph import SNPE_OPSET, build_onnx
 from bilayer.export.layers import FoldedGenerator
+from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source, Verification
+from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source
 from bilayer.runtime.pose_encoding import POSE_WIDTH
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def write_random_bundle(
         outputs=generator.outputs,
         source=Source([size, size], [0, 0, size, size], [float(number) for number in encoded_pose[0, :POSE_WIDTH]]),
         graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
-        verification=Verification(verified=False, poses=0, psnr_db={}),
+        verification=NOT_VERIFIED,
         origin=Origin("random numbers", "", False, False, {}),
     )
     folder.mkdir(parents=True, exist_ok=True)

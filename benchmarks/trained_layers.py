@@ -31,7 +31,8 @@ def trained_layers(
     """
     names = {layer.name for layer in generator.layers}
     seen, embedding = _run(model, parameters, encoded)
-    *blocks, final = model.inference_generator.gen_inf.blocks
+    decoder: Any = model.inference_generator.gen_inf
+    *blocks, final = decoder.blocks
     norms: list[Any] = [block.block_feats["0"] for block in blocks]
     norms.append(final)
     predicted = [*(block.norm1 for block in parameters.blocks), parameters.final_norm]

@@ -168,6 +168,12 @@ def _summary(export: "Export", options: "ExportOptions") -> str:
     if contract.verification.verified:
         worst = min(contract.verification.psnr_db.values())
         lines.append(f"ONNX Runtime equals the trained model: {worst:.0f} dB over {contract.verification.poses} poses")
+        if contract.verification.hybrid_frame_db is not None:
+            pixels = contract.verification.hybrid_uv_pixels
+            lines.append(
+                f"in FP16 storage (emulated): {contract.verification.hybrid_frame_db:.0f} dB of the frame, "
+                f"warp {pixels:.2g} px off"
+            )
     else:
         lines.append("NOT verified against the trained model")
     lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px")

@@ -1,5 +1,6 @@
 """A folded generator evaluated as it stands, in any precision that torch has: the oracle of the exported graph."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -28,17 +29,39 @@ from bilayer.runtime.bundle import Channels
 
 
 def evaluate(
-    generator: FoldedGenerator, poses: Tensor, store: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    generator: FoldedGenerator,
+    poses: Tensor,
+    store: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    fused: frozenset[str] = frozenset(),
 ) -> dict[str, Tensor]:
     """The output of every layer for poses (B, input_width), in the poses' precision.
 
     `store` is what becomes of every weight and every layer's output in memory: `half_storage` rounds as a GPU does
-    that stores in FP16 and computes in float32.
+    that stores in FP16 and computes in float32. The outputs of layers in `fused` stay in registers: `fused_layers`.
     """
     results = {INPUT: store(poses)}
     for layer in generator.layers:
-        results[layer.name] = store(_run(layer, [results[name] for name in layer.inputs], store))
+        computed = _run(layer, [results[name] for name in layer.inputs], store)
+        results[layer.name] = computed if layer.name in fused else store(computed)
     return results
+
+
+def evaluate_hybrid(generator: FoldedGenerator, poses: Tensor) -> dict[str, Tensor]:
+    """As GPU_FLOAT32_16_HYBRID rounds: storage in FP16, sums in float32, activations computed with what they follow."""
+    return evaluate(generator, poses.float(), half_storage, fused_layers(generator))
+
+
+def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
+    """Layers that compute, and whose only reader is an activation."""
+    readers = Counter(name for layer in generator.layers for name in layer.inputs)
+    kinds = {layer.name: layer for layer in generator.layers}
+    return frozenset(
+        layer.inputs[0]
+        for layer in generator.layers
+        if isinstance(layer, LeakyRelu | Activation)
+        and readers[layer.inputs[0]] == 1
+        and isinstance(kinds.get(layer.inputs[0]), Gemm | Conv | ConvTranspose | ScaleShift | Add)
+    )
 
 
 def half_storage(tensor: Tensor) -> Tensor:

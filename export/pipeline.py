@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -22,14 +22,14 @@ from bilayer.export.lower import GraphOptions, UpsampleKind, lower
 from bilayer.export.preview import draw_preview
 from bilayer.export.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
-from bilayer.export.verify import OnnxNetwork, verify
+from bilayer.export.verify import NOT_VERIFIED, OnnxNetwork, half_failure, verify, verify_half
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source, Verification
+from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source
 from bilayer.runtime.crop import crop_face, erode_mask
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.face import face_concerns, face_from_landmarks, find_face
 from bilayer.runtime.fan import FanLandmarker
 from bilayer.runtime.landmark_files import read_landmarks
@@ -127,9 +127,15 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         warnings += check_rules(proto, options.target)
     with watch.stage("verify"):
         network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
-        verification = Verification(verified=False, poses=0, psnr_db={})
+        verification = NOT_VERIFIED
         if options.verify:
             verification = verify(model, avatar.parameters, network, crop.pose)
+            texture = avatar.texture[0].numpy()
+            frame_db, uv_pixels = verify_half(model, avatar.parameters, generator, texture, crop.pose)
+            verification = replace(
+                verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
+            )
+            warnings += judge_half(frame_db, uv_pixels, options.target)
     with watch.stage("preview"):
         preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
     parts = BundleParts(
@@ -190,6 +196,20 @@ def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise InputError(f"{target} refuses the network: {refused[0].describe()}{more}")
     return [finding.describe() for finding in findings]
+
+
+def judge_half(frame_db: float, uv_pixels: float, target: ConversionTarget) -> list[str]:
+    """Warnings of an avatar for no phone, whose runtimes compute in float32.
+
+    Raises:
+        ParityError: FP16 would change what is seen, in an avatar for a phone's GPU.
+    """
+    failure = half_failure(frame_db, uv_pixels)
+    if failure and target != "none":
+        raise ParityError(
+            f"{failure}; --no-verify writes it all the same, and avatar.json says so (nothing was written)"
+        )
+    return [failure] if failure else []
 
 
 def checkpoint_hash(model: BilayerModel) -> str:

@@ -1,7 +1,7 @@
-"""Does the exported network compute what was trained? ONNX Runtime against the torch model, both in float32."""
+"""Does the exported network compute what was trained? ONNX Runtime in float32, and emulated FP16 storage."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,16 +9,23 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from bilayer.export.evaluate import evaluate_hybrid, read_outputs
+from bilayer.export.layers import FoldedGenerator
+from bilayer.export.thresholds import DEFAULT
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.model.generators import Layers
 from bilayer.runtime.bundle import Channels, Outputs, Verification
+from bilayer.runtime.compositor import FrameCompositor
 from bilayer.runtime.errors import ParityError
+from bilayer.runtime.sampler import pack_texture
 
-LEAST_PSNR = 100.0  # dB; float32's own rounding leaves about 117
 MOST_PSNR = 200.0  # dB, said of equal arrays
 THREADS = 2
+HALF_POSES = 2  # compared in emulated FP16
+
+NOT_VERIFIED = Verification(verified=False, poses=0, psnr_db={}, hybrid_frame_db=None, hybrid_uv_pixels=None)
 
 Frame = dict[str, NDArray[np.float32]]  # result by what it means: (channels, S, S)
 
@@ -97,7 +104,7 @@ def verify(
     """Compare `count` poses.
 
     Raises:
-        ParityError: a result is under LEAST_PSNR in a pose; names it.
+        ParityError: a result is under Thresholds.float32_psnr in a pose; names it.
     """
     worst: dict[str, float] = {}
     for probe in probe_poses(pose, count):
@@ -106,9 +113,53 @@ def verify(
             found = psnr(actual[name], values, value_range=1.0 if name == "seg" else 2.0)
             worst[name] = min(worst.get(name, MOST_PSNR), found)
     for name, found in worst.items():
-        if not found >= LEAST_PSNR:
+        if not found >= DEFAULT.float32_psnr:
             raise ParityError(
-                f"{name}: expected at least {LEAST_PSNR:.0f} dB between the exported and the trained network, found "
-                f"{found:.1f}; try --keep-norms (nothing was written)"
+                f"{name}: expected at least {DEFAULT.float32_psnr:.0f} dB between the exported and the trained "
+                f"network, found {found:.1f}; try --keep-norms (nothing was written)"
             )
-    return Verification(verified=True, poses=count, psnr_db={name: round(db, 2) for name, db in worst.items()})
+    psnr_db = {name: round(db, 2) for name, db in worst.items()}
+    return replace(NOT_VERIFIED, verified=True, poses=count, psnr_db=psnr_db)
+
+
+def verify_half(
+    model: BilayerModel,
+    parameters: AdaptiveParameters,
+    generator: FoldedGenerator,
+    texture: NDArray[np.float32],  # (3, S, S)
+    pose: NDArray[np.float32],
+) -> tuple[float, float]:
+    """Emulated FP16 storage (GPU_FLOAT32_16_HYBRID) against the trained model: dB of the 8-bit frame, and the warp's
+    largest error in texture pixels, of the worst of HALF_POSES poses.
+    """
+    compositor = FrameCompositor(pack_texture(texture), model.config.align_corners)
+    worst, pixels = MOST_PSNR, 0.0
+    for probe in probe_poses(pose, HALF_POSES):
+        expected = reference_frame(model, parameters, probe)
+        poses = torch.from_numpy(probe)[None]
+        harmonics = model.config.pse_num_harmonics if model.config.pse_use_harmonic_enc else 0
+        encoded = harmonic_encoding(poses, harmonics) if harmonics else poses
+        layers = read_outputs(generator, evaluate_hybrid(generator, encoded))
+        found = {"delta_uv": layers.delta_uv[0].numpy(), "lf_rgb": layers.lf_rgb[0].numpy()}
+        if layers.seg_logits is not None:
+            found["seg"] = torch.sigmoid(layers.seg_logits)[0].numpy()
+        apart = psnr(_composed(compositor, found), _composed(compositor, expected), value_range=255.0)
+        x, y = (found["delta_uv"].astype(np.float64) - expected["delta_uv"]) * (texture.shape[-1] / 2)
+        worst, pixels = min(worst, apart), max(pixels, float(np.hypot(x, y).max()))
+    return worst, pixels
+
+
+def half_failure(frame_db: float, uv_pixels: float) -> str:
+    """What is wrong with the findings of `verify_half`, and what to do; empty where nothing is."""
+    if frame_db >= DEFAULT.hybrid_frame_psnr and uv_pixels <= DEFAULT.hybrid_uv_pixels:
+        return ""
+    return (
+        f"FP16 storage (emulated): the frame has {frame_db:.1f} dB against the trained model and its warp is "
+        f"{uv_pixels:.2g} px off, expected at least {DEFAULT.hybrid_frame_psnr:.0f} dB and at most "
+        f"{DEFAULT.hybrid_uv_pixels:g} px; try --keep-norms"
+    )
+
+
+def _composed(compositor: FrameCompositor, frame: Frame) -> NDArray[np.float32]:
+    planes = {name: np.ascontiguousarray(np.nan_to_num(values), np.float32) for name, values in frame.items()}
+    return compositor.render(planes["delta_uv"], planes["lf_rgb"], planes.get("seg")).astype(np.float32)

@@ -101,11 +101,15 @@ class Graph:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared before the bundle was written: ONNX Runtime against the trained model, in float32."""
+    """What was compared with the trained model before the bundle was written."""
 
     verified: bool
     poses: int
-    psnr_db: dict[str, float]  # of each result, the worst pose's
+    psnr_db: dict[str, float]  # ONNX Runtime, float32: of each result, the worst pose's
+    hybrid_frame_db: (
+        float | None
+    )  # emulated FP16 storage: of the 8-bit RGBA frame, the worst pose's; None: not compared
+    hybrid_uv_pixels: float | None  # the largest error of the warp, in texture pixels
 
 
 @dataclass(frozen=True)

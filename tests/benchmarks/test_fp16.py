@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.benchmarks.fp16 import Fp16Generator, _sums, fused_layers
+from bilayer.benchmarks.fp16 import Fp16Generator, _sums
 from bilayer.benchmarks.fp16_kernel import accumulate
-from bilayer.export.evaluate import evaluate, half_storage
+from bilayer.export.evaluate import evaluate, fused_layers, half_storage
 from bilayer.export.layers import Conv, ConvTranspose, FoldedGenerator, Gemm, LeakyRelu
 from bilayer.runtime.bundle import Channels, Outputs
 

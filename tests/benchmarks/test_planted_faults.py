@@ -81,8 +81,22 @@ FAULTS = {
     "a dropped bias": Fault(drop_in_arrays, drop_in_model, "block0_skip", "bias: "),
     "a weight off by 1e-2": Fault(move_in_arrays, move_in_model, "head", "[0, 0, 1, 1], of channel 0 of 6"),
 }
-# Of one weight in a picture of FP16 arithmetic there is less than of its rounding: only the layers show it. These hide them
+# One weight costs less than FP16 arithmetic's rounding does: only the layers show it, which these rungs hide
 BELOW_ROUNDING = {("a weight off by 1e-2", "vulkan-fp16"), ("a weight off by 1e-2", "openvino-bf16")}
+
+
+class Once:
+    """A rung that computes its one pose once."""
+
+    def __init__(self, rung):
+        self.label, self.name, self.align_corners = rung.label, rung.name, rung.align_corners
+        self._layers, self._results = rung.layers(0), rung.results([0])
+
+    def layers(self, index):
+        return self._layers
+
+    def results(self, indices):
+        return self._results
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +105,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("case_a")
     bundle = export_tiny(folder)
     trained = make_trained(subject_of(bundle, frames=1), source_of(folder))
-    return SimpleNamespace(folder=folder, bundle=bundle, trained=trained, truth=ExactTrained.of(trained))
+    return SimpleNamespace(folder=folder, bundle=bundle, trained=trained, truth=Once(ExactTrained.of(trained)))
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +212,9 @@ def test_a_flipped_align_corners_breaks_the_gate_and_is_named(made, rung, tmp_pa
         ladder = ladder_of(made, rung_of(rung, subject, tmp_path / "pulled"), subject)
         assert any("avatar.json says align_corners True" in line for line in ladder.failures)
     step = ladder.steps[-1]
-    assert (step.ruling.verdict, ladder.layers.fault) == ("broken", None)
-    assert step.ruling.reasons[-1].startswith("frame has")  # its layers are right, its picture is not
+    assert (ladder.verdict, ladder.layers.fault) == ("broken", None)  # its layers are right, its picture is not
+    assert step.ruling.verdict in (("broken",) if step.kind in ("float32", "hybrid") else ("broken", "warned"))
+    assert step.ruling.reasons[-1].startswith("frame has")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from bilayer.export.graph import build_onnx
 from bilayer.export.pipeline import STAGES, ExportOptions, check_rules, export_avatar, fold_avatar
 from bilayer.export.verify import OnnxNetwork
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face, erode_mask, read_bundle
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.sampler import pack_texture
 from tests import golden
 
@@ -99,7 +100,8 @@ def test_options_reach_the_graph(photo, tmp_path):
     assert report["graph"]["upsample"] == "phase"
     assert report["graph"]["opset"] == 13
     assert len(report["graph"]["norms_kept"]) == 4
-    assert report["verification"] == {"verified": False, "poses": 0, "psnr_db": {}}
+    not_compared = {"poses": 0, "psnr_db": {}, "hybrid_frame_db": None, "hybrid_uv_pixels": None}
+    assert report["verification"] == {"verified": False, **not_compared}
     assert report["origin"]["enhanced"] is False
     assert report["outputs"]["seg"]["tensor"] == "seg"
     assert tuple(report["seconds"]) == STAGES
@@ -193,7 +195,8 @@ def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
 
 def test_without_the_converter_the_onnx_stays_and_the_command_is_said(photo, tmp_path):
     environment = {**os.environ, "SNPE_ROOT": "", "PATH": "/usr/bin:/bin"}
-    result = run_cli(*tiny(photo), "--out", tmp_path / "avatar.dlc", "--target", "snpe-1.32", env=environment)
+    arguments = [*tiny(photo), "--out", tmp_path / "avatar.dlc", "--target", "snpe-1.32", "--no-verify"]
+    result = run_cli(*arguments, env=environment)
     assert result.returncode == 5
     assert f"snpe-onnx-to-dlc -i {tmp_path}/avatar.onnx -o {tmp_path}/avatar.dlc" in result.stderr
     assert read_bundle(tmp_path / "avatar.json").contract.dlc is None
@@ -272,7 +275,7 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         (["a.jpg", "--out", "no/such/avatar.dlc", "--checkpoint", "x"], 3, "does not exist; create it first"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),
         ([PHOTO, "--landmarker", "face-alignment"], 5, "face-alignment"),
-        ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--checkpoint", RUNS], 3, "/proc/avatar.dlc"),
+        ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--target", "none"], 3, "/proc/avatar.dlc"),
         (["--check", "no.onnx"], 3, "no.onnx: cannot be read"),
         (["a.jpg", "--target", "tflite"], 2, "is not one of"),
     ],
@@ -296,6 +299,49 @@ def test_a_bad_checkpoint_leaves_the_old_avatar(photo, tmp_path):
     assert len(before) == 3
 
 
+def test_an_avatar_that_fails_parity_is_not_shipped(photo, tmp_path):
+    """The golden model is random: its texture is noise, in which FP16's tenth of a pixel shows."""
+    out = tmp_path / "avatar.dlc"
+    done = run_cli(*tiny(photo, "--out", out))
+    assert done.returncode == 0
+    assert "warning: FP16 storage (emulated): the frame has" in done.stderr  # no phone, no refusal
+    verification = read_bundle(tmp_path / "avatar.json").contract.verification
+    assert 45 < verification.hybrid_frame_db < 60
+    assert 0 < verification.hybrid_uv_pixels < 0.25
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
+    arguments = tiny(photo, "--out", out, "--target", "snpe-1.32")
+    environment = {**os.environ, "SNPE_ROOT": "", "PATH": "/usr/bin:/bin"}
+    refused = run_cli(*arguments, env=environment)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert refused.stderr.count("\n") == 1
+    assert "expected at least 60 dB" in refused.stderr
+    assert "--no-verify writes it all the same" in refused.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+    forced = run_cli(*arguments, "--no-verify", env=environment)
+    assert forced.returncode == 5  # it came as far as the converter, which is not installed
+    assert not read_bundle(tmp_path / "avatar.json").contract.verification.verified
+
+
+def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, monkeypatch):
+    """A fault in the writing of the ONNX: the ladder's float32 rung."""
+    from bilayer.export import pipeline
+
+    settings = {"checkpoint": RUNS, "keypoints": photo.with_suffix(".npy"), "mask": False, "enhance": False}
+    options = ExportOptions(photo, tmp_path / "avatar.dlc", "none", **settings)
+    export_avatar(options)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
+
+    def faulty(generator, *arguments):
+        generator.layers[-2].weight[0, 0, 1, 1] += 1e-2
+        return build_onnx(generator, *arguments)
+
+    monkeypatch.setattr(pipeline, "build_onnx", faulty)
+    with pytest.raises(ParityError, match="expected at least 100 dB") as raised:
+        export_avatar(options)
+    assert raised.value.exit_code == 4
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+
+
 def test_a_kill_in_the_middle_leaves_the_old_avatar(photo, tmp_path):
     """Killed while it writes, by a converter that never ends."""
     out = tmp_path / "avatar.dlc"
@@ -308,7 +354,7 @@ def test_a_kill_in_the_middle_leaves_the_old_avatar(photo, tmp_path):
     )
     tool.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}
-    arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--no-enhance"]
+    arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--no-enhance", "--no-verify"]
     command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     for _ in range(600):

@@ -52,7 +52,7 @@ def contract(folder, with_dlc=True):
         source=Source([512, 384], [-3, 4, 509, 516], [0.5, -0.25]),
         graph=Graph(8, "deconv", 2.499, []),
         dlc=Dlc("qairt", "onnxruntime-qnn 2.7.0", 4, "QAIRT 2.x", "NCHW") if with_dlc else None,
-        verification=Verification(True, 4, {"delta_uv": 118.25, "lf_rgb": 120.0}),
+        verification=Verification(True, 4, {"delta_uv": 118.25, "lf_rgb": 120.0}, 63.5, None),
         origin=Origin("demo.safetensors", "ab" * 32, True, True, {"bilayer": "0.1.0"}),
     )
 
@@ -160,7 +160,13 @@ def contract_of(file: BundledFile):
         "source": {"photo_size": [1, 1], "crop": [0, 0, 1, 1], "pose": [0.0]},
         "graph": {"opset": 8, "upsample": "deconv", "gmacs": 1.0, "norms_kept": []},
         "dlc": None,
-        "verification": {"verified": True, "poses": 1, "psnr_db": {"lf_rgb": 120.0}},
+        "verification": {
+            "verified": True,
+            "poses": 1,
+            "psnr_db": {"lf_rgb": 120.0},
+            "hybrid_frame_db": 61.0,
+            "hybrid_uv_pixels": 0,
+        },
         "origin": {"checkpoint": "c", "checkpoint_sha256": "", "trained": True, "enhanced": True, "versions": {}},
     }
 

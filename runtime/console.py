@@ -15,8 +15,13 @@ class _ReportErrors(click.Command):
         try:
             return super().invoke(ctx)
         except BilayerError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {_one_line(str(error))}", err=True)
             ctx.exit(error.exit_code)
+
+
+def _one_line(text: str) -> str:
+    """Text with what cannot be printed as an escape: a file's name may hold line breaks, or a terminal's commands."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Command(_ReportErrors):

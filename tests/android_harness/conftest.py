@@ -177,7 +177,8 @@ def command(variables, plug_in):
     serial = plug_in()
 
     def run(*arguments, **environment):
-        words = [*map(str, arguments), *([] if arguments[0] in ("report", "list") else ["--serial", serial])]
-        return CliRunner().invoke(main, words, env=variables | environment)
+        name, *rest = map(str, arguments)
+        chosen = [] if name in ("report", "list") else ["--serial", serial]
+        return CliRunner().invoke(main, [name, *chosen, *rest], env=variables | environment)
 
     return run

@@ -30,6 +30,7 @@ class Faults:
 
     unplug_after: int | None = None  # bytes
     full_after: int | None = None  # bytes
+    stall_after: int | None = None  # bytes
     received: int = 0
     pushed: list = field(default_factory=list)  # paths
     scripts: list = field(default_factory=list)  # that the shell was given
@@ -254,6 +255,8 @@ class _Stream:
             if faults.unplug_after is not None and faults.received > faults.unplug_after:
                 phone.unplug()
                 raise EOFError
+            if faults.stall_after is not None and faults.received > faults.stall_after:
+                self._read(1 << 62)  # never there; ends when the client gives up
             full = full or (faults.full_after is not None and faults.received > faults.full_after)
             parts.append(part)
         file = phone.inside(path)

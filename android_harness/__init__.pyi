@@ -11,6 +11,7 @@ from .conditions import Conditions as Conditions
 from .conditions import read_conditions as read_conditions
 from .diagnostics import Profile as Profile
 from .diagnostics import parse_profile as parse_profile
+from .ncnn_backend import NcnnBackend as NcnnBackend
 from .parity import Parity as Parity
 from .parity import Reference as Reference
 from .playing import Played as Played

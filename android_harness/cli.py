@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,24 @@ from bilayer.android_harness.build_cli import build_runner_command
 from bilayer.runtime.console import Command, Group, table
 
 if TYPE_CHECKING:
-    from bilayer.android_harness.adb import Device
-    from bilayer.android_harness.bench import Setup
     from bilayer.android_harness.results import Result
-    from bilayer.android_harness.sampler_bench import SamplerSettings
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _serial = click.option(
     "--serial", metavar="SERIAL", envvar="ANDROID_SERIAL", help="Which device, where there are several: see list."
 )
 _bundle = click.argument("bundle", type=click.Path(path_type=Path))
-_route = click.option("--route", type=click.Choice(["snpe", "qnn"]), help="[default: what the SDK has, SNPE first]")
+_route = click.option(
+    "--route",
+    type=click.Choice(["snpe", "qnn", "ncnn"]),
+    help="ncnn needs no SDK: see --ncnn-runner.  [default: what the SDK has, SNPE first]",
+)
+_ncnn_runner = click.option(
+    "--ncnn-runner",
+    type=click.Path(path_type=Path),
+    envvar="BILAYER_NCNN_RUNNER",
+    help="Of --route ncnn, for the phone: docs/device.md has how to build it.",
+)
 _runner = click.option(
     "--runner",
     type=click.Path(path_type=Path),
@@ -50,7 +57,7 @@ _clean = click.option("--clean", is_flag=True, help="Remove everything of ours f
 @click.group(cls=Group)
 @click.version_option(package_name="bilayer")
 def main() -> None:
-    """Measure and check an avatar on an Android phone, through adb and Qualcomm's SDK in $SNPE_ROOT."""
+    """Measure and check an avatar on an Android phone, through adb, with Qualcomm's SDK in $SNPE_ROOT or ncnn."""
 
 
 @main.command("list", cls=Command)
@@ -75,12 +82,13 @@ def list_command(as_json: bool) -> None:
 @_as_json
 def probe_command(serial: str | None, as_json: bool) -> None:
     """What a device is, and how warm and fast it is now."""
+    from bilayer.android_harness.cli_setup import find_device
     from bilayer.android_harness.conditions import read_conditions
     from bilayer.android_harness.probe import probe
     from bilayer.android_harness.sdk import find_sdk
     from bilayer.runtime.errors import ToolMissingError
 
-    device = _device(serial)
+    device = find_device(serial)
     facts, now = probe(device), read_conditions(device)
     try:
         found = find_sdk()
@@ -99,6 +107,7 @@ def probe_command(serial: str | None, as_json: bool) -> None:
 @_bundle
 @_serial
 @_route
+@_ncnn_runner
 @click.option("--mode", "modes", multiple=True, help="Of the route; may be repeated. [default: all]")
 @click.option(
     "--drive", type=click.Path(path_type=Path), help="Landmark track of the poses. [default: built-in motion]"
@@ -123,6 +132,7 @@ def bench_command(
     bundle: Path,
     serial: str | None,
     route: Any,
+    ncnn_runner: Path | None,
     modes: Sequence[str],
     drive: Path | None,
     retarget: Any,
@@ -146,6 +156,7 @@ def bench_command(
     results cannot be the same network's.
     """
     from bilayer.android_harness.bench import BenchOptions, bench
+    from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
     from bilayer.android_harness.poses import spread
     from bilayer.android_harness.report import markdown
     from bilayer.android_harness.results import write_result
@@ -153,8 +164,8 @@ def bench_command(
     from bilayer.android_harness.session import session_path
     from bilayer.runtime.errors import ParityError
 
-    setup, _ = _setup(bundle, serial, route, drive, retarget)
-    setup = _with_poses(setup, setup.poses[spread(len(setup.poses), count)])
+    setup, _ = make_setup(bundle, serial, route, ncnn_runner, drive, retarget)
+    setup = replace(setup, poses=setup.poses[spread(len(setup.poses), count)])
     options = BenchOptions(
         modes=tuple(choose_modes(setup.backend.program, setup.backend.modes, modes)),
         executions=executions,
@@ -164,12 +175,12 @@ def bench_command(
         cool_down=cool_down,
         timeout=timeout,
         logs=logs,
-        sampler=_sampler(runner, sampler_runs) if sampler else None,
+        sampler=sampler_settings(runner, sampler_runs) if sampler else None,
     )
-    result = bench(setup, options, out, _say)
+    result = bench(setup, options, out, say)
     write_result(out, result)
     session_path(out).unlink(missing_ok=True)
-    _clean_up(setup, clean)
+    clean_up(setup, clean)
     click.echo(result.to_json() if as_json else markdown([result]), nl=False)
     if not as_json:
         click.echo(
@@ -189,6 +200,7 @@ def bench_command(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help=".mp4, .gif or a new folder for PNGs.")
 @_serial
 @_route
+@_ncnn_runner
 @click.option("--mode", help="Of the route. [default: its first]")
 @_retarget
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many.")
@@ -201,6 +213,7 @@ def run_command(
     out: Path,
     serial: str | None,
     route: Any,
+    ncnn_runner: Path | None,
     mode: str | None,
     retarget: Any,
     frames: int | None,
@@ -209,16 +222,17 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
+    from bilayer.android_harness.cli_setup import clean_up, make_setup, say
     from bilayer.android_harness.playing import play
     from bilayer.android_harness.report import PARITY_COLUMNS, decibels
     from bilayer.android_harness.routes import choose_modes
     from bilayer.runtime.errors import ParityError
 
-    setup, rate = _setup(bundle, serial, route, drive, retarget)
-    setup = _with_poses(setup, setup.poses[:frames])
+    setup, rate = make_setup(bundle, serial, route, ncnn_runner, drive, retarget)
+    setup = replace(setup, poses=setup.poses[:frames])
     (chosen, *_) = choose_modes(setup.backend.program, setup.backend.modes, [mode] if mode else [])
-    played = play(setup, chosen, out, rate, timeout, _say)
-    _clean_up(setup, clean)
+    played = play(setup, chosen, out, rate, timeout, say)
+    clean_up(setup, clean)
     if as_json:
         click.echo(json.dumps({**asdict(played), "mode": chosen, "out": str(out)}, indent=2))
     else:
@@ -252,56 +266,6 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
     click.echo(markdown(read), nl=False)
     if html_path:
         click.echo(f"wrote {html_path}", err=True)
-
-
-def _device(serial: str | None) -> "Device":
-    from bilayer.android_harness.adb import Adb
-
-    return Adb.find().choose(serial)
-
-
-def _setup(bundle: Path, serial: str | None, route: Any, drive: Path | None, retarget: Any) -> tuple["Setup", float]:
-    """What to run, everything here checked before the device is asked for; and the track's frames a second."""
-    from bilayer.android_harness.backend import VendorBackend
-    from bilayer.android_harness.bench import Setup
-    from bilayer.android_harness.poses import load_poses
-    from bilayer.android_harness.routes import choose_route
-    from bilayer.android_harness.sdk import find_sdk
-    from bilayer.runtime.bundle import read_bundle
-
-    read = read_bundle(bundle)
-    poses, rate = load_poses(read, drive, retarget)
-    sdk = find_sdk()
-    chosen = choose_route(sdk, read, route)
-    return Setup(_device(serial), read, VendorBackend(chosen, sdk, read), poses), rate
-
-
-def _sampler(given: Path | None, runs: int) -> "SamplerSettings | None":
-    from bilayer.android_harness.runner_build import find_runner
-    from bilayer.android_harness.sampler_bench import SamplerSettings
-
-    runner = find_runner(given, {})
-    if runner is None:
-        _say("the sampler is left out: bilayer-device build-runner makes what times it; or give --runner")
-        return None
-    return SamplerSettings(runner, runs, runs // 5)
-
-
-def _with_poses(setup: "Setup", poses: Any) -> "Setup":
-    from dataclasses import replace
-
-    return replace(setup, poses=poses)
-
-
-def _clean_up(setup: "Setup", clean: bool) -> None:
-    from bilayer.android_harness.workspace import Workspace
-
-    if clean:
-        Workspace(setup.device).clean()
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _shown(value: object) -> str:

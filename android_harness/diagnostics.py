@@ -43,7 +43,7 @@ class Profile:
     """What one process measured."""
 
     version: str  # of the runtime; empty where the log does not tell
-    total_us: float  # mean of the executions, copies included
+    total_us: float | None  # mean of the executions, copies included; None where it means nothing
     forward_us: float | None  # mean of the executions, the runtime alone
     init_us: float | None  # once
     layers: tuple[LayerTime, ...]  # of a detailed log

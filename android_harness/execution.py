@@ -16,8 +16,8 @@ from bilayer.runtime.errors import DeviceError
 
 Floats = NDArray[np.float32]
 
-NET_RUNNERS = ("snpe-net-run", "qnn-net-run", "bilayer-ncnn-runner")
-SAMPLER_RUNNER = "bilayer-sampler-runner"
+SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
+_PROGRAMS = ("snpe-net-run", "qnn-net-run", SAMPLER_RUNNER, NCNN_RUNNER)
 _LOG, _PID = "tool.log", "run.pid"
 _LOG_BYTES = 4000  # of its end; the rest stays on the device until the next run
 _MISSING = re.compile(
@@ -106,7 +106,7 @@ def stop_leftover(workspace: Workspace) -> None:
     Raises:
         DeviceError: the device is gone.
     """
-    programs = "|".join(f"*{name}*" for name in (*NET_RUNNERS, SAMPLER_RUNNER))
+    programs = "|".join(f"*{name}*" for name in _PROGRAMS)
     workspace.device.shell(f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, programs=programs)}}}")
 
 

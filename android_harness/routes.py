@@ -18,7 +18,10 @@ from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
 
 RouteName = Literal["snpe", "qnn"]
-Mode = Literal["gpu_float16", "gpu_hybrid", "gpu", "cpu", "cpu_fp16", "vulkan_fp16", "vulkan_hybrid", "vulkan"]
+Mode = Literal[
+    "gpu_float16", "gpu_hybrid", "gpu", "cpu",
+    "ncnn_cpu", "ncnn_cpu_fp16", "ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16",
+]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
 MODEL, OUT = "avatar.dlc", "out"  # in the device's folder

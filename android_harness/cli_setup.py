@@ -1,0 +1,68 @@
+"""What the commands of `bilayer-device` that touch a device begin and end with."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bilayer.android_harness.adb import Adb, Device
+from bilayer.android_harness.backend import Backend, VendorBackend
+from bilayer.android_harness.bench import Setup
+from bilayer.android_harness.ncnn_backend import NcnnBackend, find_ncnn_runner
+from bilayer.android_harness.poses import load_poses
+from bilayer.android_harness.routes import choose_route
+from bilayer.android_harness.runner_build import find_runner
+from bilayer.android_harness.sampler_bench import SamplerSettings
+from bilayer.android_harness.sdk import find_sdk
+from bilayer.android_harness.workspace import Workspace
+from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.retarget import Mode as Retarget
+
+RouteChoice = Literal["snpe", "qnn", "ncnn"]
+
+
+def find_device(serial: str | None) -> Device:
+    """The one device, or that of a serial number."""
+    return Adb.find().choose(serial)
+
+
+def make_setup(
+    bundle: Path,
+    serial: str | None,
+    route: RouteChoice | None,
+    ncnn_runner: Path | None,
+    drive: Path | None,
+    retarget: Retarget,
+) -> tuple[Setup, float]:
+    """What to run, everything here checked before the device is asked for; and the track's frames a second."""
+    read = read_bundle(bundle)
+    poses, rate = load_poses(read, drive, retarget)
+    backend = _backend(read, route, ncnn_runner)
+    return Setup(find_device(serial), read, backend, poses), rate
+
+
+def _backend(bundle: Bundle, route: RouteChoice | None, ncnn_runner: Path | None) -> Backend:
+    if route == "ncnn":
+        return NcnnBackend(find_ncnn_runner(ncnn_runner), bundle)
+    sdk = find_sdk()
+    return VendorBackend(choose_route(sdk, bundle, route), sdk, bundle)
+
+
+def sampler_settings(given: Path | None, runs: int) -> SamplerSettings | None:
+    """How to time the sampler; None, and a word on it, where there is nothing to time it with."""
+    runner = find_runner(given, {})  # the option has read the environment
+    if runner is None:
+        say("the sampler is left out: bilayer-device build-runner makes what times it; or give --runner")
+        return None
+    return SamplerSettings(runner, runs, runs // 5)
+
+
+def clean_up(setup: Setup, clean: bool) -> None:
+    """Leave nothing on the device, if that is wanted."""
+    if clean:
+        Workspace(setup.device).clean()
+
+
+def say(line: str) -> None:
+    """Progress, to stderr."""
+    click.echo(line, err=True)

@@ -1,0 +1,156 @@
+"""`--route ncnn`: no SDK; the test phone with a stand-in, and the real runner for ARM where ncnn was built for it."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilayer.android_harness import runner_build
+from bilayer.android_harness.ncnn_backend import NcnnBackend, find_ncnn_runner
+from bilayer.android_harness.results import read_result
+from bilayer.android_harness.sdk import is_android_program
+from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.player import Avatar
+from tests.android_harness.stand_in_ncnn_runner import INVENTED_US
+from tests.native_sampler import ARM64
+
+for package in ("ncnn", "pnnx"):
+    if not importlib.util.find_spec(package):
+        pytest.skip(f"{package} is not installed: pip install 'bilayer[ncnn]'", allow_module_level=True)
+
+HERE = Path(__file__).parent
+FEW = ("--executions", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
+# Folder of ncnnConfig.cmake in a build of ncnn for 64-bit ARM Linux; without it the real runner is not tested
+NCNN_DIR = os.environ.get("BILAYER_TEST_NCNN_ARM64")
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    path = tmp_path / "it's a runner"
+    path.write_text(f"#!{sys.executable}\n{(HERE / 'stand_in_ncnn_runner.py').read_text()}")
+    return path
+
+
+@pytest.fixture
+def ncnn(command, stand_in, exported_folder):
+    """Runs a command on a bundle without a .dlc, with no SDK set."""
+
+    def run(name, *arguments, **environment):
+        settings = {"SNPE_ROOT": "", "BILAYER_NCNN_RUNNER": str(stand_in)} | environment
+        return command(name, exported_folder, "--route", "ncnn", *arguments, **settings)
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_bench_without_an_sdk(ncnn, tmp_path):
+    out = tmp_path / "a.json"
+    done = ncnn("bench", *FEW, "--out", out, "--logs", tmp_path / "logs")
+    assert done.exit_code == 0, done.stderr
+    result = read_result(out)
+    assert (result.measured_on, result.tools.route) == ("stand-in", "ncnn")
+    assert (result.tools.program, result.tools.runtime) == ("bilayer-ncnn-runner", "stand-in on CPU, 1 threads")
+    assert result.model.converted_by.startswith("pnnx ")
+    rows = {row.mode: row for row in result.rows}
+    assert list(rows) == ["ncnn_cpu", "ncnn_cpu_fp16", "ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16"]
+    for mode in ("ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16"):
+        assert "there is no Vulkan device" in rows[mode].missing
+    full, half = rows["ncnn_cpu"], rows["ncnn_cpu_fp16"]
+    assert (full.processes, full.latency, full.layers) == (2, None, [])
+    assert full.parity.worst_db > 100
+    assert 40 < half.parity.worst_db < 100  # 16 bits between the layers
+    for text in (done.stdout, done.stderr, out.read_text()):
+        assert not any(number in text for number in (str(INVENTED_US), "31.337", "31.34"))
+    assert sorted(path.name for path in (tmp_path / "logs").glob("*.txt")) == [
+        f"ncnn_{mode}-{number}.txt" for mode in ("cpu", "cpu_fp16") for number in (1, 2)
+    ]
+
+
+def test_on_a_device_times_are_kept(ncnn, tmp_path, phone, monkeypatch):
+    """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
+    monkeypatch.setattr("bilayer.android_harness.outcome.is_android_program", lambda path: True)
+    phone.environment["STAND_IN_VERSION"] = "1.0.20990101"
+    out = tmp_path / "a.json"
+    done = ncnn("bench", *FEW, "--mode", "ncnn_cpu", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    (row,) = read_result(out).rows
+    assert (row.latency.total_ms.median, row.latency.forward_ms) == (INVENTED_US / 1000, None)
+    assert row.latency.init_ms.high == INVENTED_US / 1000
+
+
+@pytest.mark.slow
+def test_a_run_gives_the_players_frames(ncnn, exported_folder, tmp_path, track):
+    out = tmp_path / "frames"
+    done = ncnn("run", "--drive", track, "--retarget", "absolute", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    assert "ncnn, CPU, FP32, stand-in" in done.stdout
+    from bilayer.runtime import crop_box, pose_vector
+
+    avatar, points = Avatar.load(exported_folder, engine="onnxruntime"), np.load(track)
+    for number, landmarks in enumerate(points):
+        expected = avatar.render(pose_vector(landmarks, crop_box(landmarks))).astype(int)
+        found = np.asarray(Image.open(out / f"{number:05d}.png")).astype(int)
+        assert abs(found - expected).max() <= 1
+
+
+def test_what_goes_wrong_is_one_line(ncnn, tmp_path, phone):
+    out = tmp_path / "a.json"
+    phone.environment["STAND_IN"] = "fail"
+    failed = ncnn("bench", *FEW, "--mode", "ncnn_cpu", "--out", out)
+    assert failed.exit_code == 3
+    assert "bilayer-ncnn-runner (ncnn_cpu) ended with code 1: error: avatar.param: ncnn cannot" in failed.stderr
+    none = ncnn("bench", *FEW, "--mode", "ncnn_vulkan_fp16", "--out", out)
+    assert none.exit_code == 3
+    assert "no mode could run: bilayer-ncnn-runner (ncnn_vulkan_fp16): the device does not have" in none.stderr
+    wrong = ncnn("bench", *FEW, "--mode", "gpu_float16", "--out", out)
+    assert "mode gpu_float16: bilayer-ncnn-runner has ncnn_cpu, ncnn_cpu_fp16" in wrong.stderr
+    missing = ncnn("bench", *FEW, "--out", out, BILAYER_NCNN_RUNNER="")
+    assert (missing.exit_code, missing.stderr.count("\n")) == (5, 1)
+    assert "no bilayer-ncnn-runner: give --ncnn-runner or set $BILAYER_NCNN_RUNNER. To build it" in missing.stderr
+    with pytest.raises(ToolMissingError, match=r"nowhere: no such file\. To build it"):
+        find_ncnn_runner(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "bilayer-ncnn-runner"}', "null"])
+def test_a_log_that_is_none_is_refused(exported_folder, stand_in, tmp_path, content):
+    (tmp_path / "ncnn.json").write_text(content)
+    backend = NcnnBackend(stand_in, read_bundle(exported_folder))
+    with pytest.raises(DeviceError, match="build it again"):
+        backend.read_log(tmp_path / "ncnn.json")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NCNN_DIR, reason="$BILAYER_TEST_NCNN_ARM64 names no build of ncnn for 64-bit ARM")
+def test_the_real_runner_on_arm_code(command, exported_folder, tmp_path):
+    """ncnn itself, as ARM code with half-precision instructions, under qemu."""
+    ARM64.check()
+    compiler = [f"-DCMAKE_CXX_COMPILER={ARM64.compiler}", "-DCMAKE_SYSTEM_NAME=Linux"]
+    compiler += ["-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-Dncnn_DIR={NCNN_DIR}"]
+    configure = ["cmake", "-S", str(runner_build.NATIVE), "-B", str(tmp_path / "build"), *compiler]
+    build = ["cmake", "--build", str(tmp_path / "build"), "--target", "bilayer-ncnn-runner"]
+    for words in (configure, build):
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    program = tmp_path / "build" / "bilayer-ncnn-runner"
+    assert is_android_program(program)
+    emulated = tmp_path / "runner"
+    emulated.write_text(f'#!/bin/sh\nexec {shutil.which(ARM64.emulator)} {program} "$@"\n')
+    out, logs = tmp_path / "a.json", tmp_path / "logs"
+    settings = {"SNPE_ROOT": "", "BILAYER_NCNN_RUNNER": str(emulated)}
+    done = command("bench", exported_folder, "--route", "ncnn", *FEW, "--out", out, "--logs", logs, **settings)
+    assert done.exit_code == 0, done.stderr
+    full, half, *vulkan = read_result(out).rows
+    assert full.parity.worst_db > 100
+    assert 40 < half.parity.worst_db < 80
+    assert all("ncnn was built without Vulkan" in row.missing for row in vulkan)
+    log = json.loads((logs / "ncnn_cpu_fp16-1.txt").read_text())
+    assert (log["total_us"], log["init_us"], log["executions"]) == (None, None, 3)
+    assert "run by qemu" in log["machine"]["emulation"]

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,15 @@ from bilayer.export.lower import GraphOptions, UpsampleKind, lower
 from bilayer.export.preview import draw_preview
 from bilayer.export.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
-from bilayer.export.verify import NOT_VERIFIED, OnnxNetwork, half_failure, verify, verify_half
+from bilayer.export.verify import (
+    HALF_POSES,
+    NOT_VERIFIED,
+    OnnxNetwork,
+    half_failure,
+    make_probes,
+    verify,
+    verify_half,
+)
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
@@ -115,12 +124,13 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         photo, landmarks, warnings = find_landmarks(options)
     with watch.stage("checkpoint"):
         model = load_checkpoint(options)
-    with watch.stage("avatar"):
+    with watch.stage("avatar"), ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(checkpoint_hash, model)  # without Python's lock: hundreds of megabytes
         crop = crop_face(photo, landmarks, model.config.image_size)
         mask = erode_mask(PersonMasker().mask(crop.image)) if options.mask else None
         avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
+        origin = Origin(options.checkpoint.name, digest.result(), True, avatar.enhanced, package_versions())
     with watch.stage("fold and ONNX"):
-        origin = _origin(options, model, avatar)
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):
@@ -129,9 +139,10 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
         verification = NOT_VERIFIED
         if options.verify:
-            verification = verify(model, avatar.parameters, network, crop.pose)
+            probes = make_probes(model, avatar.parameters, crop.pose)
+            verification = verify(probes, network)
             texture = avatar.texture[0].numpy()
-            frame_db, uv_pixels = verify_half(model, avatar.parameters, generator, texture, crop.pose)
+            frame_db, uv_pixels = verify_half(probes[:HALF_POSES], generator, texture, model.config)
             verification = replace(
                 verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
             )
@@ -251,7 +262,3 @@ def _metadata(generator: FoldedGenerator, config: ModelConfig, origin: Origin) -
         "checkpoint_sha256": origin.checkpoint_sha256,
         "versions": ", ".join(f"{package} {number}" for package, number in origin.versions.items()),
     }
-
-
-def _origin(options: ExportOptions, model: BilayerModel, avatar: Avatar) -> Origin:
-    return Origin(options.checkpoint.name, checkpoint_hash(model), True, avatar.enhanced, package_versions())

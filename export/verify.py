@@ -1,6 +1,7 @@
 """Does the exported network compute what was trained? ONNX Runtime in float32, and emulated FP16 storage."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from bilayer.export.layers import FoldedGenerator
 from bilayer.export.thresholds import DEFAULT
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
+from bilayer.model.config import ModelConfig
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.model.generators import Layers
 from bilayer.runtime.bundle import Channels, Outputs, Verification
@@ -23,7 +25,8 @@ from bilayer.runtime.sampler import pack_texture
 
 MOST_PSNR = 200.0  # dB, said of equal arrays
 THREADS = 2
-HALF_POSES = 2  # compared in emulated FP16
+POSES = 4  # compared in ONNX Runtime
+HALF_POSES = 2  # of them, compared in emulated FP16
 
 NOT_VERIFIED = Verification(verified=False, poses=0, psnr_db={}, hybrid_frame_db=None, hybrid_uv_pixels=None)
 
@@ -74,8 +77,23 @@ def reference_frame(model: BilayerModel, parameters: AdaptiveParameters, pose: N
     return frame | ({} if layers.seg_logits is None else {"seg": torch.sigmoid(layers.seg_logits)[0].numpy()})
 
 
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A pose, and what the trained model makes of it."""
+
+    pose: NDArray[np.float32]  # (136,)
+    expected: Frame
+
+
+def make_probes(
+    model: BilayerModel, parameters: AdaptiveParameters, pose: NDArray[np.float32], count: int = POSES
+) -> list[Probe]:
+    """By the trained model: the pose itself, then other inputs of the same kind."""
+    return [Probe(probe, reference_frame(model, parameters, probe)) for probe in probe_poses(pose, count)]
+
+
 def probe_poses(pose: NDArray[np.float32], count: int) -> list[NDArray[np.float32]]:
-    """The pose itself, then the same landmarks turned, shifted and stretched: other inputs of the same kind."""
+    """The pose itself, then the same landmarks turned, shifted and stretched."""
     points = pose.reshape(-1, 2).astype(np.float64)
     poses = []
     for i in range(count):
@@ -94,22 +112,16 @@ def psnr(actual: NDArray[np.float32], expected: NDArray[np.float32], value_range
     return min(MOST_PSNR, 10 * math.log10(value_range**2 / error)) if error else MOST_PSNR
 
 
-def verify(
-    model: BilayerModel,
-    parameters: AdaptiveParameters,
-    network: OnnxNetwork,
-    pose: NDArray[np.float32],
-    count: int = 4,
-) -> Verification:
-    """Compare `count` poses.
+def verify(probes: Sequence[Probe], network: OnnxNetwork) -> Verification:
+    """Compare every probe.
 
     Raises:
         ParityError: a result is under Thresholds.float32_psnr in a pose; names it.
     """
     worst: dict[str, float] = {}
-    for probe in probe_poses(pose, count):
-        expected, actual = reference_frame(model, parameters, probe), network.run(probe)
-        for name, values in expected.items():
+    for probe in probes:
+        actual = network.run(probe.pose)
+        for name, values in probe.expected.items():
             found = psnr(actual[name], values, value_range=1.0 if name == "seg" else 2.0)
             worst[name] = min(worst.get(name, MOST_PSNR), found)
     for name, found in worst.items():
@@ -119,32 +131,30 @@ def verify(
                 f"network, found {found:.1f}; try --keep-norms (nothing was written)"
             )
     psnr_db = {name: round(db, 2) for name, db in worst.items()}
-    return replace(NOT_VERIFIED, verified=True, poses=count, psnr_db=psnr_db)
+    return replace(NOT_VERIFIED, verified=True, poses=len(probes), psnr_db=psnr_db)
 
 
 def verify_half(
-    model: BilayerModel,
-    parameters: AdaptiveParameters,
+    probes: Sequence[Probe],
     generator: FoldedGenerator,
     texture: NDArray[np.float32],  # (3, S, S)
-    pose: NDArray[np.float32],
+    config: ModelConfig,
 ) -> tuple[float, float]:
     """Emulated FP16 storage (GPU_FLOAT32_16_HYBRID) against the trained model: dB of the 8-bit frame, and the warp's
-    largest error in texture pixels, of the worst of HALF_POSES poses.
+    largest error in texture pixels, of the worst probe.
     """
-    compositor = FrameCompositor(pack_texture(texture), model.config.align_corners)
+    # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
+    compositor = FrameCompositor(pack_texture(texture), config.align_corners, engine="numpy")
     worst, pixels = MOST_PSNR, 0.0
-    for probe in probe_poses(pose, HALF_POSES):
-        expected = reference_frame(model, parameters, probe)
-        poses = torch.from_numpy(probe)[None]
-        harmonics = model.config.pse_num_harmonics if model.config.pse_use_harmonic_enc else 0
-        encoded = harmonic_encoding(poses, harmonics) if harmonics else poses
+    for probe in probes:
+        poses = torch.from_numpy(probe.pose)[None]
+        encoded = harmonic_encoding(poses, config.pse_num_harmonics) if config.pse_use_harmonic_enc else poses
         layers = read_outputs(generator, evaluate_hybrid(generator, encoded))
         found = {"delta_uv": layers.delta_uv[0].numpy(), "lf_rgb": layers.lf_rgb[0].numpy()}
         if layers.seg_logits is not None:
             found["seg"] = torch.sigmoid(layers.seg_logits)[0].numpy()
-        apart = psnr(_composed(compositor, found), _composed(compositor, expected), value_range=255.0)
-        x, y = (found["delta_uv"].astype(np.float64) - expected["delta_uv"]) * (texture.shape[-1] / 2)
+        apart = psnr(_composed(compositor, found), _composed(compositor, probe.expected), value_range=255.0)
+        x, y = (found["delta_uv"].astype(np.float64) - probe.expected["delta_uv"]) * (texture.shape[-1] / 2)
         worst, pixels = min(worst, apart), max(pixels, float(np.hypot(x, y).max()))
     return worst, pixels
 

@@ -47,11 +47,11 @@ class ResidualBlock(nn.Module):
         keeps = resize == "same" and channels_in == channels_out
         self.block_feats = nn.Sequential(
             *norm(channels_in),
-            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=norm_eps is not None),  # without a norm x itself would change
             *up,
             nn.Conv2d(channels_in, channels_out, 3, padding=1),
             *norm(channels_out),
-            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
         )
         self.block = nn.Sequential(nn.Conv2d(channels_out, channels_out, 3, padding=1), *down)
         self.skip = nn.Identity() if keeps else nn.Sequential(*up, nn.Conv2d(channels_in, channels_out, 1), *down)

@@ -17,7 +17,7 @@ from bilayer.export.fold import fold
 from bilayer.export.graph import OPSETS, build_onnx
 from bilayer.export.lower import GraphOptions, lower
 from bilayer.export.rewrite import fold_norms
-from bilayer.export.verify import OnnxNetwork, psnr, reference_frame, verify
+from bilayer.export.verify import OnnxNetwork, make_probes, psnr, reference_frame, verify
 from bilayer.runtime.errors import InputError, ParityError
 from tests.export.conftest import reference
 
@@ -154,7 +154,7 @@ def test_the_same_avatar_gives_the_same_bytes_whatever_the_process(tmp_path):
 def test_verification_measures_every_result(case_a_avatar, generators):
     model, avatar, crop = case_a_avatar
     network = OnnxNetwork.load(build_onnx(generators["deconv"]), generators["deconv"].outputs, harmonics=0)
-    found = verify(model, avatar.parameters, network, crop.pose, count=3)
+    found = verify(make_probes(model, avatar.parameters, crop.pose, count=3), network)
     assert found.verified
     assert found.poses == 3
     assert found.psnr_db.keys() == {"delta_uv", "lf_rgb", "seg"}
@@ -179,7 +179,7 @@ def test_verification_catches_planted_faults(case_a_avatar, generators, fault):
     tensor.CopyFrom(onnx.numpy_helper.from_array(change(array).astype(np.float32), name))
     network = OnnxNetwork.load(proto, generators["nearest"].outputs, harmonics=0)
     with pytest.raises(ParityError, match="expected at least 100 dB"):
-        verify(model, avatar.parameters, network, crop.pose)
+        verify(make_probes(model, avatar.parameters, crop.pose), network)
 
 
 def test_the_reference_frame_is_the_trained_models(case_a_avatar):

@@ -25,7 +25,7 @@ from bilayer.android_harness.execution import (
     read_results,
     stop_leftover,
 )
-from bilayer.android_harness.outcome import make_result, measured_on
+from bilayer.android_harness.outcome import make_result, measured_on, moments
 from bilayer.android_harness.parity import Parity, Reference
 from bilayer.android_harness.poses import Floats, write_inputs
 from bilayer.android_harness.probe import probe
@@ -197,9 +197,10 @@ class _Bench:
             busy_gpu_mhz=busy_gpu_mhz(during),
             throttled=throttling(before, during, after, firsts[0] if firsts else None),
             cooled=cooled,
+            series=moments(len(firsts) + 1, [before, *during, after]),
         )
         if self._on != "device":  # what is no latency is not even kept
-            process = replace(process, total_us=None, forward_us=None, init_us=None)
+            process = replace(process, total_us=None, forward_us=None, init_us=None, series=[])
         self._session.processes.append(process)
 
     def time_sampler(self) -> None:

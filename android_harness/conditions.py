@@ -19,6 +19,7 @@ _CELSIUS = (1.0, 150.0)  # what a sensor that works may say
 # Only shell built-ins: sixty forks a second would be load. `read` fails quietly on what is not there
 _FILES = """
 show() { read -r v 2>/dev/null < "$2" && echo "$1 $v"; }
+read -r v rest 2>/dev/null < /proc/uptime && echo "uptime $v"
 g=/sys/class/kgsl/kgsl-3d0
 show gpu.clock $g/gpuclk; show gpu.limit $g/max_gpuclk; show gpu.level $g/thermal_pwrlevel
 show gpu.governor $g/devfreq/governor
@@ -58,6 +59,7 @@ class Conditions:
     battery_percent: float | None
     battery_celsius: float | None
     powered: bool | None  # by a cable
+    uptime_s: float | None  # since the device started: when this was
 
 
 def read_conditions(device: Device) -> Conditions:
@@ -94,6 +96,7 @@ def parse_conditions(text: str) -> Conditions:
         battery_percent=_first(values, "level"),
         battery_celsius=None if battery is None else battery / 10,
         powered=any(powered) if powered else None,
+        uptime_s=_first(values, "uptime"),
     )
 
 

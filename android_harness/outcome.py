@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import median
 
 from bilayer.android_harness.backend import Backend
+from bilayer.android_harness.conditions import Conditions
 from bilayer.android_harness.probe import DeviceFacts
 from bilayer.android_harness.results import (
     Latency,
     Layer,
     MeasuredOn,
     Model,
+    Moment,
     Protocol,
     Result,
     Row,
@@ -98,7 +100,24 @@ def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> Row:
         layers=[Layer(layer.name, round(layer.us / 1000, 3), layer.unit) for layer in layers],
         throttled=sorted({sign for process in processes for sign in process.throttled}),
         not_cooled=sum(not process.cooled for process in processes),
+        series=[moment for process in processes for moment in process.series] if on == "device" else [],
     )
+
+
+def moments(process: int, conditions: Sequence[Conditions]) -> list[Moment]:
+    """What a report shows of a process's conditions, those whose time is known."""
+    return [
+        Moment(
+            process=process,
+            uptime_s=one.uptime_s,
+            gpu_mhz=one.gpu_mhz,
+            gpu_limit_mhz=one.gpu_limit_mhz,
+            cpu_mhz=max(one.cpu_mhz, default=None),
+            celsius=one.hottest_celsius,
+        )
+        for one in conditions
+        if one.uptime_s is not None
+    ]
 
 
 def _latency(processes: Sequence[Process]) -> Latency | None:

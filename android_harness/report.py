@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bilayer.android_harness.parity import LEAST_DB, Parity
 from bilayer.android_harness.report_sampler import sampler_table, user_table
+from bilayer.android_harness.report_series import series_table
 from bilayer.android_harness.results import Result, Row, Spread
 from bilayer.runtime.console import table
 
@@ -18,7 +19,8 @@ PARITY_COLUMNS = {"delta_uv": "warp dB", "lf_rgb": "lf dB", "seg": "mask dB", "f
 def markdown(results: Sequence[Result]) -> str:
     """A report of some results: latency, parity, what they were measured on, and where the time goes."""
     parts = ["# Avatars on devices", _latency_table(results), user_table(results, label, clean), _parity_table(results)]
-    parts += [sampler_table(results, label, clean), _source_table(results), *map(_layers, results)]
+    parts += [sampler_table(results, label, clean), series_table(results, label, clean), _source_table(results)]
+    parts += map(_layers, results)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

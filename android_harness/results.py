@@ -52,6 +52,18 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """The device's clocks and heat at one moment of a timed process; None where it does not say."""
+
+    process: int  # from 1
+    uptime_s: float  # of the device: seconds since it started
+    gpu_mhz: float | None
+    gpu_limit_mhz: float | None  # what the GPU may run at
+    cpu_mhz: float | None  # of the fastest core
+    celsius: float | None  # of the hottest sensor; only before and after a process
+
+
+@dataclass(frozen=True)
 class Row:
     """One mode of the runtime."""
 
@@ -64,6 +76,7 @@ class Row:
     layers: list[Layer]
     throttled: list[str]  # signs of it
     not_cooled: int  # processes that began warmer than wanted
+    series: list[Moment]  # twice a second, of all its processes; empty unless measured on a device
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,7 @@ def read_result(path: Path) -> Result:
     result = build(Result, {name: value for name, value in content.items() if name not in ("format", "version")})
     assert isinstance(result, Result)
     for number, row in enumerate(result.rows):
-        if result.measured_on != "device" and (row.latency or row.layers):
+        if result.measured_on != "device" and (row.latency or row.layers or row.series):
             raise InputError(f"{path}.rows[{number}]: holds times, but was measured on {result.measured_on}: not times")
     sampled = result.sampler.rows if result.sampler else []
     if result.measured_on != "device" and any(row.frame_ms for row in sampled):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bilayer.android_harness.diagnostics import LayerTime
 from bilayer.android_harness.parity import Parity
-from bilayer.android_harness.results import SamplerRow
+from bilayer.android_harness.results import Moment, SamplerRow
 from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
@@ -24,6 +24,7 @@ class Process:
     busy_gpu_mhz: float | None
     throttled: list[str]
     cooled: bool
+    series: list[Moment]
 
 
 @dataclass

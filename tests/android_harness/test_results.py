@@ -1,6 +1,7 @@
 """Result files and reports: what they hold, what they refuse, and that no time is shown that is none."""
 
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.android_harness import report, report_html
+from bilayer.android_harness import report, report_html, report_plots
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.parity import Parity
 from bilayer.android_harness.probe import parse_facts
@@ -19,6 +20,7 @@ from bilayer.android_harness.results import (
     Latency,
     Layer,
     Model,
+    Moment,
     Protocol,
     Result,
     Row,
@@ -51,11 +53,33 @@ def make_sampler(times=FRAME_TIMES):
     return SamplerTimes("d" * 64, 300, 60, 8, "merged", rows)
 
 
+def make_series():
+    """Invented: three processes, in the last of which the GPU is held back."""
+    moments = []
+    for process, (gpu, limit, heat) in enumerate([(585, 585, 40.25), (585, 585, 44.5), (427, 499, 52.75)], 1):
+        for second in range(6):
+            busy, celsius = 0 < second < 5, None if 0 < second < 5 else heat + second
+            begin = 1000 + 20 * process
+            moments.append(Moment(process, begin + second, gpu if busy else 257.0, limit, 2841.6, celsius))
+    return moments
+
+
 def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, throttled=(), sampler=None):
     facts = replace(parse_facts("uname aarch64 4.14\ngpu Adreno640v2\n"), maker="Test", model=model, build="QD1A")
     layers = [Layer("block0", 3.5, "GPU"), Layer("layers", 0.25, "GPU")] if latency else []
-    row = Row("gpu_float16", "GPU_FLOAT16", None, parity, 3, latency, layers, list(throttled), 0)
-    missing = Row("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0)
+    row = Row(
+        "gpu_float16",
+        "GPU_FLOAT16",
+        None,
+        parity,
+        3,
+        latency,
+        layers,
+        list(throttled),
+        0,
+        make_series() if latency else [],
+    )
+    missing = Row("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0, [])
     return Result(
         measured_on,
         [] if measured_on == "device" else ["its processor is x86_64"],
@@ -171,8 +195,9 @@ def test_a_devices_times_are_shown_with_how_they_were_taken(tmp_path):
 @pytest.mark.parametrize("measured_on", ["emulated", "stand-in"])
 def test_no_time_is_shown_that_was_not_taken_on_a_device(measured_on):
     """Even if a result should hold one."""
-    for text in (report.markdown([make(measured_on)]), report_html.html([make(measured_on)])):
-        for number in ("41.98", "42.75", "44.15", "903", "22.7", "3.500", "42.0 +"):
+    page = re.sub(r"<[^>]*>", " ", report_html.html([make(measured_on)]))  # plots hold coordinates
+    for text in (report.markdown([make(measured_on)]), page):
+        for number in ("41.98", "42.75", "44.15", "903", "22.7", "3.500", "42.0 +", "585", "427", "53"):
             assert number not in text, number
         assert f"({measured_on})" in text
         assert "58.5" in text
@@ -235,7 +260,23 @@ def test_html_is_one_file_that_loads_nothing():
     assert {"svg", "table", "th", "td", "h1", "h2", "h3", "code"} <= tags.seen
     assert "<script" not in page
     assert "42.0 + 2.2 ms" in page
+    assert "<title>block0: 93 %</title>" in page
+    assert "<title>warp dB: 61.2</title>" in page
     assert "paper: 42 ms" in page
+
+
+def test_a_process_that_was_slowed_down_is_flagged_by_itself():
+    text = report.markdown([make()])
+    table = text.partition("## Clocks and heat")[2].partition("##")[0]
+    first, second, third = (re.split(r" *\| *", line)[3:-1] for line in table.splitlines() if "Phone 1" in line)
+    assert first == ["1", "5.0", "585", "585", "40.2 to 45.2", ""]
+    assert second == ["2", "5.0", "585", "585", "44.5 to 49.5", ""]
+    assert third == ["3", "5.0", "427", "499", "52.8 to 57.8", "SLOWED DOWN"]
+    plot = report_plots.series_plot(make())
+    red = re.findall(r'<circle[^>]*fill="#b3382c"', plot)
+    assert len(red) == 6  # all moments of the third: its limit has fallen
+    assert [re.findall(rf'fill="{ground}"', plot) != [] for ground in ("#fbeae8", "#f3f5f7")] == [True, True]
+    assert report_plots.series_plot(make("emulated")) == ""
 
 
 def test_hostile_names_do_not_break_the_tables():

@@ -52,7 +52,7 @@ class NcnnLog:
     """What the runner writes of one process."""
 
     format: Literal["bilayer-ncnn-runner"]
-    version: int
+    version: Literal[1]
     ncnn: str  # its version
     machine: _Machine
     mode: str

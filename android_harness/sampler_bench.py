@@ -112,7 +112,7 @@ class RunnerOutput:
     """What the native runner writes: docs/sampler.md."""
 
     format: Literal["bilayer-sampler-runner"]
-    version: int
+    version: Literal[1]
     machine: _Machine
     cores: list[_Core]
     used: _Used

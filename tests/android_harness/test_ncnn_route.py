@@ -119,7 +119,7 @@ def test_what_goes_wrong_is_one_line(ncnn, tmp_path, phone):
         find_ncnn_runner(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": "bilayer-ncnn-runner"}', "null"])
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "bilayer-ncnn-runner", "version": 2}', "null"])
 def test_a_log_that_is_none_is_refused(exported_folder, stand_in, tmp_path, content):
     (tmp_path / "ncnn.json").write_text(content)
     backend = NcnnBackend(stand_in, read_bundle(exported_folder))

@@ -70,6 +70,7 @@ class EnhancerStage(Stage):
         source = source_of(batch.source)
         with torch.no_grad():
             parameters, texture = predict_avatars(self.model, source, self._bfloat16)
+            parameters = parameters.map(lambda tensor: tensor.float())  # autocast leaves some in bfloat16
         for step in enhancer_steps(self.model, source, parameters, texture.float()):
             texture = step.texture
         return predict_frames(self.model, parameters, texture, batch.target.poses.flatten(0, 1), self._bfloat16)

@@ -163,14 +163,20 @@ def test_a_perceptual_loss_without_weights_is_said_to_be_left_out(tmp_path, tiny
     assert "training without the loss G_VGG19: [perceptual] vgg19 names no weight file" in process.stderr
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, config, tiny_heads):
     half = tmp_path / "half.toml"
     half.write_text('precision = "bf16"\n' + tiny.toml(schedule={"iterations": 1}))
     run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "full", "--no-validate")
     run("base", "--config", half, "--data", tiny_heads, "--out", tmp_path / "half", "--no-validate")
-    expected = losses(tmp_path / "full")[0]
-    for name, value in losses(tmp_path / "half")[0].items():
-        assert value == pytest.approx(expected[name], rel=0.1), name
+    base = ("--base", tmp_path / "full" / "checkpoint.safetensors")
+    for name, settings in (("full", config), ("half", half)):
+        out = tmp_path / f"{name}-enhancer"
+        run("enhancer", "--config", settings, "--data", tiny_heads, "--out", out, "--no-validate", *base)
+    for stage in ("", "-enhancer"):
+        expected = losses(tmp_path / f"full{stage}")[0]
+        for name, value in losses(tmp_path / f"half{stage}")[0].items():
+            assert value == pytest.approx(expected[name], rel=0.1), name + stage
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "abacus"])

@@ -4,17 +4,17 @@ The networks have random weights and the source is random pictures (never zeros)
 """
 
 import itertools
-import json
-import platform
-import statistics
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.benchmarks.bench_output import show, with_results
+from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
+    from bilayer.benchmarks.bench_report import BenchReport, Cell
     from bilayer.model.avatar import Source
     from bilayer.model.bilayer import BilayerModel
     from bilayer.model.config import ModelConfig
@@ -26,11 +26,12 @@ T = TypeVar("T")
 @click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="CPU threads.")
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(preset: str, threads: int, repeats: int, as_json: bool) -> None:
-    """Median wall time of each stage of avatar creation, after one avatar to warm up.
+@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
+@with_results
+def main(preset: str, threads: int, repeats: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+    """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
 
-    The second column is the modules as they are trained, without model/fast.py, timed in the same run.
+    The latter are the modules as they are trained, without model/fast.py, timed in the same run, in turns.
     """
     import torch
 
@@ -39,21 +40,25 @@ def main(preset: str, threads: int, repeats: int, as_json: bool) -> None:
     if preset not in PRESETS:
         raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     torch.set_num_threads(threads)
-    times = time_stages(PRESETS[preset], repeats)
-    medians = {stage: {k: statistics.median(v) * 1e3 for k, v in sides.items()} for stage, sides in times.items()}
-    machine = {"threads": threads, "avatars": repeats, "torch": torch.__version__, "machine": platform.machine()}
-    if as_json:
-        click.echo(json.dumps({"preset": preset, **machine, "median_ms": medians}, indent=2))
-        return
-    click.echo(f"{preset}; " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
-    rows = [
-        (stage, f"{m['ours']:.0f}", f"{m['plain']:.0f}", f"{m['plain'] / m['ours']:.2f}")
-        for stage, m in medians.items()
-    ]
-    click.echo(table(["stage", "median ms", "plain modules, ms", "ratio"], rows))
+    settings: dict[str, Cell] = {"preset": preset, "threads": threads, "repeats": repeats, "warm-up": warmup}
+    show([report_of(time_stages(PRESETS[preset], repeats, warmup), settings)], plot, as_json)
 
 
-def time_stages(config: "ModelConfig", repeats: int) -> dict[str, dict[str, list[float]]]:
+def report_of(times: "dict[str, dict[str, list[float]]]", settings: "dict[str, Cell]") -> "BenchReport":
+    """The stages' seconds as a report."""
+    from bilayer.benchmarks.bench_report import BenchReport, Row
+    from bilayer.benchmarks.timing import Samples
+
+    rows = []
+    for stage, both in times.items():
+        ours, plain = (Samples(tuple(1e3 * seconds for seconds in both[side])) for side in ("ours", "plain"))
+        columns = {"plain modules, median ms": round(plain.median, 2), "plain / ours": round(plain.ratio_to(ours), 2)}
+        rows.append(Row(stage, ours, columns))
+    note = "Random weights, a source of noise. An avatar's enhancer steps count as one sample, their mean."
+    return BenchReport("Making an avatar", tuple(rows), settings, ("torch",), notes=(note,))
+
+
+def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
     """Seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules, interleaved.
 
     `enhancer step` is the mean of an avatar's steps.
@@ -69,13 +74,13 @@ def time_stages(config: "ModelConfig", repeats: int) -> dict[str, dict[str, list
     sides = {"ours": for_evaluation(ours), "plain": plain}
     source = random_source(config)
     times: dict[str, dict[str, list[float]]] = {}
-    with torch.inference_mode(), progress("avatars", repeats + 1) as advance:
-        for _ in range(repeats + 1):
+    with torch.inference_mode(), progress("avatars", repeats + warmup) as advance:
+        for _ in range(repeats + warmup):
             for side, model in sides.items():
                 for stage, seconds in time_avatar(model, source).items():
                     times.setdefault(stage, {}).setdefault(side, []).append(seconds)
             advance()
-    return {stage: {side: samples[1:] for side, samples in both.items()} for stage, both in times.items()}
+    return {stage: {side: samples[warmup:] for side, samples in both.items()} for stage, both in times.items()}
 
 
 def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:

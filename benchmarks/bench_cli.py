@@ -1,32 +1,18 @@
 """`bilayer-bench`: what each part costs, every side measured in one run."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bilayer.benchmarks import avatar_creation, player, sampler
+from bilayer.benchmarks.bench_output import show, with_results
 from bilayer.runtime.console import Group
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bilayer.benchmarks.bench_report import BenchReport
 
 PRESETS = ("small", "medium", "large", "baseline", "demo")
 ENGINES = ("onnxruntime", "openvino", "ncnn")
 
 _preset = click.option("--preset", type=click.Choice(PRESETS), default="medium", show_default=True)
-
-
-def _with_results(command: Any) -> Any:
-    for option in (
-        click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw the medians."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(cls=Group)
@@ -48,7 +34,7 @@ main.add_command(avatar_creation.main, "init")
 @click.option("--engine", "engines", type=click.Choice(ENGINES), multiple=True, help="[default: all installed]")
 @click.option("--repeats", type=click.IntRange(1), default=15, show_default=True, help="Timed turns.")
 @click.option("--warmup", type=click.IntRange(0), default=2, show_default=True, help="Turns before them.")
-@_with_results
+@with_results
 def network(
     preset: str,
     threads: tuple[int, ...],
@@ -62,28 +48,28 @@ def network(
     from bilayer.benchmarks.network import Setup, measure
 
     setup = Setup(preset, threads or (1, 2), repeats, warmup, engines or ENGINES)
-    _show(measure(setup, lambda line: click.echo(f"left out: {line}", err=True)), plot, as_json)
+    show(measure(setup, lambda line: click.echo(f"left out: {line}", err=True)), plot, as_json)
 
 
 @main.command()
 @_preset
-@_with_results
+@with_results
 def macs(preset: str, plot: Path | None, as_json: bool) -> None:
     """Multiply-accumulates of every network, of each block of a frame, and of each export variant."""
     from bilayer.benchmarks.costs import count_reports
 
-    _show(count_reports(preset), plot, as_json)
+    show(count_reports(preset), plot, as_json)
 
 
 @main.command()
 @_preset
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
-@_with_results
+@with_results
 def roofline(preset: str, precision: Any, plot: Path | None, as_json: bool) -> None:
     """What mobile GPUs could do at best, and at published rates. Computed, not measured."""
     from bilayer.benchmarks.costs import roofline_reports
 
-    _show(roofline_reports(preset, precision), plot, as_json)
+    show(roofline_reports(preset, precision), plot, as_json)
 
 
 @main.command()
@@ -91,25 +77,12 @@ def roofline(preset: str, precision: Any, plot: Path | None, as_json: bool) -> N
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="As bilayer-export takes it.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Timed exports.")
 @click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Exports before them.")
-@_with_results
+@with_results
 def export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int, plot: Path | None, as_json: bool) -> None:
     """The stages of bilayer-export, from PHOTO to the bundle."""
     from bilayer.benchmarks.export_stages import time_export
 
-    _show([time_export(photo, checkpoint, repeats, warmup)], plot, as_json)
-
-
-def _show(reports: "Sequence[BenchReport]", plot: Path | None, as_json: bool) -> None:
-    from bilayer.runtime.files import replacing
-
-    if as_json:
-        click.echo(json.dumps([report.to_dict() for report in reports], indent=2))
-    else:
-        click.echo("\n\n".join(report.to_markdown() for report in reports))
-    if plot is not None:
-        with replacing(plot) as part:
-            part.write_text(reports[-1].to_svg(), encoding="utf-8")
-        click.echo(f"\n{plot}", err=True)
+    show([time_export(photo, checkpoint, repeats, warmup)], plot, as_json)
 
 
 if __name__ == "__main__":

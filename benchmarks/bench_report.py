@@ -1,10 +1,11 @@
-"""What a benchmark found: Markdown for a person, JSON for a program, a bar chart for both."""
+"""What a benchmark found: Markdown for a person, JSON for a program. bench_plot.py draws it."""
 
-import html
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from bilayer.benchmarks.timing import Samples
@@ -12,7 +13,7 @@ from bilayer.runtime.console import table
 
 Cell = str | float | int | None
 
-BAR_HEIGHT, LABEL_WIDTH, BAR_WIDTH = 18, 300, 420  # px of the chart
+WIDE = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "asimdhp", "bf16")  # what engines look for
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BenchReport:
     baseline: str = ""  # the side that others are compared with
     measured: bool = True  # False: computed
     notes: tuple[str, ...] = ()
+    bar: str = ""  # the column that a picture shows of rows that are not timed
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; times in ms."""
@@ -53,34 +55,11 @@ class BenchReport:
         """A heading, how it was found, and a table."""
         named = ", ".join(f"{name} {number}" for name, number in versions(self.packages).items())
         given = ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        how = "; ".join(part for part in (machine(), named, given) if part)
-        lines = [f"## {self.title}", "", how if self.measured else f"Computed, not measured; {given}", ""]
+        found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
+        lines = [f"## {self.title}", "", "; ".join(part for part in found if part), ""]
         headers, rows = self._table()
         lines += [table(headers, rows), *(f"\n{note}" for note in self.notes)]
         return "\n".join(lines)
-
-    def to_svg(self) -> str:
-        """Horizontal bars of the timed rows' medians, with lines from least to p90; an image of its own."""
-        timed = [(row.name, row.samples) for row in self.rows if row.samples is not None]
-        longest = max((samples.p90 for _, samples in timed), default=1.0)
-        height = (len(timed) + 2) * BAR_HEIGHT
-        scale = BAR_WIDTH / longest
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL_WIDTH + BAR_WIDTH + 80}" height="{height}" '
-            'font-family="sans-serif" font-size="12">',
-            f'<text x="4" y="14" font-weight="bold">{html.escape(self.title)}, ms</text>',
-        ]
-        for i, (name, samples) in enumerate(timed, start=1):
-            y, middle = i * BAR_HEIGHT + 4, i * BAR_HEIGHT + 4 + BAR_HEIGHT / 2
-            left, right = (LABEL_WIDTH + scale * value for value in (samples.least, samples.p90))
-            parts += [
-                f'<text x="{LABEL_WIDTH - 6}" y="{middle + 4:.1f}" text-anchor="end">{html.escape(name)}</text>',
-                f'<rect x="{LABEL_WIDTH}" y="{y}" width="{scale * samples.median:.1f}" height="{BAR_HEIGHT - 4}" '
-                'fill="#4477aa"/>',
-                f'<line x1="{left:.1f}" y1="{middle - 2:.1f}" x2="{right:.1f}" y2="{middle - 2:.1f}" stroke="#222"/>',
-                f'<text x="{right + 4:.1f}" y="{middle + 4:.1f}">{samples.median:.3g}</text>',
-            ]
-        return "\n".join([*parts, "</svg>", ""])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         extra = list(dict.fromkeys(name for row in self.rows for name in row.columns))
@@ -93,7 +72,7 @@ class BenchReport:
             cells = [row.name]
             if timed:
                 s = row.samples
-                cells += [f"{value:.2f}" for value in (s.least, s.median, s.p90)] if s else ["-"] * 3
+                cells += [_milliseconds(value) for value in (s.least, s.median, s.p90)] if s else ["-"] * 3
             if base:
                 cells.append(f"{row.samples.ratio_to(base):.2f}" if row.samples else "-")
             rows.append([*cells, *(_show(row.columns.get(name)) for name in extra)])
@@ -108,8 +87,18 @@ class BenchReport:
 
 
 def machine() -> str:
-    """The operating system and processor."""
-    return f"{platform.system()}, {platform.machine()}"
+    """The operating system, the processor, its number of cores, and which wide arithmetic it has."""
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in _cpuinfo())}
+    wide = [flag for flag in WIDE if flag in known.get("flags", known.get("Features", "")).split()]
+    parts = (platform.system(), platform.machine(), known.get("model name", ""), f"{os.cpu_count()} cores", *wide)
+    return ", ".join(part for part in parts if part)
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return []
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
@@ -123,7 +112,13 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
 def _show(value: Cell) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)

@@ -5,21 +5,20 @@ moment hits them alike. Before each turn it waits until the last engine's thread
 Times are wall times, medians.
 """
 
-import json
-import platform
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.benchmarks.bench_output import show, with_results
+from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
+    from bilayer.benchmarks.bench_report import BenchReport, Cell
     from bilayer.runtime.player import Avatar
 
 TURN = 5  # timed frames of one engine
@@ -27,18 +26,15 @@ REST = 0.05  # s; other engines' threads spin for some milliseconds after a fram
 
 
 @dataclass(frozen=True)
-class Row:
-    """One engine's result."""
+class Played:
+    """One engine's frames."""
 
-    engine: str
-    precision: str
-    frames_per_second: float
-    network_ms: float
-    sample_ms: float  # warp, layers, mask and bytes in one pass
-    pose_ms: float  # check and encoding
-    overhead: float  # share of the frame that is not the network, 0..1
+    network_ms: list[float]  # and the check and encoding of the pose
+    sample_ms: list[float]  # warp, layers, mask and bytes in one pass
+    pose_ms: list[float]  # check and encoding, done once more
     levels_off: int  # largest difference of any byte to ONNX Runtime's f32 frames, of 255
-    bytes_within_a_level: float  # share, 0..1
+    frame_db: float  # PSNR of the worst frame compared, against those
+    within_a_level: float  # share of bytes, 0..1
 
 
 @click.command(cls=Command)
@@ -46,53 +42,59 @@ class Row:
 @click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
 @click.option("--upsample", type=click.Choice(["nearest", "deconv", "phase"]), default="deconv", show_default=True)
 @click.option("--frames", default=40, show_default=True, type=click.IntRange(1), help="Timed frames of each engine.")
+@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Frames left out at each turn.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Of the network.")
 @click.option("--vulkan", is_flag=True, help="ncnn on its Vulkan device as well.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_results
 def main(
-    bundle: Path | None, preset: str, upsample: Any, frames: int, threads: int, vulkan: bool, as_json: bool
+    bundle: Path | None,
+    preset: str,
+    upsample: Any,
+    frames: int,
+    warmup: int,
+    threads: int,
+    vulkan: bool,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
         avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
-        rows = measure(avatars, frames)
-    size = avatars[0].size
-    machine = f"{platform.system()}, {platform.machine()}, {threads} threads"
-    gmacs = avatars[0].bundle.contract.graph.gmacs
-    packages = {avatar.engine.removesuffix("-vulkan") for avatar in avatars}
-    versions = {name: version(name) for name in sorted(packages)}
-    if as_json:
-        report = {"machine": machine, "size": size, "gmacs": gmacs, "frames": frames, "versions": versions}
-        click.echo(json.dumps(report | {"engines": [asdict(row) for row in rows]}, indent=2))
-        return
-    named = ", ".join(f"{name} {number}" for name, number in versions.items())
-    click.echo(f"{machine}; {named}; {size} px, {gmacs:.2f} GMAC a frame, medians of {frames}\n")
-    headers = [
-        "engine",
-        "precision",
-        "frames/s",
-        "network ms",
-        "sample ms",
-        "pose ms",
-        "overhead",
-        "levels off",
-        "<= 1",
-    ]
-    click.echo(table(headers, [_cells(row) for row in rows]))
+        played = measure(avatars, frames, warmup)
+        contract = avatars[0].bundle.contract
+    settings: dict[str, Cell] = {
+        "image": contract.image_size,
+        "GMAC a frame": contract.graph.gmacs,
+        "threads": threads,
+        "frames": frames,
+        "warm-up": warmup,
+    }
+    show([report_of(avatars, played, settings)], plot, as_json)
 
 
-def _cells(row: Row) -> tuple[object, ...]:
-    times = [f"{ms:.3f}" for ms in (row.network_ms, row.sample_ms, row.pose_ms)]
-    equal = f"{row.bytes_within_a_level:.4%}"
-    return (
-        row.engine,
-        row.precision,
-        f"{row.frames_per_second:.1f}",
-        *times,
-        f"{row.overhead:.1%}",
-        row.levels_off,
-        equal,
-    )
+def report_of(avatars: "list[Avatar]", played: list[Played], settings: "dict[str, Cell]") -> "BenchReport":
+    """A row for each engine; the time of a row is the whole frame's."""
+    from bilayer.benchmarks.bench_report import BenchReport, Row
+    from bilayer.benchmarks.timing import Samples
+
+    rows = []
+    for avatar, own in zip(avatars, played, strict=True):
+        frame = Samples(tuple(a + b for a, b in zip(own.network_ms, own.sample_ms, strict=True)))
+        sample, pose = median(own.sample_ms), median(own.pose_ms)
+        columns: dict[str, Cell] = {
+            "frames/s": round(1e3 / frame.median, 1),
+            "network ms": round(median(own.network_ms) - pose, 3),
+            "warp to bytes ms": round(sample, 3),
+            "pose ms": round(pose, 3),
+            "outside the network": f"{(sample + pose) / frame.median:.1%}",
+            "dB": round(own.frame_db, 1),
+            "levels off": own.levels_off,
+            "bytes <= 1": f"{own.within_a_level:.3%}",
+        }
+        rows.append(Row(f"{avatar.engine} {avatar.precision}", frame, columns))
+    packages = tuple(dict.fromkeys(avatar.engine.removesuffix("-vulkan") for avatar in avatars))
+    note = "Wall times. dB, levels and bytes: frames against those of the first row; 200 dB where they are equal."
+    return BenchReport("A frame, by engine", tuple(rows), settings, packages, baseline=rows[0].name, notes=(note,))
 
 
 def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
@@ -113,10 +115,11 @@ def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
     return avatars
 
 
-def measure(avatars: "list[Avatar]", frames: int) -> list[Row]:
+def measure(avatars: "list[Avatar]", frames: int, warmup: int) -> list[Played]:
     """Render the same poses with each."""
     import numpy as np
 
+    from bilayer.benchmarks.compare import MOST_PSNR, decibels
     from bilayer.runtime.motion import demo_motion
     from bilayer.runtime.pose_encoding import PoseEncoder
 
@@ -126,14 +129,15 @@ def measure(avatars: "list[Avatar]", frames: int) -> list[Row]:
     size = avatars[0].size
     buffers = [np.empty((size, size, 4), np.uint8) for _ in avatars]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in avatars]
-    off, equal = [0] * len(avatars), [0] * len(avatars)
+    off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_PSNR] * len(avatars)
     turns = -(-frames // TURN)
     with progress("playing", turns) as advance:
         for turn in range(turns):
             for avatar, buffer, times in zip(avatars, buffers, samples, strict=True):
                 time.sleep(REST)
-                avatar.render(source, buffer)
-                for i in range(TURN):
+                for _ in range(warmup):
+                    avatar.render(source, buffer)
+                for i in range(min(TURN, frames - turn * TURN)):
                     pose = poses[(turn * TURN + i) % len(poses)]
                     begin = time.perf_counter()
                     avatar.infer(pose)
@@ -141,28 +145,19 @@ def measure(avatars: "list[Avatar]", frames: int) -> list[Row]:
                     avatar.compose(buffer)
                     end = time.perf_counter()
                     encoder.encode(pose)
-                    times.append((between - begin, end - between, time.perf_counter() - end))
+                    encoded = time.perf_counter() - end
+                    times.append((1e3 * (between - begin), 1e3 * (end - between), 1e3 * encoded))
             for k, buffer in enumerate(buffers):  # of the turn's last pose
                 difference = np.abs(buffer.astype(np.int16) - buffers[0])
                 off[k], equal[k] = max(off[k], int(difference.max())), equal[k] + int((difference <= 1).sum())
+                least[k] = min(least[k], decibels(float(np.mean(np.square(difference, dtype=np.float64))), 255))
             advance()
-    rows = []
-    for k, (avatar, times) in enumerate(zip(avatars, samples, strict=True)):
-        infer, sample, encode = (median(stage) for stage in zip(*times, strict=True))
-        rows.append(
-            Row(
-                engine=avatar.engine,
-                precision=avatar.precision,
-                frames_per_second=1 / (infer + sample),
-                network_ms=(infer - encode) * 1e3,
-                sample_ms=sample * 1e3,
-                pose_ms=encode * 1e3,
-                overhead=(sample + encode) / (infer + sample),
-                levels_off=off[k],
-                bytes_within_a_level=equal[k] / (buffers[k].size * turns),
-            )
-        )
-    return rows
+    shares = [count / (buffers[0].size * turns) for count in equal]
+    played = []
+    for times, levels, decibel, share in zip(samples, off, least, shares, strict=True):
+        network, sample, pose_times = (list(stage) for stage in zip(*times, strict=True))
+        played.append(Played(network, sample, pose_times, levels, decibel, share))
+    return played
 
 
 def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bilayer.benchmarks.bench_plot import draw
 from bilayer.benchmarks.bench_report import BenchReport, Row
 from bilayer.benchmarks.costs import count_reports, roofline_reports
 from bilayer.benchmarks.export_variants import make_generator, variants_of
@@ -18,6 +19,7 @@ from bilayer.benchmarks.roofline import DEVICES, Device, frame_milliseconds, lay
 from bilayer.benchmarks.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
+from bilayer.runtime.engines import installed
 from tests.training import tiny
 
 times = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30)
@@ -84,15 +86,36 @@ def test_no_computed_number_passes_for_a_measured_one():
 
 
 def test_every_side_of_the_network_computes_the_same(monkeypatch):
+    """Every variant on every engine that this machine has, each in its precision."""
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
     said = []
-    (report,) = measure(Setup("small", (1,), repeats=2, warmup=0, engines=("onnxruntime",)), said.append)
-    names = [row.name for row in report.rows]
-    assert names[:2] == [TORCH, NAIVE]
-    assert len(names) == 5
-    assert all(float(row.columns["largest error"]) < 1e-3 for row in report.rows[2:])
-    assert all(row.samples.least > 0 for row in report.rows)
-    assert said == []
+    *reports, quickest = measure(Setup("small", (1,), repeats=2, warmup=0), said.append)
+    variants = tuple(variants_of(make_generator("small")[0]))
+    least = {"float32": 100, "bfloat16": 20, "float16": 35}  # dB
+    for report in reports:
+        names = [row.name for row in report.rows]
+        assert names[:2] == [TORCH, NAIVE]
+        for variant in variants:
+            assert f"{variant}, onnxruntime f32" in names
+            assert (f"{variant}, openvino f32" in names) == installed("openvino")
+            assert (f"{variant}, ncnn f32" in names) == (installed("ncnn") and variant != "phase")
+        assert all(row.columns["dB"] >= least[row.columns["precision"]] for row in report.rows[2:])
+        assert all(row.samples.least > 0 for row in report.rows)
+    assert len(said) == len(set(said))
+    assert not any("/" in line for line in said)  # no path of a folder that is gone
+    for row in quickest.rows:
+        threads, precision = row.name.split(", ")
+        (report,) = (report for report in reports if report.settings["threads"] == int(threads.split()[0]))
+        same = [other for other in report.rows[2:] if other.columns["precision"] == precision]
+        assert row.columns["x faster than naive"] == max(other.columns["x faster than naive"] for other in same)
+        assert row.columns["pair"] in [other.name for other in same]
+
+
+def test_each_number_of_threads_has_its_report(monkeypatch):
+    monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
+    *reports, quickest = measure(Setup("small", (1, 2), repeats=1, warmup=0, engines=("onnxruntime",)), print)
+    assert [report.settings["threads"] for report in reports] == [1, 2]
+    assert [row.name for row in quickest.rows] == ["1 thread, float32", "2 threads, float32"]
 
 
 def test_a_report_shows_as_markdown_json_and_picture():
@@ -104,9 +127,12 @@ def test_a_report_shows_as_markdown_json_and_picture():
     assert f"numpy {np.__version__}" in text
     assert "A note." in text
     assert json.loads(json.dumps(report.to_dict()))["rows"][1]["median_ms"] == 4.0
-    picture = ET.fromstring(report.to_svg())
-    widths = [float(bar.get("width")) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    counts = BenchReport("Costs", (Row("a", columns={"GMAC": 4}), Row("b")), measured=False, bar="GMAC")
+    picture = ET.fromstring(draw([report, counts]))
+    _, *bars = picture.iter("{http://www.w3.org/2000/svg}rect")  # after the background
+    widths = [float(bar.get("width")) for bar in bars]
     assert widths[1] == pytest.approx(2 * widths[0], abs=0.1)
+    assert len(widths) == 3
 
 
 def test_the_command_prints_json_and_draws(tmp_path):

@@ -12,12 +12,14 @@ def test_every_installed_engine_plays_the_same_frames():
     command = [sys.executable, "-m", "bilayer.benchmarks.player", "--preset", "demo", "--frames", "3", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["size"] == 256
-    rows = {(row["engine"], row["precision"]): row for row in report["engines"]}
-    assert next(iter(rows)) == ("onnxruntime", "f32")
-    assert (("openvino", "f32") in rows) == installed("openvino")
-    for (_, precision), row in rows.items():
-        assert precision != "f32" or row["bytes_within_a_level"] >= 0.999
-        assert 0 < row["overhead"] < 1
-        assert row["frames_per_second"] > 0
+    (report,) = json.loads(done.stdout)
+    assert (report["settings"]["image"], report["settings"]["frames"], report["settings"]["warm-up"]) == (256, 3, 1)
+    rows = {row["name"]: row for row in report["rows"]}
+    assert next(iter(rows)) == report["baseline"] == "onnxruntime f32"
+    assert ("openvino f32" in rows) == installed("openvino")
+    for name, row in rows.items():
+        assert len(row["milliseconds"]) == 3
+        assert row["network ms"] > 0
+        if name.endswith("f32"):
+            assert float(row["bytes <= 1"].rstrip("%")) >= 99.9
+            assert row["dB"] > 60

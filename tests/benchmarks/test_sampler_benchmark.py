@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bilayer.benchmarks import sampler_sides
-from bilayer.benchmarks.sampler import COLUMNS, Times, ratio
+from bilayer.benchmarks.sampler import Times, ratio
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,16 @@ def test_ratios_are_taken_turn_by_turn():
     assert ratio(other, ours) == pytest.approx(3)
 
 
-def test_the_command_reports_all_sides():
-    command = [sys.executable, "-m", "bilayer.benchmarks.sampler", "--size", "16", "--turns", "2"]
-    report = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
-    assert [(result["task"], result["size"]) for result in report["results"]] == [("warp", 16), ("frame", 16)]
-    for result in report["results"]:
-        assert all(set(side) == {"name", *COLUMNS} for side in result["sides"])
-        assert result["sides"][0]["x ours"] == 1
+def test_the_command_reports_all_sides(tmp_path):
+    command = [sys.executable, "-m", "bilayer.benchmarks.sampler", "--size", "16", "--turns", "2", "--warmup", "1"]
+    drawn = tmp_path / "sampler.svg"
+    done = subprocess.run([*command, "--json", "--plot", drawn], capture_output=True, check=True)
+    reports = json.loads(done.stdout)
+    assert [report["benchmark"] for report in reports] == ["Warp, 16 x 16", "Frame, 16 x 16"]
+    for report in reports:
+        assert report["settings"] == {"turns": 2, "warm-up": 1}
+        assert report["rows"][0]["name"] == report["baseline"]
+        assert all(row["min_ms"] <= row["median_ms"] <= row["p90_ms"] for row in report["rows"])
+    assert drawn.read_text().count("<rect") > sum(len(report["rows"]) for report in reports)
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "| torch grid_sample " in text

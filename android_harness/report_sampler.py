@@ -80,6 +80,8 @@ def sampler_table(results: Sequence[Result], label: Label, clean: Callable[[str]
 
 
 def _parity(row: SamplerRow) -> str:
+    if row.frames == 0:
+        return DASH  # the app compares nothing
     if row.differing_bytes == 0:
         return "the same"
     return f"{row.differing_bytes} differ, by {row.worst_levels} of 255 at most"

@@ -1,4 +1,4 @@
-"""Whether a rung of the parity ladder reaches what it must, by export/thresholds.py, and what it says if not."""
+"""Whether a rung of the parity ladder reaches what it must, by runtime/thresholds.py, and what it says if not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 from bilayer.benchmarks.compare import Comparison
 from bilayer.benchmarks.rungs import Kind
-from bilayer.export.thresholds import Thresholds
+from bilayer.runtime.thresholds import Thresholds
 
 Verdict = Literal["passed", "warned", "broken"]
 

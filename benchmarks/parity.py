@@ -10,9 +10,9 @@ from bilayer.benchmarks.layer_errors import LayerReport
 from bilayer.benchmarks.rungs import EmulatedRung, Float64, Kind, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.static_checks import Check, check_contract, check_dlc
 from bilayer.benchmarks.subject import Bytes, Results, Subject, choose_poses, compose, open_subject, spread
-from bilayer.export.thresholds import DEFAULT, Thresholds
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import ParityError, ToolMissingError
+from bilayer.runtime.thresholds import DEFAULT, Thresholds
 
 OF_ONNX = "the ONNX's own weights in float64"
 FOLDED = "folded anew from the checkpoint, in float64"

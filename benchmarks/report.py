@@ -40,6 +40,7 @@ def as_markdown(ladder: Ladder) -> str:
         f"{ladder.bundle.folder} ({origin}), {contract.image_size} px, {ladder.poses} poses.\n"
         f"Truth: {ladder.truth}. dB of the worst pose; px: texture pixels.",
         ladder_table(ladder),
+        rungs_table(ladder),
         details_table(ladder),
         levels_table(ladder),
         table(["check", "what", "verdict", "found"], [(c.name, c.label, c.verdict, c.text) for c in ladder.checks]),
@@ -78,14 +79,19 @@ def _row(step: Step) -> tuple[object, ...]:
     return step.name, *numbers, above, step.poses, step.ruling.verdict
 
 
+def rungs_table(ladder: Ladder) -> str:
+    """What each rung is, and what it is held to."""
+    return table(["rung", "held to", "what it is"], [(step.name, step.kind, step.label) for step in ladder.steps])
+
+
 def details_table(ladder: Ladder) -> str:
-    """Every result of every rung against the truth, and what the rungs are."""
+    """Every result of every rung against the truth."""
     rows = [
-        (step.name, name, f"{d.max_abs:.1e}", f"{d.mean_abs:.1e}", f"{d.cosine:.7f}", step.label)
+        (step.name, name, f"{d.max_abs:.1e}", f"{d.mean_abs:.1e}", f"{d.cosine:.7f}")
         for step in ladder.steps
         for name, d in step.truth.results.items()
     ]
-    return table(["rung", "result", "max abs", "mean abs", "cosine", "what it is"], rows)
+    return table(["rung", "result", "max abs", "mean abs", "cosine"], rows)
 
 
 def levels_table(ladder: Ladder) -> str:

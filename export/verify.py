@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bilayer.export.evaluate import evaluate_hybrid, read_outputs
 from bilayer.export.layers import FoldedGenerator
-from bilayer.export.thresholds import DEFAULT
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig
@@ -22,6 +21,7 @@ from bilayer.runtime.bundle import Channels, Outputs, Verification
 from bilayer.runtime.compositor import FrameCompositor
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.sampler import pack_texture
+from bilayer.runtime.thresholds import DEFAULT
 
 MOST_PSNR = 200.0  # dB, said of equal arrays
 THREADS = 2

@@ -91,6 +91,12 @@ def main(
         colour = background or ("white" if out.suffix or out == WINDOW else "none")
         backdrop = _background(colour, size)
         avatar = Avatar.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
+        if precision != "f32":
+            from bilayer.runtime.reduced_precision import hold_to_float32
+
+            warning = hold_to_float32(avatar, Avatar.load(bundle, engine="onnxruntime", background=backdrop))
+            if warning:
+                click.echo(f"warning: {warning}", err=True)
         view = View(side_by_side, layers)
         rendered, rate = _render(avatar, _Wish(drive, retarget, out, view, frames))
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from bilayer.export.fold import fold
 from bilayer.export.graph import build_onnx
 from bilayer.export.lower import GraphOptions, lower
 from bilayer.export.rewrite import fold_norms
-from bilayer.export.thresholds import Thresholds
+from bilayer.runtime.thresholds import Thresholds
 from bilayer.model.avatar import embed
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model, read_checkpoint, save_checkpoint
 from bilayer.model.embedders import harmonic_encoding

@@ -1,0 +1,64 @@
+"""The player's own parity gate: what is offered in less than float32 is compared with float32 first."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bilayer.runtime.errors import ParityError
+from bilayer.runtime.player import Avatar
+from bilayer.runtime.reduced_precision import hold_to_float32
+from bilayer.runtime.render_cli import main
+
+
+class Coarse:
+    """ONNX Runtime whose outputs are rounded to steps of `step`; a stand-in for an engine of low precision."""
+
+    name, precision = "coarse", "bf16"
+
+    def __init__(self, network, step):
+        self.network, self.step = network, step
+
+    def run(self, pose):
+        outputs = self.network.run(pose)
+        for array in outputs.values():
+            np.rint(array / self.step, out=array)
+            array *= self.step
+        return outputs
+
+
+@pytest.fixture
+def avatars(exported):
+    return [Avatar.load(exported.folder, engine="onnxruntime") for _ in range(2)]
+
+
+@pytest.mark.parametrize(("step", "words"), [(1e-5, ""), (2e-2, "under 45")])
+def test_little_error_passes_and_more_is_warned_of(avatars, step, words):
+    avatar, reference = avatars
+    avatar._network = Coarse(avatar._network, step)
+    said = hold_to_float32(avatar, reference)
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+def test_where_nothing_is_left_of_the_picture_it_is_refused(avatars):
+    avatar, reference = avatars
+    avatar._network = Coarse(avatar._network, 1.0)
+    with pytest.raises(ParityError, match="expected at least 20; take --precision f32") as raised:
+        hold_to_float32(avatar, reference)
+    assert raised.value.exit_code == 4
+
+
+def test_the_command_holds_a_reduced_precision_to_the_gate(exported, tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(
+        "bilayer.runtime.reduced_precision.hold_to_float32",
+        lambda avatar, reference: held.append((avatar.precision, reference.precision)) or "so much is lost",
+    )
+    pytest.importorskip("ncnn", reason="the extra [ncnn] is not installed")
+    arguments = [str(exported.folder), "--demo-motion", "--frames", "1", "--out", str(tmp_path / "frames")]
+    result = CliRunner().invoke(main, [*arguments, "--precision", "f16", "--threads", "1"])
+    assert result.exit_code == 0, result.stderr
+    assert held == [("f16", "f32")]
+    assert "warning: so much is lost" in result.stderr
+    CliRunner().invoke(main, [*arguments[:-1], str(tmp_path / "others")])
+    assert len(held) == 1

@@ -22,12 +22,17 @@ from bilayer.export.fold import fold
 from bilayer.export.graph import build_onnx
 from bilayer.export.lower import GraphOptions, lower
 from bilayer.export.rewrite import fold_norms
-from bilayer.runtime.thresholds import Thresholds
-from bilayer.model.avatar import embed
+from bilayer.export.verify import make_probes, verify_half
+from bilayer.model.avatar import create_avatar, embed, make_source
+from bilayer.model.bilayer import random_model
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model, read_checkpoint, save_checkpoint
+from bilayer.model.config import PRESETS
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.runtime.bundle import PoseInput
+from bilayer.runtime.crop import crop_face
 from bilayer.runtime.errors import BundleError, InputError, ParityError
+from bilayer.runtime.thresholds import Thresholds
+from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
 # The golden case has random weights: its texture is noise, in which a tenth of a pixel is many levels (49 dB found)
@@ -116,6 +121,36 @@ def test_fp16_storage_keeps_every_variant_of_the_demo_weights():
         hold_to_the_hybrid_gate(generator, pose)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fp16_storage_keeps_every_variant_of_every_preset(preset):
+    """Channels, pose encoding and heads of the preset, at 32 px: three of its blocks."""
+    sizes = {"image_size": 32, "enh_bottleneck_tensor_size": 16, "dis_output_tensor_size": 4}
+    config = replace(PRESETS[preset], **sizes)
+    model = random_model(config, 0, ("keypoints_embedder", "inference_generator"))
+    size, random = config.emb_output_tensor_size, torch.Generator().manual_seed(1)
+    embeddings = [torch.randn(1, c, size, size, generator=random) for c in config.texture_channels[1:]]
+    pose = torch.rand(1, config.pse_in_channels, generator=random) * 2 - 1
+    if config.pse_use_harmonic_enc:
+        pose = harmonic_encoding(pose, config.pse_num_harmonics)
+    with torch.inference_mode():
+        parameters = model.inference_generator.predict_parameters(embeddings)
+    for generator in variants_of(fold(model, parameters)).values():
+        hold_to_the_hybrid_gate(generator, pose[0].numpy())
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
+    model = load_model(DEMO_CHECKPOINT, overrides={"align_corners": align_corners})
+    case = golden.load("case_a/preproc.npz")
+    crop = crop_face(case["source_image"], case["source_landmarks"], model.config.image_size)
+    avatar = create_avatar(model, make_source(crop, model.config), enhance=False)
+    generator = lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions())
+    probes = make_probes(model, avatar.parameters, crop.pose, count=2)
+    frame_db, uv_pixels = verify_half(probes, generator, avatar.texture[0].numpy(), model.config)
+    assert frame_db >= 50
+    assert 0 < uv_pixels <= Thresholds().hybrid_uv_pixels
+
+
 def hold_to_the_hybrid_gate(generator, pose):
     exact = evaluate(generator, torch.from_numpy(pose).double()[None])
     found = Fp16Generator.of(generator, "hybrid").run(pose)
@@ -131,6 +166,7 @@ def hold_to_the_hybrid_gate(generator, pose):
 def test_both_align_corners_pass_and_neither_is_the_other(tmp_path, align_corners):
     bundle = export_tiny(tmp_path, align_corners=align_corners)
     assert trained_ladder(tmp_path, bundle).verdict == "passed"
+    assert verdicts(check_bundle(bundle, thresholds=NOISY))["fp16-hybrid"] == "passed"
     flipped = rewritten(bundle, align_corners=not align_corners)
     ladder = trained_ladder(tmp_path, flipped)  # the checkpoint's hash tells
     assert verdicts(ladder) == {"trained": "passed", "onnx": "broken"}

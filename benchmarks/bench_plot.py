@@ -52,5 +52,6 @@ def _chart(report: BenchReport, bars: list[Bar], top: int) -> list[str]:
         if span:
             left = LABELS + scale * span[0]
             parts.append(f'<line x1="{left:.1f}" y1="{middle:.1f}" x2="{end:.1f}" y2="{middle:.1f}" stroke="#222"/>')
-        parts.append(f'<text x="{end + 4:.1f}" y="{middle + 4:.1f}">{length:.3g}</text>')
+        number = f"{length:.0f}" if length >= 1000 else f"{length:.3g}"
+        parts.append(f'<text x="{end + 4:.1f}" y="{middle + 4:.1f}">{number}</text>')
     return parts

@@ -15,6 +15,7 @@ from bilayer.runtime.files import replacing
 
 GAIN = 32  # of the differences, to be seen at all
 STRIP_POSES = 3  # per rung
+PANELS = 3 * STRIP_POSES  # square pictures side by side
 MOST_DB = 150.0  # right end of the bars
 COLOURS = {"delta_uv": "#4878a8", "lf_rgb": "#c46d3f", "seg": "#5a9457", "frame": "#777777"}
 _STYLE = """
@@ -22,7 +23,7 @@ body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 1100px; padding:
 table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { border: 1px solid #ccc; padding: 2px 8px }
 th { background: #f0f0f0; text-align: left } td.number { text-align: right; font-variant-numeric: tabular-nums }
 .broken { background: #f6c9c4 } .warned { background: #fbe9b5 } .passed { background: #d5ecd0 }
-img { image-rendering: pixelated; width: 100% } figure { margin: 1em 0 } figcaption { font-size: 13px; color: #555 }
+img { image-rendering: pixelated } figure { margin: 1em 0 } figcaption { font-size: 13px; color: #555 }
 """
 
 
@@ -40,9 +41,11 @@ def write_html(ladder: Ladder, path: Path) -> None:
         "<p>From the left, pose by pose: reference, rung, difference, over white; differences of alpha are grey.</p>"
     ]
     for step in ladder.steps:
-        picture = _data_uri(strip(ladder.pictures[step.name]))
+        picture = strip(ladder.pictures[step.name])
+        share = 100 * picture.width / (PANELS * picture.height)  # a rung of fewer poses is not shown larger
         caption = html.escape(f"{step.name}: {step.label}")
-        body.append(f'<figure><img alt="{caption}" src="{picture}"><figcaption>{caption}</figcaption></figure>')
+        shown = f'<img alt="{caption}" src="{_data_uri(picture)}" style="width:{share:.1f}%">'
+        body.append(f"<figure>{shown}<figcaption>{caption}</figcaption></figure>")
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Parity of {name}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
@@ -81,7 +84,7 @@ def _data_uri(picture: Image.Image) -> str:
 
 
 def _bars(ladder: Ladder) -> str:
-    """A bar for each result of each rung; the gate of float32 and the warning of FP16 arithmetic as lines."""
+    """A bar for each result of each rung; as lines two gates, and the warning of FP16 arithmetic."""
     left, width, bar = 150, 800, 11
     lines, y = [], 20
     for step in ladder.steps:
@@ -95,7 +98,8 @@ def _bars(ladder: Ladder) -> str:
             lines.append(f'<text x="{left + length + 4:.1f}" y="{y + bar - 2}" font-size="10">{psnr:.1f}</text>')
             y += bar
         y += 8
-    for limit in (ladder.thresholds.arithmetic_warning, ladder.thresholds.float32_psnr):
+    held = ladder.thresholds
+    for limit in (held.arithmetic_warning, held.hybrid_frame_psnr, held.float32_psnr):
         x = left + width * limit / MOST_DB
         lines.append(f'<path d="M{x:.1f} 16V{y}" stroke="#a00" stroke-dasharray="4 3"/>')
         lines.append(f'<text x="{x + 3:.1f}" y="12" font-size="10" fill="#a00">{limit:.0f} dB</text>')

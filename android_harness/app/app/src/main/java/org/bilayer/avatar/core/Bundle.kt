@@ -1,0 +1,176 @@
+package org.bilayer.avatar.core
+
+import java.io.DataInputStream
+import java.io.File
+import java.io.IOException
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.security.MessageDigest
+
+/** A file of the user's that cannot be used; the message is one line that names it. */
+class InputException(message: String) : Exception(message)
+
+/** Channels [start] until [stop] of [tensor], times [scale] plus [offset]. */
+class Channels(val tensor: String, val start: Int, val stop: Int, val scale: Float, val offset: Float)
+
+class BundledFile(val file: File, val bytes: Long, val sha256: String)
+
+/**
+ * What of a bundle's avatar.json is needed to show the avatar on a phone (docs/bundle.md). Fields that are not, of this
+ * or a later writer, are passed over.
+ */
+class Bundle(
+    val name: String,
+    val imageSize: Int,
+    val alignCorners: Boolean,
+    val inputTensor: String,
+    val inputWidth: Int,
+    val harmonics: Int,
+    val deltaUv: Channels,
+    val lfRgb: Channels,
+    val seg: Channels?, // null: all is foreground
+    val dlc: BundledFile,
+    val texture: BundledFile,
+    val onnxSha256: String,
+    val interleaved: Boolean, // the .dlc's outputs: (1, S, S, C), else (1, C, S, S)
+    val dlcTool: String,
+    val sourcePose: FloatArray, // (136)
+    val gmacs: Double,
+    val trained: Boolean
+) {
+    companion object {
+        private const val MAX_JSON = 1L shl 20
+        private const val MAX_SIDE = 2048
+
+        fun read(folder: File): Bundle {
+            val json = folder.listFiles { file -> file.name.endsWith(".json") }
+            if (json == null || json.size != 1) throw InputException("$folder: expected a bundle with one .json in it")
+            if (json[0].length() > MAX_JSON) throw InputException("${json[0]}: expected a few kilobytes")
+            try {
+                return of(folder, Fields(Json.read(json[0].readText()), ""))
+            } catch (error: IllegalArgumentException) {
+                throw InputException("${json[0]}: ${error.message}")
+            }
+        }
+
+        private fun of(folder: File, all: Fields): Bundle {
+            require(all.string("format") == "bilayer-avatar") { "format: expected bilayer-avatar; name an avatar's bundle" }
+            require(all.int("version") == 1) { "version: expected 1; export the avatar again" }
+            val side = all.int("image_size")
+            require(side in 1..MAX_SIDE) { "image_size: expected 1 to $MAX_SIDE, found $side" }
+            val input = all.fields("input")
+            val outputs = all.fields("outputs")
+            val files = all.fields("files")
+            val dlc = all.optional("dlc")
+            val dlcFile = files.optional("dlc")
+            require(dlc != null && dlcFile != null) { "dlc: the bundle has none; export it with --target snpe-1.32" }
+            val pose = all.fields("source").floats("pose")
+            require(pose.size == Pose.WIDTH) { "source.pose: expected ${Pose.WIDTH} numbers, found ${pose.size}" }
+            val harmonics = input.int("harmonics")
+            val width = if (harmonics == 0) Pose.WIDTH else 2 * harmonics * Pose.WIDTH
+            require(harmonics in 0..16 && input.int("width") == width) { "input.width: expected $width" }
+            return Bundle(
+                name = folder.name,
+                imageSize = side,
+                alignCorners = all.boolean("align_corners"),
+                inputTensor = input.string("tensor"),
+                inputWidth = width,
+                harmonics = harmonics,
+                deltaUv = channels(outputs.fields("delta_uv"), 2),
+                lfRgb = channels(outputs.fields("lf_rgb"), 3),
+                seg = outputs.optional("seg")?.let { channels(it, 1) },
+                dlc = checked(folder, dlcFile),
+                texture = checked(folder, files.fields("texture")),
+                onnxSha256 = files.fields("onnx").string("sha256"),
+                interleaved = dlc.string("layout") == "NHWC",
+                dlcTool = dlc.string("tool"),
+                sourcePose = pose,
+                gmacs = all.fields("graph").number("gmacs"),
+                trained = all.fields("origin").boolean("trained")
+            )
+        }
+
+        private fun channels(of: Fields, count: Int): Channels {
+            val start = of.int("start")
+            require(start in 0..4096 && of.int("stop") == start + count) { "${of.where}stop: expected start + $count" }
+            val scale = of.number("scale").toFloat()
+            return Channels(of.string("tensor"), start, start + count, scale, of.number("offset").toFloat())
+        }
+
+        private fun checked(folder: File, of: Fields): BundledFile {
+            val name = of.string("name")
+            require('/' !in name && name != "..") { "${of.where}name: expected a file beside avatar.json" }
+            val file = File(folder, name)
+            val expected = of.number("bytes").toLong()
+            if (file.length() != expected) throw InputException("$file: expected $expected bytes, found ${file.length()}")
+            if (sha256(file) != of.string("sha256")) throw InputException("$file: not the file that was exported; copy it again")
+            return BundledFile(file, expected, of.string("sha256"))
+        }
+    }
+}
+
+fun sha256(file: File): String {
+    val digest = MessageDigest.getInstance("SHA-256")
+    file.inputStream().use { stream ->
+        val buffer = ByteArray(1 shl 16)
+        while (true) {
+            val count = stream.read(buffer)
+            if (count < 0) break
+            digest.update(buffer, 0, count)
+        }
+    }
+    return digest.digest().joinToString("") { String.format("%02x", it) }
+}
+
+/** The texture, packed for the sampler: (S + 3, S + 3, 4), floats in the order of the file. */
+fun readTexture(bundle: Bundle): FloatArray {
+    val side = bundle.imageSize + 3
+    val bytes = try {
+        DataInputStream(bundle.texture.file.inputStream().buffered()).use { stream ->
+            val length = java.lang.Long.reverseBytes(stream.readLong())
+            if (length !in 2..65536) throw InputException("${bundle.texture.file}: not a .safetensors file")
+            val header = ByteArray(length.toInt()).also(stream::readFully)
+            val texture = Fields(Json.read(String(header, Charsets.UTF_8)), "").fields("texture")
+            val shape = texture.floats("shape").map { it.toInt() }
+            val expected = listOf(side, side, 4)
+            val ends = texture.floats("data_offsets").map { it.toInt() }
+            require(texture.string("dtype") == "F32" && shape == expected && ends == listOf(0, side * side * 16)) {
+                "texture: expected F32 $expected, found ${texture.string("dtype")} $shape"
+            }
+            ByteArray(side * side * 16).also(stream::readFully)
+        }
+    } catch (error: IOException) {
+        throw InputException("${bundle.texture.file}: ends too early; export the avatar again")
+    } catch (error: IllegalArgumentException) {
+        throw InputException("${bundle.texture.file}: ${error.message}")
+    }
+    val texels = FloatArray(side * side * 4)
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(texels)
+    return texels
+}
+
+/** An object of a JSON file, whose fields are asked for by type; [where] names it in messages. */
+class Fields(content: Any?, val where: String) {
+    private val members = content as? Map<*, *> ?: throw IllegalArgumentException("$where: expected an object")
+
+    fun string(name: String) = get<String>(name, "a string")
+    fun boolean(name: String) = get<Boolean>(name, "true or false")
+    fun number(name: String) = get<Double>(name, "a number")
+    fun fields(name: String) = Fields(members[name], "$where$name.")
+    fun optional(name: String): Fields? = if (members[name] == null) null else fields(name)
+
+    fun int(name: String): Int {
+        val value = number(name)
+        require(value == Math.rint(value) && Math.abs(value) < 1e9) { "$where$name: expected a whole number, found $value" }
+        return value.toInt()
+    }
+
+    fun floats(name: String): FloatArray {
+        val items = get<List<*>>(name, "a list")
+        require(items.all { it is Double }) { "$where$name: expected numbers" }
+        return FloatArray(items.size) { (items[it] as Double).toFloat() }
+    }
+
+    private inline fun <reified T> get(name: String, expected: String): T =
+        members[name] as? T ?: throw IllegalArgumentException("$where$name: expected $expected")
+}

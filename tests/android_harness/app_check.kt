@@ -1,0 +1,95 @@
+// The app's core on a plain JVM: what it makes of files, written for test_app.py to compare with the Python side.
+import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.util.Arrays
+import org.bilayer.avatar.core.*
+
+fun floats(file: File): FloatArray {
+    val buffer = ByteBuffer.wrap(file.readBytes()).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
+    return FloatArray(buffer.remaining()).also { buffer.get(it) }
+}
+
+fun write(file: File, values: FloatArray) {
+    val buffer = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)
+    buffer.asFloatBuffer().put(values)
+    file.writeBytes(buffer.array())
+}
+
+/** Gives recorded outputs by pose, and lets an invented clock go on. */
+class Recorded(val outputs: List<Pair<FloatArray, Map<String, FloatArray>>>, val clock: LongArray) : Network {
+    override val mode = "gpu_float16"
+    override val title = "GPU_FLOAT16"
+    override val initMs = 900.5
+    override fun run(pose: FloatArray): Map<String, FloatArray> {
+        clock[0] += 40_000_000L
+        return outputs.first { Arrays.equals(it.first, pose) }.second
+    }
+    override fun close() {}
+}
+
+fun said(action: () -> Any?): String = try {
+    action().toString()
+} catch (error: InputException) {
+    "InputException: ${error.message}"
+} catch (error: IllegalArgumentException) {
+    "IllegalArgumentException: ${error.message}"
+}
+
+fun main(arguments: Array<String>) {
+    val folder = File(arguments[0])
+    val out = File(folder, "kotlin").also { it.mkdir() }
+    val bundle = Bundle.read(File(folder, "bundle"))
+    val texels = readTexture(bundle)
+    write(File(out, "texture"), texels)
+
+    val track = Track.read(File(folder, "track.npy"))
+    check(Track.read(File(folder, "track.json")).frames.zip(track.frames).all { (a, b) -> Arrays.equals(a, b) })
+    val motion = RelativeMotion(bundle.sourcePose)
+    val poses = track.frames.map(motion::pose)
+    poses.forEachIndexed { number, pose -> write(File(out, "relative_$number"), pose) }
+    track.frames.forEachIndexed { number, frame -> write(File(out, "absolute_$number"), Pose.absolute(frame)) }
+    write(File(out, "encoded"), Pose.encode(poses[0], 3))
+    write(File(out, "mesh"), FaceMesh.landmarks(floats(File(folder, "mesh"))))
+
+    val clock = LongArray(1)
+    val outputs = poses.indices.map { poses[it] to mapOf("layers" to floats(File(folder, "layers_$it"))) }
+    val network = Recorded(outputs, clock)
+    val planes = Planes(bundle)
+    NativeSampler(bundle, texels).use2 { sampler ->
+        for (premultiplied in listOf(false, true)) {
+            outputs.forEachIndexed { number, (_, tensors) ->
+                planes.fill(tensors)
+                val rgba = ByteBuffer.allocateDirect(4 * bundle.imageSize * bundle.imageSize)
+                sampler.compose(planes, rgba, premultiplied)
+                val bytes = ByteArray(rgba.capacity()).also { rgba.get(it) }
+                File(out, "frame_${number}_$premultiplied").writeBytes(bytes)
+            }
+        }
+        println(said { sampler.compose(planes, ByteBuffer.allocateDirect(4), true) })
+        for (phone in listOf("qcom" to "arm64-v8a", "ranchu" to "x86_64")) {
+            val protocol = Protocol(executions = 10, warmUp = 2, rounds = 3)
+            var calls = 0
+            val measured = Measurement(network, sampler, bundle, protocol) { clock[0] + 1_000_000L * (calls++ % 3 / 2) }
+            measured.run(poses) {}
+            val reasons = Device.emulation(phone.first, phone.second, false)
+            val device = Device("Test", "Phone \"1\"\u0007é😀", "10", "QD1A", "2019-10-05", "msmnile", "", "aarch64", "4.14", reasons)
+            val file = ResultFile(bundle, device, protocol, "2 of a track", "1.32.0.555", "f".repeat(64), "0.1.0", "2026-01-02T03:04:05+00:00")
+            File(out, "${phone.first}.json").writeText(file.json(network, measured, listOf("thermal status 3 of 6")))
+        }
+    }
+    val stages = Stages { clock[0] }
+    stages.begin()
+    clock[0] += 42_000_000L
+    stages.end("network")
+    println(stages.lines())
+    for (name in File(folder, "broken").list()!!.sorted()) println("$name: " + said { Bundle.read(File(folder, "broken/$name")).name })
+    for (name in File(folder, "tracks").list()!!.sorted()) println("$name: " + said { Track.read(File(folder, "tracks/$name")).fps })
+    println(Json.write(Json.read(File(folder, "any.json").readText())).trim())
+}
+
+fun NativeSampler.use2(action: (NativeSampler) -> Unit) = try {
+    action(this)
+} finally {
+    close()
+}

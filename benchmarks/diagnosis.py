@@ -10,8 +10,9 @@ from bilayer.export.layers import Conv, ConvTranspose, Gemm, Layer
 EXPLAINED = 0.01  # a cause is named where it leaves at most this share of the error's energy
 MUCH = 6.0  # dB
 FP16_MAX = 65504.0
-LEAST_PIXELS = 64  # fewer match some input by chance
-MOST_OF_IT = 0.6  # of a channel's error; the rest may be rounding
+# Of one weight: fewer pixels match some input by chance; so much of a channel's error is its, the rest may be rounding;
+# and so many times the usual channel's error, relative to what the channel holds
+LEAST_PIXELS, MOST_OF_IT, OUTLIER = 256, 0.8, 8.0
 
 Array = NDArray[np.float64]
 
@@ -115,7 +116,10 @@ def _one_weight(layer: Layer, expected: Array, found: Array, inputs: list[NDArra
         return ""
     error = (found - expected).reshape(len(found), -1)
     energy = np.sum(error**2, axis=1)
+    relative = energy / np.maximum(np.sum(expected.reshape(error.shape) ** 2, axis=1), np.finfo(np.float64).tiny)
     channel = int(np.argmax(energy))
+    if relative[channel] < OUTLIER * np.median(relative):
+        return ""
     side, (top, left, bottom, right) = layer.weight.shape[2], layer.pads
     padded = np.pad(inputs[0][0].astype(np.float64), ((0, 0), (top, bottom), (left, right)))
     height, width = expected.shape[1:]

@@ -18,8 +18,8 @@ import org.bilayer.avatar.core.FaceMesh
 
 /** Where landmarks come from: 136 numbers in pixels of the driver's picture, x right and y down, as a camera sees it. */
 interface LandmarkSource : AutoCloseable {
-    /** Calls back on the executor it was made with, for every frame with a face. */
-    fun start(onLandmarks: (FloatArray) -> Unit)
+    /** Calls back on the executor it was made with: for every frame with a face, or with what went wrong in one. */
+    fun start(onLandmarks: (FloatArray) -> Unit, onError: (String) -> Unit)
 }
 
 /** The front camera by CameraX, the face by MediaPipe's Face Landmarker (assets/face_landmarker.task). */
@@ -29,7 +29,7 @@ class CameraLandmarks(
     private val executor: ExecutorService
 ) : LandmarkSource {
     private var camera: ProcessCameraProvider? = null
-    private var closed = false // of the main thread, as is all but find
+    @Volatile private var closed = false
     private val landmarker = FaceLandmarker.createFromOptions(
         context,
         FaceLandmarker.FaceLandmarkerOptions.builder()
@@ -39,7 +39,7 @@ class CameraLandmarks(
             .build()
     )
 
-    override fun start(onLandmarks: (FloatArray) -> Unit) {
+    override fun start(onLandmarks: (FloatArray) -> Unit, onError: (String) -> Unit) {
         val opening = ProcessCameraProvider.getInstance(context)
         opening.addListener(Runnable {
             if (closed) return@Runnable
@@ -48,7 +48,13 @@ class CameraLandmarks(
             val analysis = ImageAnalysis.Builder()
                 .setBackpressureStrategy(ImageAnalysis.STRATEGY_KEEP_ONLY_LATEST)
                 .build()
-            analysis.setAnalyzer(executor, ImageAnalysis.Analyzer { image -> find(image)?.let(onLandmarks) })
+            analysis.setAnalyzer(executor, ImageAnalysis.Analyzer { image ->
+                try {
+                    find(image)?.let(onLandmarks)
+                } catch (error: RuntimeException) { // MediaPipe's
+                    onError("landmarks: ${error.message}")
+                }
+            })
             provider.unbindAll()
             provider.bindToLifecycle(owner, CameraSelector.DEFAULT_FRONT_CAMERA, analysis)
         }, ContextCompat.getMainExecutor(context))
@@ -62,6 +68,7 @@ class CameraLandmarks(
 
     private fun find(image: ImageProxy): FloatArray? {
         val upright = try {
+            if (closed) return null
             turned(image.toBitmap(), image.imageInfo.rotationDegrees)
         } finally {
             image.close() // else no other one comes

@@ -104,13 +104,13 @@ class MainActivity : ComponentActivity() {
         }
         camera = source
         var motion: RelativeMotion? = null // the first frame is the reference
-        source.start { landmarks ->
+        source.start({ landmarks ->
             guarded {
                 val avatar = loaded()
                 val moved = motion ?: RelativeMotion(avatar.bundle.sourcePose).also { motion = it }
                 if (playing == own) avatar.frame(moved.pose(landmarks), view)
             }
-        }
+        }, this::say)
     }
 
     private fun measure() {

@@ -19,7 +19,7 @@ from bilayer.runtime.sampler_build import HEADER, OBJECT, object_file
 PROGRAM = "bilayer-sampler-runner"
 VARIABLE = "BILAYER_RUNNER"  # names one that is built already
 TARGET = "aarch64-linux-android"  # of the Numba-built object, which both compilers link
-COMPILE_SECONDS = 300.0
+COMPILE_SECONDS = 600.0
 NATIVE = Path(__file__).parent / "native"
 _RUNTIME = Path(sampler_build.__file__).parent
 _NDK_VARIABLES = ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK")

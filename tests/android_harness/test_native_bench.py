@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.runner_build import Compiler, build_runner, kept_runner
+from bilayer.android_harness.runner_build import kept_runner
 from bilayer.android_harness.sdk import is_android_program
 from bilayer.android_harness.workspace import ROOT
 from tests.android_harness.conftest import make_bundle
+from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_native_runner import make_sysfs
-from tests.native_sampler import HOST
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +39,7 @@ path.write_text(json.dumps(said))
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory):
-    HOST.check()
-    return build_runner(tmp_path_factory.mktemp("runner") / "runner", Compiler(("g++", "-static"), True), "native")
+    return sampler_runner("host", tmp_path_factory)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The native runners as ARM code on the emulated phone: real adb and adbd, Android's shell, the phone's own clocks."""
 
-import os
 import shutil
 import subprocess
 
@@ -14,10 +13,10 @@ from bilayer.android_harness.execution import SAMPLER_RUNNER
 from bilayer.android_harness.parity import Reference
 from bilayer.android_harness.poses import load_poses
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.runner_build import build_runner, find_compiler
 from bilayer.android_harness.sampler_bench import SamplerBench, SamplerSettings, write_sampler_inputs
 from bilayer.android_harness.workspace import Workspace
 from bilayer.runtime.bundle import read_bundle
+from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_ncnn_route import NCNN_DIR
 from tests.android_harness.test_tier2 import COMPILER, start
 from tests.android_harness.tier2 import phone as tier2
@@ -44,7 +43,7 @@ def phone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory):
-    return build_runner(tmp_path_factory.mktemp("runner") / "runner", find_compiler({"PATH": os.environ["PATH"]}))
+    return sampler_runner("arm64", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

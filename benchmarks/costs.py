@@ -10,6 +10,13 @@ from bilayer.export.layers import FoldedGenerator
 from bilayer.model.config import PRESETS
 from bilayer.model.macs import PAPER_GMACS, count_costs, macs_per_frame
 
+# GMACs of the other rows of the paper's Table 2, by size of the model
+OTHER_METHODS = {
+    "Few-shot Vid-to-Vid": {"small": 10.2, "medium": 18.2, "large": 22.2},
+    "First Order Motion Model": {"small": 3.78, "medium": 13.9, "large": 53.7},
+    "Neural Talking Heads": {"large": 52.8},
+}
+
 
 def count_reports(preset: str) -> list[BenchReport]:
     """Of every network; of each block of a frame, by variant; and of each variant, beside the paper's Table 2."""
@@ -35,11 +42,23 @@ def count_reports(preset: str) -> list[BenchReport]:
     ]
     if preset in PAPER_GMACS:
         variants.insert(0, Row("the paper's Table 2", columns={"GMAC": PAPER_GMACS[preset]}))
+    published = [
+        Row(
+            name,
+            columns={
+                "paper, GMAC": gmacs,
+                "here, as trained": round(_trained(name), 3),
+                **{other: counted.get(name) for other, counted in OTHER_METHODS.items()},
+            },
+        )
+        for name, gmacs in PAPER_GMACS.items()
+    ]
     settings: dict[str, Cell] = {"preset": preset, "image": config.image_size}
     return [
         BenchReport("Networks", tuple(networks), settings, measured=False, bar="GMAC"),
         BenchReport("A frame by block, MMAC", tuple(blocks), settings, measured=False, bar="deconv"),
         BenchReport("A frame by variant", tuple(variants), settings, measured=False, bar="GMAC"),
+        BenchReport("A frame by model, the paper's Table 2", tuple(published), measured=False, bar="here, as trained"),
     ]
 
 
@@ -103,6 +122,11 @@ def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
             bar="ms at least",
         ),
     ]
+
+
+def _trained(preset: str) -> float:
+    """GMAC of a frame, nothing folded."""
+    return macs_per_frame(count_costs(PRESETS[preset])) / 1e9
 
 
 def _by_block(generator: FoldedGenerator) -> Mapping[str, int]:

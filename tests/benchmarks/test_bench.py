@@ -53,9 +53,13 @@ def test_sides_take_turns_after_warming_up():
 
 
 def test_counts_of_the_medium_model_are_the_papers():
-    networks, blocks, variants = count_reports("medium")
+    networks, blocks, variants, published = count_reports("medium")
     gmacs = {row.name: row.columns["GMAC"] for row in variants.rows}
     assert gmacs["the paper's Table 2"] == 4.32
+    models = {row.name: row.columns for row in published.rows}
+    for name, columns in models.items():
+        assert columns["here, as trained"] == pytest.approx(columns["paper, GMAC"], rel=0.06), name
+    assert {"small", "medium", "large"} <= set(models)
     assert gmacs["as trained"] == pytest.approx(4.314, abs=1e-3)
     assert gmacs["+ skip first"] == pytest.approx(3.946, abs=1e-3)
     assert gmacs["deconv"] == gmacs["phase"] == pytest.approx(2.499, abs=1e-3)

@@ -8,6 +8,9 @@ from bilayer.benchmarks.subject import Results, Subject, Values, read_results
 from bilayer.runtime.engines import NetworkEngine, load_engine
 from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
 
+NO_VULKAN = (
+    "no Vulkan device; install the driver of yours, or Mesa's lavapipe (apt install mesa-vulkan-drivers libvulkan1)"
+)
 _DEVICE_KINDS = {1: ", a GPU in the processor", 2: ", a virtual GPU", 3: ", which is the CPU"}  # by ncnn's number
 
 
@@ -80,8 +83,11 @@ def _started(name: str, label: str, start: Callable[[], EngineRung]) -> EngineRu
         raise
     except ImportError:
         return NotRun(name, label, "ncnn is not installed; pip install 'bilayer[ncnn]'")
-    except (InputError, ToolMissingError) as error:
-        return NotRun(name, label, str(error))
+    except ToolMissingError as error:
+        advice = NO_VULKAN if name.startswith("vulkan") and "no Vulkan device" in str(error) else str(error)
+        return NotRun(name, label, advice)
+    except InputError as error:  # a processor without bfloat16
+        return NotRun(name, label, str(error).partition("; ")[0])
 
 
 def _device() -> str:

@@ -14,7 +14,10 @@ from bilayer.benchmarks.fp16 import Fp16Generator
 from bilayer.benchmarks.layer_errors import compare_layers
 from bilayer.benchmarks.onnx_layers import read_generator
 from bilayer.benchmarks.parity import check_bundle, climb
+from bilayer.benchmarks.report import as_markdown
 from bilayer.benchmarks.rung_device import open_device, write_inputs
+from bilayer.benchmarks.rung_engines import bfloat16, vulkan
+from bilayer.benchmarks.rung_htp import simulator
 from bilayer.benchmarks.rung_trained import ExactTrained, make_trained
 from bilayer.benchmarks.rungs import EmulatedRung, Float64, OnnxRung
 from bilayer.export.evaluate import evaluate
@@ -30,7 +33,7 @@ from bilayer.model.config import PRESETS
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.crop import crop_face
-from bilayer.runtime.errors import BundleError, InputError, ParityError
+from bilayer.runtime.errors import BundleError, InputError, ParityError, ToolMissingError
 from bilayer.runtime.thresholds import Thresholds
 from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
@@ -76,6 +79,23 @@ def test_the_trained_model_and_the_onnx_are_one(made):
     assert len(ladder.layers.layers) > 20
     errors = [error.sqnr_db for error in ladder.layers.layers]
     assert errors == sorted(errors)
+
+
+def test_what_is_missing_is_said_with_how_to_get_it(made, monkeypatch):
+    subject = subject_of(made[1], frames=1)
+
+    def absent(*arguments, **settings):
+        raise ToolMissingError("engine ncnn-vulkan: found no Vulkan device; install its driver, or --engine ncnn")
+
+    monkeypatch.setattr("bilayer.runtime.ncnn_engine.Ncnn", absent)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    missing = [vulkan(subject, arithmetic=True), simulator(subject), bfloat16(subject)]
+    ladder = climb(subject, [*missing, OnnxRung(subject)])
+    assert [rung.name for rung in ladder.not_run] == ["vulkan-fp16", "htp-fp16", "openvino-bf16", "dlc"]
+    words = ("apt install mesa-vulkan-drivers", "bilayer[qairt]", "bilayer[openvino]", "bilayer-export --target qairt")
+    for rung, how in zip(ladder.not_run, words, strict=True):
+        assert how in rung.reason
+        assert rung.name in as_markdown(ladder)
 
 
 def test_each_precision_costs_more_and_the_frames_say_so(made):

@@ -48,8 +48,8 @@ def judge(
         broken += _under("frame", frame, thresholds.arithmetic_floor)
         warned += _under("frame", frame, thresholds.arithmetic_warning)
         for name, end in (bracket or {}).items():
-            difference = comparison.results[name]
-            broken += _under(f"{name} (emulated: {end:.1f})", difference.psnr_db, end - thresholds.below_bracket)
+            least = min(end, thresholds.bracket_ceiling) - thresholds.below_bracket
+            broken += _under(f"{name} (emulated: {end:.1f})", comparison.results[name].psnr_db, least)
     if broken:
         return Ruling("broken", tuple(broken))
     return Ruling("warned" if warned else "passed", tuple(warned))

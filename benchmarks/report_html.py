@@ -57,9 +57,9 @@ def write_html(ladder: Ladder, path: Path) -> None:
 def strip(pictures: Pictures) -> Image.Image:
     """Reference, rung and difference of up to three poses, side by side, each S px wide."""
     poses = list(pictures.found)
-    chosen = [poses[k * len(poses) // STRIP_POSES] for k in range(min(STRIP_POSES, len(poses)))]
+    count = min(STRIP_POSES, len(poses))
     panels = []
-    for i in dict.fromkeys(chosen):
+    for i in (poses[k * len(poses) // count] for k in range(count)):
         found, expected = pictures.found[i], pictures.expected[i]
         panels += [_over_white(expected), _over_white(found), _difference(found, expected)]
     return Image.fromarray(np.concatenate(panels, axis=1))

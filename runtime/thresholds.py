@@ -17,6 +17,7 @@ class Thresholds:
     arithmetic_floor: float = 20.0  # dB of the frame
     # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
     below_bracket: float = 10.0  # dB of a result
+    bracket_ceiling: float = 80.0  # dB: an emulation beyond counts as this, for a frame of 8 bits shows none of it
 
 
 DEFAULT = Thresholds()

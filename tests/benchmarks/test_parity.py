@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from bilayer.benchmarks.avatar_creation import random_source
-from bilayer.benchmarks.compare import compare_frames, uv_pixels
+from bilayer.benchmarks.compare import Comparison, Difference, FrameDifference, compare_frames, uv_pixels
 from bilayer.benchmarks.export_variants import variants_of
 from bilayer.benchmarks.fp16 import Fp16Generator
+from bilayer.benchmarks.gate import judge
 from bilayer.benchmarks.layer_errors import compare_layers
 from bilayer.benchmarks.onnx_layers import read_generator
-from bilayer.benchmarks.parity import check_bundle, climb
+from bilayer.benchmarks.parity import Pictures, check_bundle, climb
 from bilayer.benchmarks.report import as_markdown
+from bilayer.benchmarks.report_html import strip
 from bilayer.benchmarks.rung_device import open_device, write_inputs
 from bilayer.benchmarks.rung_engines import bfloat16, vulkan
 from bilayer.benchmarks.rung_htp import simulator
@@ -346,6 +348,25 @@ def test_a_network_of_another_kind_is_refused(made):
 
 
 # ---- figures ----
+
+
+@pytest.mark.parametrize(
+    ("found", "emulated", "verdict"),
+    [(60, 65, "passed"), (54, 65, "broken"), (75, 95, "passed"), (69, 95, "broken"), (60, None, "passed")],
+)
+def test_a_measured_arithmetic_is_held_against_its_emulation(found, emulated, verdict):
+    frame = FrameDifference(psnr_db=60, ssim=1, level_shares={})
+    comparison = Comparison({"delta_uv": Difference(0, 0, found, 1, 0.1)}, frame)
+    bracket = None if emulated is None else {"delta_uv": emulated}
+    for kind in ("arithmetic", "bfloat16"):
+        assert judge(comparison, kind, Thresholds(), bracket).verdict == verdict
+
+
+def test_a_strip_shows_every_pose_that_there_is():
+    frames = {i: np.full((8, 8, 4), 40 * i, np.uint8) for i in range(5)}
+    for count, shown in ((1, 1), (2, 2), (3, 3), (5, 3)):
+        few = {i: frames[i] for i in range(count)}
+        assert strip(Pictures(few, few, [0.0] * count)).size == (3 * 8 * shown, 8)
 
 
 def test_frames_that_are_equal_and_frames_that_are_not():

@@ -13,6 +13,7 @@ from bilayer.model.fast import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
+from bilayer.training.growing import keep_results
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
 from bilayer.training.objective import Objective
 from bilayer.training.settings import TrainingSettings
@@ -22,11 +23,16 @@ Say = Callable[[str], None]
 
 _DISCRIMINATOR: tuple[NetworkName, ...] = ("discriminator",)
 _ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)
+_MEASURED_PEOPLE = 16  # whose results are looked at when a model grows
 _PICTURED_PEOPLE = 6  # rows of the picture grids
 
 
-def make_base_stage(settings: TrainingSettings, init: Path | None, say: Say) -> Stage:
+def make_base_stage(
+    settings: TrainingSettings, init: Path | None, say: Say, training: FramePairs | None = None
+) -> Stage:
     """A new base model, or one that starts from the weights in `init` (see `start_from`).
+
+    If those are for half the picture's size, `training` shows how large their results are (see `keep_results`).
 
     Raises:
         CheckpointError: `init` is damaged or nothing of it fits.
@@ -37,6 +43,10 @@ def make_base_stage(settings: TrainingSettings, init: Path | None, say: Say) -> 
     if init is not None:
         config, states = read_checkpoint(init, networks=(), optional=networks)
         copied = start_from(model, config, states)
+        if training is not None and 2 * config.image_size == settings.model.image_size:
+            old = BilayerModel(config, BASE_NETWORKS)
+            start_from(old, config, states)
+            keep_results(model, old, collate([training[i] for i in range(min(_MEASURED_PEOPLE, len(training)))]))
         for name in model.networks:
             total = len(model.get_submodule(name).state_dict())
             say(f"{name}: {copied.get(name, 0)} of {total} tensors from {init}")

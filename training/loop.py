@@ -106,7 +106,7 @@ class _Run:
 
     def step(self, batch: TrainingBatch) -> Losses:
         """One step of all networks at once: the discriminator's gradients come from D_ losses alone."""
-        rate = _learning_rate(self._settings.optimisation, self.iteration / self._settings.schedule.iterations)
+        rate = learning_rate(self._settings.optimisation, self.iteration, self._settings.schedule.iterations)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         losses: Losses
@@ -180,7 +180,8 @@ class _Run:
         return itertools.islice(batches, settings.schedule.standing_batches)
 
 
-def _learning_rate(settings: Optimisation, progress: float) -> float:
-    """Half a cosine from the learning rate to its `final_learning_rate` share."""
+def learning_rate(settings: Optimisation, iteration: int, iterations: int) -> float:
+    """Half a cosine from the learning rate to its `final_learning_rate` share, after a warm-up."""
     share = settings.final_learning_rate
-    return settings.learning_rate * (share + (1 - share) * (1 + math.cos(math.pi * progress)) / 2)
+    cosine = share + (1 - share) * (1 + math.cos(math.pi * iteration / iterations)) / 2
+    return settings.learning_rate * cosine * min((iteration + 1) / (settings.warm_up + 1), 1.0)

@@ -75,6 +75,7 @@ class Optimisation:
     final_learning_rate: float = (
         1.0  # share of the learning rate that is left at the end, by a half cosine; 1: constant
     )
+    warm_up: int = 0  # iterations in which the learning rate rises: Adam's first steps would undo what was grown
     average: float = 0.0  # decay of the moving average of the weights that is saved; 0: the weights themselves
 
 

@@ -11,6 +11,7 @@ import click
 from bilayer.runtime.console import Group, progress
 
 if TYPE_CHECKING:
+    from bilayer.training.dataset import FramePairs
     from bilayer.training.settings import TrainingSettings
     from bilayer.training.stages import Stage
 
@@ -51,10 +52,10 @@ def main() -> None:
 def base(init: Path | None, **options: Any) -> None:
     """Stage 1: embedder, pose MLP, both generators and the discriminator at once."""
 
-    def make_stage(settings: "TrainingSettings", say: Callable[[str], None]) -> "Stage":
+    def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
         from bilayer.training.build import make_base_stage
 
-        return make_base_stage(settings, init, say)
+        return make_base_stage(settings, init, say, training)
 
     _train("base", make_stage, **options)
 
@@ -66,7 +67,7 @@ def base(init: Path | None, **options: Any) -> None:
 def enhancer(base_checkpoint: Path, init: Path | None, **options: Any) -> None:
     """Stage 2: the texture enhancer, for the model of a finished stage 1, which stays as it is."""
 
-    def make_stage(settings: "TrainingSettings", say: Callable[[str], None]) -> "Stage":
+    def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
         from bilayer.training.build import make_enhancer_stage
 
         return make_enhancer_stage(settings, base_checkpoint, init, say)
@@ -76,7 +77,7 @@ def enhancer(base_checkpoint: Path, init: Path | None, **options: Any) -> None:
 
 def _train(
     name: Any,
-    make_stage: Callable[["TrainingSettings", Callable[[str], None]], "Stage"],
+    make_stage: Callable[["TrainingSettings", Callable[[str], None], "FramePairs"], "Stage"],
     config: Path,
     out: Path,
     data: str | None,
@@ -105,7 +106,7 @@ def _train(
         if process.is_first:
             folder.claim(name, settings)
         training, pictures = make_data(settings, process.rank)
-        stage = make_stage(settings, say).to(process.device)
+        stage = make_stage(settings, say, training).to(process.device)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")
         with progress(f"training {name}", settings.schedule.iterations) as advance:
             measure = _validation(settings) if validate and pictures is not None else None

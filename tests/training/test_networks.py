@@ -1,18 +1,25 @@
 """What training does to the networks: spectral norm, starts from other weights, statistics, averages."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bilayer.model import random_model
+from bilayer.model.avatar import embed
 from bilayer.model.bilayer import BilayerModel
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.average import WeightAverage
+from bilayer.training.dataset import FramePairs, collate
+from bilayer.training.growing import keep_results
+from bilayer.training.loop import learning_rate
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from, weights_of
+from bilayer.training.prediction import source_of
 from bilayer.training.regions import blur, feature_mask
 from bilayer.training.settings import Optimisation
 from bilayer.training.standing import standing_statistics
@@ -77,6 +84,41 @@ def test_growing_keeps_what_works_at_the_sizes_that_were_there():
         last = old.inference_generator.gen_inf.blocks[blocks](x, before.final_norm)
         first_of_new = new.inference_generator.gen_inf.blocks[blocks].block_feats["0"](y, after.blocks[blocks].norm1)
         assert torch.equal(last, first_of_new)
+
+
+@pytest.mark.parametrize("architecture", [{}, {"tex_norm_layer_type": "ada_bn", "inf_skip_layer_type": "conv"}])
+def test_a_grown_model_begins_with_the_smaller_ones_results_enlarged(tiny_heads, architecture):
+    """All but the texture's finest detail, and what is far below the mean, whatever the weights."""
+    names = ("emb", "tex", "inf")
+    widths = {f"{name}_max_channels": 32 for name in names} | {f"{name}_num_channels": 16 for name in names}
+    small = replace(tiny.CONFIG, **widths, **architecture)
+    large = replace(
+        small, **{f"{name}_num_channels": 8 for name in names}, image_size=128, enh_bottleneck_tensor_size=64
+    )
+    old, new = random_model(small, seed=1), random_model(large, seed=2)
+    start_from(new, small, states_of(old))
+    people = [FramePairs(Path(tiny_heads), "train", size, 1, target_frames=2) for size in (64, 128)]
+    batches = [collate([pairs[i] for i in range(len(pairs))]) for pairs in people]
+
+    def results_of(model, embeddings):
+        poses = batches[0].target.poses.flatten(0, 1)
+        parameters = model.inference_generator.predict_parameters(embeddings).repeat_frames(2)
+        layers = model.inference_generator(model.keypoints_embedder(poses), parameters)
+        return layers.delta_uv, layers.lf_rgb, layers.seg_logits, model.texture_generator(embeddings)
+
+    for network in (old, new):
+        prepare_network(network, "", Optimisation(spectral_norm=(), batch_norm_momentum=1.0), eps=1e-7)
+    with torch.no_grad():
+        embeddings = embed(old, source_of(batches[0].source))
+        expected = results_of(old, embeddings)  # its batch norms know the data then
+        keep_results(new, old, batches[1])
+        finest = torch.randn(len(embeddings[0]), 8, *embeddings[0].shape[2:])  # is not to matter
+        found = results_of(new, [*embeddings, finest])
+    for before, after, closeness in zip(expected, found, (0.99, 0.99, 0.99, 0.8), strict=True):
+        enlarged = F.interpolate(before, scale_factor=2)
+        assert torch.corrcoef(torch.stack([enlarged.flatten(), after.flatten()]))[0, 1] > closeness
+        assert after.mean() == pytest.approx(enlarged.mean().item(), abs=0.1 * enlarged.std().item())
+        assert after.std() == pytest.approx(enlarged.std().item(), rel=0.2)
 
 
 def test_growing_moves_the_embedder_and_the_discriminator_to_the_small_end():
@@ -166,3 +208,13 @@ def test_the_blur_is_a_gaussian():
     picture = np.random.default_rng(0).normal(size=(1, 2, 20, 24)).astype(np.float32)
     expected = gaussian_filter(picture, (0, 0, 1.5, 1.5), mode="nearest", radius=(0, 0, 5, 5))
     np.testing.assert_allclose(blur(torch.from_numpy(picture), 1.5), expected, atol=1e-5)
+
+
+def test_the_learning_rate_rises_falls_by_a_cosine_and_ends_at_its_share():
+    settings = Optimisation(learning_rate=1e-3, warm_up=9, final_learning_rate=0.1)
+    rates = [learning_rate(settings, i, 100) for i in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[50] == pytest.approx(0.55e-3)
+    assert rates[99] == pytest.approx(1e-4, rel=0.01)
+    assert {learning_rate(Optimisation(learning_rate=1e-3), i, 100) for i in range(100)} == {1e-3}

@@ -169,8 +169,10 @@ void work(int count, char **words) {
 
     const auto begin = std::chrono::steady_clock::now();
     ncnn::set_cpu_powersave(powersave);
+    ncnn::PoolAllocator layers, working;  // kept from one execution to the next, as an app would; the net goes first
     ncnn::Net net;
     net.opt = read_options(mode, threads);
+    if (!net.opt.use_vulkan_compute) net.opt.blob_allocator = &layers, net.opt.workspace_allocator = &working;
     const std::string device = check_device(mode, net.opt);
     load(net, param, bin);
     const std::chrono::duration<double, std::micro> init = std::chrono::steady_clock::now() - begin;

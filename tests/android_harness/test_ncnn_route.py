@@ -28,8 +28,10 @@ for package in ("ncnn", "pnnx"):
 
 HERE = Path(__file__).parent
 FEW = ("--executions", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
-# Folder of ncnnConfig.cmake in a build of ncnn for 64-bit ARM Linux; without it the real runner is not tested
+# Folders of ncnnConfig.cmake in builds of ncnn: for 64-bit ARM Linux, and for this machine with Vulkan. Without them
+# the real runner is not tested
 NCNN_DIR = os.environ.get("BILAYER_TEST_NCNN_ARM64")
+NCNN_VULKAN_DIR = os.environ.get("BILAYER_TEST_NCNN_VULKAN")
 
 
 @pytest.fixture
@@ -127,19 +129,21 @@ def test_a_log_that_is_none_is_refused(exported_folder, stand_in, tmp_path, cont
         backend.read_log(tmp_path / "ncnn.json")
 
 
+def build_real(folder, ncnn, *options):
+    configure = ["cmake", "-S", str(runner_build.NATIVE), "-B", str(folder), f"-Dncnn_DIR={ncnn}", *options]
+    for words in (configure, ["cmake", "--build", str(folder), "--target", "bilayer-ncnn-runner"]):
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "bilayer-ncnn-runner"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not NCNN_DIR, reason="$BILAYER_TEST_NCNN_ARM64 names no build of ncnn for 64-bit ARM")
 def test_the_real_runner_on_arm_code(command, exported_folder, tmp_path):
     """ncnn itself, as ARM code with half-precision instructions, under qemu."""
     ARM64.check()
     compiler = [f"-DCMAKE_CXX_COMPILER={ARM64.compiler}", "-DCMAKE_SYSTEM_NAME=Linux"]
-    compiler += ["-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-Dncnn_DIR={NCNN_DIR}"]
-    configure = ["cmake", "-S", str(runner_build.NATIVE), "-B", str(tmp_path / "build"), *compiler]
-    build = ["cmake", "--build", str(tmp_path / "build"), "--target", "bilayer-ncnn-runner"]
-    for words in (configure, build):
-        done = subprocess.run(words, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    program = tmp_path / "build" / "bilayer-ncnn-runner"
+    program = build_real(tmp_path / "build", NCNN_DIR, *compiler, "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
     assert is_android_program(program)
     emulated = tmp_path / "runner"
     emulated.write_text(f'#!/bin/sh\nexec {shutil.which(ARM64.emulator)} {program} "$@"\n')
@@ -154,3 +158,19 @@ def test_the_real_runner_on_arm_code(command, exported_folder, tmp_path):
     log = json.loads((logs / "ncnn_cpu_fp16-1.txt").read_text())
     assert (log["total_us"], log["init_us"], log["executions"]) == (None, None, 3)
     assert "run by qemu" in log["machine"]["emulation"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NCNN_VULKAN_DIR, reason="$BILAYER_TEST_NCNN_VULKAN names no build of ncnn with Vulkan")
+def test_the_real_runner_on_a_vulkan_device(command, exported_folder, tmp_path):
+    """This machine's, a graphics card or Mesa's lavapipe, which computes in true half precision."""
+    program, out = build_real(tmp_path / "build", NCNN_VULKAN_DIR), tmp_path / "a.json"
+    settings = {"SNPE_ROOT": "", "BILAYER_NCNN_RUNNER": str(program)}
+    done = command("bench", exported_folder, "--route", "ncnn", *FEW, "--out", out, **settings)
+    assert done.exit_code == 0, done.stderr
+    result = read_result(out)
+    rows = {row.mode.removeprefix("ncnn_"): row for row in result.rows}
+    assert (result.measured_on, {row.latency for row in result.rows}) == ("stand-in", {None})
+    assert "no half-precision arithmetic" in rows["cpu_fp16"].missing
+    assert min(rows["cpu"].parity.worst_db, rows["vulkan"].parity.worst_db) > 100
+    assert 40 < rows["vulkan_fp16"].parity.worst_db < rows["vulkan_hybrid"].parity.worst_db < 90

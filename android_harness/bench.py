@@ -104,9 +104,9 @@ class _Bench:
         self._program_hash = describe_file(self._backend.executable).sha256
         runner = options.sampler.runner if options.sampler else None
         self._runner_hash = describe_file(runner).sha256 if runner else ""
-        settings = replace(options, timeout=0, logs=None)  # may be others the next time
+        settings = replace(options, timeout=0, logs=None, sampler=None)  # may be others the next time
         parts = (setup.device.serial, self._facts.build, self._program_hash, self._backend.model.sha256)
-        key = session_key(*parts, setup.poses.tobytes(), settings, self._runner_hash)
+        key = session_key(*parts, setup.poses.tobytes(), settings)
         self._session: Session = open_session(out, key)
         self._on, _ = measured_on(self._facts, self._backend.executable, self._session.runtime)
         self._folder = Path()
@@ -206,14 +206,19 @@ class _Bench:
     def time_sampler(self) -> None:
         """The sampler on the device's processor."""
         settings, session = self._options.sampler, self._session
-        if settings is None or session.sampler is not None:
+        if settings is None or (session.sampler is not None and session.sampler_key == self._sampler_key()):
             return
         self._say("the sampler, on every kind of core")
         timed = self._on == "device" and is_android_program(settings.runner)
         layout = layout_of(self._setup.bundle.contract.outputs, self._backend.layout)
         bench = SamplerBench(self.workspace, self._setup.bundle, self._reference, settings, layout)
         session.sampler = bench.measure(self._setup.poses, self._options.timeout, timed)
+        session.sampler_key = self._sampler_key()
         session.save(session_path(self._out))
+
+    def _sampler_key(self) -> str:
+        settings = self._options.sampler
+        return f"{self._runner_hash} {settings.runs} {settings.warm_up}" if settings else ""
 
     def _sampler_files(self) -> dict[str, Path]:
         if self._options.sampler is None:

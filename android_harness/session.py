@@ -39,6 +39,7 @@ class Session:
     processes: list[Process] = field(default_factory=list)
     layers: dict[str, list[LayerTime]] = field(default_factory=dict)
     sampler: list[SamplerRow] | None = None
+    sampler_key: str = ""  # of the runner that timed it, and how often: these may change without all else being lost
 
     def of(self, mode: str) -> list[Process]:
         """The processes of a mode."""

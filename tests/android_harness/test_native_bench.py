@@ -119,6 +119,7 @@ def test_a_runner_that_fails_is_one_line(command, bundle, tmp_path, script, code
     assert out.with_name("a.json.partial").exists()  # what was measured before is kept
     with_none = command("bench", bundle, *ONE, "--no-sampler", "--out", out)
     assert (with_none.exit_code, read_result(out).sampler) == (0, None)
+    assert "going on where it stopped: 1 of 1 timed processes are done" in with_none.stderr
 
 
 def test_frames_unlike_the_python_samplers_end_with_4(command, bundle, runner, tmp_path):

@@ -151,17 +151,17 @@ def test_a_place_that_cannot_be_written_is_seen_before_the_work(command, bundle,
     assert phone.faults.pushed == []
 
 
-@pytest.mark.parametrize(("viewer", "message", "code"), [
-    ("#!/bin/sh\nexit 3\n", "snpe-diagview ended with code 3", 3),
-    ("#!/bin/sh\necho hello\n", "expected a Total Inference Time, found 'hello'", 3),
-    ("#!/nowhere/interpreter\n", "snpe-diagview: cannot be started", 5),
-])  # fmt: skip
-def test_a_viewer_that_fails_is_named(command, bundle, tmp_path, snpe_root, viewer, message, code):
-    (snpe_root / "bin/x86_64-linux-clang/snpe-diagview").write_text(viewer)
+def test_a_viewer_that_fails_is_named(command, bundle, tmp_path, snpe_root):
     out = tmp_path / "a.json"
-    fails(command("bench", bundle, *ONCE, "--out", out), message, code)
-    assert not out.exists()
-    assert json.loads(out.with_name("a.json.partial").read_text())["parity"]["cpu"]["poses"] == 2
+    for viewer, message, code in (
+        ("#!/bin/sh\nexit 3\n", "snpe-diagview ended with code 3", 3),
+        ("#!/bin/sh\necho hello\n", "expected a Total Inference Time, found 'hello'", 3),
+        ("#!/nowhere/interpreter\n", "snpe-diagview: cannot be started", 5),
+    ):
+        (snpe_root / "bin/x86_64-linux-clang/snpe-diagview").write_text(viewer)
+        fails(command("bench", bundle, *ONCE, "--out", out), message, code)
+        assert not out.exists()
+        assert json.loads(out.with_name("a.json.partial").read_text())["parity"]["cpu"]["poses"] == 2
 
 
 def test_a_program_of_another_processor_is_named(command, bundle, tmp_path, snpe_root):

@@ -98,17 +98,23 @@ def build_runner(
 
 
 def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The runner that is named, else $BILAYER_RUNNER, else what `kept_runner` has; None if there is none.
+    """The runner that is named, else $BILAYER_RUNNER, else what build-runner made; None if there is none.
 
     Raises:
         ToolMissingError: the one that is named is not there.
     """
     named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
     if named is None:
-        return kept_runner() if kept_runner().is_file() else None
+        return built_runner()
     if not named.is_file():
         raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
     return named
+
+
+def built_runner() -> Path | None:
+    """What `bilayer-device build-runner` made of these sources, if it did."""
+    path = kept_runner()
+    return path if path.is_file() else None
 
 
 def kept_runner() -> Path:

@@ -43,6 +43,13 @@ esac
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_runner_of_the_users(monkeypatch):
+    """What `bilayer-device build-runner` left in this user's cache is for phones, and would not start here."""
+    monkeypatch.setattr("bilayer.android_harness.runner_build.built_runner", lambda: None)
+    monkeypatch.delenv("BILAYER_RUNNER", raising=False)
+
+
 @pytest.fixture
 def phone(tmp_path):
     root = tmp_path / "phone"

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.runner_build import kept_runner
+from bilayer.android_harness.runner_build import built_runner
 from bilayer.android_harness.sdk import is_android_program
 from bilayer.android_harness.workspace import ROOT
 from tests.android_harness.conftest import make_bundle
@@ -143,16 +143,18 @@ def test_without_a_runner_it_says_so(command, bundle, tmp_path):
     assert "/nowhere/runner: no such file; make it with bilayer-device build-runner" in missing.stderr
 
 
-def test_build_runner_compiles_or_says_how(command, tmp_path):
+def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch):
     environment = {"BILAYER_CACHE": str(tmp_path / "cache"), "ANDROID_NDK_HOME": "", "ANDROID_NDK_ROOT": ""}
     none = CliRunner().invoke(main, ["build-runner"], env=environment | {"PATH": "/nowhere"})
     assert (none.exit_code, none.stdout, none.stderr.count("\n")) == (5, "", 1)
     assert "apt install g++-aarch64-linux-gnu. By hand: bilayer-sampler build" in none.stderr
     if not shutil.which("aarch64-linux-gnu-g++"):
         pytest.skip("aarch64-linux-gnu-g++ is not installed")
+    monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "cache"))
+    assert built_runner() is None
     built = CliRunner().invoke(main, ["build-runner", "--json"], env=environment)
     assert built.exit_code == 0, built.stderr
-
     program = Path(json.loads(built.stdout)["runner"])
     assert is_android_program(program)
-    assert program.parent == tmp_path / "cache" / "runner" / kept_runner().parent.name
+    assert built_runner() == program  # where bench looks
+    assert program.stat().st_mode & 0o111

@@ -114,7 +114,7 @@ def test_a_grown_model_begins_with_the_smaller_ones_results_enlarged(tiny_heads,
         keep_results(new, old, batches[1])
         finest = torch.randn(len(embeddings[0]), 8, *embeddings[0].shape[2:])  # is not to matter
         found = results_of(new, [*embeddings, finest])
-    for before, after, closeness in zip(expected, found, (0.99, 0.99, 0.99, 0.8), strict=True):
+    for before, after, closeness in zip(expected, found, (0.95, 0.95, 0.95, 0.8), strict=True):
         enlarged = F.interpolate(before, scale_factor=2)
         assert torch.corrcoef(torch.stack([enlarged.flatten(), after.flatten()]))[0, 1] > closeness
         assert after.mean() == pytest.approx(enlarged.mean().item(), abs=0.1 * enlarged.std().item())

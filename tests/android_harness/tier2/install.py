@@ -3,7 +3,8 @@
     python tests/android_harness/tier2/install.py
 
 Needs apt, dpkg-deb and tar, but no root: apt keeps its lists in the cache folder beside the result, and nothing of the
-machine's own is changed. 100 MB to fetch, 60 MB kept, in $XDG_CACHE_HOME/bilayer/test-phone, ~/.cache without it.
+machine's own is changed. 100 MB to fetch from the mirror that apt is set up with, or $DEBIAN_MIRROR; 60 MB kept, in
+$XDG_CACHE_HOME/bilayer/test-phone, ~/.cache without it.
 adbd is in bookworm-backports. It listens without authentication: phone.py starts it in a network of its own only.
 """
 
@@ -14,7 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = ("adbd", "mksh:arm64", "toybox:arm64", "qemu-user-static/bookworm")
 QEMU = "usr/bin/qemu-aarch64-static"
@@ -33,7 +33,7 @@ APT::Install-Recommends "false";
 Acquire::Languages "none";
 Debug::NoLocking "true";
 """
-SOURCES = "".join(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n" for suite in ("bookworm", "bookworm-backports"))
+SUITES = ("bookworm", "bookworm-backports")
 
 
 def place() -> Path:
@@ -58,11 +58,26 @@ def install(target: Path) -> None:
         system.rename(target)
 
 
+def _mirror() -> str:
+    """$DEBIAN_MIRROR, else where apt on this machine gets Debian's packages from; main's, not the security updates'."""
+    named = os.environ.get("DEBIAN_MIRROR")
+    if named:
+        return named
+    query = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    places = [place.rstrip("/") for place in listed if "security" not in place]
+    if not places:
+        raise OSError("apt knows no mirror of Debian: run apt-get update, or set $DEBIAN_MIRROR")
+    return places[0]
+
+
 def _download(folder: Path) -> list[Path]:
     for place in ("state/lists/partial", "cache/archives/partial"):
         (folder / place).mkdir(parents=True)
     (folder / "status").touch()  # as if nothing were installed: all dependencies are wanted
-    (folder / "sources.list").write_text(SOURCES)
+    mirror = _mirror()
+    sources = "".join(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n" for suite in SUITES)
+    (folder / "sources.list").write_text(sources)
     (folder / "apt.conf").write_text(SETTINGS.format(folder=folder))
     environment = os.environ | {"APT_CONFIG": str(folder / "apt.conf")}
     for command in (

@@ -1,10 +1,14 @@
 """What tests of several rooms share: the astronaut photo and the face networks, set up as a user sets them up."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+# A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

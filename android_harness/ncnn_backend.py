@@ -13,6 +13,7 @@ from bilayer.android_harness.diagnostics import Profile
 from bilayer.android_harness.execution import NCNN_RUNNER
 from bilayer.android_harness.routes import OUT, Mode, Profiling
 from bilayer.android_harness.runner_build import NATIVE
+from bilayer.android_harness.runner_log import Microseconds, RunnerMachine
 from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.bundle import Bundle, describe_file
 from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
@@ -30,37 +31,19 @@ MODES: dict[Mode, str] = {
 
 
 @dataclass(frozen=True)
-class _Machine:
-    architecture: str
-    kernel: str
-    cpu: str
-    emulation: list[str]
-
-
-@dataclass(frozen=True)
-class _Us:
-    min: float
-    median: float
-    p90: float
-    p99: float
-    max: float
-    mean: float
-
-
-@dataclass(frozen=True)
 class NcnnLog:
     """What the runner writes of one process."""
 
     format: Literal["bilayer-ncnn-runner"]
     version: Literal[1]
     ncnn: str  # its version
-    machine: _Machine
+    machine: RunnerMachine
     mode: str
     device: str  # processor or GPU
     threads: int
     powersave: int
     executions: int
-    total_us: _Us | None  # None where a time means nothing
+    total_us: Microseconds | None  # None where a time means nothing
     init_us: float | None
 
 

@@ -20,6 +20,7 @@ from bilayer.android_harness.parity import Reference, channels_of
 from bilayer.android_harness.poses import Floats
 from bilayer.android_harness.results import FrameTimes, SamplerRow
 from bilayer.android_harness.routes import OUT
+from bilayer.android_harness.runner_log import Microseconds, RunnerMachine
 from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.android_harness.workspace import Workspace
 from bilayer.runtime.bundle import Bundle, Outputs
@@ -41,14 +42,6 @@ class SamplerSettings:
     runner: Path  # the program, for the device
     runs: int = 300  # frames of each kernel and kind of core
     warm_up: int = 60  # frames before them
-
-
-@dataclass(frozen=True)
-class _Machine:
-    architecture: str
-    kernel: str
-    cpu: str
-    emulation: list[str]
 
 
 @dataclass(frozen=True)
@@ -83,20 +76,10 @@ class _Protocol:
 
 
 @dataclass(frozen=True)
-class _Us:
-    min: float
-    median: float
-    p90: float
-    p99: float
-    max: float
-    mean: float
-
-
-@dataclass(frozen=True)
 class _Kernel:
     name: str
     checksum: str
-    frame_us: _Us | None
+    frame_us: Microseconds | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +96,7 @@ class RunnerOutput:
 
     format: Literal["bilayer-sampler-runner"]
     version: Literal[1]
-    machine: _Machine
+    machine: RunnerMachine
     cores: list[_Core]
     used: _Used
     frame: _Frame

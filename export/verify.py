@@ -154,8 +154,10 @@ def verify_half(
         if layers.seg_logits is not None:
             found["seg"] = torch.sigmoid(layers.seg_logits)[0].numpy()
         apart = psnr(_composed(compositor, found), _composed(compositor, probe.expected), value_range=255.0)
-        x, y = (found["delta_uv"].astype(np.float64) - probe.expected["delta_uv"]) * (texture.shape[-1] / 2)
-        worst, pixels = min(worst, apart), max(pixels, float(np.hypot(x, y).max()))
+        side = texture.shape[-1]
+        x, y = (found["delta_uv"].astype(np.float64) - probe.expected["delta_uv"]) * (side / 2)
+        off = np.nan_to_num(np.hypot(x, y), nan=side, posinf=side)  # FP16 overflowed: anywhere
+        worst, pixels = min(worst, apart), max(pixels, float(off.max()))
     return worst, pixels
 
 

@@ -12,12 +12,20 @@ import onnxsim
 import pytest
 import torch
 
-from bilayer.export.evaluate import evaluate
+from bilayer.export.evaluate import evaluate, evaluate_hybrid
 from bilayer.export.fold import fold
 from bilayer.export.graph import OPSETS, build_onnx
 from bilayer.export.lower import GraphOptions, lower
 from bilayer.export.rewrite import fold_norms
-from bilayer.export.verify import OnnxNetwork, make_probes, psnr, reference_frame, verify
+from bilayer.export.verify import (
+    OnnxNetwork,
+    half_failure,
+    make_probes,
+    psnr,
+    reference_frame,
+    verify,
+    verify_half,
+)
 from bilayer.runtime.errors import InputError, ParityError
 from tests.export.conftest import reference
 
@@ -180,6 +188,22 @@ def test_verification_catches_planted_faults(case_a_avatar, generators, fault):
     network = OnnxNetwork.load(proto, generators["nearest"].outputs, harmonics=0)
     with pytest.raises(ParityError, match="expected at least 100 dB"):
         verify(make_probes(model, avatar.parameters, crop.pose), network)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_overflow_of_one_pixel_in_fp16_fails_the_gate(case_a_avatar, generators, monkeypatch, value):
+    model, avatar, crop = case_a_avatar
+
+    def overflowing(generator, poses):
+        layers = evaluate_hybrid(generator, poses)
+        layers[generator.outputs.delta_uv.tensor][0, 0, 0, 0] = value
+        return layers
+
+    monkeypatch.setattr("bilayer.export.verify.evaluate_hybrid", overflowing)
+    probes, texture = make_probes(model, avatar.parameters, crop.pose, count=1), avatar.texture[0].numpy()
+    decibels, pixels = verify_half(probes, generators["deconv"], texture, model.config)
+    assert (np.isfinite(decibels), pixels) == (True, 64)
+    assert "64 px off" in half_failure(decibels, pixels)
 
 
 def test_the_reference_frame_is_the_trained_models(case_a_avatar):

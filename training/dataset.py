@@ -1,11 +1,7 @@
-"""Training pairs: source and target frames of one person, drawn at random, as the networks take them.
-
-Preprocessing as in the authors' training: no crop (the data is cropped already), pose = landmarks over the picture's
-width, stickman drawn from the pose. `frame_folders` reads the disk.
-"""
+"""Training pairs: source and target frames of one person, drawn at random, as tensors that the networks take."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bilayer.runtime.crop import draw_stickman, scale_image
-from bilayer.runtime.face import mirror_landmarks
 from bilayer.training.frame_folders import (
     COORDS,
     MASKS,
@@ -28,6 +22,7 @@ from bilayer.training.frame_folders import (
     list_sequences,
     read_frame,
 )
+from bilayer.training.stored_pairs import FrameBytes, PairReader, StoredPair, frame_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +36,13 @@ class FrameBatch:
     coords: Tensor | None  # (B, T, S, S, 2) -1..1, NaN where unknown; None where the data has none
 
     def to(self, device: torch.device | str) -> "FrameBatch":
-        """The same on another device; from pinned memory to a GPU without waiting."""
-        ahead = torch.device(device).type != "cpu"  # on the CPU one could read what has not come yet
-        return self._each(lambda tensor: tensor.to(device, non_blocking=ahead))
-
-    def pin_memory(self) -> "FrameBatch":
-        """The same in pinned memory: what a DataLoader with `pin_memory=True` calls."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "FrameBatch":
+        """The same on another device."""
         return FrameBatch(
-            images=change(self.images),
-            stickmen=change(self.stickmen),
-            poses=change(self.poses),
-            masks=change(self.masks),
-            coords=None if self.coords is None else change(self.coords),
+            images=self.images.to(device),
+            stickmen=self.stickmen.to(device),
+            poses=self.poses.to(device),
+            masks=self.masks.to(device),
+            coords=None if self.coords is None else self.coords.to(device),
         )
 
 
@@ -69,10 +56,6 @@ class TrainingBatch:
     def to(self, device: torch.device | str) -> "TrainingBatch":
         """The same on another device."""
         return TrainingBatch(self.source.to(device), self.target.to(device))
-
-    def pin_memory(self) -> "TrainingBatch":
-        """The same in pinned memory."""
-        return TrainingBatch(self.source.pin_memory(), self.target.pin_memory())
 
 
 class FramePairs(Dataset[TrainingBatch]):
@@ -90,12 +73,13 @@ class FramePairs(Dataset[TrainingBatch]):
         source_frames: T of the source.
         target_frames: T of the target.
         in_memory: decode and resize every frame now, once, and keep it in bytes: S * S * 4 bytes a frame, S * S * 8
-            with coordinates (0.25 and 0.5 MiB at 256 px). DataLoader workers share them where they are forked.
+            with coordinates (0.25 and 0.5 MiB at 256 px).
         seed: of the draw.
         mirror: flip half of the items left to right, source and target alike.
 
     Attributes:
         in_memory: as asked for.
+        reader: what draws and reads, without the data; a worker process has no need of more.
         has_masks: whether the data has masks; without them `masks` is one everywhere.
         has_coords: whether the data has texture coordinates.
 
@@ -119,76 +103,77 @@ class FramePairs(Dataset[TrainingBatch]):
             raise ValueError("image_size, stickmen_thickness and frames are at least 1, the seed is not negative")
         self.sequences = list_sequences(root, split)
         self.has_masks, self.has_coords = has_kind(root, split, MASKS), has_kind(root, split, COORDS)
-        self._size, self._thickness, self._seed, self._mirror = image_size, stickmen_thickness, seed, mirror
-        self._source_frames, self._target_frames = source_frames, target_frames
-        self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
+        self.reader = PairReader(
+            image_size,
+            stickmen_thickness,
+            source_frames,
+            target_frames,
+            seed,
+            mirror,
+            masks=self.has_masks,
+            coords=self.has_coords,
+        )
         self.in_memory = in_memory
         self._kept = self._keep_all() if in_memory else None
+        self._epoch = 0
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other frames: call it before each pass over the data, with the number of the pass."""
-        self._epoch.fill_(epoch)
+        self._epoch = epoch
 
     def __getitem__(self, index: int) -> TrainingBatch:
-        return self.draw(int(self._epoch), index)
+        return self.draw(self._epoch, index)
 
     def draw(self, epoch: int, index: int) -> TrainingBatch:
         """The item of a sequence in a pass, whatever pass `set_epoch` told."""
+        return pair_batch([self.reader.pair(self.person(index), epoch, index)])
+
+    def person(self, index: int) -> FrameSequence | Sequence[StoredFrame]:
+        """Where the frames of a sequence are: on the disk, or here."""
         if not 0 <= index < len(self):
             raise IndexError(f"sequence {index} of {len(self)}")
-        rng = np.random.default_rng([self._seed, epoch, index])
-        pictures = [] if self._kept else self.sequences[index].pictures()
-        count = len(self._kept[index]) if self._kept else len(pictures)
-        chosen = draw_frames(rng, count, self._source_frames + self._target_frames)
-        mirrored = self._mirror and bool(rng.random() < 0.5)
-        if self._kept:
-            frames = [self._kept[index][i] for i in chosen]
-        else:
-            frames = [self._read(self.sequences[index], pictures[i]) for i in chosen]
-        parts = frames[: self._source_frames], frames[self._source_frames :]
-        return TrainingBatch(*(frame_batch(part, self._thickness, mirrored) for part in parts))
-
-    def _read(self, sequence: FrameSequence, picture: Path) -> StoredFrame:
-        return read_frame(sequence, picture, self._size, self.has_masks, self.has_coords)
+        return self._kept[index] if self._kept else self.sequences[index]
 
     def _keep_all(self) -> list[list[StoredFrame]]:
         def read(sequence: FrameSequence) -> list[StoredFrame]:
-            return [self._read(sequence, picture) for picture in sequence.pictures()]
+            return [self.reader.frame(sequence, picture) for picture in sequence.pictures()]
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders let other threads run
             return list(pool.map(read, self.sequences))
 
 
-def draw_frames(rng: np.random.Generator, count: int, wanted: int) -> NDArray[np.int64]:
-    """`wanted` of `count` frames (wanted,), each once before any comes twice."""
-    return np.resize(rng.permutation(count), wanted)
+def pair_batch(pairs: Sequence[StoredPair], device: torch.device | str = "cpu") -> TrainingBatch:
+    """Pairs of B people on a device."""
+    return TrainingBatch(_on_device([source for source, _ in pairs], device), _on_device([t for _, t in pairs], device))
 
 
-def frame_batch(frames: Sequence[StoredFrame], stickmen_thickness: int, mirrored: bool = False) -> FrameBatch:
-    """Frames of one person as tensors (1, T, ...), flipped left to right if `mirrored`."""
-    if mirrored:
-        frames = [_mirror(frame) for frame in frames]
-    size = frames[0].image.shape[0]
-    poses = np.stack([((frame.keypoints / np.float32(frame.width) - np.float32(0.5)) * 2).ravel() for frame in frames])
-    stickmen = [draw_stickman(pose, size, stickmen_thickness) for pose in poses]
-    known = [frame.coords for frame in frames if frame.coords is not None]
+def frame_batch(frames: Sequence[StoredFrame], stickmen_thickness: int) -> FrameBatch:
+    """Frames of one person as tensors (1, T, ...)."""
+    return _on_device([frame_bytes(frames, stickmen_thickness)], "cpu")
+
+
+def _on_device(people: Sequence[FrameBytes], device: torch.device | str) -> FrameBatch:
+    """Bytes travel, floats are made there."""
+
+    def put(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device)
+
+    known = [person.coords for person in people if person.coords is not None]
     return FrameBatch(
-        images=torch.from_numpy(np.stack([scale_image(frame.image) for frame in frames]))[None],
-        stickmen=torch.from_numpy(np.stack([scale_image(stickman) for stickman in stickmen]))[None],
-        poses=torch.from_numpy(poses)[None],
-        masks=torch.from_numpy(np.stack([frame.mask for frame in frames]).astype(np.float32) / 255)[None, :, None],
-        coords=torch.from_numpy(np.stack(known).astype(np.float32))[None] if known else None,
+        images=_scaled(put([person.images for person in people])),
+        stickmen=_scaled(put([person.stickmen for person in people])),
+        poses=put([person.poses for person in people]),
+        masks=put([person.masks for person in people])[:, :, None].float() / 255,
+        coords=put(known).float() if known else None,
     )
 
 
-def _mirror(frame: StoredFrame) -> StoredFrame:
-    coords = None if frame.coords is None else frame.coords[:, ::-1] * np.array([-1, 1], np.float16)
-    keypoints = mirror_landmarks(frame.keypoints, frame.width)
-    return StoredFrame(np.ascontiguousarray(frame.image[:, ::-1]), frame.mask[:, ::-1], keypoints, frame.width, coords)
+def _scaled(pictures: Tensor) -> Tensor:
+    """Bytes (B, T, S, S, 3) as (B, T, 3, S, S) in -1..1."""
+    return (pictures.movedim(-1, 2).contiguous().float() / 255 - 0.5) * 2
 
 
 def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:

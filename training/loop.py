@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,18 +59,19 @@ def train(
         data.training, settings.data.batch_size, settings.seed, process, settings.data.workers, run.iteration
     )
     advance(steps=run.iteration)
-    for batch in itertools.islice(batches, max(schedule.iterations - run.iteration, 0)):
-        losses = run.step(batch)
-        done, last = run.iteration, run.iteration == schedule.iterations
-        if any(done % every == 0 for every in (schedule.log_every, schedule.checkpoint_every)) or last:
-            run.report(losses)
-        if done % schedule.pictures_every == 0 or last:
-            run.draw_pictures()
-        if done % schedule.validate_every == 0 or last:
-            run.save_checkpoint(validate)
-        if done % schedule.checkpoint_every == 0 or last:
-            run.save_state()  # at last: a run that was killed before does again what came before
-        advance()
+    with closing(batches):
+        for batch in itertools.islice(batches, max(schedule.iterations - run.iteration, 0)):
+            losses = run.step(batch)
+            done, last = run.iteration, run.iteration == schedule.iterations
+            if any(done % every == 0 for every in (schedule.log_every, schedule.checkpoint_every)) or last:
+                run.report(losses)
+            if done % schedule.pictures_every == 0 or last:
+                run.draw_pictures()
+            if done % schedule.validate_every == 0 or last:
+                run.save_checkpoint(validate)
+            if done % schedule.checkpoint_every == 0 or last:
+                run.save_state()  # at last: a run that was killed before does again what came before
+            advance()
     return losses
 
 

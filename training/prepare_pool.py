@@ -1,20 +1,16 @@
 """Independent jobs on several processes, which end with the one that started them."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from concurrent.futures import as_completed
 from typing import TypeVar
 
 from bilayer.runtime.errors import InputError, OutputError
+from bilayer.training.worker_pool import worker_processes
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_ADVICE = "run the same command again, which goes on where this one ended, with fewer --jobs"
 
 
 def run_jobs(
@@ -31,23 +27,10 @@ def run_jobs(
     if processes == 1 or len(jobs) <= 1:
         yield from ((job, _attempt(work, job)) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")  # forked threads of OpenCV and LiteRT would hang
-    lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, _start_worker, (lifeline,))
-    try:
+    with worker_processes(min(processes, len(jobs)), _ADVICE) as pool:
         running = {pool.submit(_attempt, work, job): job for job in jobs}
         for done in as_completed(running):
             yield running[done], done.result()
-    except BrokenProcessPool as error:
-        advice = "run the same command again, which goes on where this one ended, with fewer --jobs"
-        raise InputError(f"a worker process was killed, perhaps for want of memory; {advice}") from error
-    except BaseException:
-        held.close()  # the workers leave at once
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        held.close()
-        lifeline.close()
 
 
 def _attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
@@ -58,18 +41,3 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
         raise
     except InputError as error:
         return error
-
-
-def _start_worker(lifeline: "Connection[None, None]") -> None:
-    import cv2
-
-    cv2.setNumThreads(1)  # the processes share the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
-
-
-def _leave_with(lifeline: "Connection[None, None]") -> None:
-    """End this process once the other end of the pipe is closed, if only because its owner was killed."""
-    with suppress(EOFError, OSError):
-        lifeline.recv()
-    os._exit(1)

@@ -54,7 +54,7 @@ class DataSettings:
     target_frames: int = 1  # of each sequence in the batch
     mirror: bool = False  # half of the sequences, left for right
     in_memory: bool = False  # keep the decoded frames; else they are read from disk each time
-    workers: int = 2  # processes that read frames; 0: the training process does
+    workers: int = 2  # processes (in_memory: threads) that read ahead; 0: frames are read when they are asked for
 
 
 @dataclass(frozen=True)

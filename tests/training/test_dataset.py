@@ -1,6 +1,7 @@
 """Frames come off the disk as the networks take them, and which ones is the same for everybody who asks."""
 
 import itertools
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,11 @@ from torch.utils.data import DataLoader
 from bilayer.runtime.crop import draw_stickman
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face import MIRRORED
-from bilayer.training.batches import training_batches
-from bilayer.training.dataset import FramePairs, collate, draw_frames, frame_batch, sequence_frames
+from bilayer.training.batches import endless_draws, training_batches
+from bilayer.training.dataset import FramePairs, collate, frame_batch, sequence_frames
 from bilayer.training.frame_folders import StoredFrame, list_sequences, resize_coords, resize_image, resize_mask
 from bilayer.training.processes import Process
+from bilayer.training.stored_pairs import draw_frames, mirror_frame
 
 SIZE = 32
 
@@ -128,21 +130,16 @@ def test_source_and_target_differ_and_every_frame_comes(tmp_path):
     assert len(pairs) == 2 * 4 * 3  # all ordered pairs of different frames
 
 
-def test_the_draw_is_the_same_for_any_number_of_workers_and_for_a_resumed_run(tmp_path):
+def test_the_draw_is_the_same_in_every_run_and_another_one_in_each_pass(tmp_path):
     write_data(tmp_path, 4, 6)
     options = {"batch_size": 2, "collate_fn": collate}
-    here = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
-    there = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
-    workers = DataLoader(there, num_workers=2, persistent_workers=True, multiprocessing_context="spawn", **options)
+    data = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
     seen = []
     for epoch in range(3):
-        here.set_epoch(epoch)
-        there.set_epoch(epoch)
-        seen.append(list(DataLoader(here, **options)))
-        for a, b in zip(seen[-1], workers, strict=True):
-            assert_same(a, b)
+        data.set_epoch(epoch)
+        seen.append(list(DataLoader(data, **options)))
     resumed = FramePairs(tmp_path, "train", 16, 1, seed=3, mirror=True)
-    assert_same(resumed.draw(1, 3), collate([here.draw(1, 3)]))
+    assert_same(resumed.draw(1, 3), data.draw(1, 3))
     assert_same(collate([resumed.draw(1, i) for i in (0, 1)]), seen[1][0])
     resumed.set_epoch(2)
     for a, b in zip(seen[2], DataLoader(resumed, **options), strict=True):
@@ -151,19 +148,50 @@ def test_the_draw_is_the_same_for_any_number_of_workers_and_for_a_resumed_run(tm
         assert any(not torch.equal(a.source.images, b.source.images) for a, b in zip(seen[0], other, strict=True))
 
 
-@pytest.mark.slow  # each worker imports torch
-def test_workers_bring_the_batches_of_a_run_without_them_from_any_iteration_on(tmp_path):
-    write_data(tmp_path, 5, 4)
-    data = FramePairs(tmp_path, "train", 16, 1, seed=3)  # to be resized: what forked threads would break
-    here = Process(rank=0, count=1, device=torch.device("cpu"))
+def first_batches(data, count, workers, start=0):
+    process = Process(rank=0, count=1, device=torch.device("cpu"))
+    with closing(training_batches(data, 2, 7, process, workers, start)) as batches:
+        return list(itertools.islice(batches, count))
 
-    def first(count, workers, start=0):
-        return list(itertools.islice(training_batches(data, 2, 7, here, workers, start), count))
 
-    alone = first(5, workers=0)
-    for start in (0, 3):
-        for a, b in zip(alone[start:], first(5 - start, workers=2, start=start), strict=True):
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_workers_bring_the_batches_of_a_run_without_them_from_any_iteration_on(tmp_path, in_memory):
+    write_data(tmp_path, 5, 4, coords=True)
+    options = {"seed": 3, "target_frames": 2, "mirror": True}
+    alone = first_batches(FramePairs(tmp_path, "train", 16, 1, **options), 7, workers=0)
+    data = FramePairs(tmp_path, "train", 16, 1, in_memory=in_memory, **options)
+    for start, workers in ((0, 2), (3, 1), (1, 5)):
+        for a, b in zip(alone[start:], first_batches(data, 7 - start, workers, start), strict=True):
             assert_same(a, b)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_batch_is_its_items_joined(tmp_path, in_memory):
+    write_data(tmp_path, 4, 6, coords=True)
+    data = FramePairs(tmp_path, "train", 16, 1, mirror=True, in_memory=in_memory)
+    process = Process(rank=0, count=1, device=torch.device("cpu"))
+    for batch, draws in zip(first_batches(data, 6, workers=0), endless_draws(4, 2, 7, process), strict=False):
+        assert_same(batch, collate([data.draw(*draw) for draw in draws]))
+
+
+def test_what_a_worker_finds_broken_is_named(tmp_path):
+    write_data(tmp_path, 2, 2)
+    (tmp_path / "segs/train/p1/v/0/00001.png").unlink()
+    with pytest.raises(InputError, match=r"p1/v/0/00001\.png: expected this file, found none"):
+        first_batches(FramePairs(tmp_path, "train", 16, 1), 2, workers=2)
+
+
+def test_batches_divide_among_processes(tmp_path):
+    write_data(tmp_path, 4, 2)
+    data = FramePairs(tmp_path, "train", 16, 1)
+
+    def first_images(rank, count):
+        process = Process(rank, count, torch.device("cpu"))
+        return next(training_batches(data, 4, 7, process, workers=0)).source.images
+
+    torch.testing.assert_close(torch.cat([first_images(0, 2), first_images(1, 2)]), first_images(0, 1)[[0, 2, 1, 3]])
+    with pytest.raises(InputError, match="a multiple of the 2 processes, found 3"):
+        next(training_batches(data, 3, 7, Process(0, 2, torch.device("cpu")), 0))
 
 
 @pytest.mark.parametrize("options", [{}, {"coords": True}, {"suffix": "jpg"}])
@@ -187,7 +215,7 @@ def test_mirroring_moves_landmarks_with_the_pixels_they_mark():
     image[places // SIZE, places % SIZE, 0] = 1 + np.arange(68)  # landmark i is marked by i + 1
     coords = rng.uniform(-1, 1, (SIZE, SIZE, 2)).astype(np.float16)
     frame = StoredFrame(image, image[..., 0], keypoints, SIZE, coords)
-    plain, mirrored = (frame_batch([frame], 1, flip) for flip in (False, True))
+    plain, mirrored = frame_batch([frame], 1), frame_batch([mirror_frame(frame)], 1)
     points = np.rint((mirrored.poses[0, 0].view(68, 2).numpy() + 1) / 2 * SIZE).astype(int)
     marks = ((mirrored.images[0, 0, 0] + 1) * 127.5).round().int().numpy()[points[:, 1], points[:, 0]]
     np.testing.assert_array_equal(marks, 1 + MIRRORED)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bilayer.export.bundle import BundleParts, write_bundle
+from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.graph import SNPE_OPSET, build_onnx
 from bilayer.export.layers import FoldedGenerator
 from bilayer.export.verify import NOT_VERIFIED
@@ -36,7 +36,6 @@ def write_random_bundle(
     parts = BundleParts(
         image_size=size,
         align_corners=False,
-        proto=proto or build_onnx(generator),
         texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
         preview=Image.new("RGB", (size, size)),
         input=PoseInput("pose", generator.input_width, harmonics),
@@ -47,5 +46,6 @@ def write_random_bundle(
         origin=Origin("random numbers", "", False, False, {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_bundle(parts, folder / "avatar.dlc", "none")
+    with draft_bundle(proto or build_onnx(generator), folder / "avatar.dlc", "none") as draft:
+        write_bundle(parts, draft)
     return folder

@@ -1,6 +1,10 @@
 """Writing an avatar's bundle: every file complete before any of them is seen, avatar.json last."""
 
 import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +39,10 @@ PREVIEW = "preview.png"
 
 @dataclass(frozen=True, eq=False)
 class BundleParts:
-    """What goes into a bundle."""
+    """What goes into a bundle beside its network."""
 
     image_size: int
     align_corners: bool
-    proto: onnx.ModelProto
     texture: NDArray[np.float32]  # (3, S, S)
     preview: Image.Image
     input: PoseInput
@@ -60,36 +63,77 @@ def check_place(out: Path) -> None:
         raise OutputError(f"{out}: is a folder; name a file to write")
 
 
-def write_bundle(parts: BundleParts, out: Path, target: ConversionTarget) -> Bundle:
-    """Convert and write everything beside `out`: in a folder of its own first, then moved into place.
+@dataclass(frozen=True, eq=False)
+class BundleDraft:
+    """A bundle whose network is being converted, in a folder beside its place."""
+
+    out: Path
+    folder: Path  # gone after the `with`
+    conversion: Future[Conversion] | None  # None: no target was asked for
+
+
+@contextmanager
+def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) -> Iterator[BundleDraft]:
+    """Convert the network while the block goes on; what is not written by its end is dropped, and a converter stopped.
+
+    Raises:
+        OutputError: nothing can be written beside `out`.
+    """
+    stop = threading.Event()
+    with _part_folder(out) as folder, ThreadPoolExecutor(1) as beside:
+        try:
+            conversion = None
+            with _named(out):
+                onnx_path = folder / f"{out.stem}.onnx"
+                onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
+            if target != "none":
+                options = ConvertOptions(place=out.parent, stop=stop)
+                conversion = beside.submit(convert, onnx_path, folder / out.name, target, options)
+            yield BundleDraft(out, folder, conversion)
+        finally:
+            stop.set()
+
+
+def write_bundle(parts: BundleParts, draft: BundleDraft) -> Bundle:
+    """Await the conversion, write the rest beside it, and move everything into place.
 
     Raises:
         ToolMissingError: the target's converter is not installed; all but the .dlc has been written.
         OutputError: the files cannot be written.
+        BilayerError: the network was not converted; see `convert`.
     """
-    stem = out.stem
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{stem}.", suffix=".part", dir=out.parent) as name:
-            folder = Path(name)
-            onnx_path = folder / f"{stem}.onnx"
-            onnx_path.write_bytes(parts.proto.SerializeToString(deterministic=True))
-            save_file({"texture": pack_texture(parts.texture)}, folder / f"{stem}.safetensors")
-            parts.preview.save(folder / PREVIEW)
-            conversion, missing = None, None
-            if target != "none":
-                try:
-                    conversion = convert(onnx_path, folder / out.name, target, ConvertOptions(place=out.parent))
-                except ToolMissingError as error:
-                    missing = error
-            contract = _contract(parts, folder, stem, conversion)
-            (folder / f"{stem}.json").write_text(contract.to_json(), encoding="utf-8")
-            _move_into_place(folder, out.parent, last=f"{stem}.json")
+    out, folder, conversion, missing = draft.out, draft.folder, None, None
+    with _named(out):
+        save_file({"texture": pack_texture(parts.texture)}, folder / f"{out.stem}.safetensors")
+        parts.preview.save(folder / PREVIEW)
+        try:
+            conversion = draft.conversion.result() if draft.conversion else None
+        except ToolMissingError as error:
+            missing = error
+        contract = _contract(parts, folder, out.stem, conversion)
+        (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
+        _move_into_place(folder, out.parent, last=f"{out.stem}.json")
         out.with_name(f"{out.name}.log").unlink(missing_ok=True)  # of an earlier conversion that failed
-    except OSError as error:
-        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
     if missing is not None:
         raise missing
     return read_bundle(out.with_suffix(".json"))
+
+
+@contextmanager
+def _part_folder(out: Path) -> Iterator[Path]:
+    with _named(out):
+        folder = tempfile.TemporaryDirectory(prefix=f".{out.stem}.", suffix=".part", dir=out.parent)
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    """Failures to write, as the user's."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
 
 
 def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversion | None) -> Contract:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class ConvertOptions:
     # QNN's number of the SoC whose NPU says which operators there are: 36 is SM8450. The file is the same for all.
     soc_model: int = 36
     place: Path | None = None  # folder where the files will be in the end, for messages and the log
+    stop: threading.Event | None = None  # once it is set, the tool is killed and CancelledError raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, 
         inputs=tuple(value.name for value in model.graph.input if value.name not in initializers),
         digest=hashlib.sha256(onnx_path.read_bytes()).hexdigest(),
         soc_model=options.soc_model,
+        stop=options.stop,
     )
 
 
@@ -142,6 +145,7 @@ def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, by
             environment=invocation.environment,
             log=job.folder / "tool.log",
             timeout=timeout,
+            stop=job.stop,
         )
     except OSError as error:
         raise ToolMissingError(f"{invocation.arguments[0]}: cannot be started: {error.strerror}") from error

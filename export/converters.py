@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -33,6 +34,7 @@ class Job:
     inputs: tuple[str, ...]  # of the network
     digest: str  # SHA-256 of the ONNX file
     soc_model: int
+    stop: threading.Event | None  # that ends the tool
 
     @property
     def dlc_path(self) -> Path:
@@ -100,7 +102,9 @@ def snpe_sdk(job: Job) -> Invocation:
     tool, environment = _find(_SNPE, ("SNPE_ROOT",), job, (_SNPE, *by_hand))
     log = job.folder / "usage.log"
     try:
-        asked = run((tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS)
+        asked = run(
+            (tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS, stop=job.stop
+        )
     except OSError as error:
         raise ToolMissingError(f"{tool}: cannot be started: {error.strerror}") from error
     if asked.code != 0:

@@ -15,7 +15,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from bilayer.export.bundle import BundleParts, check_place, write_bundle
+from bilayer.export.bundle import BundleParts, check_place, draft_bundle, write_bundle
 from bilayer.export.fold import fold
 from bilayer.export.graph import SNPE_OPSET, build_onnx
 from bilayer.export.layers import FoldedGenerator
@@ -135,35 +135,35 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):
         warnings += check_rules(proto, options.target)
-    with watch.stage("verify"):
-        network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
-        verification = NOT_VERIFIED
-        if options.verify:
-            probes = make_probes(model, avatar.parameters, crop.pose)
-            verification = verify(probes, network)
-            texture = avatar.texture[0].numpy()
-            frame_db, uv_pixels = verify_half(probes[:HALF_POSES], generator, texture, model.config)
-            verification = replace(
-                verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
-            )
-            warnings += judge_half(frame_db, uv_pixels, options.target)
-    with watch.stage("preview"):
-        preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
-    parts = BundleParts(
-        image_size=model.config.image_size,
-        align_corners=model.config.align_corners,
-        proto=proto,
-        texture=avatar.texture[0].numpy(),
-        preview=preview,
-        input=PoseInput("pose", generator.input_width, _harmonics(model.config)),
-        outputs=generator.outputs,
-        source=Source(list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]),
-        graph=graph,
-        verification=verification,
-        origin=origin,
-    )
-    with watch.stage("convert and write"):
-        bundle = write_bundle(parts, options.out, options.target)
+    with draft_bundle(proto, options.out, options.target) as draft:
+        with watch.stage("verify"):
+            network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
+            verification = NOT_VERIFIED
+            if options.verify:
+                probes = make_probes(model, avatar.parameters, crop.pose)
+                verification = verify(probes, network)
+                texture = avatar.texture[0].numpy()
+                frame_db, uv_pixels = verify_half(probes[:HALF_POSES], generator, texture, model.config)
+                verification = replace(
+                    verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
+                )
+                warnings += judge_half(frame_db, uv_pixels, options.target)
+        with watch.stage("preview"):
+            preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
+        parts = BundleParts(
+            image_size=model.config.image_size,
+            align_corners=model.config.align_corners,
+            texture=avatar.texture[0].numpy(),
+            preview=preview,
+            input=PoseInput("pose", generator.input_width, _harmonics(model.config)),
+            outputs=generator.outputs,
+            source=Source(list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]),
+            graph=graph,
+            verification=verification,
+            origin=origin,
+        )
+        with watch.stage("convert and write"):
+            bundle = write_bundle(parts, draft)
     return Export(bundle, warnings, watch.seconds)
 
 

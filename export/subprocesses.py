@@ -5,12 +5,15 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_LOG_BYTES = 1 << 18  # of the end of a tool's output; the rest is not kept
+_POLL_SECONDS = 0.05  # how soon `stop` is heard
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -39,12 +42,19 @@ class Finished:
 
 
 def run(
-    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path, timeout: float
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    timeout: float,
+    stop: threading.Event | None = None,
 ) -> Finished:
-    """Run a tool in `folder`; after `timeout` seconds, or Ctrl-C, it and its children are killed.
+    """Run a tool in `folder`; it and its children are killed after `timeout` seconds, on Ctrl-C, or by `stop`.
 
     Raises:
         OSError: it cannot be started.
+        CancelledError: it was stopped.
     """
     start = time.perf_counter()
     with log.open("wb") as output:
@@ -57,16 +67,24 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        code: int | None
         try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = None
-            _kill_group(process)
+            code = _wait(process, start + timeout, stop)
         except BaseException:  # Ctrl-C: the tool has its own session and would go on
             _kill_group(process)
             raise
+        if code is None:
+            _kill_group(process)
     return Finished(code, _tail(log), time.perf_counter() - start)
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> int | None:
+    """Its exit status, or None if the time is up."""
+    while (left := deadline - time.perf_counter()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, _POLL_SECONDS))
+        if stop is not None and stop.is_set():
+            raise CancelledError
+    return process.poll()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

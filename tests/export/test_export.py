@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -342,29 +343,65 @@ def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, m
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
 
 
-def test_a_kill_in_the_middle_leaves_the_old_avatar(photo, tmp_path):
-    """Killed while it writes, by a converter that never ends."""
+@pytest.fixture
+def endless_converter(tmp_path):
+    """The environment of a converter that notes its process and then never ends, and the note."""
+    tool, note = tmp_path / "bin" / "snpe-onnx-to-dlc", tmp_path / "converter"
+    tool.parent.mkdir()
+    tool.write_text(
+        f"#!{sys.executable}\nimport os, pathlib, time\npathlib.Path(r'{note}.part').write_text(str(os.getpid()))\n"
+        f"os.replace(r'{note}.part', r'{note}')\ntime.sleep(999)\n"
+    )
+    tool.chmod(0o755)
+    return {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}, note
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited a minute in vain")
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, endless_converter, how):
+    """Killed or interrupted while it converts."""
+    environment, note = endless_converter
     out = tmp_path / "avatar.dlc"
     assert run_cli(*tiny(photo, "--out", out)).returncode == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
-    tool = tmp_path / "bin" / "snpe-onnx-to-dlc"
-    tool.parent.mkdir()
-    tool.write_text(
-        f"#!{sys.executable}\nimport pathlib, time\npathlib.Path(r'{tmp_path}/started').touch()\ntime.sleep(99)\n"
-    )
-    tool.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}
     arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--no-enhance", "--no-verify"]
     command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        if (tmp_path / "started").exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert (tmp_path / "started").exists()
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(note.exists)
+    converter = int(note.read_text())
+    process.send_signal(how)
+    _, errors = process.communicate()
+    assert "Traceback" not in errors
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+    if how == signal.SIGINT:
+        assert not is_running(converter)
+        assert not list(tmp_path.glob(".avatar*"))
+    elif is_running(converter):
+        os.kill(converter, signal.SIGKILL)
+
+
+def test_a_failed_parity_stops_the_converter(photo, tmp_path, endless_converter):
+    """It runs beside the comparison; the golden model's FP16 is refused for a phone."""
+    environment, note = endless_converter
+    result = run_cli(*tiny(photo, "--out", tmp_path / "avatar.dlc"), "--target", "snpe-1.32", env=environment)
+    assert result.returncode == 4, result.stderr
+    assert "expected at least 60 dB" in result.stderr
+    assert not (note.exists() and is_running(int(note.read_text())))
+    assert not list(tmp_path.glob("*avatar*"))
 
 
 def test_help_imports_nothing_slow():

@@ -1,6 +1,7 @@
 """The trained model's own numbers under the names of the folded network's layers: those that must be the same.
 
-Hooks read the modules while the model runs. Where a norm was folded away, the layer before it holds the norm's output.
+Hooks read the modules while the model runs. Where a norm was folded away, the layer before it holds the norm's output;
+where channels were scaled for FP16, so are the trained numbers.
 """
 
 from collections.abc import Callable
@@ -60,7 +61,19 @@ def trained_layers(
             found |= _skip_layers(generator, name, given, stored(k + 1, x) - convolved)
     found[f"block{len(blocks) - 1}_out"] = stored(len(blocks), x)
     found |= {"final_norm": seen[final], "final_act": activate(seen[final])} | _heads(model, seen, names)
-    return {layer: found[layer] for layer in found.keys() & names}
+    return {layer: _adjusted(generator, layer, found[layer]) for layer in found.keys() & names}
+
+
+def _adjusted(generator: FoldedGenerator, layer: str, x: Tensor) -> Tensor:
+    """As the folded network computes it: export/half_scales.py."""
+    adjustment = generator.adjusted.get(layer)
+    if adjustment is None:
+        return x
+    factor, shift = (
+        torch.from_numpy(values).to(x.dtype).view(-1, *[1] * (x.dim() - 2))
+        for values in (adjustment.factor, adjustment.shift)
+    )
+    return x * factor + shift
 
 
 def _run(

@@ -3,8 +3,8 @@
 What the ONNX builder, the FP16 emulator, the cost counter and the tests all read. Weights are float64.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -101,12 +101,21 @@ class DepthToSpace(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class Adjustment:
+    """A layer's output is what it would be of the folded model, per channel times `factor`, plus `shift`."""
+
+    factor: Array
+    shift: Array
+
+
+@dataclass(frozen=True, eq=False)
 class FoldedGenerator:
     """The layers in order, what their results mean, and what comes in."""
 
     input_width: int  # numbers of the pose vector
     layers: tuple[Layer, ...]
     outputs: Outputs
+    adjusted: Mapping[str, Adjustment] = field(default_factory=dict)  # by layer: half_scales.py; never the results
 
     @property
     def output_tensors(self) -> tuple[str, ...]:
@@ -129,9 +138,9 @@ class FoldedGenerator:
     def weights(self) -> Iterator[tuple[str, Array]]:
         """Every array of numbers, as `<layer>.<field>`."""
         for layer in self.layers:
-            for field in ("weight", "bias", "scale", "shift"):
-                if hasattr(layer, field):
-                    yield f"{layer.name}.{field}", getattr(layer, field)
+            for name in ("weight", "bias", "scale", "shift"):
+                if hasattr(layer, name):
+                    yield f"{layer.name}.{name}", getattr(layer, name)
 
 
 Weighted = Gemm | Conv | ConvTranspose

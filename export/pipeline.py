@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bilayer.export.bundle import BundleParts, check_place, draft_bundle, write_bundle
 from bilayer.export.fold import fold
 from bilayer.export.graph import SNPE_OPSET, build_onnx
+from bilayer.export.half_scales import suit_half
 from bilayer.export.layers import FoldedGenerator
 from bilayer.export.lower import GraphOptions, UpsampleKind, lower
 from bilayer.export.preview import draw_preview
@@ -188,7 +189,7 @@ def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> 
     folded, norms = fold_norms(fold(model, avatar.parameters), max_kappa=0 if options.keep_norms else MAX_KAPPA)
     channels = model.config.inference_channels
     upsample = options.upsample or ("deconv" if all(fits_deconvolution(c, c) for c in channels[1:]) else "nearest")
-    generator = lower(folded, GraphOptions(upsample=upsample, merged_head=options.merged_head))
+    generator = suit_half(lower(folded, GraphOptions(upsample=upsample, merged_head=options.merged_head)))
     gmacs = round(sum(generator.macs().values()) / 1e9, 4)
     return generator, Graph(options.opset, upsample, gmacs, list(norms.kept))
 

@@ -29,7 +29,7 @@ from bilayer.export.layers import (
 )
 
 FACTORS = 256  # tried for each channel, at most
-_MOST_WORK = 1 << 22  # numbers rounded for each layer: wide layers, whose errors average out, try fewer factors
+_MOST_WORK = 1 << 20  # numbers rounded for each layer: wide layers, whose errors average out, try fewer factors
 _LEAST_BIAS = 2.0**-14  # below, FP16 has fewer digits
 _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 

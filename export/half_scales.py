@@ -29,7 +29,8 @@ from bilayer.export.layers import (
 )
 
 FACTORS = 256  # tried for each channel, at most
-_MOST_WORK = 1 << 20  # numbers rounded for each layer: wide layers, whose errors average out, try fewer factors
+_MOST_WORK = 1 << 20  # numbers rounded for each layer: wider ones try fewer factors
+_FEWEST = 1  # factor: layers so wide that not even one is tried are left, as their many errors average out
 _LEAST_BIAS = 2.0**-14  # below, FP16 has fewer digits
 _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 
@@ -83,9 +84,10 @@ class _Rewrite:
             after = self._only_reader(after.name)
         if not isinstance(before, Gemm | Conv) or not isinstance(after, Gemm | Conv | ConvTranspose):
             return
-        if self._only_reader(before.name) is None:
+        count = min(_MOST_WORK // (before.weight.size + after.weight.size), FACTORS)
+        if self._only_reader(before.name) is None or count < _FEWEST:
             return
-        factors, axis = _best_factors(before, after), 0 if isinstance(after, ConvTranspose) else 1
+        factors, axis = _best_factors(before, after, count), 0 if isinstance(after, ConvTranspose) else 1
         made = before.weight * _along(factors, 0, before.weight.ndim)
         self.layers[before.name] = replace(before, weight=made, bias=before.bias * factors)
         self.layers[after.name] = replace(after, weight=after.weight / _along(factors, axis, after.weight.ndim))
@@ -100,11 +102,10 @@ class _Rewrite:
         return self.layers[readers[0]] if len(readers) == 1 else None
 
 
-def _best_factors(before: Gemm | Conv, after: Gemm | Conv | ConvTranspose) -> Array:
-    """A factor for each channel (C,) between two layers."""
+def _best_factors(before: Gemm | Conv, after: Gemm | Conv | ConvTranspose, count: int) -> Array:
+    """A factor for each channel (C,) between two layers, the best of `count`."""
     transposed = isinstance(after, ConvTranspose)
     columns = np.moveaxis(after.weight, 0 if transposed else 1, 0)
-    count = int(np.clip(_MOST_WORK // (before.weight.size + after.weight.size), 1, FACTORS))
     factors = np.ones(len(before.bias))
     for channel, bias in enumerate(before.bias):
         row = before.weight[channel]

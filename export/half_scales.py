@@ -29,8 +29,7 @@ from bilayer.export.layers import (
 )
 
 FACTORS = 256  # tried for each channel, at most
-_MOST_WORK = 1 << 20  # numbers rounded for each layer: wider ones try fewer factors
-_FEWEST = 1  # factor: layers so wide that not even one is tried are left, as their many errors average out
+_MOST_WORK = 1 << 20  # numbers rounded for each layer: wider ones try fewer factors, or none: their errors average out
 _LEAST_BIAS = 2.0**-14  # below, FP16 has fewer digits
 _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 
@@ -70,6 +69,8 @@ class _Rewrite:
         if not isinstance(first, Conv | ConvTranspose) or not isinstance(second, Conv):
             return
         total = first.bias + second.bias
+        if not np.abs(total).max() < _LARGEST:
+            return
         held = half_rounded(total)
         for layer, bias, name in ((first, held, add.inputs[0]), (second, total - held, add.inputs[1])):
             self.layers[layer.name] = replace(layer, bias=bias)
@@ -85,7 +86,7 @@ class _Rewrite:
         if not isinstance(before, Gemm | Conv) or not isinstance(after, Gemm | Conv | ConvTranspose):
             return
         count = min(_MOST_WORK // (before.weight.size + after.weight.size), FACTORS)
-        if self._only_reader(before.name) is None or count < _FEWEST:
+        if self._only_reader(before.name) is None or not count:
             return
         factors, axis = _best_factors(before, after, count), 0 if isinstance(after, ConvTranspose) else 1
         made = before.weight * _along(factors, 0, before.weight.ndim)

@@ -116,9 +116,12 @@ def test_factors(bias, count):
         np.testing.assert_allclose(half_rounded(factors * bias), factors * bias, rtol=1e-12)
 
 
-def test_weights_near_the_end_of_fp16_are_left(made):
+def test_numbers_near_the_end_of_fp16_are_left(made):
     huge = {layer.name: layer for layer in made["deconv"].layers}
     huge["block0_conv1"] = replace(huge["block0_conv1"], weight=huge["block0_conv1"].weight * 1e6)
+    huge["block1_conv2"] = replace(huge["block1_conv2"], bias=huge["block1_conv2"].bias + 1e5)
     suited = {layer.name: layer for layer in suit_half(replace(made["deconv"], layers=tuple(huge.values()))).layers}
-    np.testing.assert_array_equal(suited["block0_conv1"].weight, huge["block0_conv1"].weight)
-    np.testing.assert_array_equal(suited["block0_conv2"].weight, huge["block0_conv2"].weight)
+    for name in ("block0_conv1", "block0_conv2"):
+        np.testing.assert_array_equal(suited[name].weight, huge[name].weight)
+    for name in ("block1_conv2", "block1_skip"):
+        np.testing.assert_array_equal(suited[name].bias, huge[name].bias)

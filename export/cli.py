@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.runtime.console import Command, importing, progress, table
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Export, ExportOptions
@@ -79,8 +79,12 @@ def main(**given: Any) -> None:
 
 def export_photo(given: dict[str, Any]) -> None:
     """PHOTO to a bundle."""
-    from bilayer.export.pipeline import STAGES, ExportOptions, Stopwatch, export_avatar
-    from bilayer.model.checkpoint import DEMO_CHECKPOINT
+    from bilayer.export.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    with importing():
+        from bilayer.export.pipeline import STAGES, ExportOptions, Stopwatch, export_avatar
+        from bilayer.model.checkpoint import DEMO_CHECKPOINT
 
     options = ExportOptions(
         photo=given["photo"],

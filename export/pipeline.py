@@ -49,8 +49,8 @@ from bilayer.runtime.photo import read_photo
 # torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
 THREADS = 2
 STAGES = (
-    "photo and face",
     "checkpoint",
+    "photo and face",
     "avatar",
     "fold and ONNX",
     "target rules",
@@ -121,16 +121,17 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     watch = watch or Stopwatch()
     torch.set_num_threads(THREADS)
     check_place(options.out)
-    with watch.stage("photo and face"):
-        photo, landmarks, warnings = find_landmarks(options)
     with watch.stage("checkpoint"):
         model = load_checkpoint(options)
-    with watch.stage("avatar"), ThreadPoolExecutor(1) as beside:
-        digest = beside.submit(checkpoint_hash, model)  # without Python's lock: hundreds of megabytes
+    with watch.stage("photo and face"), ThreadPoolExecutor(1) as beside:
+        hashing = beside.submit(checkpoint_hash, model)  # without Python's lock: hundreds of megabytes
+        photo, landmarks, warnings = find_landmarks(options)
         crop = crop_face(photo, landmarks, model.config.image_size)
         mask = erode_mask(PersonMasker().mask(crop.image)) if options.mask else None
+        digest = hashing.result()
+    with watch.stage("avatar"):
         avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
-        origin = Origin(options.checkpoint.name, digest.result(), True, avatar.enhanced, package_versions())
+        origin = Origin(options.checkpoint.name, digest, True, avatar.enhanced, package_versions())
     with watch.stage("fold and ONNX"):
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
@@ -141,7 +142,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
             verification = NOT_VERIFIED
             if options.verify:
-                probes = make_probes(model, avatar.parameters, crop.pose)
+                with threads(1 if draft.conversion else THREADS):  # the converter has the other core
+                    probes = make_probes(model, avatar.parameters, crop.pose)
                 verification = verify(probes, network)
                 texture = avatar.texture[0].numpy()
                 frame_db, uv_pixels = verify_half(probes[:HALF_POSES], generator, texture, model.config)
@@ -166,6 +168,17 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         with watch.stage("convert and write"):
             bundle = write_bundle(parts, draft)
     return Export(bundle, warnings, watch.seconds)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch's number of threads, inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def find_landmarks(options: ExportOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]:

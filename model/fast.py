@@ -16,21 +16,22 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.blocks import AdaptiveUpBlock, ResidualBlock, upsample
 from bilayer.model.generators import Heads
 
-# Rows: the taps of a 4-tap kernel; columns: those of the 3-tap kernel that they sum
-_BEFORE_POOL = ((1, 0, 0), (1, 1, 0), (0, 1, 1), (0, 0, 1))
-_AFTER_UPSAMPLE = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))
-
 
 def pooled_kernel(weight: Tensor) -> Tensor:
     """3x3 convolution, then 2x2 average pool -> (out, in, 4, 4) for a convolution of stride 2 and padding 1."""
-    taps = torch.tensor(_BEFORE_POOL, dtype=weight.dtype, device=weight.device) / 2
-    return torch.einsum("oiyx,ay,bx->oiab", weight, taps, taps)
+    return _overlapped(weight) / 4
 
 
 def upsampled_kernel(weight: Tensor) -> Tensor:
     """Nearest x2, then 3x3 convolution -> (in, out, 4, 4) for a transposed convolution of stride 2 and padding 1."""
-    taps = torch.tensor(_AFTER_UPSAMPLE, dtype=weight.dtype, device=weight.device)
-    return torch.einsum("oiyx,ay,bx->ioab", weight, taps, taps)
+    return _overlapped(weight.flip(2, 3).transpose(0, 1))
+
+
+def _overlapped(weight: Tensor) -> Tensor:
+    """(a, b, 3, 3) -> (a, b, 4, 4): the sum of the kernel, itself one row down, and both one column on."""
+    padded = F.pad(weight, (1, 1, 1, 1))
+    rows = padded[:, :, :-1] + padded[:, :, 1:]
+    return rows[..., :-1] + rows[..., 1:]
 
 
 class _Rewritten(nn.Module):

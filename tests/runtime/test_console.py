@@ -1,0 +1,49 @@
+"""What all command lines share."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from bilayer.runtime.console import importing
+
+
+def test_nothing_is_collected_while_libraries_are_imported() -> None:
+    assert gc.isenabled()
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_collection_goes_on_after_a_failed_import() -> None:
+    with pytest.raises(ImportError), importing():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_collection_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_process_ends_without_a_search_for_cycles_and_with_its_exit_code() -> None:
+    script = """
+import atexit, gc, click
+from bilayer.runtime.console import Command
+from bilayer.runtime.errors import InputError
+
+@click.command(cls=Command)
+def main():
+    raise InputError("photo.jpg: is no photo")
+
+atexit.register(lambda: print("frozen", gc.get_freeze_count() > 0))  # runs after what main registers
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "frozen True\n", "error: photo.jpg: is no photo\n")

@@ -31,16 +31,17 @@ class Process:
 def join_processes(device: str) -> Iterator[Process]:
     """Join the run that `torchrun` started, or be alone. `device` is a torch device, or "auto": a GPU if there is one.
 
-    NCCL between GPUs, gloo between CPUs.
+    "cuda" is this process's own GPU. NCCL between GPUs, gloo between CPUs.
 
     Raises:
         InputError: no such device here.
     """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if device == "auto":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
-        process = Process(rank, count, torch.device(device))
+        process = Process(rank, count, torch.device(name))
         torch.zeros(1, device=process.device)  # is it there?
         if process.device.type == "cuda":
             torch.cuda.set_device(process.device)

@@ -1,4 +1,4 @@
-"""Training on a GPU, where there is one: the same numbers as on the CPU, and files that need no GPU."""
+"""Training on a GPU, where there is one: the same numbers as on the CPU."""
 
 import json
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bilayer.model import load_model
 from tests.training import tiny
 from tests.training.test_train import losses, run
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use"),
+    pytest.mark.slow,
+]
 # cuDNN multiplies in TF32, with 10 bits of mantissa
 TOLERANCE = 1e-2
 FIRST = 0  # later steps differ: Adam's first are the sign of a gradient, and rounding turns some
@@ -43,7 +45,7 @@ def test_enhancer_begins_with_the_losses_of_the_cpu(tmp_path, config, tiny_heads
     assert on_gpu[FIRST] == pytest.approx(on_cpu[FIRST], rel=TOLERANCE)
 
 
-def test_bfloat16_and_auto_learn_and_leave_a_checkpoint_for_any_machine(tmp_path, tiny_heads):
+def test_auto_takes_the_gpu_and_bfloat16_learns_there(tmp_path, tiny_heads):
     config = tmp_path / "tiny.toml"
     pixels = {"adversarial": 0.0, "feature_matching": 0.0, "reconstruction": 10.0, "coordinates": 10.0}
     schedule = {"iterations": 60, "checkpoint_every": 60, "validate_every": 60, "pictures_every": 60}
@@ -53,8 +55,6 @@ def test_bfloat16_and_auto_learn_and_leave_a_checkpoint_for_any_machine(tmp_path
     assert "cuda" in process.stderr  # which auto took
     totals = [sum(step.values()) for step in losses(tmp_path / "run").values()]
     assert np.mean(totals[-10:]) < 0.7 * np.mean(totals[:10])
-    model = load_model(tmp_path / "run" / "checkpoint.safetensors")
-    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
 
 
 def test_a_stopped_run_goes_on(tmp_path, config, tiny_heads):

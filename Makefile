@@ -10,7 +10,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,qairt,openvino,ncnn,window,video,training]'
-	$(BIN)/python -m bilayer.runtime.face_models
+	$(BIN)/python -m bilayer.runtime.face.model_files
 	touch $@
 
 # A real photograph in the public domain to out/avatar.dlc and what belongs to it.

@@ -17,7 +17,7 @@ def build_runner_command(out: Path | None, as_json: bool) -> None:
 
     Exits with 5 and the command to give to a compiler if there is none here.
     """
-    from bilayer.android_harness.runner_build import build_runner, find_compiler, kept_runner
+    from bilayer.android_harness.routes.runner_build import build_runner, find_compiler, kept_runner
 
     compiler = find_compiler()
     with progress("compiling", 2) as advance:

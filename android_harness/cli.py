@@ -64,7 +64,7 @@ def main() -> None:
 @_as_json
 def list_command(as_json: bool) -> None:
     """The devices that adb sees, ready or not."""
-    from bilayer.android_harness.adb import Adb
+    from bilayer.android_harness.device.adb import Adb
 
     devices = Adb.find().devices()
     if as_json:
@@ -83,9 +83,9 @@ def list_command(as_json: bool) -> None:
 def probe_command(serial: str | None, as_json: bool) -> None:
     """What a device is, and how warm and fast it is now."""
     from bilayer.android_harness.cli_setup import find_device
-    from bilayer.android_harness.conditions import read_conditions
-    from bilayer.android_harness.probe import probe
-    from bilayer.android_harness.sdk import find_sdk
+    from bilayer.android_harness.device.conditions import read_conditions
+    from bilayer.android_harness.device.probe import probe
+    from bilayer.android_harness.routes.sdk import find_sdk
     from bilayer.runtime.errors import ToolMissingError
 
     device = find_device(serial)
@@ -155,13 +155,13 @@ def bench_command(
     An interrupted measurement goes on where it stopped when the same command is run again. Exits with 4 if a mode's
     results cannot be the same network's.
     """
-    from bilayer.android_harness.bench import BenchOptions, bench
+    from bilayer.android_harness.bench.poses import spread
+    from bilayer.android_harness.bench.run import BenchOptions, bench
+    from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
-    from bilayer.android_harness.poses import spread
-    from bilayer.android_harness.report import markdown
+    from bilayer.android_harness.report.tables import markdown
     from bilayer.android_harness.results import write_result
-    from bilayer.android_harness.routes import choose_modes
-    from bilayer.android_harness.session import session_path
+    from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
 
     setup, _ = make_setup(bundle, serial, route, ncnn_runner, drive, retarget)
@@ -222,10 +222,10 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
+    from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
-    from bilayer.android_harness.playing import play
-    from bilayer.android_harness.report import PARITY_COLUMNS, decibels
-    from bilayer.android_harness.routes import choose_modes
+    from bilayer.android_harness.report.tables import PARITY_COLUMNS, decibels
+    from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
 
     setup, rate = make_setup(bundle, serial, route, ncnn_runner, drive, retarget)
@@ -251,8 +251,8 @@ def run_command(
 @_as_json
 def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: bool) -> None:
     """Results of bench, side by side, as Markdown."""
-    from bilayer.android_harness.report import markdown
-    from bilayer.android_harness.report_html import html
+    from bilayer.android_harness.report.html import html
+    from bilayer.android_harness.report.tables import markdown
     from bilayer.android_harness.results import read_result
     from bilayer.runtime.files import replacing
 

@@ -5,18 +5,18 @@ from typing import Literal
 
 import click
 
-from bilayer.android_harness.adb import Adb, Device
-from bilayer.android_harness.backend import Backend, VendorBackend
-from bilayer.android_harness.bench import Setup
-from bilayer.android_harness.ncnn_backend import NcnnBackend, find_ncnn_runner
-from bilayer.android_harness.poses import load_poses
-from bilayer.android_harness.routes import choose_route
-from bilayer.android_harness.runner_build import find_runner
-from bilayer.android_harness.sampler_bench import SamplerSettings
-from bilayer.android_harness.sdk import find_sdk
-from bilayer.android_harness.workspace import Workspace
+from bilayer.android_harness.bench.poses import load_poses
+from bilayer.android_harness.bench.run import Setup
+from bilayer.android_harness.bench.sampler import SamplerSettings
+from bilayer.android_harness.device.adb import Adb, Device
+from bilayer.android_harness.device.workspace import Workspace
+from bilayer.android_harness.routes.backend import Backend, VendorBackend
+from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
+from bilayer.android_harness.routes.runner_build import find_runner
+from bilayer.android_harness.routes.sdk import find_sdk
+from bilayer.android_harness.routes.vendor import choose_route
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.retarget import Mode as Retarget
+from bilayer.runtime.motion.retarget import Mode as Retarget
 
 RouteChoice = Literal["snpe", "qnn", "ncnn"]
 

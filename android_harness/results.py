@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from bilayer.android_harness.parity import Parity
-from bilayer.android_harness.probe import DeviceFacts
+from bilayer.android_harness.bench.parity import Parity
+from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing

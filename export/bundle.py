@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from bilayer.export.convert import Conversion, ConvertOptions, convert
+from bilayer.export.convert.run import Conversion, ConvertOptions, convert
 from bilayer.export.targets import ConversionTarget
 from bilayer.runtime.bundle import (
     Bundle,
@@ -32,7 +32,7 @@ from bilayer.runtime.bundle import (
 )
 from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.files import usual_mode
-from bilayer.runtime.sampler import pack_texture
+from bilayer.runtime.sampler.grid_sample import pack_texture
 
 PREVIEW = "preview.png"
 

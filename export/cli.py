@@ -144,14 +144,14 @@ def check_file(path: Path, target: str, as_json: bool) -> None:
 
 def inspect_file(path: Path, as_json: bool) -> None:
     """--inspect."""
-    from bilayer.export.dlc import as_text, describe, read_dlc
+    from bilayer.export.dlc.read import as_text, describe, read_dlc
 
     dlc = read_dlc(path)
     click.echo(json.dumps(describe(dlc), indent=2) if as_json else as_text(dlc))
 
 
 def _choose_target(target: str) -> "ConversionTarget":
-    from bilayer.export.convert import default_target
+    from bilayer.export.convert.run import default_target
 
     return default_target() if target == "auto" else target  # type: ignore[return-value]  # click has checked it
 

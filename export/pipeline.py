@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from bilayer.export.bundle import BundleParts, check_place, draft_bundle, write_bundle
-from bilayer.export.fold import fold
-from bilayer.export.graph import SNPE_OPSET, build_onnx
-from bilayer.export.half_scales import suit_half
-from bilayer.export.layers import FoldedGenerator
-from bilayer.export.lower import GraphOptions, UpsampleKind, lower
+from bilayer.export.network.equalize import suit_half
+from bilayer.export.network.fold import fold
+from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.lower import GraphOptions, UpsampleKind, lower
+from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
+from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.preview import draw_preview
-from bilayer.export.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
 from bilayer.export.verify import (
     HALF_POSES,
@@ -38,13 +38,14 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
 from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source
-from bilayer.runtime.crop import crop_face, erode_mask
 from bilayer.runtime.errors import InputError, ParityError
-from bilayer.runtime.face import face_concerns, face_from_landmarks, find_face
-from bilayer.runtime.fan import FanLandmarker
-from bilayer.runtime.landmark_files import read_landmarks
-from bilayer.runtime.person_mask import PersonMasker
-from bilayer.runtime.photo import read_photo
+from bilayer.runtime.face.crop import crop_face, erode_mask
+from bilayer.runtime.face.fan import FanLandmarker
+from bilayer.runtime.face.find import face_concerns, find_face
+from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.runtime.face.landmark_files import read_landmarks
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.media.photo import read_photo
 
 # torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
 THREADS = 2

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.crop import Crop, draw_stickman
+from bilayer.runtime.face.crop import Crop, draw_stickman
 
 CAPTION_HEIGHT = 20  # px
 GAP = 4  # px

@@ -10,18 +10,18 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from bilayer.export.evaluate import evaluate_hybrid, read_outputs
-from bilayer.export.layers import FoldedGenerator
+from bilayer.export.network.evaluate import evaluate_hybrid, read_outputs
+from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.model.generators import Layers
+from bilayer.runtime.agreement import DEFAULT
 from bilayer.runtime.bundle import Channels, Outputs, Verification
-from bilayer.runtime.compositor import FrameCompositor
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.sampler import pack_texture
-from bilayer.runtime.thresholds import DEFAULT
+from bilayer.runtime.sampler.compositor import FrameCompositor
+from bilayer.runtime.sampler.grid_sample import pack_texture
 
 MOST_PSNR = 200.0  # dB, said of equal arrays
 THREADS = 2

@@ -13,8 +13,8 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.warp import warp, warp_transpose, warping_field
-from bilayer.runtime.crop import Crop, draw_stickman, scale_image
 from bilayer.runtime.errors import PhotoError
+from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,8 @@ class AdaptiveUpBlock(nn.Module):
     (`efficient`), which halves its cost (appendix A.2).
 
     Attributes:
-        skip_first: upsample after the skip, not before it: the same for a quarter of its products (model/fast.py).
+        skip_first: upsample after the skip, not before it: the same for a quarter of its products
+            (model/reparameterize.py).
     """
 
     def __init__(

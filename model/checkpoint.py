@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bilayer.model.authors_checkpoint import Value, find_run
 from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
-from bilayer.model.fast import for_evaluation
-from bilayer.model.published import Value, find_run
+from bilayer.model.reparameterize import for_evaluation
+from bilayer.model.safe_load import read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
-from bilayer.model.weights import read_safetensors
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files import replacing
 

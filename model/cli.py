@@ -9,8 +9,8 @@ import click
 from bilayer.runtime.console import Group, table
 
 if TYPE_CHECKING:
+    from bilayer.model.authors_checkpoint import Value
     from bilayer.model.config import ModelConfig, NetworkName
-    from bilayer.model.published import Value
 
 PRESET_NAMES = ("small", "medium", "large", "baseline", "demo")
 
@@ -115,7 +115,7 @@ def convert(
 
 
 def _parse_settings(settings: tuple[str, ...]) -> "dict[str, Value]":
-    from bilayer.model.published import parse_value
+    from bilayer.model.authors_checkpoint import parse_value
 
     parsed = {}
     for setting in settings:
@@ -129,9 +129,9 @@ def _parse_settings(settings: tuple[str, ...]) -> "dict[str, Value]":
 def _look_into(
     path: Path, experiment: str | None, epoch: int | None, overrides: "dict[str, Value]"
 ) -> "tuple[ModelConfig, tuple[NetworkName, ...], dict[str, str]]":
+    from bilayer.model.authors_checkpoint import find_run
     from bilayer.model.checkpoint import read_checkpoint
     from bilayer.model.config import NETWORKS
-    from bilayer.model.published import find_run
 
     if path.is_dir():
         run = find_run(path, experiment, epoch, overrides)

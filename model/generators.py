@@ -27,7 +27,7 @@ class Heads(nn.ModuleList):
     """3x3 convolutions of the same features (B, C, S, S), each to a result of its own; the first `tanh` end in tanh.
 
     Attributes:
-        joined: compute them as one convolution, which is quicker (model/fast.py).
+        joined: compute them as one convolution, which is quicker (model/reparameterize.py).
     """
 
     def __init__(self, channels: int, outs: Sequence[int], tanh: int) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Bundle, Channels, read_bundle
-from bilayer.runtime.compositor import Alpha, FrameCompositor
-from bilayer.runtime.engines import EngineName, NetworkEngine, Precision, load_engine
+from bilayer.runtime.engines.base import EngineName, NetworkEngine, Precision
+from bilayer.runtime.engines.load import load_engine
+from bilayer.runtime.engines.pose_encoding import POSE_WIDTH, PoseEncoder
 from bilayer.runtime.errors import BundleError, InputError
-from bilayer.runtime.pose_encoding import POSE_WIDTH, PoseEncoder
-from bilayer.runtime.sampler import MAX_CHANNELS, PADDING, Sampler
+from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
+from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from bilayer.runtime.agreement import DEFAULT, Thresholds
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.motion import demo_motion
+from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.player import Avatar, Bytes
-from bilayer.runtime.thresholds import DEFAULT, Thresholds
 
 POSES = 3  # compared: the photo's, and others spread over the built-in motion
 

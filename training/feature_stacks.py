@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bilayer.model.weights import read_pth, read_safetensors
+from bilayer.model.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
 
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage

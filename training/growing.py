@@ -15,7 +15,7 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.blocks import ResidualBlock
 from bilayer.model.generators import Decoder
 from bilayer.model.projector import Projector
-from bilayer.training.dataset import TrainingBatch
+from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import source_of
 
 _SHIFT = 1.5  # standard deviations of a result: few values are further below its mean; more would cost digits in FP16

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bilayer.model.render import on_black
 from bilayer.runtime.files import replacing
-from bilayer.training.dataset import TrainingBatch
+from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import Prediction
 from bilayer.training.run_folder import RunFolder
 

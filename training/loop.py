@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from bilayer.model.checkpoint import save_checkpoint
 from bilayer.runtime.errors import TrainingError
 from bilayer.training.average import WeightAverage
-from bilayer.training.batches import training_batches
-from bilayer.training.dataset import FramePairs, TrainingBatch
+from bilayer.training.data.batches import training_batches
+from bilayer.training.data.dataset import FramePairs, TrainingBatch
 from bilayer.training.logs import RunLog
 from bilayer.training.networks import weights_of
 from bilayer.training.objective import Losses

@@ -9,7 +9,7 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Source, embed
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.warp import warp, warping_field
-from bilayer.training.dataset import FrameBatch
+from bilayer.training.data.dataset import FrameBatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from bilayer.model.avatar import enhancer_steps
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import NetworkName
 from bilayer.model.discriminator import Discriminator
-from bilayer.training.dataset import TrainingBatch
+from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.networks import BASE_NETWORKS
 from bilayer.training.objective import Losses, Objective
 from bilayer.training.prediction import Prediction, predict_avatars, predict_frames, source_of, targets_of

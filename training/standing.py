@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from bilayer.training.dataset import TrainingBatch
+from bilayer.training.data.dataset import TrainingBatch
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 // The bi-layer texture sampler in portable C++17, with NEON on 64-bit ARM: the readable twin of the Python package's
-// Numba kernels (runtime/sampler_kernels.py), and like them the phone's stand-in for the grid_sample that SNPE lacks.
+// Numba kernels (runtime/sampler/numba_kernels.py), and like them the phone's stand-in for the grid_sample that SNPE lacks.
 //
 // Header only, no allocation but in pack_texture, nothing checked: pointers and sizes must be right, the values in the
 // arrays may be anything, NaN and infinities included. Threads may share a picture by rows.

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bilayer.android_harness.adb import Adb
 from bilayer.android_harness.cli import main
+from bilayer.android_harness.device.adb import Adb
 from bilayer.runtime.bundle import describe_file
 from tests import golden
 from tests.android_harness.device_server import TestPhone
@@ -46,7 +46,7 @@ esac
 @pytest.fixture(autouse=True)
 def _no_runner_of_the_users(monkeypatch):
     """What `bilayer-device build-runner` left in this user's cache is for phones, and would not start here."""
-    monkeypatch.setattr("bilayer.android_harness.runner_build.built_runner", lambda: None)
+    monkeypatch.setattr("bilayer.android_harness.routes.runner_build.built_runner", lambda: None)
     monkeypatch.delenv("BILAYER_RUNNER", raising=False)
 
 

@@ -2,7 +2,7 @@
 
 import fcntl
 
-from bilayer.android_harness.runner_build import TARGET, Compiler, build_runner
+from bilayer.android_harness.routes.runner_build import TARGET, Compiler, build_runner
 from tests.native_sampler import ARM64, HOST
 
 TOOLCHAINS = {"host": HOST, "arm64": ARM64}

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from bilayer.android_harness.adb import Adb, DeviceTimeoutError
-from bilayer.android_harness.workspace import ROOT, Workspace
+from bilayer.android_harness.device.adb import Adb, DeviceTimeoutError
+from bilayer.android_harness.device.workspace import ROOT, Workspace
 from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
 
 HOSTILE = [

@@ -13,13 +13,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bilayer.android_harness import report
+from bilayer.android_harness.report import tables as report
 from bilayer.android_harness.results import read_result
 from bilayer.runtime import Retargeter, crop_box, pose_vector
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.compositor import FrameCompositor
-from bilayer.runtime.face_mesh import _to_ibug
+from bilayer.runtime.face.mesh import _to_ibug
 from bilayer.runtime.player import read_texture
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.conftest import make_bundle
 from tests.runtime.conftest import CASE
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bilayer.android_harness import cooling
-from bilayer.android_harness.conditions import parse_conditions, throttling
-from bilayer.android_harness.probe import parse_facts
+from bilayer.android_harness.device import cooling
+from bilayer.android_harness.device.conditions import parse_conditions, throttling
+from bilayer.android_harness.device.probe import parse_facts
 
 COOL = parse_conditions(
     "gpu.clock 585000000\ngpu.limit 585000000\ngpu.level 0\ncpu.clock 1000\ncpu.limit 2841600\ncpu.top 2841600\n"

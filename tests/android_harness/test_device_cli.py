@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bilayer.android_harness.device.workspace import ROOT
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.workspace import ROOT
 from bilayer.runtime.player import Avatar
 from tests.android_harness.conftest import HOSTILE, make_bundle, make_sdk
 from tests.android_harness.stand_in_net_run import INVENTED_US
@@ -254,12 +254,12 @@ def test_help_loads_nothing_heavy(arguments):
 def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, monkeypatch, phone):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
     from bilayer.android_harness import BenchOptions, Setup, VendorBackend, find_sdk
-    from bilayer.android_harness.poses import load_poses
-    from bilayer.android_harness.routes import choose_route
+    from bilayer.android_harness.bench.poses import load_poses
+    from bilayer.android_harness.routes.vendor import choose_route
     from bilayer.runtime.bundle import read_bundle
 
-    bench_module = importlib.import_module("bilayer.android_harness.bench")  # the package has its function
-    monkeypatch.setattr("bilayer.android_harness.outcome.is_android_program", lambda path: True)
+    bench_module = importlib.import_module("bilayer.android_harness.bench.run")  # the package has its function
+    monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     read, sdk = read_bundle(bundle), find_sdk({"SNPE_ROOT": str(snpe_root)})
     poses, _ = load_poses(read, None)

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from bilayer.android_harness.cli import main
+from bilayer.android_harness.device.workspace import ROOT
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.workspace import ROOT
 from tests.android_harness.conftest import make_bundle
 from tests.android_harness.test_device_cli import running
 from tests.runtime.conftest import CASE
@@ -172,7 +172,7 @@ def test_a_program_of_another_processor_is_named(command, bundle, tmp_path, snpe
 
 @pytest.mark.slow
 def test_a_device_that_stops_answering_is_given_up(command, bundle, tmp_path, phone, monkeypatch):
-    module = importlib.import_module("bilayer.android_harness.adb")
+    module = importlib.import_module("bilayer.android_harness.device.adb")
     monkeypatch.setattr(module, "QUICK", 2.0)
     phone.faults.stall_after = 30_000
     arguments = ("bench", bundle, *ONCE, "--out", tmp_path / "a.json")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.android_harness.diagnostics import LayerTime, Profile, parse_profile
+from bilayer.android_harness.routes.diagnostics import LayerTime, Profile, parse_profile
 from bilayer.runtime.errors import DeviceError
 
 SAMPLES = Path(__file__).parent / "samples"

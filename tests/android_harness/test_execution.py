@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 
-from bilayer.android_harness.execution import stop_leftover
-from bilayer.android_harness.workspace import ROOT, Workspace
+from bilayer.android_harness.device.execution import stop_leftover
+from bilayer.android_harness.device.workspace import ROOT, Workspace
 
 
 def test_only_what_an_interrupted_command_left_running_is_stopped(device, phone):

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from bilayer.android_harness.cli import main
+from bilayer.android_harness.device.workspace import ROOT
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.runner_build import built_runner
-from bilayer.android_harness.sdk import is_android_program
-from bilayer.android_harness.workspace import ROOT
+from bilayer.android_harness.routes.runner_build import built_runner
+from bilayer.android_harness.routes.sdk import is_android_program
 from tests.android_harness.conftest import make_bundle
 from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_native_runner import make_sysfs
@@ -79,7 +79,7 @@ def test_times_are_kept_of_a_device_alone(command, bundle, inventing, tmp_path, 
     assert "31.3" not in dropped.stdout + dropped.stderr
     assert {row["frame_ms"] for row in json.loads(dropped.stdout)["sampler"]["rows"]} == {None}
 
-    for module in ("outcome", "bench"):
+    for module in ("bench.outcome", "bench.run"):
         monkeypatch.setattr(importlib.import_module(f"bilayer.android_harness.{module}"), "is_android_program", bool)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     kept = command(*arguments, tmp_path / "b.json")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilayer.android_harness import runner_build
-from bilayer.android_harness.runner_build import Compiler, build_runner
-from bilayer.runtime.compositor import FrameCompositor
+from bilayer.android_harness.routes.runner_build import Compiler, build_runner
+from bilayer.android_harness.routes import runner_build
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.native_builds import TOOLCHAINS, sampler_runner
 from tests.native_sampler import HOST
 from tests.sampler_reference import random_frame, random_texture

@@ -6,15 +6,15 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
-from bilayer.android_harness import runner_build
-from bilayer.android_harness.adb import Adb
+from bilayer.android_harness.bench.parity import Reference
+from bilayer.android_harness.bench.poses import load_poses
+from bilayer.android_harness.bench.sampler import SamplerBench, SamplerSettings, write_sampler_inputs
 from bilayer.android_harness.cli import main
-from bilayer.android_harness.execution import SAMPLER_RUNNER
-from bilayer.android_harness.parity import Reference
-from bilayer.android_harness.poses import load_poses
+from bilayer.android_harness.device.adb import Adb
+from bilayer.android_harness.device.execution import SAMPLER_RUNNER
+from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.sampler_bench import SamplerBench, SamplerSettings, write_sampler_inputs
-from bilayer.android_harness.workspace import Workspace
+from bilayer.android_harness.routes import runner_build
 from bilayer.runtime.bundle import read_bundle
 from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_ncnn_route import NCNN_DIR

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.android_harness import runner_build
-from bilayer.android_harness.ncnn_backend import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.sdk import is_android_program
+from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
+from bilayer.android_harness.routes.sdk import is_android_program
+from bilayer.android_harness.routes import runner_build
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.player import Avatar
@@ -78,7 +78,7 @@ def test_a_bench_without_an_sdk(ncnn, tmp_path):
 
 def test_on_a_device_times_are_kept(ncnn, tmp_path, phone, monkeypatch):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
-    monkeypatch.setattr("bilayer.android_harness.outcome.is_android_program", lambda path: True)
+    monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.0.20990101"
     out = tmp_path / "a.json"
     done = ncnn("bench", *FEW, "--mode", "ncnn_cpu", "--out", out)

@@ -11,10 +11,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.android_harness import report, report_html, report_plots
+from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.cli import main
-from bilayer.android_harness.parity import Parity
-from bilayer.android_harness.probe import parse_facts
+from bilayer.android_harness.device.probe import parse_facts
+from bilayer.android_harness.report import html as report_html
+from bilayer.android_harness.report import plots as report_plots
+from bilayer.android_harness.report import tables as report
 from bilayer.android_harness.results import (
     FrameTimes,
     Latency,

@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import pytest
 
-from bilayer.android_harness.execution import read_results
-from bilayer.android_harness.routes import ROUTES
-from bilayer.android_harness.sdk import find_sdk, is_android_program
+from bilayer.android_harness.device.execution import read_results
+from bilayer.android_harness.routes.sdk import find_sdk, is_android_program
+from bilayer.android_harness.routes.vendor import ROUTES
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bilayer.android_harness.adb import Adb
 from bilayer.android_harness.cli import main
+from bilayer.android_harness.device.adb import Adb
+from bilayer.android_harness.device.workspace import ROOT, Workspace
 from bilayer.android_harness.results import read_result
-from bilayer.android_harness.workspace import ROOT, Workspace
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
 from tests.android_harness.conftest import DUMPSYS, FILES, PROPERTIES, make_bundle, make_sdk

@@ -9,8 +9,8 @@ import onnx
 from onnx import numpy_helper
 from PIL import Image
 
-from bilayer.benchmarks.rung_trained import TrainedFrom
-from bilayer.benchmarks.subject import choose_poses, open_subject
+from bilayer.benchmarks.parity.subject import choose_poses, open_subject
+from bilayer.benchmarks.parity.trained import TrainedFrom
 from bilayer.export.pipeline import ExportOptions, export_avatar
 from bilayer.runtime.bundle import describe_file, read_bundle
 from tests import golden

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bilayer.benchmarks.bench_plot import draw
-from bilayer.benchmarks.bench_report import BenchReport, Row
-from bilayer.benchmarks.costs import count_reports, roofline_reports
-from bilayer.benchmarks.export_variants import make_generator, variants_of
-from bilayer.benchmarks.network import NAIVE, TORCH, Setup, measure
-from bilayer.benchmarks.roofline import DEVICES, Device, frame_milliseconds, layer_costs
-from bilayer.benchmarks.timing import Samples, take_turns
+from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
+from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
+from bilayer.benchmarks.speed.network import NAIVE, TORCH, Setup, measure
+from bilayer.benchmarks.speed.plot import draw
+from bilayer.benchmarks.speed.report import BenchReport, Row
+from bilayer.benchmarks.speed.roofline import DEVICES, Device, frame_milliseconds, layer_costs
+from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
-from bilayer.runtime.engines import installed
+from bilayer.runtime.engines.load import installed
 from tests.training import tiny
 
 times = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30)
 
 
 def bench(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "bilayer.benchmarks.bench_cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.benchmarks.speed.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.benchmarks.fp16 import Fp16Generator, _sums
-from bilayer.benchmarks.fp16_kernel import accumulate
-from bilayer.export.evaluate import evaluate, fused_layers, half_storage
-from bilayer.export.layers import Conv, ConvTranspose, FoldedGenerator, Gemm, LeakyRelu
+from bilayer.export.network.emulate import Fp16Generator, _sums
+from bilayer.export.network.emulate_kernel import accumulate
+from bilayer.export.network.evaluate import evaluate, fused_layers, half_storage
+from bilayer.export.network.layers import Conv, ConvTranspose, FoldedGenerator, Gemm, LeakyRelu
 from bilayer.runtime.bundle import Channels, Outputs
 
 OUTPUTS = Outputs(Channels("out", 0, 2), Channels("out", 2, 5), None)

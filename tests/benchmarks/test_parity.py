@@ -7,36 +7,36 @@ import onnx
 import pytest
 import torch
 
-from bilayer.benchmarks.avatar_creation import random_source
-from bilayer.benchmarks.compare import Comparison, Difference, FrameDifference, compare_frames, uv_pixels
-from bilayer.benchmarks.export_variants import variants_of
-from bilayer.benchmarks.fp16 import Fp16Generator
-from bilayer.benchmarks.gate import judge
-from bilayer.benchmarks.layer_errors import compare_layers
-from bilayer.benchmarks.onnx_layers import read_generator
-from bilayer.benchmarks.parity import Pictures, check_bundle, climb
-from bilayer.benchmarks.report import as_markdown
-from bilayer.benchmarks.report_html import strip
-from bilayer.benchmarks.rung_device import open_device, write_inputs
-from bilayer.benchmarks.rung_engines import bfloat16, vulkan
-from bilayer.benchmarks.rung_htp import simulator
-from bilayer.benchmarks.rung_trained import ExactTrained, make_trained
-from bilayer.benchmarks.rungs import EmulatedRung, Float64, OnnxRung
-from bilayer.export.evaluate import evaluate
-from bilayer.export.fold import fold
-from bilayer.export.graph import build_onnx
-from bilayer.export.lower import GraphOptions, lower
-from bilayer.export.rewrite import fold_norms
+from bilayer.benchmarks.parity.compare import Comparison, Difference, FrameDifference, compare_frames, uv_pixels
+from bilayer.benchmarks.parity.device import open_device, write_inputs
+from bilayer.benchmarks.parity.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.gate import judge
+from bilayer.benchmarks.parity.htp import simulator
+from bilayer.benchmarks.parity.ladder import Pictures, check_bundle, climb
+from bilayer.benchmarks.parity.layer_errors import compare_layers
+from bilayer.benchmarks.parity.report import as_markdown
+from bilayer.benchmarks.parity.report_html import strip
+from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, OnnxRung
+from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+from bilayer.benchmarks.speed.avatar_creation import random_source
+from bilayer.benchmarks.speed.export_variants import variants_of
+from bilayer.export.network.emulate import Fp16Generator
+from bilayer.export.network.evaluate import evaluate
+from bilayer.export.network.fold import fold
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.onnx_read import read_generator
+from bilayer.export.network.onnx_write import build_onnx
+from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.verify import make_probes, verify_half
 from bilayer.model.avatar import create_avatar, embed, make_source
 from bilayer.model.bilayer import random_model
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model, read_checkpoint, save_checkpoint
 from bilayer.model.config import PRESETS
 from bilayer.model.embedders import harmonic_encoding
+from bilayer.runtime.agreement import Thresholds
 from bilayer.runtime.bundle import PoseInput
-from bilayer.runtime.crop import crop_face
 from bilayer.runtime.errors import BundleError, InputError, ParityError, ToolMissingError
-from bilayer.runtime.thresholds import Thresholds
+from bilayer.runtime.face.crop import crop_face
 from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
@@ -89,7 +89,7 @@ def test_what_is_missing_is_said_with_how_to_get_it(made, monkeypatch):
     def absent(*arguments, **settings):
         raise ToolMissingError("engine ncnn-vulkan: found no Vulkan device; install its driver, or --engine ncnn")
 
-    monkeypatch.setattr("bilayer.runtime.ncnn_engine.Ncnn", absent)
+    monkeypatch.setattr("bilayer.runtime.engines.ncnn.Ncnn", absent)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     missing = [vulkan(subject, arithmetic=True), simulator(subject), bfloat16(subject)]
     ladder = climb(subject, [*missing, OnnxRung(subject)])

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from bilayer.benchmarks.parity_cli import main
+from bilayer.benchmarks.parity.cli import main
 from tests.benchmarks.avatars import export_tiny, rewritten
 
 
@@ -21,7 +21,7 @@ def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
     flipped = rewritten(bundle, align_corners=True)
     page = tmp_path / "parity.html"
     arguments = [flipped.folder, "--quick", "--frames", "1", "--layers", "--html", page, "--json"]
-    command = [sys.executable, "-m", "bilayer.benchmarks.parity_cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "bilayer.benchmarks.parity.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4, done.stderr
     assert done.stderr.count("\n") == 1
@@ -55,7 +55,7 @@ def test_wrong_arguments(arguments, code, words):
 
 
 def test_help_imports_nothing_slow():
-    code = "import sys; from bilayer.benchmarks.parity_cli import main; main(['--help'], standalone_mode=False); "
+    code = "import sys; from bilayer.benchmarks.parity.cli import main; main(['--help'], standalone_mode=False); "
     code += "assert not {'torch', 'numpy', 'onnx', 'onnxruntime', 'numba'} & set(sys.modules), 'slow imports'"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--device-outputs" in shown.stdout

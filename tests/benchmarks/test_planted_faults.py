@@ -14,15 +14,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bilayer.benchmarks.layer_errors import compare_layers
-from bilayer.benchmarks.parity import FOLDED, climb
-from bilayer.benchmarks.rung_device import open_device, write_inputs
-from bilayer.benchmarks.rung_engines import bfloat16, vulkan
-from bilayer.benchmarks.rung_htp import simulator
-from bilayer.benchmarks.rung_trained import ExactTrained, make_trained
-from bilayer.benchmarks.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
-from bilayer.benchmarks.static_checks import check_dlc
-from bilayer.benchmarks.subject import read_results
+from bilayer.benchmarks.parity.device import open_device, write_inputs
+from bilayer.benchmarks.parity.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.htp import simulator
+from bilayer.benchmarks.parity.ladder import FOLDED, climb
+from bilayer.benchmarks.parity.layer_errors import compare_layers
+from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
+from bilayer.benchmarks.parity.static_checks import check_dlc
+from bilayer.benchmarks.parity.subject import read_results
+from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.runtime.errors import ParityError
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 

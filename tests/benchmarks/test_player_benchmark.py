@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bilayer.runtime.engines import installed
+from bilayer.runtime.engines.load import installed
 
 
 def test_every_installed_engine_plays_the_same_frames():
-    command = [sys.executable, "-m", "bilayer.benchmarks.player", "--preset", "demo", "--frames", "3", "--json"]
+    command = [sys.executable, "-m", "bilayer.benchmarks.speed.player", "--preset", "demo", "--frames", "3", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)

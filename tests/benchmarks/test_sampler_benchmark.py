@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from bilayer.benchmarks import sampler_sides
-from bilayer.benchmarks.sampler import Times, ratio
+from bilayer.benchmarks.speed import sampler_sides
+from bilayer.benchmarks.speed.sampler import Times, ratio
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,17 @@ def test_ratios_are_taken_turn_by_turn():
 
 
 def test_the_command_reports_all_sides(tmp_path):
-    command = [sys.executable, "-m", "bilayer.benchmarks.sampler", "--size", "16", "--turns", "2", "--warmup", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bilayer.benchmarks.speed.sampler",
+        "--size",
+        "16",
+        "--turns",
+        "2",
+        "--warmup",
+        "1",
+    ]
     drawn = tmp_path / "sampler.svg"
     done = subprocess.run([*command, "--json", "--plot", drawn], capture_output=True, check=True)
     reports = json.loads(done.stdout)

@@ -16,9 +16,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from bilayer.export import converters
-from bilayer.export.convert import ConvertOptions, convert, default_target
-from bilayer.export.dlc import read_dlc
+from bilayer.export.convert import tools
+from bilayer.export.convert.run import ConvertOptions, convert, default_target
+from bilayer.export.dlc.read import read_dlc
 from bilayer.runtime.errors import ConversionError, InputError, OutputError, ParityError, ToolMissingError
 from tests.export.networks import avatar_like
 
@@ -109,7 +109,7 @@ def members(path):
 
 
 def test_the_payload_is_the_same_from_any_process(needs_package, model_path, tmp_path):
-    script = "import sys; from pathlib import Path; from bilayer.export.convert import convert; "
+    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert; "
     script += "convert(Path(sys.argv[1]), Path(sys.argv[2]))"
     elsewhere = tmp_path / "another folder"
     elsewhere.mkdir()
@@ -151,7 +151,7 @@ def test_a_package_that_takes_too_long_is_stopped(needs_package, model_path, tmp
 
 def test_a_package_that_crashes_leaves_the_caller_alone(needs_package, model_path, tmp_path, monkeypatch):
     crash = (sys.executable, "-c", "import os, signal; print('oh'); os.kill(os.getpid(), signal.SIGSEGV)")
-    package = converters.package
+    package = tools.package
     changed = lambda job: dataclasses.replace(package(job), arguments=(*crash,))  # noqa: E731
     monkeypatch.setitem(convert.__globals__["_ROUTES"], "qairt", changed)
     with pytest.raises(ConversionError, match=r"onnxruntime-qnn crashed with signal 11 \(Segmentation fault\): oh"):
@@ -159,7 +159,7 @@ def test_a_package_that_crashes_leaves_the_caller_alone(needs_package, model_pat
 
 
 def test_without_the_package_its_command_is_told(model_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(converters, "find_spec", lambda name: None)
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
     with pytest.raises(ToolMissingError, match=r"a\.dlc: not made: onnxruntime-qnn is not installed; run: pip install"):
         convert(model_path, tmp_path / "a.dlc")
     assert files_in(tmp_path) == ["avatar.onnx"]
@@ -288,7 +288,7 @@ def has_ended(pid):
 
 def test_ctrl_c_stops_the_tool(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "hang")
-    script = "import sys; from pathlib import Path; from bilayer.export.convert import convert; "
+    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert; "
     script += "convert(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
     command = [sys.executable, "-c", script, model_path, tmp_path / "out.dlc", sdk]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)

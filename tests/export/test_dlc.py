@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.export.convert import convert
-from bilayer.export.dlc import as_text, describe, parse_dlc, read_dlc
-from bilayer.export.dlc_check import check_io, compare_weights
+from bilayer.export.convert.run import convert
+from bilayer.export.dlc.check import check_io, compare_weights
+from bilayer.export.dlc.read import as_text, describe, parse_dlc, read_dlc
 from bilayer.runtime.errors import DlcError, InputError, ParityError
 from tests.export import dlc_writer
 from tests.export.networks import avatar_like, constants, shapes, with_constant
@@ -608,7 +608,7 @@ def test_what_is_not_a_file_is_refused(tmp_path, kind):
 
 
 def test_a_file_over_the_limit_is_not_parsed(monkeypatch, tmp_path):
-    monkeypatch.setattr("bilayer.export.dlc.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("bilayer.export.dlc.read.MAX_FILE_BYTES", 1000)
     (tmp_path / "a.dlc").write_bytes(WRITTEN["v3"])
     with pytest.raises(DlcError, match="expected at most"):
         read_dlc(tmp_path / "a.dlc")

@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from bilayer.export.graph import build_onnx
+from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.pipeline import STAGES, ExportOptions, check_rules, export_avatar, fold_avatar
 from bilayer.export.verify import OnnxNetwork
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face, erode_mask, read_bundle
 from bilayer.runtime.errors import InputError, ParityError
-from bilayer.runtime.sampler import pack_texture
+from bilayer.runtime.sampler.grid_sample import pack_texture
 from tests import golden
 
 CASE = golden.load("case_a/preproc.npz")
@@ -139,7 +139,8 @@ def test_a_graph_that_the_target_refuses_is_not_converted(photo, tmp_path):
 
 def test_phase_convolutions_are_warned_of(case_a_avatar):
     model, avatar, _ = case_a_avatar
-    from bilayer.export import GraphOptions, build_onnx, fold, fold_norms, lower
+    from bilayer.export import GraphOptions, build_onnx, fold_norms
+    from bilayer.export.network import fold, lower
 
     proto = build_onnx(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions("phase")))
     assert any("uneven padding" in warning for warning in check_rules(proto, "qairt"))

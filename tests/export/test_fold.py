@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bilayer.export.evaluate import evaluate, half_storage, read_outputs
-from bilayer.export.fold import BatchNorm, fold
-from bilayer.export.layers import Conv, ConvTranspose, Layer, ScaleShift
-from bilayer.export.lower import GraphOptions, lower
-from bilayer.export.rewrite import fold_norms, upsampled_as_phases, upsampled_as_transposed
+from bilayer.export.network.evaluate import evaluate, half_storage, read_outputs
+from bilayer.export.network.fold import BatchNorm, fold
+from bilayer.export.network.layers import Conv, ConvTranspose, Layer, ScaleShift
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.rewrite import fold_norms, upsampled_as_phases, upsampled_as_transposed
 from bilayer.model.spectral import add_spectral_norm
 from tests.export.conftest import reference
 
@@ -202,7 +202,7 @@ def test_shapes_are_those_that_evaluation_finds(tiny_predicted):
 def test_convolutions_are_counted_by_arithmetic():
     conv = Conv("c", ("pose",), np.zeros((5, 3, 3, 3)), np.zeros(5), (1, 1, 1, 1))
     deconv = ConvTranspose("d", ("pose",), np.zeros((3, 5, 4, 4)), np.zeros(5))
-    from bilayer.export.layers import _macs, _shape
+    from bilayer.export.network.layers import _macs, _shape
 
     assert _shape(conv, [(3, 8, 6)]) == (5, 8, 6)
     assert _shape(deconv, [(3, 8, 6)]) == (5, 16, 12)
@@ -211,7 +211,7 @@ def test_convolutions_are_counted_by_arithmetic():
 
 
 def test_an_unknown_layer_is_not_skipped_silently():
-    from bilayer.export.evaluate import _run
+    from bilayer.export.network.evaluate import _run
 
     with pytest.raises(TypeError, match="no rule to evaluate a Layer"):
         _run(Layer("x", ()), [torch.zeros(1)], lambda tensor: tensor)

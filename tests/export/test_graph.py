@@ -12,11 +12,11 @@ import onnxsim
 import pytest
 import torch
 
-from bilayer.export.evaluate import evaluate, evaluate_hybrid
-from bilayer.export.fold import fold
-from bilayer.export.graph import OPSETS, build_onnx
-from bilayer.export.lower import GraphOptions, lower
-from bilayer.export.rewrite import fold_norms
+from bilayer.export.network.evaluate import evaluate, evaluate_hybrid
+from bilayer.export.network.fold import fold
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.onnx_write import OPSETS, build_onnx
+from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.verify import (
     OnnxNetwork,
     half_failure,
@@ -132,7 +132,9 @@ def test_the_same_avatar_gives_the_same_bytes_whatever_the_process(tmp_path):
     code = """if True:
         import sys, torch
         torch.set_num_threads(2)
-        from bilayer.export import build_onnx, fold, fold_norms, lower
+        from bilayer.export import build_onnx, fold_norms
+        from bilayer.export.network import fold
+        from bilayer.export.network import lower
         from bilayer.model import ModelConfig, random_model
         from tests.model.test_networks import TINY
         model = random_model(TINY, 1)

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bilayer.export.evaluate import evaluate
-from bilayer.export.fold import fold
-from bilayer.export.half_scales import FACTORS, _factors, half_rounded, suit_half
-from bilayer.export.layers import Add, Upsample
-from bilayer.export.lower import GraphOptions, lower
-from bilayer.export.rewrite import fold_norms
+from bilayer.export.network.equalize import FACTORS, _factors, half_rounded, suit_half
+from bilayer.export.network.evaluate import evaluate
+from bilayer.export.network.fold import fold
+from bilayer.export.network.layers import Add, Upsample
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.rewrite import fold_norms
 
 POSES = torch.rand(3, 136, generator=torch.Generator().manual_seed(7)).double() * 2 - 1
 KINDS = ("nearest", "deconv", "phase", "norms kept")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from bilayer.export.fold import fold
-from bilayer.export.graph import build_onnx
-from bilayer.export.lower import GraphOptions, lower
-from bilayer.export.rewrite import fold_norms
+from bilayer.export.network.fold import fold
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.onnx_write import build_onnx
+from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.targets import Model, check_target, fits_deconvolution, read_model
 from bilayer.model import PRESETS, random_model
 from bilayer.runtime.errors import InputError

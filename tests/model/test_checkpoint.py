@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bilayer.model import NETWORKS, ModelConfig, load_model, read_checkpoint, save_checkpoint
-from bilayer.model.published import find_run, parse_value, read_args
+from bilayer.model.authors_checkpoint import find_run, parse_value, read_args
 from bilayer.runtime.errors import CheckpointError, OutputError
 from tests import golden
 

@@ -9,11 +9,11 @@ import torch
 
 from bilayer.model import BilayerModel, Source, create_avatar, enhancer_steps
 from bilayer.model.adaptive import Affine, Conv1x1
+from bilayer.model.authors_checkpoint import find_run
 from bilayer.model.avatar import embed
-from bilayer.model.published import find_run
 from bilayer.model.render import on_black
+from bilayer.model.safe_load import read_pth
 from bilayer.model.spectral import add_spectral_norm
-from bilayer.model.weights import read_pth
 from bilayer.runtime import crop_face, scale_image
 from tests import golden
 

@@ -8,9 +8,9 @@ import torch
 from bilayer.model.bilayer import BUILDERS, BilayerModel, random_model
 from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 from bilayer.model.embedders import KeypointsEmbedder
-from bilayer.model.fast import ConvThenPool, UpsampleThenConv, for_evaluation, for_training
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.model.render import render
+from bilayer.model.reparameterize import ConvThenPool, UpsampleThenConv, for_evaluation, for_training
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from tests import golden

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.runtime.compositor import FrameCompositor
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.sampler import pack_texture
+from bilayer.runtime.sampler.compositor import FrameCompositor
+from bilayer.runtime.sampler.grid_sample import pack_texture
 from tests import golden
 from tests.sampler_reference import interleaved, random_frame, random_texture
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bilayer.runtime.crop import (
+from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.face.crop import (
     check_landmarks,
     crop_box,
     crop_face,
@@ -14,7 +15,6 @@ from bilayer.runtime.crop import (
     pose_vector,
     scale_image,
 )
-from bilayer.runtime.errors import LandmarkError
 from tests import golden
 
 PREPROC = golden.load("preproc/preproc.npz")

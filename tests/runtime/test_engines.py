@@ -4,9 +4,9 @@ import importlib.util
 
 import pytest
 
-from bilayer.runtime import engines
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.engines import choose_engine, installed, load_engine
+from bilayer.runtime.engines import load as engines
+from bilayer.runtime.engines.load import choose_engine, installed, load_engine
 from bilayer.runtime.errors import InputError, ToolMissingError
 
 

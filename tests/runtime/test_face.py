@@ -7,16 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError, PhotoError
-from bilayer.runtime.face import (
-    MIRRORED,
-    Face,
-    choose_face,
-    face_concerns,
-    face_from_landmarks,
-    find_face,
-    largest_first,
-    mirror_landmarks,
-)
+from bilayer.runtime.face.find import choose_face, face_concerns, find_face
+from bilayer.runtime.face.found import MIRRORED, Face, face_from_landmarks, largest_first, mirror_landmarks
 
 
 def frontal(eye_distance=60.0, x=256.0, y=256.0):

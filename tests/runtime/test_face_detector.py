@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from bilayer.runtime import face_detector
-from bilayer.runtime.face_detector import STRIDE, WINDOW, Detection, FaceDetector, best_of_each
-from bilayer.runtime.face_region import MARGIN, Region
+from bilayer.runtime.face import detector as face_detector
+from bilayer.runtime.face.detector import STRIDE, WINDOW, Detection, FaceDetector, best_of_each
+from bilayer.runtime.face.region import MARGIN, Region
 
 
 class Network:
@@ -29,7 +29,7 @@ class Network:
 @pytest.fixture
 def detector_with(monkeypatch):
     def make(*finds):
-        monkeypatch.setattr(face_detector.face_models, "load", lambda model: b"")
+        monkeypatch.setattr(face_detector.model_files, "load", lambda model: b"")
         network = Network(finds)
         monkeypatch.setattr(face_detector, "TfliteNetwork", lambda content: network)
         return FaceDetector(), network

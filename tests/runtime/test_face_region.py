@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.runtime.face_region import MARGIN, Region, apply, region_of_landmarks
+from bilayer.runtime.face.region import MARGIN, Region, apply, region_of_landmarks
 from tests.runtime.test_face import frontal, turned
 
 ROWS, COLUMNS = np.mgrid[:600, :800]

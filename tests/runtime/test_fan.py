@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.fan import FanLandmarker
+from bilayer.runtime.face.fan import FanLandmarker
 from tests.runtime.test_face import frontal
 
 PHOTO = np.zeros((64, 64, 3), np.uint8)

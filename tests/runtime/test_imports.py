@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bilayer.runtime.engines import installed
+from bilayer.runtime.engines.load import installed
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "runtime").glob("*.py") if not path.stem.startswith("__"))
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "runtime").with_suffix("").parts)
+    for path in (ROOT / "runtime").rglob("*.py")
+    if not path.stem.startswith("__")
+)
 FLOOR = ("torch", "onnx")
 HEAVY = (*FLOOR, "onnxruntime", "openvino", "ncnn", "pnnx", "pygame", "numba", "av", "cv2", "ai_edge_litert")
 # In a Python where importing either fails
@@ -47,7 +51,14 @@ def test_the_package_alone_loads_nothing():
 
 
 def test_no_module_loads_torch_or_onnx():
-    assert {"player", "sampler", "retarget", "mediapipe", "ncnn_engine", "window"} <= set(MODULES)
+    assert {
+        "player",
+        "sampler.grid_sample",
+        "motion.retarget",
+        "face.mediapipe",
+        "engines.ncnn",
+        "media.window",
+    } <= set(MODULES)
     program = f"""
 import importlib, sys
 for name in {MODULES}:
@@ -88,7 +99,7 @@ def test_the_help_of_a_program_loads_nothing_heavy(script):
     assert not found & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("module", ["render_cli", "sampler_cli", "face_models"])
+@pytest.mark.parametrize("module", ["cli", "sampler.cli", "face.model_files"])
 def test_the_help_of_a_module_loads_nothing_heavy(module):
     found = imported("-m", f"bilayer.runtime.{module}", "--help")
     assert "click" in found
@@ -96,7 +107,7 @@ def test_the_help_of_a_module_loads_nothing_heavy(module):
 
 
 RENDER = f"""{WITHOUT}
-from bilayer.runtime.render_cli import main
+from bilayer.runtime.cli import main
 main(sys.argv[1:], standalone_mode=False)
 {LOADED}"""
 

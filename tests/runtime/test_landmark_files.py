@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.landmark_files import MAX_BYTES, read_landmarks
+from bilayer.runtime.face.landmark_files import MAX_BYTES, read_landmarks
 
 POINTS = (np.arange(136).reshape(68, 2) * 1.25 + 30).astype(np.float32)
 

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from bilayer.runtime.crop import crop_face
 from bilayer.runtime.errors import PhotoError, ToolMissingError
-from bilayer.runtime.face import Face, face_concerns, face_from_landmarks, find_face, mirror_landmarks
-from bilayer.runtime.person_mask import PersonMasker
-from bilayer.runtime.photo import read_photo
+from bilayer.runtime.face.crop import crop_face
+from bilayer.runtime.face.find import face_concerns, find_face
+from bilayer.runtime.face.found import Face, face_from_landmarks, mirror_landmarks
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.media.photo import read_photo
 
 # Read off the enlarged photo by eye, to a pixel or two; the outer eye corners are 63 pixels apart
 BY_EYE = {
@@ -244,9 +245,9 @@ def test_the_mask_covers_the_person_and_leaves_out_the_background(face_networks,
 
 REPORT = """
 import hashlib, sys
-from bilayer.runtime.mediapipe import MediapipeLandmarker
-from bilayer.runtime.person_mask import PersonMasker
-from bilayer.runtime.photo import read_photo
+from bilayer.runtime.face.mediapipe import MediapipeLandmarker
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.media.photo import read_photo
 photo = read_photo(sys.argv[1])
 (face,) = MediapipeLandmarker().find(photo)
 mask = PersonMasker().mask(photo)
@@ -276,7 +277,7 @@ def test_without_litert_the_way_out_is_named(face_networks, monkeypatch):
 
 def test_without_the_networks_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("BILAYER_CACHE", str(tmp_path))
-    with pytest.raises(ToolMissingError, match=r"python -m bilayer\.runtime\.face_models"):
+    with pytest.raises(ToolMissingError, match=r"python -m bilayer\.runtime\.face\.model_files"):
         find_face(np.zeros((8, 8, 3), np.uint8))
 
 

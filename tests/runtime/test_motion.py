@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.face import face_from_landmarks
-from bilayer.runtime.motion import LIP_PAIRS, MAX_FRAMES, Track, check_frames, demo_motion
+from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.runtime.motion.track import LIP_PAIRS, MAX_FRAMES, Track, check_frames, demo_motion
 from tests.runtime.synthetic_faces import BROAD, NARROW, eye_opening, face, mouth_opening, seen
 
 SOURCES = pytest.mark.parametrize(

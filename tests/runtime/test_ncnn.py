@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from bilayer.runtime import ncnn_convert
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.engines import load_engine
+from bilayer.runtime.engines import ncnn_convert
+from bilayer.runtime.engines.load import load_engine
+from bilayer.runtime.engines.ncnn_convert import ncnn_network
 from bilayer.runtime.errors import BundleError, ConversionError, OutputError, ToolMissingError
-from bilayer.runtime.ncnn_convert import ncnn_network
 from tests import golden
 from tests.runtime.conftest import POSES, export
 
@@ -192,8 +192,8 @@ def test_without_a_vulkan_device_it_says_so(avatar, monkeypatch):
 @pytest.mark.parametrize("upsample", ["deconv", "nearest"])
 def test_vulkan(avatar, upsample):
     """Single precision is ONNX Runtime's; half, in storage alone and in the arithmetic as well, is near."""
-    from bilayer.runtime.native_stderr import sifting
-    from bilayer.runtime.ncnn_engine import Ncnn, NcnnSettings
+    from bilayer.runtime.engines.native_stderr import sifting
+    from bilayer.runtime.engines.ncnn import Ncnn, NcnnSettings
 
     with sifting(lambda line: True):
         if ncnn.get_gpu_count() == 0:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from bilayer.runtime.errors import PhotoError
-from bilayer.runtime.photo import BACKDROP, MAX_PIXELS, read_photo
+from bilayer.runtime.media.photo import BACKDROP, MAX_PIXELS, read_photo
 
 ROWS, COLUMNS = np.mgrid[:30, :40]
 RGB = np.stack([COLUMNS * 6, ROWS * 8, np.full_like(ROWS, 90)], axis=-1).astype(np.uint8)  # (30, 40, 3)
@@ -316,5 +316,5 @@ def test_any_damage_ends_in_a_picture_or_in_one_line(tmp_path, name):
 
 
 def test_reading_photos_does_not_import_torch():
-    code = "import sys, bilayer.runtime.photo; sys.exit('torch' in sys.modules)"
+    code = "import sys, bilayer.runtime.media.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bilayer.runtime.cli import main
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.player import Avatar
 from bilayer.runtime.reduced_precision import hold_to_float32
-from bilayer.runtime.render_cli import main
 
 
 class Coarse:

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from bilayer.runtime import Retargeter, closest_frame
-from bilayer.runtime.drivers import TrackedDriver
-from bilayer.runtime.face import face_from_landmarks
+from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.runtime.media.video import VideoFrames
+from bilayer.runtime.motion.drivers import TrackedDriver
 from bilayer.runtime.player import Avatar
 from bilayer.runtime.rendering import layer_pictures
-from bilayer.runtime.video import VideoFrames
 from tests.runtime.conftest import CASE
 
 av = pytest.importorskip("av")
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def render(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.render_cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
@@ -243,7 +243,7 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_old(bundle_folder, tmp_path, name):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     out = tmp_path / name
     arguments = (bundle_folder, "--drive", tmp_path / "track.npy", "--out", out, "--engine", "onnxruntime")
-    process = start(["-m", "bilayer.runtime.render_cli", *arguments])
+    process = start(["-m", "bilayer.runtime.cli", *arguments])
     ended = interrupt(process, lambda: list(tmp_path.glob(f".{name}.*.part")))
     assert ended == (130, "", "interrupted: nothing was written\n")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -257,7 +257,7 @@ def read_texture(bundle):
     Path(sys.argv[-1]).with_name("ready").touch()
     time.sleep(600)
 bilayer.runtime.player.read_texture = read_texture
-from bilayer.runtime.render_cli import main
+from bilayer.runtime.cli import main
 main(prog_name="bilayer-render")
 """
 
@@ -296,7 +296,7 @@ class Camera:
         return there, frame
 
 cv2.VideoCapture = Camera
-from bilayer.runtime.render_cli import main
+from bilayer.runtime.cli import main
 main(sys.argv[3:], prog_name="bilayer-render")
 """
 
@@ -366,7 +366,7 @@ def test_a_webcam_stops_after_so_many_frames(bundle_folder, face_networks, face_
 WATCHED = """
 import sys
 from pathlib import Path
-from bilayer.runtime.window import Window
+from bilayer.runtime.media.window import Window
 write, shown = Window.write, []
 def watched(window, frame):
     write(window, frame)
@@ -392,7 +392,7 @@ def test_a_window_plays_until_ctrl_c(bundle_folder, face_networks, face_video, a
 def test_a_window_stops_after_so_many_frames(bundle_folder):
     pytest.importorskip("pygame")
     arguments = [bundle_folder, "--demo-motion", "--out", "window", "--frames", 5]
-    process = start(["-m", "bilayer.runtime.render_cli", *arguments], SDL_VIDEODRIVER="dummy")
+    process = start(["-m", "bilayer.runtime.cli", *arguments], SDL_VIDEODRIVER="dummy")
     stdout, stderr = process.communicate(timeout=200)
     assert (process.returncode, stderr) == (0, "")
     assert stdout.splitlines()[-1] == "next: the same with --out a.mp4"

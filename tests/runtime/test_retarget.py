@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.runtime.crop import crop_box, pose_vector
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.motion import LIP_PAIRS, Track, demo_motion
-from bilayer.runtime.retarget import Retargeter, closest_frame, driving_poses, retarget
+from bilayer.runtime.face.crop import crop_box, pose_vector
+from bilayer.runtime.motion.retarget import Retargeter, closest_frame, driving_poses, retarget
+from bilayer.runtime.motion.track import LIP_PAIRS, Track, demo_motion
 from tests.runtime.synthetic_faces import (
     BROAD,
     NARROW,

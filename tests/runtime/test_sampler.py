@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.sampler import Sampler, pack_texture, sample
+from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture, sample
 from tests import golden
 from tests.sampler_reference import grid_sample, interleaved, random_grid, random_texture, tolerance
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from bilayer.runtime.sampler_build import TARGETS, build, undefined_symbols
+from bilayer.runtime.sampler.build import TARGETS, build, undefined_symbols
 from tests.native_sampler import ARM64, HOST, Toolchain, assert_same_bits
 
 TOOLCHAINS = {"native": HOST, "aarch64-linux-android": ARM64}
@@ -14,7 +14,7 @@ FILES = ["bilayer_sampler.h", "bilayer_sampler.o", "example.cpp"]
 
 
 def command_line(*arguments, **variables):
-    command = [sys.executable, "-m", "bilayer.runtime.sampler_cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "bilayer.runtime.sampler.cli", *map(str, arguments)]
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
 
 
@@ -71,7 +71,7 @@ def _has(toolchain):
 @pytest.mark.slow
 def test_the_command_says_how_to_link(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "bilayer.runtime.sampler_cli", "build", "--target", "native"],
+        [sys.executable, "-m", "bilayer.runtime.sampler.cli", "build", "--target", "native"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -103,7 +103,7 @@ def test_the_header_is_plain_c(tmp_path):
     source.write_text(
         '#include "bilayer_sampler.h"\nint main(void) { return (int)BILAYER_PACKED_FLOATS(1, 1) - 64; }\n'
     )
-    header = files("bilayer.runtime") / "native"
+    header = files("bilayer.runtime.sampler") / "native"
     toolchain.build(tmp_path / "plain", "-std=c99", "-pedantic", f"-I{header}", source)
     toolchain.run(tmp_path / "plain")
 

@@ -21,7 +21,7 @@ def run(program, *arguments, **variables):
 RENDER = """
 import sys
 import numpy as np
-from bilayer.runtime.compositor import FrameCompositor
+from bilayer.runtime.sampler.compositor import FrameCompositor
 
 rng = np.random.default_rng(0)
 texture, delta_uv, lf_rgb, mask = (rng.normal(0, 0.3, (c, 40, 300)).astype(np.float32) for c in (3, 2, 3, 1))
@@ -31,10 +31,10 @@ def render(engine="auto"):
 """
 
 
-@pytest.mark.parametrize("module", ["sampler", "compositor", "sampler_cli", "sampler_build"])
+@pytest.mark.parametrize("module", ["grid_sample", "compositor", "cli", "build"])
 def test_importing_loads_no_heavy_package(module):
     heavy = "('torch', 'onnx', 'onnxruntime', 'numba', 'llvmlite', 'cv2')"
-    program = f"import sys, bilayer.runtime.{module}; print([name for name in {heavy} if name in sys.modules])"
+    program = f"import sys, bilayer.runtime.sampler.{module}; print([name for name in {heavy} if name in sys.modules])"
     assert run(program) == "[]"
 
 
@@ -46,7 +46,7 @@ def test_numba_loads_on_use_and_torch_and_onnx_never():
 
 def test_a_second_process_reads_the_cache(tmp_path):
     program = RENDER + "engine, frame = render('numba')\n"
-    program += "from bilayer.runtime.sampler_kernels import frame_kernel\n"
+    program += "from bilayer.runtime.sampler.numba_kernels import frame_kernel\n"
     program += "stats = frame_kernel(0, False).stats\n"
     program += "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), hash(frame.tobytes()))"
     first = run(program, NUMBA_CACHE_DIR=str(tmp_path), PYTHONHASHSEED="0").split()
@@ -85,21 +85,21 @@ except ToolMissingError as error:
 BOUNDS = """
 import numpy as np
 from numba import njit
-from bilayer.runtime import sampler_kernels
-from bilayer.runtime.compositor import FrameCompositor
-from bilayer.runtime.sampler import Sampler, pack_texture
+from bilayer.runtime.sampler import numba_kernels
+from bilayer.runtime.sampler.compositor import FrameCompositor
+from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture
 from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
 
 # The checks are alive: in numpy-like code, and in the vector code.
 try:
-    sampler_kernels.sample_kernel(False, False)(
+    numba_kernels.sample_kernel(False, False)(
         pack_texture(np.ones((3, 4, 4))), np.zeros(2, np.float32), False, np.zeros(9, np.float32), 3, 1, 9, 0, 1)
 except IndexError:
     print("short arrays refused")
 
 @njit
 def blend(texture, texel, weights, out):
-    sampler_kernels._blend(texture, texel, weights, weights, 0, out, 0, 8, 3)
+    numba_kernels._blend(texture, texel, weights, weights, 0, out, 0, 8, 3)
 
 texture, weights = pack_texture(np.ones((3, 4, 4))), np.zeros(8, np.float32)
 last = (4 + 1) * 7 * 4 + (4 + 1) * 4  # offset of the last texel that has neighbours

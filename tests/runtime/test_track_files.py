@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError, OutputError
-from bilayer.runtime.motion import Track
-from bilayer.runtime.track_files import MAX_BYTES, read_track, write_track
+from bilayer.runtime.motion.track import Track
+from bilayer.runtime.motion.track_files import MAX_BYTES, read_track, write_track
 
 FRAMES = (np.arange(3 * 136).reshape(3, 68, 2) * 1.37 + 0.1).astype(np.float32)
 FORMATS = pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
@@ -66,7 +66,8 @@ def test_the_rate_may_be_told(tmp_path, suffix):
 @FORMATS
 def test_the_same_track_gives_the_same_bytes_in_any_process(tmp_path, suffix):
     code = (
-        "import sys, numpy as np; from bilayer.runtime.track_files import *; from bilayer.runtime.motion import Track; "
+        "import sys, numpy as np; from bilayer.runtime.motion.track_files import *; "
+        "from bilayer.runtime.motion.track import Track; "
         "write_track(sys.argv[1], Track(np.arange(3 * 136).reshape(3, 68, 2) * 1.37 + 0.1, 30))"
     )
     contents = set()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from bilayer.runtime.drivers import Repeated, TrackedDriver
 from bilayer.runtime.errors import InputError, LandmarkError, OutputError
-from bilayer.runtime.face import face_from_landmarks
-from bilayer.runtime.video import VideoFrames, WebcamFrames
-from bilayer.runtime.writers import open_writer
+from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.runtime.media.video import VideoFrames, WebcamFrames
+from bilayer.runtime.media.writers import open_writer
+from bilayer.runtime.motion.drivers import Repeated, TrackedDriver
 
 av = pytest.importorskip("av")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.window import MAX_SKIPPED, RealTime, open_window
+from bilayer.runtime.media.window import MAX_SKIPPED, RealTime, open_window
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_no_display_is_an_error_and_not_an_unseen_window(pygame, bundle_folder, 
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     if driver:
         environment["SDL_VIDEODRIVER"] = driver
-    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.render_cli"]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.cli"]
     done = subprocess.run(
         [*command, bundle_folder, "--demo-motion", "--out", "window", "--frames", "1"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], env=environment,

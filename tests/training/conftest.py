@@ -1,6 +1,6 @@
 import pytest
 
-from bilayer.training.prepare_heads import HeadJob, HeadSettings, model_fingerprint, render_identity
+from bilayer.training.prepare.heads import HeadJob, HeadSettings, model_fingerprint, render_identity
 
 
 @pytest.fixture(scope="session")

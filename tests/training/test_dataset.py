@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from bilayer.runtime.crop import draw_stickman
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face import MIRRORED
-from bilayer.training.batches import endless_draws, training_batches
-from bilayer.training.dataset import FramePairs, collate, frame_batch, sequence_frames
-from bilayer.training.frame_folders import StoredFrame, list_sequences, resize_coords, resize_image, resize_mask
+from bilayer.runtime.face.crop import draw_stickman
+from bilayer.runtime.face.found import MIRRORED
+from bilayer.training.data.batches import endless_draws, training_batches
+from bilayer.training.data.dataset import FramePairs, collate, frame_batch, sequence_frames
+from bilayer.training.data.frame_folders import StoredFrame, list_sequences, resize_coords, resize_image, resize_mask
+from bilayer.training.data.stored_pairs import draw_frames, mirror_frame
 from bilayer.training.processes import Process
-from bilayer.training.stored_pairs import draw_frames, mirror_frame
 
 SIZE = 32
 

@@ -12,12 +12,12 @@ from PIL import Image
 from bilayer.model import load_model
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.errors import InputError
-from bilayer.training.evaluate import evaluate_model, evaluate_models, render_case
-from bilayer.training.evaluate_baselines import affine_map, affine_warps, mean_head, source_copies
-from bilayer.training.evaluate_cases import Protocol, choose_sequences, read_case, scaled_keypoints
-from bilayer.training.evaluate_result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, EvaluationResult, MethodResult
-from bilayer.training.evaluate_sheet import draw_sheet, hardest_target
-from bilayer.training.evaluate_times import add_times
+from bilayer.training.evaluate.baselines import affine_map, affine_warps, mean_head, source_copies
+from bilayer.training.evaluate.cases import Protocol, choose_sequences, read_case, scaled_keypoints
+from bilayer.training.evaluate.models import evaluate_model, evaluate_models, render_case
+from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, EvaluationResult, MethodResult
+from bilayer.training.evaluate.sheet import draw_sheet, hardest_target
+from bilayer.training.evaluate.times import add_times
 from bilayer.training.metrics.meter import Meter
 from tests import golden
 from tests.runtime.synthetic_faces import NARROW, face, seen

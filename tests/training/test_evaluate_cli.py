@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bilayer.training.evaluate_cli import main
+from bilayer.training.evaluate.cli import main
 from tests.training.test_evaluate import RUNS, SIZE, add_sequence
 from tests.training.test_metrics_identity import recogniser_file
 
@@ -20,7 +20,7 @@ def call(*arguments):
 
 
 def run(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "bilayer.training.evaluate_cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.training.evaluate.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bilayer.runtime.errors import InputError
 from bilayer.training.heads import ict_facekit
-from bilayer.training.heads.model import EXPRESSION_NAMES, load_head_model
+from bilayer.training.heads.load import EXPRESSION_NAMES, load_head_model
 
 ICT = Path(__file__).parents[3] / "shared" / "data" / "ict-facekit"
 needs_ict = pytest.mark.skipif(not ICT.is_dir(), reason="the reduced ICT-FaceKit model is not here")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.runtime.crop import crop_box
+from bilayer.runtime.face.crop import crop_box
 from bilayer.training.heads.identity import sample_identity
-from bilayer.training.heads.model import load_head_model
+from bilayer.training.heads.load import load_head_model
 from bilayer.training.heads.pose import HeadPose, neutral_pose, sample_pose
 from bilayer.training.heads.render import render_head
 from bilayer.training.heads.scene import JITTER_CENTRE, JITTER_ZOOM
@@ -67,7 +67,7 @@ CHILD = """
 import hashlib
 from pathlib import Path
 from bilayer.training.heads.identity import sample_identity
-from bilayer.training.heads.model import load_head_model
+from bilayer.training.heads.load import load_head_model
 from bilayer.training.heads.pose import sample_pose
 from bilayer.training.heads.render import render_head
 model = load_head_model({path})

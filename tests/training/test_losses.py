@@ -3,9 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bilayer.model.authors_checkpoint import find_run
 from bilayer.model.avatar import Source
 from bilayer.model.bilayer import BilayerModel
-from bilayer.model.published import find_run
 from bilayer.model.spectral import add_spectral_norm
 from bilayer.training.losses import (
     WarpingSchedule,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bilayer.runtime.face import face_from_landmarks
+from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.training.metrics.landmarks import EYES, MOUTH, eye_distance, nme
 from bilayer.training.metrics.meter import Meter, remove_background, to_bytes
 from tests.runtime.synthetic_faces import NARROW, seen

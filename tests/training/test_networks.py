@@ -15,7 +15,7 @@ from bilayer.model.avatar import embed
 from bilayer.model.bilayer import BilayerModel
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.average import WeightAverage
-from bilayer.training.dataset import FramePairs, collate
+from bilayer.training.data.dataset import FramePairs, collate
 from bilayer.training.growing import keep_results
 from bilayer.training.loop import learning_rate
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from, weights_of

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.training.prepare_check import check_dataset
-from bilayer.training.prepare_files import agree_on_settings, staging
+from bilayer.training.prepare.check import check_dataset
+from bilayer.training.prepare.files import agree_on_settings, staging
 from tests.training.test_dataset import BREAKS, SIZE, face_points, write_data, write_frame
 
 ROOT = Path(__file__).parents[2]
 
 
 def check(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare_cli", "check", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare.cli", "check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bilayer.runtime.errors import InputError
-from bilayer.training.dataset import FramePairs, collate
-from bilayer.training.frame_folders import list_sequences
+from bilayer.training.data.dataset import FramePairs, collate
+from bilayer.training.data.frame_folders import list_sequences
 from bilayer.training.heads.identity import sample_identity
-from bilayer.training.heads.model import load_head_model
+from bilayer.training.heads.load import load_head_model
 from bilayer.training.heads.pose import sample_pose
 from bilayer.training.heads.render import render_head
-from bilayer.training.prepare_heads import HeadSettings, frame_seed, head_jobs, model_fingerprint, prepare_heads
+from bilayer.training.prepare.heads import HeadSettings, frame_seed, head_jobs, model_fingerprint, prepare_heads
 from tests.training.test_prepare_videos import COMMAND, ROOT, contents, prepare
 
 SIZE = 48
@@ -131,7 +131,7 @@ def test_a_model_that_is_none_is_named(tmp_path):
 def test_help_is_there_and_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
-        "from bilayer.training.prepare_cli import main\n"
+        "from bilayer.training.prepare.cli import main\n"
         f"main([*{arguments!r}, '--help'], standalone_mode=False)\n"
         "print({'numpy', 'torch', 'cv2', 'numba'} & set(sys.modules))\n"
     )

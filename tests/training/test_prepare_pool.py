@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
-from bilayer.training.prepare_pool import run_jobs
+from bilayer.training.prepare.pool import run_jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +59,7 @@ def test_a_killed_worker_is_said_so():
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_workers_end_with_their_owner(tmp_path, how):
     code = (
-        "from bilayer.training.prepare_pool import run_jobs\n"
+        "from bilayer.training.prepare.pool import run_jobs\n"
         "from tests.training.test_prepare_pool import wait_long\n"
         "import sys\n"
         "if __name__ == '__main__':\n"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bilayer.runtime.crop import CropBox, crop_box
-from bilayer.runtime.face import face_from_landmarks
-from bilayer.training.prepare_tracking import MIN_OVERLAP, Followed, Sighting, is_kept, overlap, split, watch
+from bilayer.runtime.face.crop import CropBox, crop_box
+from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.training.prepare.tracking import MIN_OVERLAP, Followed, Sighting, is_kept, overlap, split, watch
 
 FACE = np.random.default_rng(0).uniform(-50, 50, (68, 2)).astype(np.float32)
 

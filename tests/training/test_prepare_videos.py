@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.runtime.crop import erode_mask
-from bilayer.runtime.person_mask import PersonMasker
-from bilayer.runtime.photo import read_photo
-from bilayer.runtime.writers import open_writer
-from bilayer.training.frame_folders import list_sequences
-from bilayer.training.prepare_videos import VideoSettings, find_videos
+from bilayer.runtime.face.crop import erode_mask
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.media.photo import read_photo
+from bilayer.runtime.media.writers import open_writer
+from bilayer.training.data.frame_folders import list_sequences
+from bilayer.training.prepare.videos import VideoSettings, find_videos
 
 av = pytest.importorskip("av")
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare_cli"]
+COMMAND = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare.cli"]
 STEPS = 8  # frames of a scene
 
 
@@ -230,6 +230,6 @@ def test_places_that_are_no_videos(tmp_path):
 def test_what_is_not_installed_stops_the_run_before_it_leaves_a_trace(film, tmp_path):
     done = prepare("videos", film, "--out", tmp_path / "data", BILAYER_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 5
-    assert "python -m bilayer.runtime.face_models" in done.stderr
+    assert "python -m bilayer.runtime.face.model_files" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()

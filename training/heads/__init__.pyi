@@ -1,8 +1,8 @@
 from .ict_facekit import reduce_checkout as reduce_checkout
 from .identity import Identity as Identity
 from .identity import sample_identity as sample_identity
+from .load import load_head_model as load_head_model
 from .model import HeadModel as HeadModel
-from .model import load_head_model as load_head_model
 from .pose import HeadPose as HeadPose
 from .pose import neutral_pose as neutral_pose
 from .pose import sample_pose as sample_pose

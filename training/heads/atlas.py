@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bilayer.training.heads.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.kernels import interpolate, rasterise
-from bilayer.training.heads.model import HEAD
+from bilayer.training.heads.parts import HEAD
 
 TILE = 384  # texels; about 13 a centimetre of skin, where the picture at 256 px has 8.5
 REACH = 3.0  # cm; distances to lips, eyes and brows are exact up to here and REACH beyond

@@ -10,17 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.training.heads.arrays import Bytes, Floats, Ints
-from bilayer.training.heads.model import (
-    FACE,
-    HEAD,
-    MOUTH_SOCKET,
-    SCLERA_LEFT,
-    SCLERA_RIGHT,
-    TEETH,
-    HeadModel,
-)
+from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.noise import smooth
 from bilayer.training.heads.occlusion import ambient_occlusion
+from bilayer.training.heads.parts import FACE, HEAD, MOUTH_SOCKET, SCLERA_LEFT, SCLERA_RIGHT, TEETH
 from bilayer.training.heads.props import grid_triangles
 
 # Cross-sections in cm: height, half width, depth in front of the axis, depth behind it.

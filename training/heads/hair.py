@@ -8,8 +8,9 @@ import numpy as np
 from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.kernels import STRANDS
 from bilayer.training.heads.look import Look
-from bilayer.training.heads.model import HEAD, HeadModel
+from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.noise import image_noise, smooth, solid_noise
+from bilayer.training.heads.parts import HEAD
 from bilayer.training.heads.props import Prop, grid_triangles, make_prop
 from bilayer.training.heads.skin import Painter, ear
 

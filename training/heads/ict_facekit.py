@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
 from bilayer.training.heads.arrays import Floats, Ints
-from bilayer.training.heads.model import MODEL_FILE, OCCLUSION_FILE
 from bilayer.training.heads.occlusion import ambient_occlusion
+
+MODEL_FILE = "head_model.npz"
+OCCLUSION_FILE = "ambient_occlusion.npy"
 
 SHAPES_FOLDER = "FaceXModel"
 NEUTRAL_FILE = "generic_neutral_mesh.obj"

@@ -10,7 +10,8 @@ from bilayer.training.heads.clothes import body, paint_clothes
 from bilayer.training.heads.hair import HairShell, long_hair, paint_hair, raise_shell
 from bilayer.training.heads.kernels import blend_shapes, vertex_normals
 from bilayer.training.heads.look import Look, sample_look
-from bilayer.training.heads.model import EYES_BY_SIDE, SCLERA_LEFT, HeadModel
+from bilayer.training.heads.model import HeadModel
+from bilayer.training.heads.parts import EYES_BY_SIDE, SCLERA_LEFT
 from bilayer.training.heads.scene import Camera, Light, frame_landmarks, sample_background, sample_light, sample_tone
 from bilayer.training.heads.scene_mesh import SceneMesh, assemble
 from bilayer.training.heads.skin import paint_skin

@@ -6,7 +6,7 @@ What is measured on a picture is measured by a detector, and the truth by the sa
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.face import LEFT_EYE, RIGHT_EYE, Landmarker
+from bilayer.runtime.face.found import LEFT_EYE, RIGHT_EYE, Landmarker
 
 EYES = slice(36, 48)
 MOUTH = slice(48, 68)
@@ -43,6 +43,6 @@ def default_landmarker() -> Landmarker:
     Raises:
         ToolMissingError: they are not set up; the message says how to get them.
     """
-    from bilayer.runtime.mediapipe import MediapipeLandmarker
+    from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
     return MediapipeLandmarker()

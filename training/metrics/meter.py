@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bilayer.runtime.crop import scale_image
-from bilayer.runtime.face import Landmarker
+from bilayer.runtime.face.crop import scale_image
+from bilayer.runtime.face.found import Landmarker
 from bilayer.training.feature_stacks import VGG16_LPIPS
 from bilayer.training.metrics.catalogue import LANDMARK_METRICS
 from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim
@@ -20,7 +20,7 @@ from bilayer.training.metrics.landmarks import EYES, MOUTH, PAPER_FACTOR, find_l
 from bilayer.training.metrics.lpips import HEADS_SOURCE, Lpips
 from bilayer.training.metrics.pictures import l1, psnr, ssim
 
-DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face_models fetches"
+DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face.model_files fetches"
 BATCH = 8  # pictures that are compared at once
 
 Bytes = NDArray[np.uint8]

@@ -1,6 +1,6 @@
 package org.bilayer.avatar.core
 
-/** MediaPipe's face mesh, of which the first 468 points count, as the 68 landmarks of iBUG: runtime/face_mesh.py. */
+/** MediaPipe's face mesh, of which the first 468 points count, as the 68 landmarks of iBUG: runtime/face/mesh.py. */
 object FaceMesh {
     val POINTS = intArrayOf(
         127, 234, 93, 58, 172, 150, 149, 148, 152, 377, 378, 379, 397, 288, 323, 454, 356, // jaw

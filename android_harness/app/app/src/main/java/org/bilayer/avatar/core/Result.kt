@@ -1,6 +1,6 @@
 package org.bilayer.avatar.core
 
-/** What a device says of itself; as DeviceFacts of android_harness/probe.py. No serial number: results are to be shared. */
+/** What a device says of itself; as DeviceFacts of android_harness/device/probe.py. No serial number: results are to be shared. */
 class Device(
     val maker: String, val model: String, val android: String, val build: String, val patch: String,
     val platform: String, val soc: String, val architecture: String, val kernel: String, val emulation: List<String>

@@ -1,0 +1,1 @@
+"""One measurement: sessions, poses, parity, the result."""

@@ -1,0 +1,135 @@
+"""From what a session holds to a result: what the numbers are worth, and rows of them."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+from bilayer.android_harness.bench.session import Process, Session
+from bilayer.android_harness.device.conditions import Conditions
+from bilayer.android_harness.device.probe import DeviceFacts
+from bilayer.android_harness.results import (
+    Latency,
+    Layer,
+    MeasuredOn,
+    Model,
+    Moment,
+    Protocol,
+    Result,
+    Row,
+    SamplerTimes,
+    Spread,
+    Tools,
+)
+from bilayer.android_harness.routes.backend import Backend
+from bilayer.android_harness.routes.sdk import is_android_program
+from bilayer.runtime.bundle import Bundle
+
+
+def measured_on(facts: DeviceFacts, program: Path, runtime: str) -> tuple[MeasuredOn, list[str]]:
+    """What the numbers are worth, and why; in doubt the least."""
+    if not is_android_program(program):
+        return "stand-in", [f"{program.name} is no program for 64-bit Android"]
+    if "stand-in" in runtime.lower():
+        return "stand-in", [f"{program.name} calls itself {runtime}"]
+    if "emulated" in runtime.lower():
+        return "emulated", [f"{program.name} finds itself {runtime.partition('emulated: ')[2]}"]
+    return ("emulated", facts.emulation) if facts.emulation else ("device", [])
+
+
+def make_result(
+    facts: DeviceFacts,
+    bundle: Bundle,
+    backend: Backend,
+    session: Session,
+    protocol: Protocol,
+    *,
+    program_sha256: str,
+    adb: str,
+    modes: Sequence[str],
+    sampler: SamplerTimes | None,
+) -> Result:
+    """Of all that a session has got."""
+    contract = bundle.contract
+    on, why = measured_on(facts, backend.executable, session.runtime)
+    if sampler and on != "device":
+        sampler = replace(sampler, rows=[replace(row, frame_ms=None) for row in sampler.rows])
+    titles = {str(mode): title for mode, title in backend.modes.items()}
+    return Result(
+        measured_on=on,
+        why=why,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        device=facts,
+        model=Model(
+            name=bundle.folder.absolute().name,
+            image_size=contract.image_size,
+            gmacs=contract.graph.gmacs,
+            trained=contract.origin.trained,
+            onnx_sha256=contract.files.onnx.sha256,
+            converted_sha256=backend.model.sha256,
+            converted_by=backend.model.tool,
+        ),
+        tools=Tools(
+            route=backend.name,
+            program=backend.program,
+            sdk=backend.version,
+            runtime=session.runtime or "unknown",
+            program_sha256=program_sha256,
+            adb=adb,
+            bilayer=metadata.version("bilayer"),
+        ),
+        protocol=protocol,
+        rows=[make_row(mode, titles[mode], session, on) for mode in modes],
+        sampler=sampler,
+    )
+
+
+def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> Row:
+    """What a session has of a mode; times only if measured on a device."""
+    processes = session.of(mode)
+    layers = session.layers.get(mode, []) if on == "device" else []
+    return Row(
+        mode=mode,
+        title=title,
+        missing=session.missing.get(mode),
+        parity=session.parity.get(mode),
+        processes=len(processes),
+        latency=_latency(processes) if on == "device" else None,
+        layers=[Layer(layer.name, round(layer.us / 1000, 3), layer.unit) for layer in layers],
+        throttled=sorted({sign for process in processes for sign in process.throttled}),
+        not_cooled=sum(not process.cooled for process in processes),
+        series=[moment for process in processes for moment in process.series] if on == "device" else [],
+    )
+
+
+def moments(process: int, conditions: Sequence[Conditions]) -> list[Moment]:
+    """What a report shows of a process's conditions, those whose time is known."""
+    return [
+        Moment(
+            process=process,
+            uptime_s=one.uptime_s,
+            gpu_mhz=one.gpu_mhz,
+            gpu_limit_mhz=one.gpu_limit_mhz,
+            cpu_mhz=max(one.cpu_mhz, default=None),
+            celsius=one.hottest_celsius,
+        )
+        for one in conditions
+        if one.uptime_s is not None
+    ]
+
+
+def _latency(processes: Sequence[Process]) -> Latency | None:
+    total = _spread([process.total_us for process in processes])
+    if total is None:
+        return None
+    forward, init = ([getattr(process, name) for process in processes] for name in ("forward_us", "init_us"))
+    return Latency(forward_ms=_spread(forward), total_ms=total, init_ms=_spread(init))
+
+
+def _spread(us: Sequence[float | None]) -> Spread | None:
+    known = [value / 1000 for value in us if value is not None]
+    if not known or len(known) < len(us):
+        return None
+    return Spread(round(median(known), 3), round(min(known), 3), round(max(known), 3))

@@ -1,0 +1,77 @@
+"""What a measurement has got so far, in a file beside its result: an interrupted one goes on from there."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bilayer.android_harness.bench.parity import Parity
+from bilayer.android_harness.results import Moment, SamplerRow
+from bilayer.android_harness.routes.diagnostics import LayerTime
+from bilayer.android_harness.typed_json import build, check, read_json, schema_of
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import replacing
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process that ran to its end; its times are None unless on a device."""
+
+    mode: str
+    total_us: float | None
+    forward_us: float | None
+    init_us: float | None
+    busy_gpu_mhz: float | None
+    throttled: list[str]
+    cooled: bool
+    series: list[Moment]
+
+
+@dataclass
+class Session:
+    """So far."""
+
+    key: str  # of all that it depends on
+    start_celsius: float | None = None
+    runtime: str = ""
+    missing: dict[str, str] = field(default_factory=dict)  # by mode
+    parity: dict[str, Parity] = field(default_factory=dict)
+    processes: list[Process] = field(default_factory=list)
+    layers: dict[str, list[LayerTime]] = field(default_factory=dict)
+    sampler: list[SamplerRow] | None = None
+    sampler_key: str = ""  # of the runner that timed it, and how often: these may change without all else being lost
+
+    def of(self, mode: str) -> list[Process]:
+        """The processes of a mode."""
+        return [process for process in self.processes if process.mode == mode]
+
+    def save(self, path: Path) -> None:
+        """Write it.
+
+        Raises:
+            OutputError: the place cannot be written to.
+        """
+        with replacing(path) as part:
+            part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+
+def session_path(out: Path) -> Path:
+    """Where the session of a result lies."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def session_key(*parts: object) -> str:
+    """Of what a measurement depends on."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def open_session(out: Path, key: str) -> Session:
+    """The session of an interrupted measurement of the same kind, or a new one."""
+    try:
+        content = read_json(session_path(out))
+        check(content, schema_of(Session), "session")
+    except InputError:
+        return Session(key)
+    session = build(Session, content)
+    assert isinstance(session, Session)
+    return session if session.key == key else Session(key)

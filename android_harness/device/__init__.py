@@ -1,0 +1,1 @@
+"""The phone: adb, its state, what runs there."""

@@ -1,0 +1,197 @@
+"""One process of a program on a device: started, watched, stopped where it hangs, its results fetched."""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.android_harness.device.adb import DeviceTimeoutError
+from bilayer.android_harness.device.conditions import SAMPLE, Conditions, parse_conditions
+from bilayer.android_harness.device.workspace import ROOT, Workspace
+from bilayer.android_harness.routes.vendor import OUT
+from bilayer.runtime.errors import DeviceError
+
+Floats = NDArray[np.float32]
+
+SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
+_PROGRAMS = ("snpe-net-run", "qnn-net-run", SAMPLER_RUNNER, NCNN_RUNNER)
+_LOG, _PID = "tool.log", "run.pid"
+_LOG_BYTES = 4000  # of its end; the rest stays on the device until the next run
+_MISSING = re.compile(
+    r"runtime is not available|not available on this platform|CANNOT LINK EXECUTABLE|cannot open shared object"
+    r"|library \"[^\"]*\" not found|Unable to load backend",
+    re.IGNORECASE,
+)
+# The program runs beside the shell, which samples clocks until it ends; its number lets a later call stop it
+_SCRIPT = """
+rm -rf {out} {log} && mkdir {out} || exit 1
+{command} > {log} 2>&1 &
+pid=$!
+echo $pid > {pid}
+while kill -0 $pid 2>/dev/null; do
+{sample}
+echo "--- sample"
+sleep 0.5
+done
+wait $pid
+code=$?
+rm -f {pid}
+echo "--- log"
+tail -c {log_bytes} {log}
+exit $code
+"""
+_STOP = """
+[ -e {pid} ] || exit 0
+read -r p < {pid}
+case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in {programs}) kill -9 $p;; esac
+rm -f {pid}
+"""
+
+
+class RuntimeMissingError(DeviceError):
+    """The device does not have what the mode runs on."""
+
+
+def execute(workspace: Workspace, name: str, command: str, timeout: float) -> list[Conditions]:
+    """Run a program of ours or the vendor's; its results are then in the workspace's OUT.
+
+    Args:
+        workspace: where it is.
+        name: of what runs, for messages.
+        command: for the device's shell, in the workspace.
+        timeout: seconds until it is stopped.
+
+    Returns:
+        The device's conditions while it ran, twice a second.
+
+    Raises:
+        RuntimeMissingError: the device has not what it runs on.
+        DeviceError: it failed, hung and was stopped, or the device is gone or full.
+    """
+    script = _SCRIPT.format(
+        out=OUT,
+        log=_LOG,
+        pid=_PID,
+        sample=SAMPLE,
+        log_bytes=_LOG_BYTES,
+        command=command,
+    )
+    what = f"{workspace.device.serial}: {name}"
+    try:
+        code, said = workspace.shell(script, timeout)
+    except DeviceTimeoutError as error:
+        stop_leftover(workspace)
+        raise DeviceError(
+            f"{what} did not end within {timeout:.0f} s and was stopped; run the same command again, or with a longer "
+            "--timeout"
+        ) from error
+    samples, _, log = said.partition("--- log\n")
+    if code:
+        log = log or said  # of the script itself, where the program was not even started
+        reason = _last_line(log)
+        if _MISSING.search(log):
+            raise RuntimeMissingError(f"{what}: the device does not have this runtime: {reason}")
+        if "no space left" in log.lower():
+            raise DeviceError(f"{what}: no space left on the device; free some and run the same command again")
+        raise DeviceError(f"{what} {_ending(code)}: {reason}")
+    return [parse_conditions(part) for part in samples.split("--- sample\n") if part.strip()]
+
+
+def stop_leftover(workspace: Workspace) -> None:
+    """Stop what an interrupted call left running; only if it is a program that this harness starts.
+
+    Raises:
+        DeviceError: the device is gone.
+    """
+    programs = "|".join(f"*{name}*" for name in _PROGRAMS)
+    workspace.device.shell(f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, programs=programs)}}}")
+
+
+def fetch_log(workspace: Workspace, program: str, logs: Sequence[str], folder: Path) -> Path:
+    """Copy the last run's log, which has one of the names `logs`, into `folder`.
+
+    Raises:
+        DeviceError: there is none, or the device is gone.
+    """
+    code, listing = workspace.shell(f"ls {OUT}")
+    names = listing.split() if code == 0 else []
+    name = next((name for name in logs if name in names), None)
+    if name is None:
+        found = ", ".join(names[:5]) or "nothing"
+        raise DeviceError(
+            f"{workspace.device.serial}: {program} wrote no {logs[0]}, only {found}; is the SDK complete?"
+        )
+    workspace.device.pull(f"{ROOT}/{OUT}/{name}", folder / name)
+    return folder / name
+
+
+def fetch_results(workspace: Workspace, folder: Path, size: int) -> Path:
+    """Copy the last run's results, about `size` bytes, into `folder`: a folder Result_N for each input.
+
+    Raises:
+        DeviceError: there are none, or the device is gone.
+    """
+    workspace.device.pull(f"{ROOT}/{OUT}", folder / OUT, size)
+    return folder / OUT
+
+
+def read_results(folder: Path, index: int, shapes: dict[str, tuple[int, ...]], layout: str) -> dict[str, Floats]:
+    """The outputs (1, C, S, S) of input number `index` by tensor name.
+
+    Args:
+        folder: as `fetch_results` gave it.
+        index: from 0.
+        shapes: of the outputs, (1, C, S, S).
+        layout: of the files: NHWC, or else NCHW.
+
+    Raises:
+        DeviceError: a file is missing or has another size.
+    """
+    place = folder / f"Result_{index}"
+    files = sorted(place.glob("*.raw"))
+    results = {}
+    for name, shape in shapes.items():
+        path = _file_of(name, files, only=len(shapes) == 1)
+        if path is None:
+            found = ", ".join(file.name for file in files[:5]) or "nothing"
+            raise DeviceError(f"{place}: expected {name}.raw, found {found}; is the .dlc that of this bundle?")
+        values = np.fromfile(path, "<f4")
+        if path.stat().st_size != 4 * np.prod(shape):
+            raise DeviceError(
+                f"{path}: expected {4 * np.prod(shape)} bytes of float32 {list(shape)}, found {path.stat().st_size}"
+            )
+        batch, channels, height, width = shape
+        if layout == "NHWC":
+            values = values.reshape(batch, height, width, channels).transpose(0, 3, 1, 2)
+        results[name] = np.ascontiguousarray(values.reshape(shape), np.float32)
+    return results
+
+
+def _file_of(name: str, files: list[Path], only: bool) -> Path | None:
+    """The file of an output: SNPE adds `:0` to some, QNN puts _ for what is no letter or digit."""
+    spellings = {name, f"{name}:0", re.sub(r"\W", "_", name)}
+    matching = [file for file in files if file.name.removesuffix(".raw") in spellings]
+    if not matching and only and len(files) == 1:
+        return files[0]
+    return matching[0] if matching else None
+
+
+def _ending(code: int) -> str:
+    """An exit code in words; the shell adds 128 to a signal's number."""
+    try:
+        return (
+            f"crashed with signal {code - 128} ({signal.strsignal(code - 128)})"
+            if code > 128
+            else f"ended with code {code}"
+        )
+    except ValueError:
+        return f"ended with code {code}"
+
+
+def _last_line(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|not available|fail|CANNOT", line, re.IGNORECASE)] or lines
+    return "".join(c for c in telling[-1] if c.isprintable())[-300:] if telling else "it printed nothing"

@@ -1,0 +1,1 @@
+"""Results of phones as tables, pages and plots."""

@@ -1,0 +1,1 @@
+"""Ways onto the phone: the vendor's tools, ncnn."""

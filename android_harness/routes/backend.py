@@ -1,0 +1,107 @@
+"""What runs an avatar's network on a device, as a measurement sees it: files to bring, a command, a log to read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilayer.android_harness.routes.diagnostics import Profile, parse_profile
+from bilayer.android_harness.routes.sdk import Sdk
+from bilayer.android_harness.routes.vendor import Mode, Profiling, Route
+from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.subprocesses import run
+
+VIEWER_SECONDS = 120.0  # snpe-diagview and its like, here
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """The file that a program runs, made of the bundle's .onnx."""
+
+    sha256: str
+    tool: str  # what made it
+
+
+class Backend(ABC):
+    """A program for one network."""
+
+    name: str  # of the route
+    program: str  # file name, here and on the device
+    executable: Path  # the program here
+    modes: Mapping[Mode, str]  # what it can run on, and what that is called
+    logs: tuple[str, ...]  # names that its log may have, in the output folder
+    layout: str  # of the files that it writes: NHWC or NCHW
+    version: str  # of the toolkit, as far as it is known here
+    has_layers: bool  # a detailed profile tells the layers' times
+    model: ConvertedModel
+
+    @abstractmethod
+    def files(self) -> dict[str, Path]:
+        """What goes to the device, by its name there.
+
+        Raises:
+            ToolMissingError: it is not here.
+        """
+
+    @abstractmethod
+    def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
+        """What the device's shell is to run in its folder: the inputs of the list, results to OUT."""
+
+    @abstractmethod
+    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """The text of an input list: a line for each execution."""
+
+    @abstractmethod
+    def read_log(self, log: Path) -> tuple[Profile, str]:
+        """What a log of the program says, and as a text.
+
+        Raises:
+            ToolMissingError: what reads it does not start here.
+            DeviceError: it cannot be read.
+        """
+
+
+class VendorBackend(Backend):
+    """One of Qualcomm's programs, for a bundle's .dlc.
+
+    Raises:
+        ToolMissingError: the SDK does not have it.
+    """
+
+    def __init__(self, route: Route, sdk: Sdk, bundle: Bundle) -> None:
+        file, dlc = bundle.contract.files.dlc, bundle.contract.dlc
+        assert file is not None  # choose_route saw to it
+        assert dlc is not None
+        self._route, self._sdk, self._model = route, sdk, bundle.path(file)
+        self._viewer = sdk.host_tool(route.viewer)
+        self.name, self.program, self.modes, self.logs = route.name, route.program, route.modes, route.logs
+        self.executable = sdk.program(route.program)
+        self.layout, self.version, self.has_layers = dlc.layout, sdk.version or sdk.era, True
+        self.model = ConvertedModel(file.sha256, dlc.tool)
+
+    def files(self) -> dict[str, Path]:
+        """See Backend."""
+        return self._route.files(self._sdk, self._model)
+
+    def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
+        """See Backend."""
+        return self._route.command(mode, profiling, input_list)
+
+    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """See Backend."""
+        return self._route.input_list(tensor, inputs, outputs)
+
+    def read_log(self, log: Path) -> tuple[Profile, str]:
+        """See Backend."""
+        arguments = [str(self._viewer), "--input_log", str(log)]
+        kept, environment = log.with_suffix(".txt"), self._sdk.host_environment()
+        try:
+            done = run(arguments, folder=log.parent, environment=environment, log=kept, timeout=VIEWER_SECONDS)
+        except OSError as error:
+            raise ToolMissingError(f"{self._viewer}: cannot be started: {error.strerror}") from error
+        if done.code != 0:
+            raise DeviceError(
+                f"{self._viewer} {done.how}: {done.last_line or 'it printed nothing'}; does it run on this machine?"
+            )
+        return parse_profile(done.log, f"{self._route.viewer} of {log.name}"), done.log

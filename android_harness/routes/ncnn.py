@@ -1,0 +1,116 @@
+"""The route that needs no SDK: the bundle's .onnx, converted by pnnx, on ncnn by a runner that the user has built."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from bilayer.android_harness.device.execution import NCNN_RUNNER
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.routes.diagnostics import Profile
+from bilayer.android_harness.routes.runner_build import NATIVE
+from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
+from bilayer.android_harness.routes.vendor import OUT, Mode, Profiling
+from bilayer.android_harness.typed_json import build, check, read_json, schema_of
+from bilayer.runtime.bundle import Bundle, describe_file
+from bilayer.runtime.engines.ncnn_convert import ncnn_network
+from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
+
+VARIABLE = "BILAYER_NCNN_RUNNER"
+PARAM, WEIGHTS, LOG = "avatar.param", "avatar.bin", "ncnn.json"  # in the device's folder; the last in OUT
+MODES: dict[Mode, str] = {
+    "ncnn_cpu": "ncnn, CPU, FP32",
+    "ncnn_cpu_fp16": "ncnn, CPU, FP16",
+    "ncnn_vulkan": "ncnn, Vulkan, FP32",
+    "ncnn_vulkan_hybrid": "ncnn, Vulkan, FP16 storage, FP32 arithmetic",
+    "ncnn_vulkan_fp16": "ncnn, Vulkan, FP16",
+}
+
+
+@dataclass(frozen=True)
+class NcnnLog:
+    """What the runner writes of one process."""
+
+    format: Literal["bilayer-ncnn-runner"]
+    version: Literal[1]
+    ncnn: str  # its version
+    machine: RunnerMachine
+    mode: str
+    device: str  # processor or GPU
+    threads: int
+    powersave: int
+    executions: int
+    total_us: Microseconds | None  # None where a time means nothing
+    init_us: float | None
+
+
+class NcnnBackend(Backend):
+    """ncnn for a bundle's .onnx.
+
+    Raises:
+        BundleError, ConversionError, OutputError: the network cannot be converted.
+        ToolMissingError: pnnx is not installed.
+    """
+
+    name, program, modes = "ncnn", NCNN_RUNNER, MODES
+    logs, layout, has_layers = (LOG,), "NCHW", False  # ncnn tells the layers' times only in a build of its own for it
+
+    def __init__(self, runner: Path, bundle: Bundle) -> None:
+        onnx = bundle.path(bundle.contract.files.onnx)
+        self._network = ncnn_network(onnx, bundle.contract)
+        self._width = bundle.contract.input.width
+        self.executable = runner
+        self.version = "ncnn"  # which, the log tells
+        weights = describe_file(self._network.weights).sha256
+        self.model = ConvertedModel(weights, f"pnnx {metadata.version('pnnx')}")
+
+    def files(self) -> dict[str, Path]:
+        """See Backend."""
+        return {f"bin/{NCNN_RUNNER}": self.executable, PARAM: self._network.param, WEIGHTS: self._network.weights}
+
+    def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
+        """See Backend."""
+        outputs = ",".join(f"{tensor}=out{number}" for number, tensor in enumerate(self._network.ends.outputs))
+        words = ["--param", PARAM, "--bin", WEIGHTS, "--input-size", str(self._width), "--outputs", outputs]
+        words += ["--input-list", input_list, "--output-dir", OUT, "--mode", mode.removeprefix("ncnn_")]
+        return shlex.join([f"./bin/{NCNN_RUNNER}", *words])
+
+    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """See Backend."""
+        return "".join(f"{tensor}:={name}\n" for name in inputs)
+
+    def read_log(self, log: Path) -> tuple[Profile, str]:
+        """See Backend."""
+        try:
+            content = read_json(log)
+            check(content, schema_of(NcnnLog), log.name)
+        except InputError as error:
+            raise DeviceError(f"{NCNN_RUNNER}: {error}; build it again from {NATIVE}") from error
+        said = build(NcnnLog, content)
+        assert isinstance(said, NcnnLog)
+        where = f", emulated: {said.machine.emulation[0]}" if said.machine.emulation else ""
+        version = f"{said.ncnn} on {said.device}{where}"[:120]
+        total = said.total_us.mean if said.total_us else None
+        profile = Profile(version, total, None, said.init_us, ())
+        return profile, log.read_text(encoding="utf-8")
+
+
+def find_ncnn_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The runner that is named, else $BILAYER_NCNN_RUNNER.
+
+    Raises:
+        ToolMissingError: neither, or it is not there; the message has the command that builds one.
+    """
+    named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
+    if named is not None and named.is_file():
+        return named
+    ndk = "-DCMAKE_TOOLCHAIN_FILE=$ANDROID_NDK_HOME/build/cmake/android.toolchain.cmake -DANDROID_ABI=arm64-v8a"
+    command = f"cmake -S {shlex.quote(str(NATIVE))} -B build {ndk} -DANDROID_PLATFORM=android-26 -Dncnn_DIR=NCNN"
+    what = f"{named}: no such file" if named else f"no {NCNN_RUNNER}: give --ncnn-runner or set ${VARIABLE}"
+    raise ToolMissingError(
+        f"{what}. To build it, with NCNN the folder of ncnnConfig.cmake in ncnn's release for android-vulkan: "
+        f"{command} && cmake --build build"
+    )

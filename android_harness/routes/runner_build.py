@@ -1,0 +1,139 @@
+"""The native sampler runner, built for 64-bit ARM by whatever compiler for it there is: Android's NDK or GCC's."""
+
+import hashlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
+from bilayer.runtime.face.model_files import cache_folder
+from bilayer.runtime.files import replacing
+from bilayer.runtime.sampler import build as sampler_build
+from bilayer.runtime.sampler.build import HEADER, OBJECT, object_file
+from bilayer.runtime.subprocesses import run
+
+PROGRAM = "bilayer-sampler-runner"
+VARIABLE = "BILAYER_RUNNER"  # names one that is built already
+TARGET = "aarch64-linux-android"  # of the Numba-built object, which both compilers link
+COMPILE_SECONDS = 600.0
+NATIVE = Path(__file__).parents[1] / "native"
+_SAMPLER = Path(sampler_build.__file__).parent
+_NDK_VARIABLES = ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK")
+_GCC, _CLANG = "aarch64-linux-gnu-g++", "aarch64-linux-android26-clang++"
+_SOURCES = ("sampler_runner.cpp", "kernel_portable.cpp", "kernel_neon.cpp", "kernel_numba.cpp")
+# No fused multiply-add: the kernels give the Python sampler's bits. Any 64-bit phone runs it
+_OPTIONS = ("-std=c++17", "-O2", "-ffp-contract=off", "-pthread")
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler for 64-bit ARM, with the options that make its programs run on a phone."""
+
+    command: tuple[str, ...]
+    static: bool  # linked with all that it needs
+
+
+def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
+    """The NDK's of $ANDROID_NDK_HOME (or _ROOT), else aarch64-linux-gnu-g++.
+
+    Raises:
+        ToolMissingError: there is neither; the message has the command to give to one.
+    """
+    for variable in _NDK_VARIABLES:
+        root = environment.get(variable)
+        found = (
+            sorted(Path(root).glob("toolchains/llvm/prebuilt/*/bin/aarch64-linux-android26-clang++")) if root else []
+        )
+        if found:
+            return Compiler((str(found[0]), "-static-libstdc++"), static=False)
+    gcc = shutil.which(_GCC, path=environment.get("PATH"))
+    if gcc:
+        return Compiler((gcc, "-march=armv8-a", "-mtune=cortex-a76", "-static"), static=True)
+    ndk = f"$ANDROID_NDK_HOME/toolchains/llvm/prebuilt/linux-x86_64/bin/{_CLANG}"
+    command = _command((ndk, "-static-libstdc++"), Path(f"bilayer-sampler-{TARGET}"), Path(PROGRAM))
+    raise ToolMissingError(
+        f"no compiler for 64-bit ARM: set $ANDROID_NDK_HOME to Android's NDK, or apt install g++-aarch64-linux-gnu. By "
+        f"hand: bilayer-sampler build --target {TARGET} && {' '.join(command)}"
+    )
+
+
+def build_runner(
+    out: Path, compiler: Compiler, target: str = TARGET, advance: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Compile the runner with all its kernels to the file `out`.
+
+    Args:
+        out: the program.
+        compiler: for the processor of `target`.
+        target: of `sampler.build`, for the Numba-built kernel.
+        advance: called with what begins.
+
+    Raises:
+        ToolMissingError: the compiler cannot be started, or Numba is missing.
+        ConversionError: it refuses the sources.
+        OutputError: the place cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="bilayer-runner-") as name:
+        folder = Path(name)
+        advance("the Numba-built kernel")
+        (folder / OBJECT).write_bytes(object_file(target))
+        shutil.copyfile(_SAMPLER / "native" / HEADER, folder / HEADER)
+        advance(f"compiling with {compiler.command[0]}")
+        command = _command(compiler.command, folder, folder / PROGRAM)
+        try:
+            done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=COMPILE_SECONDS)
+        except OSError as error:
+            raise ToolMissingError(f"{command[0]}: cannot be started: {error.strerror}") from error
+        if done.code != 0:
+            raise ConversionError(f"{command[0]} {done.how}: {done.last_line}; the command: {shlex.join(command)}")
+        _make_folder(out.parent)
+        with replacing(out) as part:
+            shutil.copyfile(folder / PROGRAM, part)
+        out.chmod(0o755)
+    return out
+
+
+def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The runner that is named, else $BILAYER_RUNNER, else what build-runner made; None if there is none.
+
+    Raises:
+        ToolMissingError: the one that is named is not there.
+    """
+    named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
+    if named is None:
+        return built_runner()
+    if not named.is_file():
+        raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
+    return named
+
+
+def built_runner() -> Path | None:
+    """What `bilayer-device build-runner` made of these sources, if it did."""
+    path = kept_runner()
+    return path if path.is_file() else None
+
+
+def kept_runner() -> Path:
+    """Where a runner made of these sources lies in the cache; it need not be there."""
+    digest = hashlib.sha256()
+    numba = [_SAMPLER / name for name in ("numba_kernels.py", "c_functions.py", "build.py")]
+    for path in [*sorted(NATIVE.iterdir()), *numba]:
+        digest.update(path.read_bytes())
+    return cache_folder() / "runner" / digest.hexdigest()[:16] / PROGRAM
+
+
+def _command(compiler: tuple[str, ...], sampler: Path, out: Path) -> list[str]:
+    sources = [str(NATIVE / name) for name in _SOURCES]
+    numba = ["-DBILAYER_NUMBA", f"-I{sampler}", str(sampler / OBJECT)]
+    return [*compiler, *_OPTIONS, *sources, *numba, "-o", str(out)]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); name another place") from error

@@ -1,0 +1,125 @@
+"""The vendor's two programs that run a .dlc on a device: what each needs there, and how it is told what to do.
+
+snpe-net-run (SNPE 1.x and 2.x): options and files after the SDK's reference guide, Tools; `--gpu_mode float16` is
+half precision in storage and arithmetic, plain `--use_gpu` the hybrid: half storage, float arithmetic.
+qnn-net-run (2.x): a backend library, and libQnnModelDlc.so that makes its graph from the .dlc. Precisions of its GPU
+backend are set in a file of backend settings, which this does not write: mode `gpu` is the .dlc's own precision.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from bilayer.android_harness.device.workspace import ROOT
+from bilayer.android_harness.routes.sdk import Sdk
+from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import BundleError, InputError
+
+RouteName = Literal["snpe", "qnn"]
+Mode = Literal[
+    "gpu_float16", "gpu_hybrid", "gpu", "cpu",
+    "ncnn_cpu", "ncnn_cpu_fp16", "ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16",
+]  # fmt: skip
+Profiling = Literal["basic", "detailed"]
+
+MODEL, OUT = "avatar.dlc", "out"  # in the device's folder
+# As the SDK's documents have it for its programs on Android; the last two are the system's own
+_DSP_PATH = f"{ROOT}/lib;/system/lib/rfsa/adsp;/vendor/lib/rfsa/adsp"
+_QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One of the programs."""
+
+    name: RouteName
+    title: str
+    program: str  # runs on the device
+    viewer: str  # reads its log here
+    logs: tuple[str, ...]  # names that the log may have, in the output folder
+    modes: dict[Mode, str]  # what it can run on, and what that is called
+
+    def files(self, sdk: Sdk, model: Path) -> dict[str, Path]:
+        """What goes to the device, by its name there.
+
+        Raises:
+            ToolMissingError: it is not in the SDK.
+        """
+        if self.name == "qnn":
+            needed = ("libQnnGpu.so", "libQnnCpu.so", "libQnnSystem.so", "libQnnModelDlc.so")
+            libraries = sdk.libraries(needed, ("libc++_shared.so", "libQnnIr.so"))
+        elif sdk.era == "1.x":
+            libraries = sdk.libraries(("libSNPE.so",), ("*.so",))  # few, and libSNPE.so loads some of the others
+        else:
+            libraries = sdk.libraries(("libSNPE.so",), ("libc++_shared.so",))  # of a gigabyte for other processors
+        files = {f"bin/{self.program}": sdk.program(self.program), MODEL: model}
+        return files | {f"lib/{path.name}": path for path in libraries}
+
+    def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
+        """What the device's shell is to run in its folder: the inputs of the list, results to OUT."""
+        if self.name == "qnn":
+            model = ["--backend", f"lib/{_QNN_BACKENDS[mode]}", "--model", "lib/libQnnModelDlc.so", "--dlc_path", MODEL]
+            arguments = [*model, "--input_list", input_list]
+        else:
+            runtime = {"gpu_float16": ["--use_gpu", "--gpu_mode", "float16"], "gpu_hybrid": ["--use_gpu"]}
+            arguments = ["--container", MODEL, "--input_list", input_list, *runtime.get(mode, [])]
+        arguments += ["--output_dir", OUT, "--perf_profile", "burst", "--profiling_level", profiling]
+        paths = f"LD_LIBRARY_PATH={ROOT}/lib ADSP_LIBRARY_PATH={shlex.quote(_DSP_PATH)}"
+        return f"{paths} {shlex.join([f'./bin/{self.program}', *arguments])}"
+
+    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """The text of an input list: a line for each execution, and before them which outputs SNPE is to return."""
+        head = [f"#{' '.join(outputs)}"] if self.name == "snpe" else []  # QNN returns what its graph ends in
+        return "".join(f"{line}\n" for line in [*head, *(f"{tensor}:={name}" for name in inputs)])
+
+
+ROUTES: dict[RouteName, Route] = {
+    "snpe": Route(
+        "snpe", "SNPE", "snpe-net-run", "snpe-diagview", ("SNPEDiag_0.log", "SNPEDiag.log"),
+        {"gpu_float16": "GPU_FLOAT16", "gpu_hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"},
+    ),
+    "qnn": Route(
+        "qnn", "QNN", "qnn-net-run", "qnn-profile-viewer", ("qnn-profiling-data_0.log", "qnn-profiling-data.log"),
+        {"gpu": "GPU, precision of the .dlc", "cpu": "CPU"},
+    ),
+}  # fmt: skip
+
+
+def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> Route:
+    """The route of an SDK for a bundle's .dlc.
+
+    Raises:
+        BundleError: the bundle has no .dlc, or one that this SDK's runtime does not read.
+        InputError: no such route.
+    """
+    contract = bundle.contract
+    if contract.files.dlc is None or contract.dlc is None:
+        target = "snpe-1.32" if sdk.era == "1.x" else "qairt"
+        raise BundleError(f"{bundle.folder}: has no .dlc; export it again with bilayer-export --target {target}")
+    if wanted is not None and wanted not in get_args(RouteName):
+        raise InputError(f"route: expected one of {', '.join(get_args(RouteName))}, found {wanted}")
+    route = ROUTES[wanted or ("snpe" if sdk.has("snpe-net-run") else "qnn")]
+    path, container = bundle.path(contract.files.dlc), contract.dlc.container
+    if sdk.era == "1.x" and container > 3:
+        raise BundleError(
+            f"{path}: a DLC v{container}, which SNPE 1.x cannot read; set $SNPE_ROOT to a 2.x SDK, or export again "
+            "with bilayer-export --target snpe-1.32"
+        )
+    if route.name == "qnn" and container < 4:
+        raise BundleError(f"{path}: a DLC v{container}, which QNN cannot read; export again with --target qairt")
+    return route
+
+
+def choose_modes(program: str, modes: Iterable[Mode], wanted: Sequence[str]) -> list[Mode]:
+    """Those of a program's modes that are wanted, in their order; none are all.
+
+    Raises:
+        InputError: one that the program does not have.
+    """
+    known = list(modes)
+    for mode in wanted:
+        if mode not in known:
+            raise InputError(f"mode {mode}: {program} has {', '.join(known)}")
+    return [mode for mode in known if not wanted or mode in wanted]

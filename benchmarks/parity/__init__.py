@@ -1,0 +1,1 @@
+"""The parity ladder: every way to run an avatar, compared with the truth."""

@@ -1,0 +1,134 @@
+"""What a phone computed: raw outputs pulled from it, and the input files to give to it.
+
+Layout of both is that of snpe-net-run and qnn-net-run: an input list, and `Result_N/TENSOR.raw` in float32.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bilayer.benchmarks.parity.rungs import Kind
+from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import replacing
+
+Layout = Literal["auto", "nchw", "nhwc"]
+DeviceMode = Literal["float32", "hybrid", "float16"]
+
+_KINDS: dict[DeviceMode, Kind] = {"float32": "float32", "hybrid": "hybrid", "float16": "arithmetic"}
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceRung:
+    """Outputs in a folder; `open_device` makes it."""
+
+    subject: Subject
+    folder: Path
+    layout: Literal["nchw", "nhwc"]
+    kind: Kind
+    label: str
+    name = "device"
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        outputs, shapes = self.subject.bundle.contract.outputs, self.subject.own.shapes()
+        tensors = self.subject.own.output_tensors
+        frames = [
+            {name: _read(self.folder, index, name, shapes[name], self.layout) for name in tensors} for index in indices
+        ]
+        return [read_results(outputs, frame) for frame in frames]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: the output tensors, and any other layer whose file is there (`write_inputs` asks for them)."""
+        shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
+        names = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
+        return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in names}
+
+
+def open_device(
+    subject: Subject, folder: Path, layout: Layout, mode: DeviceMode, truth: dict[str, Values]
+) -> DeviceRung:
+    """The outputs for the subject's poses.
+
+    Args:
+        subject: whose poses they are of, in this order.
+        folder: with Result_0, Result_1, ...
+        layout: "auto" recognises it: the one that is nearer to the truth.
+        mode: what the phone computed in, which says what it is held to.
+        truth: output tensors (1, C, S, S) of the first pose.
+
+    Raises:
+        InputError: a file is missing or has another size.
+    """
+    chosen: Literal["nchw", "nhwc"] = "nchw" if layout == "nchw" else "nhwc"
+    said = "as told"
+    if layout == "auto":
+        shapes = subject.own.shapes()
+        errors: dict[Literal["nchw", "nhwc"], float] = {}
+        for candidate in ("nchw", "nhwc"):
+            tensors = {name: _read(folder, 0, name, shapes[name], candidate) for name in truth}
+            errors[candidate] = sum(float(np.mean(np.square(tensors[name] - truth[name]))) for name in truth)
+        chosen, said = min(errors, key=lambda candidate: errors[candidate]), "recognised"
+    label = f"outputs of a phone, {mode}, read as {chosen.upper()} ({said})"
+    return DeviceRung(subject, folder, chosen, _KINDS[mode], label)
+
+
+def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
+    """Poses as raw float32 files, and the list of them for snpe-net-run, whose path is returned.
+
+    Args:
+        subject: whose poses they are.
+        folder: made where it is not there.
+        layers: ask for every layer's output, not only for the network's.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    tensor = subject.bundle.contract.input.tensor
+    wanted = [layer.name for layer in subject.own.layers] if layers else subject.own.output_tensors
+    lines = [f"#{' '.join(wanted)}"]
+    for i, pose in enumerate(subject.encoded()):
+        with replacing(folder / f"pose_{i:04}.raw") as part:
+            part.write_bytes(pose.astype("<f4").tobytes())
+        lines.append(f"{tensor}:=pose_{i:04}.raw")
+    with replacing(folder / "input_list.txt") as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "input_list.txt"
+
+
+def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout: str) -> Floats:
+    """One tensor as (1, C, H, W), or (1, features)."""
+    path = _find(folder, index, tensor)
+    if path is None:
+        raise InputError(
+            f"{folder / f'Result_{index}' / tensor}.raw: missing; run the network on the inputs of "
+            "--write-inputs and pull every Result_N, with the same --frames and --drive"
+        )
+    expected = 4 * math.prod(shape)
+    if path.stat().st_size != expected:
+        sides = " x ".join(map(str, shape))
+        raise InputError(f"{path}: {path.stat().st_size} bytes, expected {expected}: float32 of {sides}")
+    values = np.fromfile(path, "<f4").astype(np.float32)
+    if layout == "nchw" or len(shape) == 1:
+        return values.reshape(1, *shape)
+    channels, height, width = shape
+    return np.ascontiguousarray(values.reshape(1, height, width, channels).transpose(0, 3, 1, 2))
+
+
+def _find(folder: Path, index: int, tensor: str) -> Path | None:
+    place = folder / f"Result_{index}"
+    return next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if p.is_file()), None)

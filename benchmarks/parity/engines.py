@@ -1,0 +1,100 @@
+"""Rungs that are engines of the player in reduced precision: ncnn's FP16 shaders on Vulkan, OpenVINO's bfloat16."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bilayer.benchmarks.parity.rungs import Kind, NotRun
+from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
+from bilayer.runtime.engines.base import NetworkEngine
+from bilayer.runtime.engines.load import load_engine
+from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
+
+NO_VULKAN = (
+    "no Vulkan device; install the driver of yours, or Mesa's lavapipe (apt install mesa-vulkan-drivers libvulkan1)"
+)
+_DEVICE_KINDS = {1: ", a GPU in the processor", 2: ", a virtual GPU", 3: ", which is the CPU"}  # by ncnn's number
+
+
+@dataclass(frozen=True, eq=False)
+class EngineRung:
+    """An engine, loaded."""
+
+    subject: Subject
+    engine: NetworkEngine
+    name: str
+    label: str
+    kind: Kind
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        found, poses, outputs = [], self.subject.encoded(), self.subject.bundle.contract.outputs
+        for index in indices:
+            results = read_results(outputs, self.engine.run(poses[index]))
+            found.append({name: values.copy() for name, values in results.items()})  # the engine reuses its arrays
+        return found
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """The output tensors alone: engines rearrange the layers between."""
+        return {name: values.copy() for name, values in self.engine.run(self.subject.encoded()[index]).items()}
+
+
+def bfloat16(subject: Subject) -> EngineRung | NotRun:
+    """OpenVINO in bf16, where package and processor have it."""
+    name, label = "openvino-bf16", "OpenVINO in bfloat16, CPU"
+    return _started(
+        name,
+        label,
+        lambda: EngineRung(
+            subject,
+            load_engine(subject.onnx_path, subject.bundle.contract, "openvino", "bf16", threads=2),
+            name,
+            label,
+            "bfloat16",
+        ),
+    )
+
+
+def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
+    """ncnn on the default Vulkan device: FP16 in storage, or in arithmetic as well."""
+    name = "vulkan-fp16" if arithmetic else "vulkan-hybrid"
+    what = "FP16 storage and arithmetic" if arithmetic else "FP16 storage, float32 sums"
+
+    def start() -> EngineRung:
+        from bilayer.runtime.engines.ncnn import Ncnn, NcnnSettings
+
+        settings = NcnnSettings("compute" if arithmetic else "store", vulkan=True)
+        engine = Ncnn(subject.onnx_path, subject.bundle.contract, settings)
+        label = f"ncnn Vulkan shaders, {what}, on {_device()} (not an Adreno)"
+        return EngineRung(subject, engine, name, label, "arithmetic" if arithmetic else "hybrid")
+
+    return _started(name, f"ncnn Vulkan shaders, {what}", start)
+
+
+def _started(name: str, label: str, start: Callable[[], EngineRung]) -> EngineRung | NotRun:
+    try:
+        return start()
+    except BundleError:  # the avatar is at fault, not the tool
+        raise
+    except ImportError:
+        return NotRun(name, label, "ncnn is not installed; pip install 'bilayer[ncnn]'")
+    except ToolMissingError as error:
+        advice = NO_VULKAN if name.startswith("vulkan") and "no Vulkan device" in str(error) else str(error)
+        return NotRun(name, label, advice)
+    except InputError as error:  # a processor without bfloat16
+        return NotRun(name, label, str(error).partition("; ")[0])
+
+
+def _device() -> str:
+    from bilayer.runtime.engines.ncnn import load_ncnn
+
+    ncnn = load_ncnn()
+    device = ncnn.get_gpu_info(ncnn.get_default_gpu_index())
+    kind = _DEVICE_KINDS.get(device.type(), "")
+    return f"{device.device_name()}{kind}"

@@ -1,0 +1,90 @@
+"""Qualcomm's own FP16: the x86 simulator of the Hexagon HTP, through the onnxruntime-qnn package."""
+
+import importlib.util
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bilayer.benchmarks.parity.htp_worker import NOT_LOADED
+from bilayer.benchmarks.parity.rungs import Kind, NotRun, with_all_outputs
+from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
+from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.subprocesses import run
+
+# v69, the oldest whose HTP computes in FP16. The Snapdragon 855 has no HTP: this stands for "FP16 by the vendor"
+SOC = "36"
+WORKER = "bilayer.benchmarks.parity.htp_worker"
+SECONDS_A_FRAME = 120  # then it is stopped; 5 to 18 were measured at 256 px
+
+
+@dataclass(frozen=True, eq=False)
+class HtpRung:
+    """Each call is a process of its own."""
+
+    subject: Subject
+    name = "htp-fp16"
+    label = "Qualcomm's FP16 on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
+    kind: Kind = "arithmetic"
+    emulated = False
+    slow = True
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung.
+
+        Raises:
+            ToolMissingError: the simulator does not load, refuses the network, or does not end.
+        """
+        outputs = self.subject.bundle.contract.outputs
+        return [read_results(outputs, dict(frame)) for frame in self._run(self.subject.onnx_path, indices)]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: every node's output asked for, which leaves the simulator less to fuse.
+
+        Raises:
+            ToolMissingError: as `results`.
+        """
+        import onnx
+
+        with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
+            path = Path(name) / "layers.onnx"
+            onnx.save(with_all_outputs(self.subject), path)
+            (frame,) = self._run(path, [index])
+        return frame
+
+    def _run(self, network: Path, indices: list[int]) -> list[dict[str, Values]]:
+        """The output tensors (1, ...) for each pose."""
+        with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
+            folder = Path(name)
+            poses, found = folder / "poses.npy", folder / "results.npz"
+            np.save(poses, self.subject.encoded()[indices])
+            done = run(
+                [sys.executable, "-m", WORKER, str(network.resolve()), str(poses), str(found), SOC],
+                folder=folder,
+                environment={**os.environ, "PYTHONSAFEPATH": "1"},
+                log=folder / "log",
+                timeout=SECONDS_A_FRAME * (1 + len(indices)),
+            )
+            if done.code != 0:
+                how = "cannot be loaded" if done.code == NOT_LOADED else done.how
+                raise ToolMissingError(f"HTP simulator: {how}: {done.last_line}")
+            with np.load(found) as tensors:
+                arrays = dict(tensors)
+        return [{tensor: array[k : k + 1] for tensor, array in arrays.items()} for k in range(len(indices))]
+
+
+def simulator(subject: Subject) -> HtpRung | NotRun:
+    """The simulator, where its package is installed."""
+    if importlib.util.find_spec("onnxruntime_qnn") is None:
+        return NotRun(
+            HtpRung.name, HtpRung.label, "onnxruntime-qnn is not installed; pip install 'bilayer[qairt]' (Linux x86-64)"
+        )
+    return HtpRung(subject)

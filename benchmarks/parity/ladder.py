@@ -1,0 +1,187 @@
+"""The parity ladder: from the trained model to the phone, each rung against the truth and against the one above."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bilayer.benchmarks.parity.compare import Comparison, compare, uv_pixels
+from bilayer.benchmarks.parity.gate import Ruling, Verdict, judge
+from bilayer.benchmarks.parity.layer_errors import LayerReport
+from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, Kind, NotRun, OnnxRung, Rung
+from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc
+from bilayer.benchmarks.parity.subject import Bytes, Results, Subject, choose_poses, compose, open_subject, spread
+from bilayer.runtime.agreement import DEFAULT, Thresholds
+from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import ParityError, ToolMissingError
+
+OF_ONNX = "the ONNX's own weights in float64"
+FOLDED = "folded anew from the checkpoint, in float64"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of one rung."""
+
+    name: str
+    label: str
+    kind: Kind
+    emulated: bool
+    poses: int  # compared
+    truth: Comparison  # with float64
+    above: tuple[str, Comparison] | None  # name of the rung above, and the comparison; None below the truth itself
+    ruling: Ruling
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Frames (S, S, 4) of a rung and of the truth, by the number of the pose."""
+
+    found: dict[int, Bytes]
+    expected: dict[int, Bytes]
+    uv_pixels: list[float]  # delta_uv's largest distance from the truth, pose by pose
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """All of a run."""
+
+    bundle: Bundle
+    truth: str  # what it is
+    poses: int
+    thresholds: Thresholds
+    checks: tuple[Check, ...]
+    steps: tuple[Step, ...]
+    not_run: tuple[NotRun, ...]
+    pictures: dict[str, Pictures] = field(default_factory=dict)  # by rung
+    layers: LayerReport | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all."""
+        found = {step.ruling.verdict for step in self.steps} | {check.verdict for check in self.checks}
+        return "broken" if self.failures else "warned" if "warned" in found else "passed"
+
+    @property
+    def failures(self) -> list[str]:
+        """What is broken, a line each."""
+        broken = [f"{check.name}: {check.text}" for check in self.checks if check.verdict == "broken"]
+        broken += [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in self.steps if s.ruling.verdict == "broken"]
+        fault = None if self.layers is None else self.layers.fault
+        if self.layers is not None and fault is not None:
+            broken.append(f"layers of {self.layers.second}: {fault.layer}: {fault.suggestion}")
+        return broken
+
+    def require(self) -> None:
+        """Raise a ParityError that names the first failure, if there is one."""
+        if self.failures:
+            more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+            over = None if self.layers is None else self.layers.fault or self.layers.over
+            where = f"; at {over.layer}: {over.suggestion}" if over else ""
+            raise ParityError(f"{self.bundle.folder}: {self.failures[0]}{more}{where}")
+
+
+def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
+    """The cheap rungs of a bundle: ONNX Runtime, the .dlc's weights, emulated FP16 hybrid.
+
+    Raises:
+        ParityError: one is broken.
+    """
+    subject = open_subject(bundle, choose_poses(bundle, frames, None))
+    ladder = climb(subject, [OnnxRung(subject), EmulatedRung(subject, "hybrid")], thresholds=thresholds)
+    ladder.require()
+    return ladder
+
+
+def climb(
+    subject: Subject,
+    rungs: Sequence[Rung | NotRun],
+    *,
+    truth: Rung | None = None,
+    slow_frames: int = 1,
+    thresholds: Thresholds = DEFAULT,
+    advance: Callable[[str], None] = lambda name: None,
+) -> Ladder:
+    """Run every rung on the subject's poses.
+
+    Args:
+        subject: the avatar.
+        rungs: from the top down.
+        truth: what all are compared with; None is the subject's own generator in float64.
+        slow_frames: poses of those rungs that take seconds a frame.
+        thresholds: of the gate.
+        advance: told each rung's name when it is done.
+    """
+    exact = truth or Float64(subject, OF_ONNX)
+    expected = exact.results(list(range(len(subject.poses))))
+    expected_frames = [compose(subject, results, exact.align_corners) for results in expected]
+    advance(exact.name)
+    steps: list[Step] = []
+    missing: list[NotRun] = []
+    pictures: dict[str, Pictures] = {}
+    above: tuple[str, dict[int, Results], dict[int, Bytes]] | None = None
+    for rung in rungs:
+        if isinstance(rung, NotRun):
+            missing.append(rung)
+            continue
+        indices = spread(len(subject.poses), slow_frames if rung.slow else len(subject.poses)).tolist()
+        try:
+            found = dict(zip(indices, rung.results(indices), strict=True))
+        except ToolMissingError as error:
+            missing.append(NotRun(rung.name, rung.label, str(error)))
+            continue
+        frames = {i: compose(subject, results, rung.align_corners) for i, results in found.items()}
+        comparison = _compare(found, dict(enumerate(expected)), frames, dict(enumerate(expected_frames)))
+        with_above = None
+        if above is not None and (common := found.keys() & above[1].keys()):
+            kept = {i: found[i] for i in sorted(common)}
+            with_above = above[0], _compare(kept, above[1], frames, above[2])
+        ruling = judge(comparison, rung.kind, thresholds, _worse_end(rung, steps))
+        steps.append(
+            Step(rung.name, rung.label, rung.kind, rung.emulated, len(indices), comparison, with_above, ruling)
+        )
+        pixels = [uv_pixels(results["delta_uv"], expected[i]["delta_uv"]) for i, results in found.items()]
+        pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
+        above = (rung.name, found, frames)
+        advance(rung.name)
+    checks = [check_contract(subject)]
+    dlc = check_dlc(subject)
+    checks += [dlc] if isinstance(dlc, Check) else []
+    missing += [dlc] if isinstance(dlc, NotRun) else []
+    return Ladder(
+        subject.bundle,
+        exact.label,
+        len(subject.poses),
+        thresholds,
+        tuple(checks),
+        tuple(steps),
+        tuple(missing),
+        pictures,
+    )
+
+
+def _compare(
+    found: dict[int, Results],
+    expected: dict[int, Results],
+    frames: dict[int, Bytes],
+    expected_frames: dict[int, Bytes],
+) -> Comparison:
+    return compare(
+        list(found.values()),
+        [expected[i] for i in found],
+        [frames[i] for i in found],
+        [expected_frames[i] for i in found],
+    )
+
+
+def _worse_end(rung: Rung, steps: list[Step]) -> dict[str, float] | None:
+    """PSNR of each result by the emulation, its worse end in FP16, of an arithmetic that is measured."""
+    emulation = {"arithmetic": "fp16-sequential", "bfloat16": "bf16-storage"}.get(rung.kind)
+    if rung.emulated or emulation is None:
+        return None
+    worse = next((step for step in steps if step.name == emulation), None)
+    return None if worse is None else {name: d.psnr_db for name, d in worse.truth.results.items()}
+
+
+def bundle_path(path: Path) -> Path:
+    """Of a bundle, given its .dlc or .onnx, too."""
+    return path.with_suffix(".json") if path.suffix in (".dlc", ".onnx") else path

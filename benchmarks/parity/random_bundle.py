@@ -1,0 +1,51 @@
+"""An exported avatar of random numbers, to time what does not depend on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
+from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
+from bilayer.export.verify import NOT_VERIFIED
+from bilayer.model.config import ModelConfig
+from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source
+from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def write_random_bundle(
+    folder: Path,
+    generator: FoldedGenerator,
+    config: ModelConfig,
+    encoded_pose: NDArray[np.float64],  # (1, width), as the network takes it
+    upsample: str,
+    proto: "onnx.ModelProto | None" = None,
+) -> Path:
+    """A bundle with this network and a random texture, for a face that is a drawing; returns `folder`.
+
+    `proto` replaces the network by another of the same inputs and outputs.
+    """
+    size = config.image_size
+    harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
+    parts = BundleParts(
+        image_size=size,
+        align_corners=False,
+        texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
+        preview=Image.new("RGB", (size, size)),
+        input=PoseInput("pose", generator.input_width, harmonics),
+        outputs=generator.outputs,
+        source=Source([size, size], [0, 0, size, size], [float(number) for number in encoded_pose[0, :POSE_WIDTH]]),
+        graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
+        verification=NOT_VERIFIED,
+        origin=Origin("random numbers", "", False, False, {}),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with draft_bundle(proto or build_onnx(generator), folder / "avatar.dlc", "none") as draft:
+        write_bundle(parts, draft)
+    return folder

@@ -1,0 +1,231 @@
+"""The rungs of the parity ladder that need nothing but the bundle: float64, ONNX Runtime, emulated FP16."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
+from bilayer.export.network.emulate import Arithmetic, Fp16Generator
+from bilayer.export.network.layers import INPUT
+
+if TYPE_CHECKING:
+    import onnx
+
+# What a rung is held to: see gate.py
+Kind = Literal["float32", "hybrid", "arithmetic", "bfloat16"]
+
+
+class Rung(Protocol):
+    """One way to compute the avatar's network."""
+
+    @property
+    def name(self) -> str:
+        """Short, for options and JSON."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What it is held to."""
+        ...
+
+    @property
+    def emulated(self) -> bool:
+        """Computed here in imitation of another machine."""
+        ...
+
+    @property
+    def align_corners(self) -> bool:
+        """Of the warp that its frames are composed with."""
+        ...
+
+    @property
+    def slow(self) -> bool:
+        """It takes seconds a frame, and is compared on fewer poses."""
+        ...
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """What it gives for these poses of the subject."""
+        ...
+
+    def layers(self, index: int) -> dict[str, Values] | None:
+        """The output (1, ...) of every layer by its name in the ONNX; None where it cannot be seen."""
+        ...
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A rung that is missing from the ladder."""
+
+    name: str
+    label: str
+    reason: str  # and what to do
+
+
+@dataclass(frozen=True, eq=False)
+class Float64:
+    """Plain layers in float64: the truth where there is no trained model, else the rung that shows the folding."""
+
+    subject: Subject
+    label: str
+    name: str = "float64"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What the network was made for."""
+        return self.subject.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        return [read_results(self.subject.generator.outputs, self.layers(index)) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        import torch
+
+        from bilayer.export.network.evaluate import evaluate
+
+        pose = torch.from_numpy(self.subject.encoded()[index]).double()[None]
+        return {name: tensor.numpy() for name, tensor in evaluate(self.subject.generator, pose).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxRung:
+    """The ONNX file in ONNX Runtime, as the player runs it."""
+
+    subject: Subject
+    name = "onnx"
+    label = "ONNX in ONNX Runtime, float32, CPU"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says, as for every rung that a player could be."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        session = _session(self.subject.model.SerializeToString())
+        outputs = self.subject.bundle.contract.outputs
+        return [read_results(outputs, _run(session, self.subject, index)) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: nothing optimised away."""
+        session = _session(with_all_outputs(self.subject).SerializeToString(), optimised=False)
+        return {INPUT: self.subject.encoded()[index][None], **_run(session, self.subject, index)}
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedRung:
+    """FP16 by emulation of the ONNX file's weights: how a phone rounds, computed here."""
+
+    subject: Subject
+    arithmetic: Arithmetic
+    emulated = True
+    slow = False
+
+    @property
+    def name(self) -> str:
+        """See Rung."""
+        return f"fp16-{self.arithmetic}"
+
+    @property
+    def label(self) -> str:
+        """See Rung."""
+        return {
+            "hybrid": "emulated FP16 storage, float32 sums (GPU_FLOAT32_16_HYBRID)",
+            "half4": "emulated FP16 arithmetic, 4 partial sums (GPU_FLOAT16, better end)",
+            "sequential": "emulated FP16 arithmetic, one sum (GPU_FLOAT16, worse end)",
+        }[self.arithmetic]
+
+    @property
+    def kind(self) -> Kind:
+        """See Rung."""
+        return "hybrid" if self.arithmetic == "hybrid" else "arithmetic"
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        emulated, poses = Fp16Generator.of(self.subject.own, self.arithmetic), self.subject.encoded()
+        return [read_results(self.subject.own.outputs, dict(emulated.run(poses[index]))) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        return dict(Fp16Generator.of(self.subject.own, self.arithmetic).run(self.subject.encoded()[index]))
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedBfloat16:
+    """What bfloat16 between the layers costs: what the engine that has it is held against."""
+
+    subject: Subject
+    name = "bf16-storage"
+    label = "emulated bfloat16 storage, float32 sums"
+    kind: Kind = "bfloat16"
+    emulated = True
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """What avatar.json says."""
+        return self.subject.bundle.contract.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        return [read_results(self.subject.own.outputs, dict(self.layers(index))) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        import torch
+
+        from bilayer.export.network.evaluate import evaluate
+
+        pose = torch.from_numpy(self.subject.encoded()[index])[None]
+        found = evaluate(self.subject.own, pose, lambda tensor: tensor.bfloat16().to(tensor.dtype))
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def with_all_outputs(subject: Subject) -> "onnx.ModelProto":
+    """The network with every node's output made an output of it."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(subject.model)
+    known, shapes = {value.name for value in model.graph.output}, subject.own.shapes()
+    for node in model.graph.node:
+        name = node.output[0]
+        if name not in known:
+            value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shapes[name]])
+            model.graph.output.append(value)
+    return model
+
+
+def _session(model: bytes, optimised: bool = True) -> Any:
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 2, 3  # of the latter: its advice on old opsets
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, subject: Subject, index: int) -> dict[str, Floats]:
+    names = [output.name for output in session.get_outputs()]
+    pose = {subject.bundle.contract.input.tensor: subject.encoded()[index][None]}
+    return {name: np.asarray(array) for name, array in zip(names, session.run(names, pose), strict=True)}

@@ -1,0 +1,52 @@
+"""What is compared without running anything: the contract with the network, the .dlc with the ONNX."""
+
+from dataclasses import dataclass
+
+from bilayer.benchmarks.parity.gate import Verdict
+from bilayer.benchmarks.parity.rungs import NotRun
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.export.dlc.check import check_io, compare_weights
+from bilayer.export.dlc.read import read_dlc
+from bilayer.runtime.errors import ParityError
+
+
+@dataclass(frozen=True)
+class Check:
+    """Passed, or broken and why."""
+
+    name: str
+    label: str
+    verdict: Verdict
+    text: str
+
+
+def check_contract(subject: Subject) -> Check:
+    """avatar.json tells the warp that the network was made for: align_corners cannot be seen in the network."""
+    name, label = "contract", "align_corners of avatar.json and of the network"
+    said, right = subject.bundle.contract.align_corners, subject.align_corners
+    if said != right:
+        text = f"avatar.json says align_corners {said}, the network was made for {right}; export the avatar again"
+        return Check(name, label, "broken", text)
+    return Check(name, label, "passed", f"align_corners {right} in both")
+
+
+def check_dlc(subject: Subject) -> Check | NotRun:
+    """Weights and biases to the bit, inputs and outputs by name and shape.
+
+    Raises:
+        DlcError: the file is damaged.
+    """
+    name, label = "dlc", ".dlc read back, static weights"
+    file = subject.bundle.contract.files.dlc
+    if file is None:
+        return NotRun(name, label, "the bundle has no .dlc; bilayer-export --target qairt makes one")
+    dlc = read_dlc(subject.bundle.path(file))
+    try:
+        weights = compare_weights(dlc, subject.model)
+        ends = check_io(dlc, subject.model)
+    except ParityError as error:
+        return Check(name, label, "broken", str(error))
+    layouts = ", ".join(f"{end.name} {end.layout}".strip() for end in ends)
+    equal = f"{weights.parameters:,} numbers of {len(weights.layers)} layers equal to the bit"
+    text = f"DLC v{dlc.version}: {equal}; {layouts}"
+    return Check(name, label, "passed", text)

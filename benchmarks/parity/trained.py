@@ -1,0 +1,180 @@
+"""The top of the ladder: the trained model in torch, made anew from checkpoint and photo, and folded in float64."""
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+from bilayer.benchmarks.parity.rungs import Kind
+from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
+from bilayer.benchmarks.parity.trained_layers import trained_layers
+from bilayer.export.network.layers import INPUT, FoldedGenerator
+from bilayer.export.network.lower import UpsampleKind
+from bilayer.export.pipeline import (
+    THREADS,
+    ExportOptions,
+    checkpoint_hash,
+    find_landmarks,
+    fold_avatar,
+    load_checkpoint,
+)
+from bilayer.export.verify import reference_frame
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.avatar import Avatar, create_avatar, make_source
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.checkpoint import DEMO_CHECKPOINT
+from bilayer.runtime.bundle import Contract
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.face.crop import crop_face, erode_mask
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.sampler.grid_sample import pack_texture
+
+POSE_TOLERANCE = 1e-4  # of the crop: the same landmarks, found again
+TEXTURE_TOLERANCE = 1e-4  # of -1..1: torch's sums differ between machines by about 1e-5
+
+
+@dataclass(frozen=True)
+class TrainedFrom:
+    """What the avatar was exported from."""
+
+    photo: Path
+    checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
+    keypoints: Path | None = None  # as given to bilayer-export
+    mask: bool = True  # likewise
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRung:
+    """The model as it was trained, in torch."""
+
+    subject: Subject
+    model: BilayerModel
+    parameters: AdaptiveParameters
+    name = "trained"
+    label = "trained model in torch, unfolded, float32"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @property
+    def align_corners(self) -> bool:
+        """The checkpoint's."""
+        return self.model.config.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        torch.set_num_threads(THREADS)
+        return [dict(reference_frame(self.model, self.parameters, self.subject.poses[index])) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: those that the folded network has, too."""
+        return _layers(self.subject, self.model, self.parameters, index)
+
+
+@dataclass(frozen=True, eq=False)
+class ExactTrained:
+    """The truth: the model as it was trained, nothing folded, in float64."""
+
+    subject: Subject
+    model: BilayerModel  # in float64, as the parameters
+    parameters: AdaptiveParameters
+    name = "float64"
+    label = "the trained model, unfolded, in float64"
+    kind: Kind = "float32"
+    emulated = False
+    slow = False
+
+    @classmethod
+    def of(cls, trained: TrainedRung) -> "ExactTrained":
+        """A copy of the model; that of `trained` stays as it is."""
+        parameters = trained.parameters.map(lambda tensor: tensor.double())
+        return cls(trained.subject, deepcopy(trained.model).double(), parameters)
+
+    @property
+    def align_corners(self) -> bool:
+        """The checkpoint's."""
+        return self.model.config.align_corners
+
+    def results(self, indices: list[int]) -> list[Results]:
+        """See Rung."""
+        return [read_results(self.subject.generator.outputs, dict(self.layers(index))) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung."""
+        return _layers(self.subject, self.model, self.parameters, index)
+
+
+def _layers(subject: Subject, model: BilayerModel, parameters: AdaptiveParameters, index: int) -> dict[str, Values]:
+    torch.set_num_threads(THREADS)
+    dtype = next(model.inference_generator.parameters()).dtype
+    pose = torch.from_numpy(subject.encoded()[index]).to(dtype)[None]
+    found = trained_layers(model, parameters, pose, subject.generator)
+    return {name: tensor.numpy() for name, tensor in {INPUT: pose, **found}.items()}
+
+
+def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
+    """The trained model of a bundle; its subject's generator is folded anew from the checkpoint.
+
+    Raises:
+        InputError: another checkpoint, photo or settings than the bundle was exported with; says which.
+    """
+    contract = subject.bundle.contract
+    options, model = _load(contract, source)
+    torch.set_num_threads(THREADS)
+    photo, landmarks, _ = find_landmarks(options)
+    crop = crop_face(photo, landmarks, model.config.image_size)
+    apart = float(np.abs(crop.pose - np.array(contract.source.pose, np.float32)).max())
+    if not apart <= POSE_TOLERANCE:
+        raise InputError(
+            f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
+            f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the export"
+        )
+    mask = erode_mask(PersonMasker().mask(crop.image)) if source.mask else None
+    avatar = create_avatar(model, make_source(crop, model.config, mask), contract.origin.enhanced)
+    apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
+    if not apart <= TEXTURE_TOLERANCE:
+        raise InputError(
+            f"{subject.bundle.path(contract.files.texture)}: {apart:.3g} off the texture that this photo gives, "
+            f"expected at most {TEXTURE_TOLERANCE:g}; give --no-mask if the export had it, or export again"
+        )
+    generator = _folded(subject, model, avatar, options)
+    truth = replace(subject, generator=generator, align_corners=model.config.align_corners)
+    return TrainedRung(truth, model, avatar.parameters)
+
+
+def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, BilayerModel]:
+    """The model, by its hash, which covers align_corners: what avatar.json says of it is tried first."""
+    tensors = {contract.outputs.delta_uv.tensor, contract.outputs.lf_rgb.tensor}
+    upsample = next((kind for kind in get_args(UpsampleKind) if kind == contract.graph.upsample), None)
+    for align_corners in (contract.align_corners, not contract.align_corners):
+        options = ExportOptions(
+            photo=source.photo,
+            out=Path("avatar.dlc"),  # nothing is written
+            checkpoint=source.checkpoint,
+            keypoints=source.keypoints,
+            mask=source.mask,
+            align_corners=align_corners,
+            upsample=upsample,
+            merged_head=len(tensors) == 1,
+        )
+        model = load_checkpoint(options)
+        if checkpoint_hash(model) == contract.origin.checkpoint_sha256:
+            return options, model
+    raise InputError(
+        f"{source.checkpoint}: not the checkpoint that the avatar was exported from, {contract.origin.checkpoint} "
+        f"(sha256 {contract.origin.checkpoint_sha256[:12]} of its tensors); give that one as --checkpoint"
+    )
+
+
+def _folded(subject: Subject, model: BilayerModel, avatar: Avatar, options: ExportOptions) -> FoldedGenerator:
+    """Folded as the export did it; which of the norms stay is seen from the ONNX."""
+    for keep_norms in (False, True):
+        generator, _ = fold_avatar(model, avatar, replace(options, keep_norms=keep_norms))
+        if generator.shapes() == subject.own.shapes():
+            return generator
+    raise InputError(
+        f"{subject.onnx_path}: other layers than this version makes of the checkpoint; export the avatar again"
+    )

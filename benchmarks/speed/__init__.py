@@ -1,0 +1,1 @@
+"""What each part costs on this machine, as ratios measured in one run."""

@@ -1,0 +1,127 @@
+"""How long an avatar takes to make, stage by stage: `python -m bilayer.benchmarks.speed.avatar_creation`.
+
+The networks have random weights and the source is random pictures (never zeros): times do not depend on either.
+"""
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.runtime.console import Command, progress
+
+if TYPE_CHECKING:
+    from bilayer.benchmarks.speed.report import BenchReport, Cell
+    from bilayer.model.avatar import Source
+    from bilayer.model.bilayer import BilayerModel
+    from bilayer.model.config import ModelConfig
+
+T = TypeVar("T")
+
+
+@click.command(cls=Command)
+@click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="CPU threads.")
+@click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
+@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
+@with_results
+def main(preset: str, threads: int, repeats: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+    """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
+
+    The latter are the modules as they are trained, without model/reparameterize.py, timed in the same run, in turns.
+    """
+    import torch
+
+    from bilayer.model.config import PRESETS
+
+    if preset not in PRESETS:
+        raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
+    torch.set_num_threads(threads)
+    settings: dict[str, Cell] = {"preset": preset, "threads": threads, "repeats": repeats, "warm-up": warmup}
+    show([report_of(time_stages(PRESETS[preset], repeats, warmup), settings)], plot, as_json)
+
+
+def report_of(times: "dict[str, dict[str, list[float]]]", settings: "dict[str, Cell]") -> "BenchReport":
+    """The stages' seconds as a report."""
+    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.timing import Samples
+
+    rows = []
+    for stage, both in times.items():
+        ours, plain = (Samples(tuple(1e3 * seconds for seconds in both[side])) for side in ("ours", "plain"))
+        columns = {"plain modules, median ms": round(plain.median, 2), "plain / ours": round(plain.ratio_to(ours), 2)}
+        rows.append(Row(stage, ours, columns))
+    note = "Random weights, a source of noise. An avatar's enhancer steps count as one sample, their mean."
+    return BenchReport("Making an avatar", tuple(rows), settings, ("torch",), notes=(note,))
+
+
+def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules, interleaved.
+
+    `enhancer step` is the mean of an avatar's steps.
+    """
+    import torch
+
+    from bilayer.model.bilayer import random_model
+    from bilayer.model.config import AVATAR_NETWORKS, ENHANCER
+    from bilayer.model.reparameterize import for_evaluation
+
+    networks = (*AVATAR_NETWORKS, *ENHANCER)
+    ours, plain = (random_model(config, networks=networks) for _ in range(2))
+    sides = {"ours": for_evaluation(ours), "plain": plain}
+    source = random_source(config)
+    times: dict[str, dict[str, list[float]]] = {}
+    with torch.inference_mode(), progress("avatars", repeats + warmup) as advance:
+        for _ in range(repeats + warmup):
+            for side, model in sides.items():
+                for stage, seconds in time_avatar(model, source).items():
+                    times.setdefault(stage, {}).setdefault(side, []).append(seconds)
+            advance()
+    return {stage: {side: samples[warmup:] for side, samples in both.items()} for stage, both in times.items()}
+
+
+def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
+    """Seconds of each stage of one avatar."""
+    from bilayer.model.avatar import embed, enhancer_steps
+
+    marks = [time.perf_counter()]
+
+    def mark(result: T) -> T:
+        marks.append(time.perf_counter())
+        return result
+
+    embeddings = mark(embed(model, source))
+    parameters = mark(model.inference_generator.predict_parameters(embeddings))
+    texture = mark(model.texture_generator(embeddings))
+    steps = mark(list(enhancer_steps(model, source, parameters, texture)))
+    embedder, projector, generator, enhancer = (end - start for start, end in itertools.pairwise(marks))
+    return {
+        "embedder": embedder,
+        "projector": projector,
+        "texture generator": generator,
+        "enhancer step": enhancer / len(steps),
+        "whole avatar": marks[-1] - marks[0],
+    }
+
+
+def random_source(config: "ModelConfig", seed: int = 0) -> "Source":
+    """A source of noise, the same for the same seed."""
+    import torch
+
+    from bilayer.model.avatar import Source
+
+    generator = torch.Generator().manual_seed(seed)
+    size = config.image_size
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.rand(1, *shape, generator=generator) * 2 - 1
+
+    masks = (noise(1, size, size) + 1) / 2
+    return Source(noise(3, size, size), noise(config.pse_in_channels), noise(3, size, size), masks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The network of a frame: every export variant on every engine that is installed, against what it was made from.
+
+The naive way is torch's own exporter and ONNX Runtime; the slowest is torch itself, without folding.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bilayer.benchmarks.parity.compare import decibels
+from bilayer.benchmarks.parity.random_bundle import write_random_bundle
+from bilayer.benchmarks.parity.subject import RANGES, Results, read_results
+from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
+from bilayer.benchmarks.speed.report import BenchReport, Cell, Row
+from bilayer.benchmarks.speed.timing import Samples, take_turns
+from bilayer.export.network.fold import fold
+from bilayer.model.config import PRESETS
+from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.engines.load import PRECISIONS, load_engine
+from bilayer.runtime.errors import BilayerError, ToolMissingError
+
+PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "onnx")
+TORCH, NAIVE = "torch eager, unfolded", "naive export, onnxruntime f32"
+POSES = 32  # different inputs, one after the other
+REST = 0.002  # s between two calls: the threads of one engine go to sleep before the next begins
+
+ARITHMETIC = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+NOTE = (
+    "Random weights, other poses at each call. Ratios are medians of the turns' own. dB: the worst result of one pose "
+    "against torch in float64; large random weights amplify rounding, so that reduced precision looks worse than with "
+    "trained ones."
+)
+
+Call = Callable[[], object]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is to be timed."""
+
+    preset: str = "medium"
+    threads: tuple[int, ...] = (1, 2)
+    repeats: int = 15
+    warmup: int = 2
+    engines: tuple[str, ...] = ("onnxruntime", "openvino", "ncnn")
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is known of a side but its times."""
+
+    arithmetic: str
+    gmacs: float | None = None
+    parity: tuple[float, float] | None = None  # dB and largest error; of torch and the naive export: not looked at
+
+
+def measure(setup: Setup, left_out: Callable[[str], None]) -> list[BenchReport]:
+    """A report for each number of threads, and one of the quickest; what cannot run here is said to `left_out`."""
+    model, parameters, poses = make_model(setup.preset, POSES)
+    generators = variants_of(fold(model, parameters))
+    config = PRESETS[setup.preset]
+    reports = []
+    said: set[str] = set()
+
+    def say(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            left_out(text)
+
+    with tempfile.TemporaryDirectory() as place:
+        folders = {
+            name: write_random_bundle(Path(place) / str(i), generator, config, poses[:1], name)
+            for i, (name, generator) in enumerate(generators.items())
+        }
+        expected = unfolded_outputs(model, parameters, poses[:1])
+        model, parameters = model.float(), parameters.map(lambda tensor: tensor.float())
+        naive = _naive_export(model, parameters, poses, Path(place))
+        for threads in setup.threads:
+            torch.set_num_threads(threads)
+            sides: dict[str, Call] = {TORCH: _torch_side(model, parameters, poses)}
+            sides[NAIVE] = _naive_side(naive, poses, threads)
+            known = {TORCH: Side("float32"), NAIVE: Side("float32")}
+            for variant, folder in folders.items():
+                bundle = read_bundle(folder)
+                for name, engine in _engines(variant, bundle, setup, threads, say):
+                    sides[name] = _engine_side(engine, poses)
+                    found = read_results(bundle.contract.outputs, engine.run(poses[0].astype(np.float32)))
+                    gmacs = sum(generators[variant].macs().values()) / 1e9
+                    known[name] = Side(ARITHMETIC[engine.precision], round(gmacs, 3), _parity(found, expected))
+            times = take_turns(sides, setup.repeats, setup.warmup, f"{threads} threads", REST)
+            reports.append(_report(setup, threads, times, known))
+    return [*reports, _quickest(reports)]
+
+
+def _report(setup: Setup, threads: int, times: dict[str, Samples], known: dict[str, Side]) -> BenchReport:
+    rows = []
+    for name, samples in times.items():
+        side = known[name]
+        columns: dict[str, Cell] = {
+            "x faster than naive": round(times[NAIVE].ratio_to(samples), 2),
+            "x faster than torch": round(times[TORCH].ratio_to(samples), 2),
+            "precision": side.arithmetic,
+            "GMAC": side.gmacs,
+            "dB": None if side.parity is None else round(side.parity[0], 1),
+            "largest error": None if side.parity is None else f"{side.parity[1]:.1e}",
+        }
+        rows.append(Row(name, samples, columns))
+    settings: dict[str, Cell] = {
+        "preset": setup.preset,
+        "threads": threads,
+        "repeats": setup.repeats,
+        "warm-up": setup.warmup,
+    }
+    title = f"Network of a frame, {threads} thread{'s' if threads > 1 else ''}"
+    return BenchReport(title, tuple(rows), settings, PACKAGES, notes=(NOTE,))
+
+
+def _quickest(reports: list[BenchReport]) -> BenchReport:
+    """Of every arithmetic, the pair of variant and engine that took least against the naive export."""
+    rows = []
+    for report in reports:
+        for arithmetic in dict.fromkeys(ARITHMETIC.values()):
+            pairs = [r for r in report.rows if r.columns["precision"] == arithmetic and r.columns["GMAC"]]
+            if not pairs:
+                continue
+            best = max(pairs, key=lambda row: float(row.columns["x faster than naive"] or 0))
+            assert best.samples is not None
+            columns: dict[str, Cell] = {"pair": best.name, "median ms": round(best.samples.median, 2)}
+            wanted = ("x faster than naive", "x faster than torch", "dB", "largest error")
+            columns |= {name: best.columns[name] for name in wanted}
+            threads = report.settings["threads"]
+            rows.append(Row(f"{threads} thread{'' if threads == 1 else 's'}, {arithmetic}", columns=columns))
+    return BenchReport("The quickest pairs", tuple(rows), packages=PACKAGES, notes=("Of the tables above.",))
+
+
+def _engines(
+    variant: str, bundle: Bundle, setup: Setup, threads: int, left_out: Callable[[str], None]
+) -> Iterator[tuple[str, Any]]:
+    path = bundle.path(bundle.contract.files.onnx)
+    for engine, precisions in PRECISIONS.items():
+        for precision in precisions if engine in setup.engines else ():
+            try:
+                loaded = load_engine(path, bundle.contract, engine, precision, threads=threads)
+            except ToolMissingError as error:
+                left_out(str(error))
+            except BilayerError as error:
+                reason = str(error).removeprefix(f"{path}: ").split("; ")[0]
+                left_out(f"{variant} on {engine}: {reason}" if variant in reason or engine in reason else reason)
+            else:
+                yield f"{variant}, {engine} {precision}", loaded
+
+
+def _engine_side(engine: Any, poses: NDArray[np.float64]) -> Call:
+    inputs = cycle(list(poses.astype(np.float32)))
+    return lambda: engine.run(next(inputs))
+
+
+def _torch_side(model: Any, parameters: Any, poses: NDArray[np.float64]) -> Call:
+    inputs = cycle([torch.from_numpy(pose[None].astype(np.float32)) for pose in poses])
+
+    def call() -> None:
+        with torch.inference_mode():
+            model.inference_generator(_embedded(model, next(inputs)), parameters)
+
+    return call
+
+
+def _naive_export(model: Any, parameters: Any, poses: NDArray[np.float64], folder: Path) -> Path:
+    """The unfolded model through torch's tracing exporter, predicted parameters as constants."""
+
+    class Frame(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedder, self.generator = model.keypoints_embedder, model.inference_generator
+
+        def forward(self, encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            layers = self.generator(_embedded(model, encoded), parameters)
+            return layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)
+
+    path = folder / "naive.onnx"
+    example = torch.from_numpy(poses[:1].astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter announces its end
+        torch.onnx.export(Frame().eval(), (example,), str(path), opset_version=17, dynamo=False, input_names=["pose"])
+    return path
+
+
+def _naive_side(path: Path, poses: NDArray[np.float64], threads: int) -> Call:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the player's
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = cycle(list(poses.astype(np.float32)[:, None]))
+    return lambda: session.run(None, {"pose": next(inputs)})
+
+
+def _embedded(model: Any, encoded: torch.Tensor) -> torch.Tensor:
+    """The pose embedding of an already encoded pose: sines and cosines are made outside of the exported network."""
+    mlp = model.keypoints_embedder
+    return mlp.net["mlp"](encoded).view(-1, *mlp.out_shape)  # type: ignore[no-any-return]
+
+
+def _parity(found: Results, expected: NDArray[np.float64]) -> tuple[float, float]:
+    """PSNR of the worst result in dB, and the largest error of any number."""
+    parts = {"delta_uv": expected[:2], "lf_rgb": expected[2:5], "seg": expected[5:]}
+    errors = {name: found[name].astype(np.float64) - part for name, part in parts.items()}
+    psnr = min(decibels(float(np.mean(error**2)), RANGES[name]) for name, error in errors.items())
+    return psnr, max(float(np.abs(error).max()) for error in errors.values())

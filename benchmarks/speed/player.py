@@ -1,0 +1,179 @@
+"""Frames per second of the player, by network engine: `python -m bilayer.benchmarks.speed.player`.
+
+A random avatar of a preset, or any bundle, played by every installed engine in turns of a few frames, so that a busy
+moment hits them alike. Before each turn it waits until the last engine's threads sleep, and leaves one frame untimed.
+Times are wall times, medians.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.runtime.console import Command, progress
+
+if TYPE_CHECKING:
+    from bilayer.benchmarks.speed.report import BenchReport, Cell
+    from bilayer.runtime.player import Avatar
+
+TURN = 5  # timed frames of one engine
+REST = 0.05  # s; other engines' threads spin for some milliseconds after a frame
+
+
+@dataclass(frozen=True)
+class Played:
+    """One engine's frames."""
+
+    network_ms: list[float]  # and the check and encoding of the pose
+    sample_ms: list[float]  # warp, layers, mask and bytes in one pass
+    pose_ms: list[float]  # check and encoding, done once more
+    levels_off: int  # largest difference of any byte to ONNX Runtime's f32 frames, of 255
+    frame_db: float  # PSNR of the worst frame compared, against those
+    within_a_level: float  # share of bytes, 0..1
+
+
+@click.command(cls=Command)
+@click.option("--bundle", type=click.Path(path_type=Path), help="An avatar. [default: random, of the preset]")
+@click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
+@click.option("--upsample", type=click.Choice(["nearest", "deconv", "phase"]), default="deconv", show_default=True)
+@click.option("--frames", default=40, show_default=True, type=click.IntRange(1), help="Timed frames of each engine.")
+@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Frames left out at each turn.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Of the network.")
+@click.option("--vulkan", is_flag=True, help="ncnn on its Vulkan device as well.")
+@with_results
+def main(
+    bundle: Path | None,
+    preset: str,
+    upsample: Any,
+    frames: int,
+    warmup: int,
+    threads: int,
+    vulkan: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Play an avatar with every engine, and say where the frame's time goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
+        played = measure(avatars, frames, warmup)
+        contract = avatars[0].bundle.contract
+    settings: dict[str, Cell] = {
+        "image": contract.image_size,
+        "GMAC a frame": contract.graph.gmacs,
+        "threads": threads,
+        "frames": frames,
+        "warm-up": warmup,
+    }
+    show([report_of(avatars, played, settings)], plot, as_json)
+
+
+def report_of(avatars: "list[Avatar]", played: list[Played], settings: "dict[str, Cell]") -> "BenchReport":
+    """A row for each engine; the time of a row is the whole frame's."""
+    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.timing import Samples
+
+    rows = []
+    for avatar, own in zip(avatars, played, strict=True):
+        frame = Samples(tuple(a + b for a, b in zip(own.network_ms, own.sample_ms, strict=True)))
+        sample, pose = median(own.sample_ms), median(own.pose_ms)
+        columns: dict[str, Cell] = {
+            "frames/s": round(1e3 / frame.median, 1),
+            "network ms": round(median(own.network_ms) - pose, 3),
+            "warp to bytes ms": round(sample, 3),
+            "pose ms": round(pose, 3),
+            "outside the network": f"{(sample + pose) / frame.median:.1%}",
+            "dB": round(own.frame_db, 1),
+            "levels off": own.levels_off,
+            "bytes <= 1": f"{own.within_a_level:.3%}",
+        }
+        rows.append(Row(f"{avatar.engine} {avatar.precision}", frame, columns))
+    packages = tuple(dict.fromkeys(avatar.engine.removesuffix("-vulkan") for avatar in avatars))
+    note = "Wall times. dB, levels and bytes: frames against those of the first row; 200 dB where they are equal."
+    return BenchReport("A frame, by engine", tuple(rows), settings, packages, baseline=rows[0].name, notes=(note,))
+
+
+def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
+    """The bundle in every engine and precision that this machine has; ONNX Runtime first."""
+    from bilayer.runtime.engines.load import PRECISIONS
+    from bilayer.runtime.errors import InputError, ToolMissingError
+    from bilayer.runtime.player import Avatar
+
+    avatars = []
+    for engine, precisions in PRECISIONS.items():
+        for precision in precisions if vulkan or engine != "ncnn-vulkan" else ():
+            try:
+                avatars.append(Avatar.load(bundle, engine=engine, precision=precision, threads=threads))
+            except (InputError, ToolMissingError) as error:
+                if not avatars:
+                    raise
+                click.echo(f"left out: {error}", err=True)
+    return avatars
+
+
+def measure(avatars: "list[Avatar]", frames: int, warmup: int) -> list[Played]:
+    """Render the same poses with each."""
+    import numpy as np
+
+    from bilayer.benchmarks.parity.compare import MOST_PSNR, decibels
+    from bilayer.runtime.engines.pose_encoding import PoseEncoder
+    from bilayer.runtime.motion.track import demo_motion
+
+    source = avatars[0].source_pose
+    poses = demo_motion(source.reshape(-1, 2)).landmarks.reshape(-1, len(source))
+    encoder = PoseEncoder(avatars[0].bundle.contract.input, "")
+    size = avatars[0].size
+    buffers = [np.empty((size, size, 4), np.uint8) for _ in avatars]
+    samples: list[list[tuple[float, float, float]]] = [[] for _ in avatars]
+    off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_PSNR] * len(avatars)
+    turns = -(-frames // TURN)
+    with progress("playing", turns) as advance:
+        for turn in range(turns):
+            for avatar, buffer, times in zip(avatars, buffers, samples, strict=True):
+                time.sleep(REST)
+                for _ in range(warmup):
+                    avatar.render(source, buffer)
+                for i in range(min(TURN, frames - turn * TURN)):
+                    pose = poses[(turn * TURN + i) % len(poses)]
+                    begin = time.perf_counter()
+                    avatar.infer(pose)
+                    between = time.perf_counter()
+                    avatar.compose(buffer)
+                    end = time.perf_counter()
+                    encoder.encode(pose)
+                    encoded = time.perf_counter() - end
+                    times.append((1e3 * (between - begin), 1e3 * (end - between), 1e3 * encoded))
+            for k, buffer in enumerate(buffers):  # of the turn's last pose
+                difference = np.abs(buffer.astype(np.int16) - buffers[0])
+                off[k], equal[k] = max(off[k], int(difference.max())), equal[k] + int((difference <= 1).sum())
+                least[k] = min(least[k], decibels(float(np.mean(np.square(difference, dtype=np.float64))), 255))
+            advance()
+    shares = [count / (buffers[0].size * turns) for count in equal]
+    played = []
+    for times, levels, decibel, share in zip(samples, off, least, shares, strict=True):
+        network, sample, pose_times = (list(stage) for stage in zip(*times, strict=True))
+        played.append(Played(network, sample, pose_times, levels, decibel, share))
+    return played
+
+
+def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
+    """A bundle with a random network and texture."""
+    from bilayer.benchmarks.parity.random_bundle import write_random_bundle
+    from bilayer.benchmarks.speed.export_variants import make_generator
+    from bilayer.export.network.lower import GraphOptions, lower
+    from bilayer.export.network.rewrite import fold_norms
+    from bilayer.model.config import PRESETS
+
+    if preset not in PRESETS:
+        raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
+    plain, pose, _ = make_generator(preset)
+    generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
+    return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bilayer.benchmarks.speed.player")

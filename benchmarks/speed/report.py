@@ -1,0 +1,124 @@
+"""What a benchmark found: Markdown for a person, JSON for a program. bench_plot.py draws it."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bilayer.benchmarks.speed.timing import Samples
+from bilayer.runtime.console import table
+
+Cell = str | float | int | None
+
+WIDE = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "asimdhp", "bf16")  # what engines look for
+
+
+@dataclass(frozen=True)
+class Row:
+    """One side."""
+
+    name: str
+    samples: Samples | None = None  # None: computed, not timed
+    columns: Mapping[str, Cell] = field(default_factory=dict)  # what else is known of it
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """A benchmark's rows, and what they were found with."""
+
+    title: str
+    rows: tuple[Row, ...]
+    settings: Mapping[str, Cell] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()  # whose versions matter
+    baseline: str = ""  # the side that others are compared with
+    measured: bool = True  # False: computed
+    notes: tuple[str, ...] = ()
+    bar: str = ""  # the column that a picture shows of rows that are not timed
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; times in ms."""
+        return {
+            "benchmark": self.title,
+            "measured": self.measured,
+            "machine": machine(),
+            "versions": versions(self.packages),
+            "settings": dict(self.settings),
+            "baseline": self.baseline,
+            "rows": [self._row_values(row) for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+    def to_markdown(self) -> str:
+        """A heading, how it was found, and a table."""
+        named = ", ".join(f"{name} {number}" for name, number in versions(self.packages).items())
+        given = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
+        lines = [f"## {self.title}", "", "; ".join(part for part in found if part), ""]
+        headers, rows = self._table()
+        lines += [table(headers, rows), *(f"\n{note}" for note in self.notes)]
+        return "\n".join(lines)
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        extra = list(dict.fromkeys(name for row in self.rows for name in row.columns))
+        timed = any(row.samples for row in self.rows)
+        base = next((row.samples for row in self.rows if row.name == self.baseline), None)
+        headers = ["", *(["min ms", "median ms", "p90 ms"] if timed else [])]
+        headers += [f"x {self.baseline}"] if base else []
+        rows = []
+        for row in self.rows:
+            cells = [row.name]
+            if timed:
+                s = row.samples
+                cells += [_milliseconds(value) for value in (s.least, s.median, s.p90)] if s else ["-"] * 3
+            if base:
+                cells.append(f"{row.samples.ratio_to(base):.2f}" if row.samples else "-")
+            rows.append([*cells, *(_show(row.columns.get(name)) for name in extra)])
+        return [*headers, *extra], rows
+
+    def _row_values(self, row: Row) -> dict[str, Any]:
+        values: dict[str, Any] = {"name": row.name, **row.columns}
+        if row.samples is not None:
+            s = row.samples
+            values |= {"min_ms": s.least, "median_ms": s.median, "p90_ms": s.p90, **asdict(s)}
+        return values
+
+
+def machine() -> str:
+    """The operating system, the processor, its number of cores, and which wide arithmetic it has."""
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in _cpuinfo())}
+    wide = [flag for flag in WIDE if flag in known.get("flags", known.get("Features", "")).split()]
+    parts = (platform.system(), platform.machine(), known.get("model name", ""), f"{os.cpu_count()} cores", *wide)
+    return ", ".join(part for part in parts if part)
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return []
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def _show(value: Cell) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)

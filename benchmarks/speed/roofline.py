@@ -1,0 +1,112 @@
+"""What a phone's GPU could do at best: a generator's layers on a device's peak arithmetic and memory bandwidth.
+
+Everything here is computed. A layer takes at least the longer of its arithmetic and its traffic; real kernels reach a
+small share of the peak, which published measurements tell.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bilayer.export.network.layers import Activation, FoldedGenerator, LeakyRelu, Reshape
+
+Precision = Literal["fp16", "fp32"]
+
+BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Peaks of a mobile GPU. A GFLOP is 1e9 multiplications or additions: two to a multiply-accumulate."""
+
+    name: str
+    gflops: dict[Precision, float]
+    gigabytes_per_second: float  # of its DRAM, shared with the CPU
+    source: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A published measurement of a whole network on a device: what share of the peak real kernels reach."""
+
+    what: str
+    gmacs_per_second: float
+    source: str
+
+
+DEVICES = (
+    Device(
+        "Adreno 640 (Snapdragon 855)",
+        {"fp16": 1797.1, "fp32": 898.5},
+        29.9,
+        "585 MHz, 768 ALUs: github.com/azhirnov/cpu-gpu-arch, gpu/Adreno-600.md; DRAM just under 30 GB/s",
+    ),
+    Device(
+        "Adreno 660 (Snapdragon 888)",
+        {"fp16": 2764.8, "fp32": 1382.4},
+        51.2,
+        "900 MHz, 1536 FP32 operations a clock: the same page; LPDDR5 at 3200 MHz on 64 bits",
+    ),
+    Device(
+        "Adreno 690 (Snapdragon 8cx Gen 3), as clpeak measured it",
+        {"fp16": 4021.5, "fp32": 2582.4},
+        57.9,
+        "gist.github.com/woachk/3fa9916bb12667bb11320ad62bc6c81f: the best of each kind",
+    ),
+)
+
+RATES = (
+    Rate("the paper's model: 4.32 GMAC in 42 ms by SNPE in FP16", 4.32 / 0.042, "Zakharov et al. 2020, section 4"),
+    Rate("VGG16 by ncnn on Vulkan, Snapdragon 855+: 15.5 GMAC in 106 ms", 15.5 / 0.106, "ncnn, benchmark/README.md"),
+)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one kernel does: a layer, with the activations that follow it."""
+
+    name: str
+    macs: int
+    elements: int  # read and written: inputs, weights, output
+
+    def milliseconds(self, device: Device, precision: Precision) -> float:
+        """At best."""
+        return 1e3 * max(self.arithmetic(device, precision), self.traffic(device, precision))
+
+    def megabytes(self, precision: Precision) -> float:
+        """Moved, if no cache helps."""
+        return self.elements * BYTES[precision] / 1e6
+
+    def bound(self, device: Device, precision: Precision) -> str:
+        """What it waits for: arithmetic, or memory."""
+        return "arithmetic" if self.arithmetic(device, precision) > self.traffic(device, precision) else "memory"
+
+    def arithmetic(self, device: Device, precision: Precision) -> float:
+        """Seconds at the peak of the arithmetic units."""
+        return 2 * self.macs / (device.gflops[precision] * 1e9)
+
+    def traffic(self, device: Device, precision: Precision) -> float:
+        """Seconds at the peak of the memory, if no cache helps."""
+        return self.elements * BYTES[precision] / (device.gigabytes_per_second * 1e9)
+
+
+def layer_costs(generator: FoldedGenerator) -> list[LayerCost]:
+    """The kernels of a frame in order. Activations are counted with what they follow; reshapes cost nothing."""
+    shapes, macs = generator.shapes(), generator.macs()
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    costs = []
+    for layer in generator.layers:
+        if isinstance(layer, Reshape | LeakyRelu | Activation):
+            continue
+        weights = sum(
+            getattr(layer, field).size for field in ("weight", "bias", "scale", "shift") if hasattr(layer, field)
+        )
+        elements = sum(sizes[name] for name in layer.inputs) + weights + sizes[layer.name]
+        costs.append(LayerCost(layer.name, macs.get(layer.name, 0), elements))
+    return costs
+
+
+def frame_milliseconds(costs: list[LayerCost], device: Device, precision: Precision) -> float:
+    """A frame at best, kernel after kernel."""
+    return sum(cost.milliseconds(device, precision) for cost in costs)

@@ -1,0 +1,115 @@
+"""The texture sampler against what else could do its work: `python -m bilayer.benchmarks.speed.sampler`.
+
+All sides take turns in one run, so that a busy machine slows all of them. A turn is two calls: the first finds the
+caches full of the other sides' data, as the sampler does after a network ran, the second finds its own. Times are CPU
+times of the calling thread, medians; ratios are medians of the turns' own ratios.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.runtime.console import Command, progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bilayer.benchmarks.speed.report import BenchReport
+    from bilayer.benchmarks.speed.sampler_sides import Side
+
+PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
+
+
+@click.command(cls=Command)
+@click.option("--size", "sizes", type=click.IntRange(8, 4096), multiple=True, help="Output side.  [default: 256, 512]")
+@click.option("--turns", default=60, show_default=True, type=click.IntRange(1), help="Timed turns of each side.")
+@click.option("--warmup", default=2, show_default=True, type=click.IntRange(0), help="Turns before them.")
+@with_results
+def main(sizes: tuple[int, ...], turns: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+    """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
+
+    CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
+    as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
+    of 0..255.
+    """
+    show([report for size in sizes or (256, 512) for report in measure(size, turns, warmup)], plot, as_json)
+
+
+def measure(size: int, turns: int, warmup: int) -> "list[BenchReport]":
+    """Both tasks at one output size."""
+    import numpy as np
+
+    from bilayer.benchmarks.speed import sampler_sides
+    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.timing import Samples
+
+    case = sampler_sides.make_case(size)
+    tasks: dict[str, tuple[Any, NDArray[Any]]] = {
+        "Warp": (sampler_sides.warp_sides, sampler_sides.exact_warp(case)),
+        "Frame": (sampler_sides.frame_sides, sampler_sides.exact_frame(case)),
+    }
+    reports = []
+    for task, (make_sides, expected) in tasks.items():
+        sides: list[Side] = list(make_sides(case))
+        errors = [
+            None if side.result is None else float(np.abs(side.result(side.run()) - expected.astype(float)).max())
+            for side in sides
+        ]
+        times = take_turns(sides, turns, warmup, f"{task}, {size} px")
+        ours = times[sampler_sides.OURS]
+        rows = []
+        for side, error in zip(sides, errors, strict=True):
+            own = times[side.name]
+            columns = {
+                "cold ms": round(median(own.cold), 4),
+                "x ours, cold": round(ratio(own.cold, ours.cold), 2),
+                "wall ms": round(median(own.wall), 4),
+                "largest error": None if error is None else f"{error:.1e}",
+            }
+            rows.append(Row(side.name, Samples(tuple(own.warm)), columns))
+        settings = {"turns": turns, "warm-up": warmup}
+        title = f"{task}, {size} x {size}"
+        reports.append(BenchReport(title, tuple(rows), settings, PACKAGES, baseline=sampler_sides.OURS))
+    return reports
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of one side, one number a turn."""
+
+    cold: list[float] = field(default_factory=list)  # CPU time of a turn's first call
+    warm: list[float] = field(default_factory=list)  # and of its second
+    wall: list[float] = field(default_factory=list)  # clock time of the second
+
+
+def take_turns(sides: "list[Side]", turns: int, warmup: int, name: str) -> dict[str, Times]:
+    """Time each side in each turn, after `warmup` turns that are not counted."""
+    times = {side.name: Times() for side in sides}
+    with progress(name, turns + warmup) as advance:
+        for turn in range(-warmup, turns):
+            for side in sides:
+                first = time.thread_time_ns()
+                side.run()
+                clock, second = time.perf_counter_ns(), time.thread_time_ns()
+                side.run()
+                end, end_clock = time.thread_time_ns(), time.perf_counter_ns()
+                if turn >= 0:
+                    times[side.name].cold.append((second - first) / 1e6)
+                    times[side.name].warm.append((end - second) / 1e6)
+                    times[side.name].wall.append((end_clock - clock) / 1e6)
+            advance()
+    return times
+
+
+def ratio(times: list[float], ours: list[float]) -> float:
+    """Median over the turns of how many times as long a side took."""
+    return median([a / b for a, b in zip(times, ours, strict=True)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The vendor's converters, run as child processes."""

@@ -1,0 +1,193 @@
+"""ONNX -> .dlc by one of Qualcomm's converters, in a process of its own; what it wrote is read back and compared."""
+
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from bilayer.export.convert import tools
+from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
+from bilayer.export.dlc.check import EndMatch, WeightReport, check_io, compare_weights
+from bilayer.export.dlc.read import Dlc, parse_dlc
+from bilayer.export.targets import ConversionTarget, read_model
+from bilayer.runtime.errors import (
+    ConversionError,
+    DlcError,
+    InputError,
+    OutputError,
+    ParityError,
+    ToolMissingError,
+)
+from bilayer.runtime.files import replacing
+from bilayer.runtime.subprocesses import Finished, run
+
+_ROUTES: dict[ConversionTarget, Callable[[Job], Invocation]] = {
+    "qairt": tools.package,
+    "qairt-sdk": tools.qairt_sdk,
+    "snpe-1.32": tools.snpe_sdk,
+}
+# What ONNX Runtime's QNN provider logs of nodes that it leaves out
+_UNSUPPORTED = re.compile(r"Unsupported nodes in QNN EP: (.+)")
+_NODE = re.compile(r"name: ([^,{}]*), type: (\w+)")
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How to convert; the defaults suit an avatar."""
+
+    timeout: float = 300.0  # seconds; an avatar takes 1 to 20
+    # QNN's number of the SoC whose NPU says which operators there are: 36 is SM8450. The file is the same for all.
+    soc_model: int = 36
+    place: Path | None = None  # folder where the files will be in the end, for messages and the log
+    stop: threading.Event | None = None  # once it is set, the tool is killed and CancelledError raised
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """What was converted, and by what."""
+
+    target: ConversionTarget
+    tool: str
+    tool_version: str
+    arguments: tuple[str, ...]  # as started, paths shortened to names
+    seconds: float  # of the tool alone
+    dlc_version: int
+    readable_by: str
+    weights: WeightReport
+    ends: tuple[EndMatch, ...]  # inputs, then outputs
+
+
+def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTarget:
+    """The target of the SDK that is set up, or the package where none is.
+
+    A QAIRT SDK's envsetup.sh may set SNPE_ROOT, too, so its own variables are looked at first.
+    """
+    if environment.get("QAIRT_SDK_ROOT") or environment.get("QNN_SDK_ROOT"):
+        return "qairt-sdk"
+    return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
+
+
+def convert(
+    onnx_path: Path, dlc_path: Path, target: ConversionTarget = "qairt", options: ConvertOptions | None = None
+) -> Conversion:
+    """Convert `onnx_path` and put the result at `dlc_path`, or raise and leave what was there.
+
+    The file is read back: its version must be the target's, its weights those of the ONNX model to the bit, its inputs
+    and outputs the same. When a tool fails, what it printed is kept as `<dlc_path>.log`.
+
+    Raises:
+        InputError: the ONNX file cannot be used.
+        ToolMissingError: the converter is not installed; the message has the command to run.
+        ConversionError: it refused, crashed, took too long, or wrote nothing that reads back.
+        ParityError: the file's weights, inputs or outputs are not those of the model.
+        OutputError: `dlc_path` cannot be written.
+    """
+    options = options or ConvertOptions()
+    if target not in _ROUTES:
+        raise InputError(f"target: expected one of {', '.join(_ROUTES)}, found {target}")
+    model = read_model(onnx_path).proto
+    with replacing(dlc_path) as part, _work_folder() as folder:
+        job = _job(onnx_path, dlc_path, model, Path(folder), options)
+        invocation = _ROUTES[target](job)
+        finished, data = _run(invocation, job, options.timeout)
+        dlc = _read_back(invocation, job, finished, data)
+        try:
+            weights, ends = compare_weights(dlc, model), check_io(dlc, model)
+        except ParityError as error:
+            raise ParityError(f"{error}; {invocation.tool} changed the model, so its file was not kept") from error
+        part.write_bytes(data)
+    version = " of QAIRT ".join(filter(None, (invocation.version, dlc.converter_version))) or "unknown"
+    return Conversion(
+        target=target,
+        tool=invocation.tool,
+        tool_version=version,
+        arguments=job.show(invocation.arguments),
+        seconds=finished.seconds,
+        dlc_version=dlc.version,
+        readable_by=dlc.readable_by,
+        weights=weights,
+        ends=ends,
+    )
+
+
+def _work_folder() -> tempfile.TemporaryDirectory[str]:
+    # a stray child of the tool may still be writing there
+    return tempfile.TemporaryDirectory(prefix="bilayer-convert-", ignore_cleanup_errors=True)
+
+
+def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, options: ConvertOptions) -> Job:
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    return Job(
+        onnx_path=onnx_path.absolute(),
+        folder=folder,
+        shown_onnx=onnx_path if options.place is None else options.place / onnx_path.name,
+        shown_dlc=dlc_path if options.place is None else options.place / dlc_path.name,
+        inputs=tuple(value.name for value in model.graph.input if value.name not in initializers),
+        digest=hashlib.sha256(onnx_path.read_bytes()).hexdigest(),
+        soc_model=options.soc_model,
+        stop=options.stop,
+    )
+
+
+def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, bytes]:
+    """Start the converter: how it ended, and the file that it wrote."""
+    try:
+        finished = run(
+            invocation.arguments,
+            folder=job.folder,
+            environment=invocation.environment,
+            log=job.folder / "tool.log",
+            timeout=timeout,
+            stop=job.stop,
+        )
+    except OSError as error:
+        raise ToolMissingError(f"{invocation.arguments[0]}: cannot be started: {error.strerror}") from error
+    if finished.code is not None and finished.code == invocation.missing_code:
+        reason = f"{invocation.tool} {finished.last_line}; {INSTALL_PACKAGE}"
+        raise ToolMissingError(f"{job.shown_dlc}: not made: {reason}")
+    if finished.code != 0:
+        raise _failure(invocation, job, finished, f"{finished.how}: {_reason(finished)}")
+    files = sorted(job.folder.glob("*.dlc"))
+    if len(files) != 1 or not files[0].is_file():
+        raise _failure(invocation, job, finished, f"ended well but wrote {len(files) or 'no'} .dlc files")
+    return finished, files[0].read_bytes()
+
+
+def _read_back(invocation: Invocation, job: Job, finished: Finished, data: bytes) -> Dlc:
+    try:
+        dlc = parse_dlc(data, str(job.shown_dlc))
+    except DlcError as error:
+        reason = str(error).removeprefix(f"{job.shown_dlc}: ")
+        raise _failure(invocation, job, finished, f"wrote a file that does not read back: {reason}") from error
+    if dlc.version != invocation.dlc_version:
+        found = f"wrote a DLC v{dlc.version} in place of v{invocation.dlc_version}: for {dlc.readable_by}"
+        raise _failure(invocation, job, finished, f"{found}; use the SDK of your runtime, or its target")
+    return dlc
+
+
+def _reason(finished: Finished) -> str:
+    """Why it failed: the nodes that ONNX Runtime left out, or the last thing that the tool said."""
+    unsupported = _UNSUPPORTED.findall(finished.log)
+    nodes = _NODE.findall(unsupported[-1]) if unsupported else []
+    if nodes:
+        return "QNN does not run " + ", ".join(f"{name} ({operator})" for name, operator in nodes[:5])
+    return finished.last_line or "it printed nothing"
+
+
+def _failure(invocation: Invocation, job: Job, finished: Finished, what: str) -> ConversionError:
+    """The error to raise, after what the tool printed has been kept."""
+    log = job.shown_dlc.with_name(f"{job.shown_dlc.name}.log")
+    kept = f"; what it printed: {log}"
+    try:
+        with replacing(log) as part:
+            part.write_text(f"$ {shlex.join(invocation.arguments)}\n{finished.log}\n{finished.how}\n", "utf-8")
+    except OutputError:
+        kept = ""
+    return ConversionError(f"{job.shown_dlc}: not made: {invocation.tool} {what}{kept}")

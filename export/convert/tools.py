@@ -1,0 +1,157 @@
+"""The converters: where each is found, and how it is told what to do."""
+
+import os
+import shlex
+import shutil
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from bilayer.export.convert import qairt_worker
+from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.subprocesses import run
+
+_HOST = "x86_64-linux-clang"  # the SDKs' folders of Linux programs and libraries
+_PACKAGE = "onnxruntime-qnn"
+INSTALL_PACKAGE = "run: pip install 'bilayer[qairt]' (Linux x86-64, Python 3.11 or later)"
+_SNPE, _QAIRT = "snpe-onnx-to-dlc", "qairt-converter"
+_SNPE_1_32 = "-i --input_network --input_type --input_encoding --model_version"  # what counts of its usage
+_USAGE_SECONDS = 60.0  # these tools import onnx before they print their usage
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be converted."""
+
+    onnx_path: Path  # absolute
+    folder: Path  # absolute; the tool runs there and writes there
+    shown_onnx: Path  # the names that the user knows the files by
+    shown_dlc: Path
+    inputs: tuple[str, ...]  # of the network
+    digest: str  # SHA-256 of the ONNX file
+    soc_model: int
+    stop: threading.Event | None  # that ends the tool
+
+    @property
+    def dlc_path(self) -> Path:
+        """Where a tool that takes a name is to write."""
+        return self.folder / "avatar.dlc"
+
+    def show(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """The arguments without this machine's folders."""
+        names = {
+            arguments[0]: Path(arguments[0]).name,
+            str(self.onnx_path): self.shown_onnx.name,
+            str(self.dlc_path): self.shown_dlc.name,
+            str(self.folder): ".",
+        }
+        return tuple(names.get(argument, argument) for argument in arguments)
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How to start a converter."""
+
+    tool: str
+    version: str  # empty where only the file that it writes tells
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    dlc_version: int  # of the file that it must write
+    missing_code: int | None = None  # exit code that says that it is not installed, after all
+
+
+def package(job: Job) -> Invocation:
+    """The onnxruntime-qnn package; it writes a .dlc of some name into the folder.
+
+    Raises:
+        ToolMissingError: it is not installed.
+    """
+    if find_spec("onnxruntime_qnn") is None:
+        raise ToolMissingError(f"{job.shown_dlc}: not made: {_PACKAGE} is not installed; {INSTALL_PACKAGE}")
+    # -P: modules are not to be looked for in the folder that it runs in
+    worker = (sys.executable, "-P", "-m", qairt_worker.__name__)
+    arguments = (*worker, str(job.onnx_path), str(job.folder), str(job.soc_model))
+    return Invocation(_PACKAGE, metadata.version(_PACKAGE), arguments, os.environ, 4, qairt_worker.NOT_LOADED)
+
+
+def qairt_sdk(job: Job) -> Invocation:
+    """`qairt-converter` of the SDK under $QAIRT_SDK_ROOT or $QNN_SDK_ROOT, or else on PATH.
+
+    Its options, and that it keeps the layout of inputs and outputs: docs.qualcomm.com/doc/80-63442-10, Qairt Converter.
+
+    Raises:
+        ToolMissingError: there is none.
+    """
+    by_hand = (_QAIRT, "--input_network", str(job.shown_onnx), "--output_path", str(job.shown_dlc))
+    tool, environment = _find(_QAIRT, ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT"), job, by_hand)
+    arguments = (tool, "--input_network", str(job.onnx_path), "--output_path", str(job.dlc_path))
+    return Invocation(_QAIRT, "", arguments, environment, 4)
+
+
+def snpe_sdk(job: Job) -> Invocation:
+    """`snpe-onnx-to-dlc` of the SDK under $SNPE_ROOT, or else on PATH; which options it has is asked with -h.
+
+    Raises:
+        ToolMissingError: there is none, or it does not start.
+    """
+    by_hand = snpe_arguments(_SNPE_1_32, job.shown_onnx, job.shown_dlc, job)
+    tool, environment = _find(_SNPE, ("SNPE_ROOT",), job, (_SNPE, *by_hand))
+    log = job.folder / "usage.log"
+    try:
+        asked = run(
+            (tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS, stop=job.stop
+        )
+    except OSError as error:
+        raise ToolMissingError(f"{tool}: cannot be started: {error.strerror}") from error
+    if asked.code != 0:
+        way_out = "set up the SDK's Python (its bin/dependencies.sh and check_python_depends.sh) and try again"
+        raise ToolMissingError(f"{tool} -h {asked.how}: {asked.last_line or 'no output'}; {way_out}")
+    arguments = (tool, *snpe_arguments(asked.log, job.onnx_path, job.dlc_path, job))
+    return Invocation(_SNPE, "", arguments, environment, 3)
+
+
+def snpe_arguments(usage: str, onnx_path: Path, dlc_path: Path, job: Job) -> tuple[str, ...]:
+    """What to tell an snpe-onnx-to-dlc whose usage is `usage`.
+
+    From 1.32 on it is -i and -o (1.47's usage is printed in github.com/4knahs/snpe-docker, README.md), up to 1.27 it
+    was -m/--model_path and -d/--dlc_path (the SDK's reference guide, Tools). Of `model_version` 64 characters are kept:
+    the SHA-256 of the ONNX file, so that the .dlc says what it was made from.
+    """
+    old = "--model_path" in usage and "--input_network" not in usage
+    arguments = ["-m" if old else "-i", str(onnx_path), "-d" if old else "-o", str(dlc_path)]
+    for name in job.inputs:  # numbers, and not an image whose channels might be swapped
+        arguments += ["-t", name, "opaque"] if "--input_type" in usage else []
+        arguments += ["-e", name, "other"] if "--input_encoding" in usage else []
+    arguments += ["--model_version", job.digest] if "--model_version" in usage else []
+    return tuple(arguments)
+
+
+def _find(tool: str, variables: tuple[str, ...], job: Job, by_hand: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """The tool's path, and the environment that its SDK's bin/envsetup.sh would make."""
+    environment = dict(os.environ)
+    for variable in variables:
+        if not environment.get(variable):
+            continue
+        root = Path(environment[variable]).absolute()
+        path = root / "bin" / _HOST / tool
+        if not path.is_file() or not os.access(path, os.X_OK):
+            what = "is not executable; run chmod +x on it" if path.is_file() else "is not there"
+            raise ToolMissingError(f"{job.shown_dlc}: not made: ${variable} is {root}, but {path} {what}")
+        _prepend(environment, "PATH", path.parent)
+        _prepend(environment, "LD_LIBRARY_PATH", root / "lib" / _HOST)
+        _prepend(environment, "PYTHONPATH", root / "lib" / "python")
+        return str(path), environment
+    found = shutil.which(tool)
+    if found is None:
+        where = f"set ${variables[0]} to the SDK's folder, or run where it is: {shlex.join(by_hand)}"
+        raise ToolMissingError(f"{job.shown_dlc}: not made: {tool} is not installed; {where}")
+    return str(Path(found).absolute()), environment
+
+
+def _prepend(environment: dict[str, str], variable: str, folder: Path) -> None:
+    rest = environment.get(variable)
+    environment[variable] = f"{folder}{os.pathsep}{rest}" if rest else str(folder)

@@ -1,0 +1,241 @@
+"""Reading a .dlc, Qualcomm's container of a converted network: version, metadata, graph, tensors and weights.
+
+Container, graph and weights of v4 were read from real files of QAIRT 2.51 (the onnxruntime-qnn wheel); v3 follows the
+public description only (v3.py). Files come from anywhere: a damaged one raises DlcError and costs bounded memory.
+"""
+
+import itertools
+import json
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.export.dlc import v3, v4
+from bilayer.export.dlc.container import read_header, read_members
+from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor
+from bilayer.runtime.console import table
+from bilayer.runtime.errors import DlcError
+
+MAX_FILE_BYTES = 1 << 30  # an avatar has 20 to 60 MB; the file is read whole
+_MAX_METADATA_BYTES = 1 << 20
+_MAX_METADATA_ENTRIES = 10_000
+_MAX_METADATA_KEY = 1_000  # characters
+
+# "DLC is not compatible between SNPE1 and SNPE2": Qualcomm's SNPE1 to SNPE2 Migration Guide,
+# docs.qualcomm.com/bundle/publicresource/80-63442-10/topics/snpe2_migration_guidelines.md
+READABLE_BY = {
+    3: "SNPE 1.25 to 1.x (not SNPE 2.x or QAIRT)",
+    4: "SNPE 2.x and QAIRT (not SNPE 1.x)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Dlc:
+    """What a .dlc file holds."""
+
+    name: str  # the file, for messages
+    size: int  # bytes
+    version: int  # 3 or 4
+    minor: int
+    metadata: Mapping[str, str]  # nested JSON as a.b.0.c
+    graph: DlcGraph
+
+    @property
+    def inputs(self) -> tuple[DlcTensor, ...]:
+        """What the application feeds."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[DlcTensor, ...]:
+        """What it gets."""
+        return self.graph.outputs
+
+    @property
+    def nodes(self) -> tuple[DlcNode, ...]:
+        """The layers, in order."""
+        return self.graph.nodes
+
+    @property
+    def weights(self) -> Mapping[str, NDArray[np.generic]]:
+        """Constant tensors by name; read-only views of the file."""
+        return self.graph.weights
+
+    @property
+    def parameters(self) -> int:
+        """How many constant numbers there are."""
+        return sum(array.size for array in self.weights.values())
+
+    @property
+    def readable_by(self) -> str:
+        """Which runtimes read it."""
+        return READABLE_BY[self.version]
+
+    @cached_property
+    def converter(self) -> str:
+        """Tool that wrote it, or its whole command, as far as the file records it."""
+        return self._find("converter-command", "converterCommand.tool")
+
+    @cached_property
+    def converter_version(self) -> str:
+        """That tool's version; empty if not recorded."""
+        return self._find("converter-version", "converterCommand.converterVersion")
+
+    def _find(self, v3_key: str, v4_key: str) -> str:
+        found = (value for key, value in self.metadata.items() if key == v3_key or key.endswith(v4_key))
+        return next(found, "")
+
+
+def read_dlc(path: Path | str) -> Dlc:
+    """The .dlc file at `path`.
+
+    Raises:
+        DlcError: it cannot be read, is damaged, too large, or neither v3 nor v4.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DlcError(f"{path}: is not a file")
+        with path.open("rb") as file:
+            data = file.read(min(status.st_size, MAX_FILE_BYTES + 1))
+    except OSError as error:
+        raise DlcError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_dlc(data, str(path))
+
+
+def parse_dlc(data: bytes, name: str) -> Dlc:
+    """The .dlc file whose bytes are `data`; `name` is for messages.
+
+    Raises:
+        DlcError: damaged, too large, or neither v3 nor v4.
+    """
+    try:
+        return _parse(data, name)
+    except DlcError as error:
+        raise DlcError(f"{name}: {error}") from error
+
+
+def describe(dlc: Dlc) -> dict[str, Any]:
+    """Everything but the numbers, fit for JSON."""
+    tensors = dlc.graph.tensors
+    return {
+        "file": dlc.name,
+        "bytes": dlc.size,
+        "version": f"{dlc.version}.{dlc.minor}",
+        "readable_by": dlc.readable_by,
+        "converter": dlc.converter,
+        "converter_version": dlc.converter_version,
+        "parameters": dlc.parameters,
+        "inputs": [asdict(tensor) for tensor in dlc.inputs],
+        "outputs": [asdict(tensor) for tensor in dlc.outputs],
+        "layers": [
+            {
+                "name": node.name,
+                "type": node.type,
+                "inputs": list(node.inputs),
+                "outputs": [asdict(tensors[name]) for name in node.outputs],
+                "weights": [asdict(tensors[name]) for name in node.weights],
+            }
+            for node in dlc.nodes
+        ],
+        "metadata": dict(dlc.metadata),
+    }
+
+
+def as_text(dlc: Dlc) -> str:
+    """Three tables for a terminal: the file, its inputs and outputs, its layers."""
+    tensors = dlc.graph.tensors
+    facts = [
+        ("size", f"{dlc.size / 1e6:.2f} MB"),
+        ("version", f"DLC v{dlc.version}.{dlc.minor}"),
+        ("read by", dlc.readable_by),
+        ("written by", f"{dlc.converter or 'not recorded'} {dlc.converter_version}".strip()),
+        ("layers", str(len(dlc.nodes))),
+        ("parameters", f"{dlc.parameters:,}"),
+    ]
+    ends = [("input", tensor) for tensor in dlc.inputs] + [("output", tensor) for tensor in dlc.outputs]
+    layers = [
+        (
+            node.name,
+            node.type,
+            " ".join(_shape(tensors[name]) for name in node.outputs),
+            " ".join(_shape(tensors[name]) for name in node.weights),
+            sum(dlc.weights[name].size for name in node.weights) or "-",
+        )
+        for node in dlc.nodes
+    ]
+    parts = [
+        table(["file", dlc.name], facts),
+        table(["", "tensor", "shape", "type"], [(end, t.name, _shape(t), t.dtype or "-") for end, t in ends]),
+        table(["layer", "type", "output", "weights", "parameters"], layers),
+    ]
+    return "\n\n".join(parts)
+
+
+def _parse(data: bytes, name: str) -> Dlc:
+    if len(data) > MAX_FILE_BYTES:
+        raise DlcError(f"expected at most {MAX_FILE_BYTES >> 20} MiB")
+    members = read_members(memoryview(data))
+    if "model" not in members:
+        raise DlcError(f"expected a member named model, found {', '.join(members) or 'none'}")
+    major, minor, model = read_header(members["model"], "model")
+    if major not in READABLE_BY:
+        raise DlcError(f"expected DLC version 3 or 4, found {major}")
+    params = None
+    if "model.params" in members:
+        params_major, _, params = read_header(members["model.params"], "model.params")
+        if params_major != major:
+            raise DlcError(f"damaged: model has version {major}, model.params {params_major}")
+    if major == 3:
+        graph = v3.read_graph(model, params)
+    else:
+        graph = v4.read_graph(model, params, members.get("model.params.bin"))
+    return Dlc(name, len(data), major, minor, _metadata(members), graph)
+
+
+def _metadata(members: Mapping[str, memoryview]) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    for name, member in members.items():
+        if not name.startswith("dlc.metadata"):
+            continue
+        if len(member) > _MAX_METADATA_BYTES:
+            raise DlcError(f"member {name}: expected at most {_MAX_METADATA_BYTES} bytes, found {len(member)}")
+        text = str(member, "utf-8", "replace")
+        if name == "dlc.metadata":
+            pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+            for key, _, value in itertools.islice(pairs, _MAX_METADATA_ENTRIES):
+                entries[_printable(key)] = _printable(value)
+            continue
+        try:
+            _flatten(json.loads(text), name.removeprefix("dlc."), entries)
+        except (ValueError, RecursionError) as error:
+            raise DlcError(f"member {name}: expected JSON that is not nested deeply") from error
+    return entries
+
+
+def _flatten(value: object, key: str, entries: dict[str, str]) -> None:
+    if len(key) > _MAX_METADATA_KEY:
+        raise RecursionError
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _flatten(item, f"{key}.{_printable(name)}", entries)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _flatten(item, f"{key}.{i}", entries)
+    elif len(entries) < _MAX_METADATA_ENTRIES:
+        entries[key] = _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """`text` without what could move a terminal's cursor or not be encoded."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _shape(tensor: DlcTensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "-"

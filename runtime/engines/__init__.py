@@ -1,0 +1,1 @@
+"""What runs an avatar's ONNX network on this machine."""

@@ -1,0 +1,132 @@
+"""An avatar's .onnx as the two files that ncnn reads, made by pnnx and kept in the cache: a second load finds them.
+
+In the cache lie `ncnn/pnnx-VERSION/SHA256.{param,bin,json}`: named by the hash of the .onnx, the .json written last.
+It holds the network's inputs and outputs, which ncnn only numbers, and the hashes of the other two.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bilayer.runtime.bundle import Contract, describe_file
+from bilayer.runtime.engines.base import Ends, check_ends, reading
+from bilayer.runtime.engines.onnx_runtime import session_ends
+from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
+from bilayer.runtime.face.model_files import cache_folder
+from bilayer.runtime.files import replacing
+
+TIMEOUT = 300  # s; a medium avatar takes 2
+# No rounding of the stored weights: ncnn rounds when it loads them, if it is told to
+OPTIONS = ("fp16=0", "optlevel=2")
+
+
+@dataclass(frozen=True)
+class NcnnNetwork:
+    """A converted network. Its inputs and outputs are called in0, out0, out1, ... in the order of `ends`."""
+
+    param: Path  # layers
+    weights: Path
+    ends: Ends  # as in the .onnx
+
+
+def ncnn_network(onnx: Path, contract: Contract) -> NcnnNetwork:
+    """The network of an avatar's .onnx for ncnn: from the cache, or converted now.
+
+    Raises:
+        BundleError: not a network, or not the contract's.
+        ConversionError: pnnx refuses it.
+        ToolMissingError: pnnx is not installed.
+        OutputError: the cache cannot be written.
+    """
+    program, version = _find_pnnx()
+    sha256 = reading(onnx, lambda: describe_file(onnx).sha256)
+    stem = cache_folder() / "ncnn" / f"pnnx-{version}" / sha256
+    network = _cached(stem)
+    if network is None:
+        ends = reading(onnx, lambda: _onnx_ends(onnx))
+        check_ends(onnx, contract, ends)
+        with tempfile.TemporaryDirectory(prefix="bilayer-pnnx-") as folder:
+            _convert(onnx, Path(folder), program, version)
+            network = _store(Path(folder), ends, stem)
+    return network
+
+
+def _find_pnnx() -> tuple[Path, str]:
+    """Its program, without importing the package, which would import torch."""
+    spec = importlib.util.find_spec("pnnx")
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolMissingError("engine ncnn: its converter pnnx is not installed; pip install 'bilayer[ncnn]'")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return folder / ("pnnx.exe" if sys.platform == "win32" else "pnnx"), importlib.metadata.version("pnnx")
+
+
+def _onnx_ends(onnx: Path) -> Ends:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return session_ends(onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"]))
+
+
+def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:
+    """Make network.ncnn.param and network.ncnn.bin in `folder`."""
+    (folder / "network.onnx").write_bytes(onnx.read_bytes())  # pnnx writes its files beside what it reads
+    try:
+        done = subprocess.run(  # noqa: S603  # an argument list, no shell
+            [str(program), "network.onnx", *OPTIONS],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"{onnx}: pnnx {version} took over {TIMEOUT} s; choose another --engine") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise ToolMissingError(f"{program}: cannot be run ({reason}); pip install --force-reinstall pnnx") from error
+    missing = [name for name in ("param", "bin") if not (folder / f"network.ncnn.{name}").is_file()]
+    if done.returncode != 0 or missing:
+        said = [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
+        last = "".join(c for c in said[-1] if c.isprintable())[-200:] if said else "no message"
+        how = f"ended with code {done.returncode}" if done.returncode else f"left no .{missing[0]}"
+        how = f"crashed with signal {-done.returncode}" if done.returncode < 0 else how
+        raise ConversionError(f"{onnx}: pnnx {version} {how} ({last}); choose another --engine")
+
+
+def _store(folder: Path, ends: Ends, stem: Path) -> NcnnNetwork:
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        advice = "set BILAYER_CACHE to a writable folder"
+        raise OutputError(f"{stem.parent}: cannot be made ({error.strerror}); {advice}") from error
+    for suffix in (".param", ".bin"):
+        with replacing(stem.with_suffix(suffix)) as part:
+            part.write_bytes((folder / f"network.ncnn{suffix}").read_bytes())
+    files = [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")]
+    content = {"ends": asdict(ends), "files": [asdict(file) for file in files]}
+    with replacing(stem.with_suffix(".json")) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")
+    return NcnnNetwork(stem.with_suffix(".param"), stem.with_suffix(".bin"), ends)
+
+
+def _cached(stem: Path) -> NcnnNetwork | None:
+    """What an earlier conversion left; None where there is none, or it is damaged."""
+    param, weights = stem.with_suffix(".param"), stem.with_suffix(".bin")
+    try:
+        content = json.loads(stem.with_suffix(".json").read_text())
+        if content["files"] != [asdict(describe_file(file)) for file in (param, weights)]:
+            return None
+        inputs, outputs = (
+            {str(name): tuple(shape) for name, shape in content["ends"][kind].items()} for kind in ("inputs", "outputs")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return NcnnNetwork(param, weights, Ends(inputs, outputs))

@@ -1,0 +1,55 @@
+"""ONNX Runtime, the engine that reads every avatar."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bilayer.runtime.bundle import Contract
+from bilayer.runtime.engines.base import Ends, Floats, Shapes, allocate, reading
+from bilayer.runtime.errors import InputError
+
+
+class OnnxRuntime:
+    """ONNX Runtime with bound arrays, telemetry off."""
+
+    name, precision = "onnxruntime", "f32"
+
+    def __init__(self, path: Path, contract: Contract, threads: int | None, providers: Sequence[str]) -> None:
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()
+        missing = [provider for provider in providers if provider not in onnxruntime.get_available_providers()]
+        if missing:
+            have = ", ".join(onnxruntime.get_available_providers())
+            raise InputError(f"provider {missing[0]}: this ONNX Runtime has {have}")
+        options = onnxruntime.SessionOptions()
+        # Threads that spin while they wait for the next frame take the cores from sampler and encoder
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # its advice on old opsets is not for the user
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self._session = reading(
+            path, lambda: onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        )
+        self._pose, self._outputs = allocate(path, contract, session_ends(self._session))
+        self._binding: Any = self._session.io_binding()
+        self._binding.bind_cpu_input(contract.input.tensor, self._pose)
+        for tensor, array in self._outputs.items():
+            self._binding.bind_output(tensor, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+    def run(self, pose: Floats) -> dict[str, Floats]:
+        """See NetworkEngine."""
+        self._pose[0] = pose
+        self._session.run_with_iobinding(self._binding)
+        return self._outputs
+
+
+def session_ends(session: Any) -> Ends:
+    """Of an ONNX Runtime session."""
+
+    def shapes(ends: Any) -> Shapes:
+        return {end.name: tuple(end.shape) if end.type == "tensor(float)" else () for end in ends}
+
+    return Ends(shapes(session.get_inputs()), shapes(session.get_outputs()))

@@ -1,0 +1,106 @@
+"""68 facial landmarks out of a .npy, .json, .csv or .pts file: for those who have a tracker of their own.
+
+| file  | holds                                                                                     |
+|-------|-------------------------------------------------------------------------------------------|
+| .npy  | a (68, 2) array of numbers                                                                |
+| .json | a list of 68 [x, y] pairs, or an object with such a list under "landmarks"                |
+| .csv  | 68 lines `x,y` (or `x;y`, or with a tab), one line of headings allowed                    |
+| .pts  | 300-W: `version: 1`, `n_points: 68`, then 68 lines `x y` between braces                   |
+
+In all but .pts the centre of the top left pixel is (0, 0). In .pts it is (1, 1): 300-W was annotated in Matlab,
+and Menpo's importer (menpo.io, PTSImporter) subtracts 1 for the same reason, as is done here.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+
+MAX_BYTES = 1 << 20  # 68 points take a few kilobytes in any of the formats
+
+
+def read_landmarks(path: str | Path) -> NDArray[np.float32]:
+    """Read 68 landmarks as (68, 2) float32 (x, y) in photo pixels, iBUG order.
+
+    Raises:
+        LandmarkError: no such file, another extension, not the format, another shape, NaN or infinite values.
+    """
+    path = Path(path)
+    parse = _PARSERS.get(path.suffix.lower())
+    if parse is None:
+        found = path.suffix or "no extension"
+        raise LandmarkError(f"{path}: landmarks: expected a {', '.join(_PARSERS)} file, found {found}")
+    try:
+        _check_place(path)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
+            return check_landmarks(parse(path))
+    except LandmarkError as error:
+        raise LandmarkError(f"{path}: {error}") from error
+    except OSError as error:
+        raise LandmarkError(f"{path}: reading failed: {error.strerror or error}") from error
+    except (ValueError, EOFError, RecursionError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        raise LandmarkError(f"{path}: landmarks: expected 68 (x, y) pairs as {path.suffix}, found {reason}") from error
+
+
+def _check_place(path: Path) -> None:
+    if not path.is_file():
+        raise LandmarkError(
+            f"landmarks: {'is a folder' if path.is_dir() else 'no such file'}; name a file of 68 points"
+        )
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise LandmarkError(f"landmarks: {size} bytes, expected at most {MAX_BYTES}: 68 (x, y) pairs")
+
+
+def _read_npy(path: Path) -> object:
+    # Mapped, so that a header that claims terabytes fails on the file's length instead of allocating them
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise LandmarkError("landmarks: expected one array, found an archive of them; np.save one (68, 2) array")
+    if array.dtype.kind not in "fiu":
+        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}")
+    return np.array(array)  # lets go of the file
+
+
+def _read_json(path: Path) -> object:
+    content: Any = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        if "landmarks" not in content:
+            raise LandmarkError(f'landmarks: expected the field "landmarks", found {sorted(map(str, content))[:8]}')
+        return content["landmarks"]
+    return content
+
+
+def _read_csv(path: Path) -> object:
+    text = path.read_text(encoding="utf-8-sig")
+    delimiter = next((mark for mark in ";\t," if mark in text), ",")
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    if len(rows) == NUM_LANDMARKS + 1:
+        rows = rows[1:]  # headings
+    return [[float(cell) for cell in row] for row in rows]
+
+
+def _read_pts(path: Path) -> object:
+    text = path.read_text(encoding="utf-8-sig")
+    body = re.search(r"\{([^{}]*)\}", text)
+    if not text.lstrip().startswith("version:") or body is None:
+        raise LandmarkError("landmarks: expected `version: 1`, `n_points: 68` and `{ ... }` of the 300-W format")
+    rows = [[float(cell) for cell in line.split()] for line in body[1].splitlines() if line.strip()]
+    return check_landmarks(rows) - 1
+
+
+_PARSERS: dict[str, Callable[[Path], object]] = {
+    ".npy": _read_npy,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".pts": _read_pts,
+}

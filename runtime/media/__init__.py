@@ -1,0 +1,1 @@
+"""Photos and videos in, videos and pictures out."""

@@ -1,0 +1,181 @@
+"""A picture file of any common kind -> upright RGB bytes in sRGB; anything else is refused in one line.
+
+What the file claims is checked from its header, before a single pixel is decoded.
+"""
+
+import importlib
+import io
+import logging
+import shlex
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bilayer.runtime.engines.native_stderr import sifting
+from bilayer.runtime.errors import PhotoError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
+MAX_PIXELS = 120_000_000  # a 108-megapixel phone camera fits; 360 MB as RGB
+BACKDROP = (255, 255, 255)  # what shows through transparent pixels
+
+_ASKED_FOR = "expected a photo (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"
+# The brand at byte 8 tells a still picture from a video in the same container (ISO/IEC 23008-12 annex B)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's mode -> colour space of an ICC profile
+
+_log = logging.getLogger(__name__)
+
+
+def read_photo(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB, turned upright by its EXIF orientation, in sRGB.
+
+    Transparency is laid over `BACKDROP`; 16-bit grey is scaled to 8 bits; a colour profile is applied. Of the
+    two pictures in a phone's MPO file the main one is taken.
+
+    Raises:
+        PhotoError: no such file, no picture, a damaged one, an animation or several pages, over `MAX_PIXELS`.
+    """
+    path = Path(path)
+    try:
+        _check_place(path)
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, or repaired by it
+            image = _open(stream, path)
+            _check_header(image, path)
+            return _to_rgb(_decode(image, path), path)
+    except PermissionError as error:
+        raise PhotoError(f"{path}: not readable by this user; change its permissions") from error
+    except OSError as error:
+        raise PhotoError(f"{path}: reading failed: {error.strerror or error}") from error
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise PhotoError(f"{path}: is a folder; name one photo in it")
+    if not path.exists():
+        raise PhotoError(f"{path}: no such file; check the name")
+    if not path.is_file():
+        raise PhotoError(f"{path}: {_ASKED_FOR}, found a device or pipe; save the photo to a file first")
+
+
+def _open(stream: BinaryIO, path: Path) -> Image.Image:
+    _register_heif()
+    known = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        return Image.open(stream, formats=known)
+    except UnidentifiedImageError as error:
+        stream.seek(0)
+        raise PhotoError(f"{path}: {_ASKED_FOR}, found {_describe(stream.read(512))}") from error
+    except Image.DecompressionBombError as error:
+        expected = f"expected at most {MAX_PIXELS // 10**6} million pixels, found more"
+        raise PhotoError(f"{path}: {expected}; scale it down") from error
+    except Exception as error:  # a plugin may raise anything on a hostile header
+        raise _damaged(path, error) from error
+
+
+def _register_heif() -> None:
+    Image.init()
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return
+
+
+def _describe(head: bytes) -> str:
+    """What a file that no decoder took starts like, and the way out."""
+    if not head:
+        return "an empty file; copy or download it again"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        return "a HEIC picture; pip install pillow-heif, or save it as JPEG"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return "an AVIF picture that is damaged, or beyond this Pillow; save it as JPEG"
+    if head[4:8] == b"ftyp" or head[8:12] == b"AVI " or head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "a video; extract a frame: ffmpeg -i VIDEO -frames:v 1 frame.png"
+    if head.startswith(b"%PDF"):
+        return "a PDF; save the picture in it as JPEG or PNG"
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "text; name the picture file itself"
+    return "data that is none of these or is damaged; save it anew as JPEG or PNG"
+
+
+def _check_header(image: Image.Image, path: Path) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        expected = f"expected at most {MAX_PIXELS // 10**6} million"
+        raise PhotoError(f"{path}: {width} x {height} pixels, {expected}; scale it down")
+    try:
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
+    except Exception as error:  # it looks for a second frame, which may be garbage
+        raise _damaged(path, error) from error
+    if several:
+        extract = f"extract one: ffmpeg -i {shlex.quote(path.name)} -frames:v 1 frame.png"
+        raise PhotoError(f"{path}: expected one picture, found an animation or several pages; {extract}")
+
+
+def _decode(image: Image.Image, path: Path) -> Image.Image:
+    try:
+        with sifting(lambda _: True) if image.format == "TIFF" else nullcontext():  # libtiff tells of each fault
+            image.load()
+    except MemoryError as error:
+        raise PhotoError(f"{path}: {image.width} x {image.height} pixels exceed the memory; scale it down") from error
+    except Exception as error:  # truncated or corrupt data: the decoders raise many kinds
+        raise _damaged(path, error) from error
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are good; only the note on how to turn them is not
+        _log.warning("%s: its EXIF data is damaged; taken as upright", path)
+        return image
+
+
+def _damaged(path: Path, error: Exception) -> PhotoError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return PhotoError(f"{path}: the picture is damaged or cut short ({reason}); copy or download it again")
+
+
+def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Any of Pillow's modes -> (H, W, 3) in sRGB."""
+    if image.mode.startswith(("I", "F")):
+        return _scale_grey(np.asarray(image), path)
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGB", image.size, BACKDROP)
+        image.paste(layer, mask=layer.getchannel("A"))
+    elif image.mode not in _PROFILE_SPACES:
+        image = image.convert("RGB")
+    if profile:
+        image = _apply_profile(image, profile, path)
+    return np.array(image.convert("RGB"))
+
+
+def _scale_grey(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """Deep grey (H, W) -> (H, W, 3): whole numbers count to 65535, floating-point ones to 1."""
+    full = 1.0 if values.dtype.kind == "f" else 65535.0
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= full):  # so that NaN fails
+        found = f"expected 0 to {full:g}, found {low:g} to {high:g}"
+        raise PhotoError(f"{path}: grey values: {found}; save it as 8-bit PNG")
+    grey = np.round(np.multiply(values, 255 / full, dtype=np.float32)).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _apply_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
+    """Colours of an ICC profile -> sRGB (phones write Display P3); a profile that does not fit is ignored."""
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        if source.profile.xcolor_space.strip() != _PROFILE_SPACES[image.mode]:
+            return image
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        _log.warning("%s: its colour profile is damaged; colours taken as sRGB", path)
+        return image

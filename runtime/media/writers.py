@@ -1,0 +1,170 @@
+"""Frames to an .mp4, a .gif, or a folder of PNGs: written whole or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import replacing, usual_mode
+from bilayer.runtime.media.video import MAX_RATE, load_av, reason_of
+
+Bytes = NDArray[np.uint8]
+
+QUALITY = "18"  # x264's constant rate factor: 0 is lossless, 18 next to it, 23 its default
+GIF_COLOURS = 255  # and one for what is transparent
+
+
+class FrameWriter(Protocol):
+    """Takes one frame after the other."""
+
+    def write(self, frame: Bytes) -> None:
+        """Add a frame (H, W, 4) RGBA, of the first one's size; it is not kept."""
+        ...
+
+
+def open_writer(out: Path, rate: float) -> AbstractContextManager[FrameWriter]:
+    """What writes `out`: an .mp4 or .gif, else a folder of PNGs. Nothing of it is seen before all is written.
+
+    Transparency is kept by PNGs; a GIF's pixels are opaque or not; an .mp4 shows it as black.
+
+    Args:
+        out: to write.
+        rate: frames a second; above 0, at most 240. PNGs have none.
+
+    Raises:
+        OutputError: an unknown extension or a place that cannot be written to; and where the context ends, if no
+            frame was written or the disk is full.
+        ToolMissingError: PyAV is not installed.
+    """
+    if not 0 < rate <= MAX_RATE:
+        raise InputError(f"rate: expected above 0, up to {MAX_RATE:g} frames a second, found {rate:g}")
+    kind = out.suffix.lower()
+    if kind == ".mp4":
+        return _mp4(out, rate)
+    if kind == ".gif":
+        return _gif(out, rate)
+    if kind:
+        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {kind}")
+    return _png_folder(out)
+
+
+@contextmanager
+def _mp4(out: Path, rate: float) -> Iterator[FrameWriter]:
+    av = load_av()
+    with replacing(out) as part:
+        try:
+            # FFmpeg's bitexact: no time and no version in the file. Moov first, so that it plays while it loads
+            file = av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"})
+            with file:
+                writer = _Mp4Writer(av, file, rate)
+                yield writer
+                writer.finish()
+        except av.FFmpegError as error:
+            raise OutputError(f"{out}: writing failed ({reason_of(error)})") from error
+        _check_count(out, writer.count)
+
+
+class _Mp4Writer:
+    def __init__(self, av: Any, file: Any, rate: float) -> None:
+        self._av, self._file, self._rate = av, file, Fraction(rate).limit_denominator(1001)
+        self._stream: Any = None
+        self._opaque: Bytes | None = None  # (H, W, 3), reused
+        self.count = 0
+
+    def write(self, frame: Bytes) -> None:
+        if self._opaque is None:
+            self._start(*frame.shape[:2])
+        assert self._opaque is not None
+        height, width = frame.shape[:2]
+        self._opaque[:height, :width] = frame[..., :3]
+        if frame[..., 3].min() < 255:
+            self._opaque[:height, :width] = frame[..., :3] * (frame[..., 3:] / np.float32(255))
+        picture = self._av.VideoFrame.from_ndarray(self._opaque, format="rgb24")
+        picture.pts = self.count
+        self.count += 1
+        self._file.mux(self._stream.encode(picture))
+
+    def _start(self, height: int, width: int) -> None:
+        """H.264 as every player and browser takes it: 4:2:0, which asks for even sides; a black line fills up."""
+        options = {"crf": QUALITY, "preset": "medium", "threads": "1"}  # more threads, other bytes
+        self._stream = self._file.add_stream("libx264", rate=self._rate, options=options)
+        self._stream.width, self._stream.height = width + width % 2, height + height % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._opaque = np.zeros((self._stream.height, self._stream.width, 3), np.uint8)
+
+    def finish(self) -> None:
+        if self._stream is not None:
+            self._file.mux(self._stream.encode())
+
+
+@contextmanager
+def _gif(out: Path, rate: float) -> Iterator[FrameWriter]:
+    with replacing(out) as part:
+        writer = _GifWriter()
+        yield writer
+        _check_count(out, len(writer.pictures))
+        # Durations are hundredths of a second: rounded ends keep the whole at its length
+        ends = [round(100 * i / rate) * 10 for i in range(len(writer.pictures) + 1)]
+        durations = [max(end - begin, 10) for begin, end in pairwise(ends)]
+        first, *others = writer.pictures
+        first.save(part, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=2)
+
+
+class _GifWriter:
+    def __init__(self) -> None:
+        self.pictures: list[Image.Image] = []  # with palettes
+
+    def write(self, frame: Bytes) -> None:
+        picture = Image.fromarray(np.ascontiguousarray(frame[..., :3])).quantize(GIF_COLOURS)
+        if frame[..., 3].min() < 255:
+            indices = np.where(frame[..., 3] < 128, GIF_COLOURS, np.asarray(picture)).astype(np.uint8)
+            palette = picture.getpalette()
+            picture = Image.fromarray(indices, "P")
+            picture.putpalette(palette or [])
+            picture.info["transparency"] = GIF_COLOURS
+        self.pictures.append(picture)
+
+
+@contextmanager
+def _png_folder(out: Path) -> Iterator[FrameWriter]:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; create it first")
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"{out}: cannot write here: {error.strerror}") from error
+    try:
+        writer = _PngWriter(part)
+        yield writer
+        _check_count(out, writer.count)
+        part.chmod(usual_mode() | (usual_mode() & 0o444) >> 2)  # a folder that may be read may be entered
+        part.replace(out)
+    except OSError as error:
+        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+class _PngWriter:
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.count = folder, 0
+
+    def write(self, frame: Bytes) -> None:
+        Image.fromarray(frame).save(self._folder / f"{self.count:05d}.png", compress_level=3)
+        self.count += 1
+
+
+def _check_count(out: Path, count: int) -> None:
+    if count == 0:
+        raise OutputError(f"{out}: no frame to write; check the driver")

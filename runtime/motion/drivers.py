@@ -1,0 +1,186 @@
+"""What drives an avatar, frame by frame: landmarks alone, or pictures and the landmarks found in them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.face.found import Face
+from bilayer.runtime.motion.retarget import closest_frame
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+NO_FACE = "driver: expected a face, found none in any of its frames; use a sharp, well-lit one"
+
+
+@dataclass(frozen=True, eq=False)
+class DriverFrame:
+    """One moment of a driver."""
+
+    landmarks: Floats | None  # (68, 2) in the driver's coordinates; None: no face was found
+    picture: Bytes | None  # (H, W, 3) RGB; None: only landmarks are known, or wanted
+    seconds: float = 0.0  # spent on finding the landmarks before the frame was asked for
+
+
+class Driver(Protocol):
+    """Frames in time's order.
+
+    Attributes:
+        rate: frames a second.
+        count: how many frames are to be expected; None where there is no end.
+    """
+
+    rate: float
+    count: int | None
+
+    def __iter__(self) -> Iterator[DriverFrame]:
+        """From the first."""
+        ...
+
+
+class Pictures(Protocol):
+    """Pictures in time's order (H, W, 3) RGB, as `VideoFrames` and `WebcamFrames`."""
+
+    rate: float
+    count: int | None
+
+    def __iter__(self) -> Iterator[Bytes]:
+        """Once."""
+        ...
+
+
+class FollowsFaces(Protocol):
+    """A landmarker that knows videos, as `MediapipeLandmarker`."""
+
+    def track(self, frame: Bytes, previous: Face | None) -> Face | None:
+        """The face of the next frame (H, W, 3) RGB, given that of the one before."""
+        ...
+
+
+class LandmarkDriver:
+    """Landmarks (T, 68, 2) without pictures."""
+
+    def __init__(self, landmarks: Floats, rate: float) -> None:
+        self._landmarks, self.rate = landmarks, rate
+        self.count: int | None = len(landmarks)
+
+    def reference(self, source: ArrayLike) -> Floats:
+        """The landmarks (68, 2) that hold the head most like the source's: see `closest_frame`."""
+        closest: Floats = self._landmarks[closest_frame(source, self._landmarks)]
+        return closest
+
+    def __iter__(self) -> Iterator[DriverFrame]:
+        """One frame after the other, as often as wanted."""
+        for points in self._landmarks:
+            yield DriverFrame(points, None)
+
+
+class LiveDriver:
+    """The largest face of pictures that come as they are asked for, found, then followed: a webcam's."""
+
+    count: int | None = None
+
+    def __init__(self, pictures: Pictures, landmarker: FollowsFaces) -> None:
+        self._pictures, self._landmarker = pictures, landmarker
+        self.rate = pictures.rate
+
+    def __iter__(self) -> Iterator[DriverFrame]:
+        """Once."""
+        face: Face | None = None
+        for picture in self._pictures:
+            face = self._landmarker.track(picture, face)
+            yield DriverFrame(None if face is None else face.landmarks, picture)
+
+
+class TrackedDriver:
+    """The largest face of a video or photo, found in all of its pictures before the first frame is asked for.
+
+    Only landmarks are kept: where the pictures are wanted as well they are read again.
+
+    Args:
+        open_pictures: opens them, at the first.
+        with_pictures: whether the frames come with them.
+    """
+
+    def __init__(self, open_pictures: Callable[[], AbstractContextManager[Pictures]], with_pictures: bool) -> None:
+        self._open, self._with_pictures = open_pictures, with_pictures
+        self._frames: list[DriverFrame] = []
+        with open_pictures() as pictures:
+            self.rate, self.count = pictures.rate, pictures.count
+
+    def track(
+        self, landmarker: FollowsFaces, limit: int | None = None, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        """Find the face in every picture, or in the first `limit`; `advance` is called after each.
+
+        Raises:
+            LandmarkError: there is none in any of them.
+        """
+        begin = time.perf_counter()
+        with self._open() as pictures:
+            for moment in LiveDriver(pictures, landmarker):
+                end = time.perf_counter()
+                self._frames.append(DriverFrame(moment.landmarks, None, end - begin))
+                begin = end
+                advance()
+                if len(self._frames) == limit:
+                    break
+        self.count = len(self._frames)
+        if not self._faces():
+            raise LandmarkError(NO_FACE)
+
+    def reference(self, source: ArrayLike) -> Floats:
+        """The landmarks (68, 2) that hold the head most like the source's; after `track`."""
+        faces = self._faces()
+        return faces[closest_frame(source, faces)]
+
+    def __iter__(self) -> Iterator[DriverFrame]:
+        """From the first, as often as wanted; after `track`."""
+        if not self._with_pictures:
+            yield from self._frames
+            return
+        with self._open() as pictures:
+            for frame, picture in zip(self._frames, pictures, strict=False):  # the limit
+                yield DriverFrame(frame.landmarks, picture, frame.seconds)
+
+    def _faces(self) -> list[Floats]:
+        return [frame.landmarks for frame in self._frames if frame.landmarks is not None]
+
+
+class Repeated:
+    """A driver with an end, over and over: for a window."""
+
+    count: int | None = None
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self.rate = driver, driver.rate
+
+    def __iter__(self) -> Iterator[DriverFrame]:
+        """Until nobody asks any more."""
+        yield from self._driver
+        while True:
+            for frame in self._driver:
+                yield replace(frame, seconds=0.0)  # spent once
+
+
+class OnePicture:
+    """A photo as a video of one frame."""
+
+    count: int | None = 1
+
+    def __init__(self, photo: Bytes, rate: float) -> None:
+        self._photo, self.rate = photo, rate
+
+    def __iter__(self) -> Iterator[Bytes]:
+        """The photo."""
+        yield self._photo
+
+    def open(self) -> AbstractContextManager["OnePicture"]:
+        """As what opens a video."""
+        return nullcontext(self)

@@ -1,0 +1,90 @@
+"""`bilayer-sampler`: the texture sampler for other processors, and a check of this one."""
+
+import json
+import shlex
+import time
+from pathlib import Path
+
+import click
+
+from bilayer.runtime.console import Command, Group, progress, table
+from bilayer.runtime.errors import ParityError
+from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, build
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.group(cls=Group)
+@click.version_option(package_name="bilayer")
+def main() -> None:
+    """The texture sampler that SNPE lacks: build it for a phone, check it here."""
+
+
+@main.command("build", cls=Command)
+@click.option("--target", type=click.Choice(list(TARGETS)), required=True, help="Processor and system to build for.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files, made if need be. [default: bilayer-sampler-TARGET]",
+)
+@_as_json
+def build_command(target: str, out: Path | None, as_json: bool) -> None:
+    """Write the sampler as an object file, with its C header and a C++17 example.
+
+    The object needs no library and gives the Python package's results to the bit. Numba compiles it, and neither an SDK
+    nor a compiler is needed; to link the example, take the compiler of the command that is printed.
+    """
+    folder = out or Path(f"bilayer-sampler-{target}")
+    with progress(f"compiling for {target}", STEPS) as advance:
+        written = build(target, folder, advance)
+    inputs = f"{shlex.quote(str(folder / EXAMPLE))} {shlex.quote(str(folder / OBJECT))}"
+    link = f"{TARGETS[target].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
+    if as_json:
+        click.echo(json.dumps({"target": target, "files": [str(path) for path in written], "link": link}, indent=2))
+        return
+    click.echo(table(["file", "bytes"], [(path, path.stat().st_size) for path in written]))
+    click.echo(f"\nLink the example:\n  {link}")
+
+
+@main.command("check", cls=Command)
+@_as_json
+def check_command(as_json: bool) -> None:
+    """Compile the kernels or read their cache, and compare them with the numpy fallback to the bit.
+
+    Exits with 4 if they differ, with 5 if Numba is missing.
+    """
+    import numpy as np
+
+    from bilayer.runtime.sampler.compositor import FrameCompositor
+
+    rng = np.random.default_rng(0)
+    texture, low = (rng.uniform(-1, 1, (3, 256, 256)).astype(np.float32) for _ in range(2))
+    delta_uv = rng.normal(0, 0.3, (2, 256, 256)).astype(np.float32)
+    mask = rng.uniform(0, 1, (256, 256)).astype(np.float32)
+    delta_uv[0, 0, :3] = np.nan, np.inf, -np.inf
+
+    begin = time.perf_counter()
+    quick = FrameCompositor(texture, align_corners=False, engine="numba")
+    ready = time.perf_counter() - begin
+    slow = FrameCompositor(texture, align_corners=False, engine="numpy")
+    frame = quick.render(delta_uv, low, mask)
+    differing = int((frame != slow.render(delta_uv, low, mask)).sum())
+    times = []
+    for _ in range(50):
+        begin = time.thread_time()
+        quick.render(delta_uv, low, mask, frame)
+        times.append(time.thread_time() - begin)
+    report = {
+        "kernel_ready_seconds": round(ready, 3),
+        "frame_256_ms": round(float(np.median(times)) * 1e3, 3),
+        "bytes_unlike_numpy": differing,
+    }
+    click.echo(json.dumps(report, indent=2) if as_json else table(["", "value"], report.items()))
+    if differing:
+        raise ParityError(
+            f"numba and numpy differ in {differing} of {frame.size} bytes; run with engine numpy and report this"
+        )
+
+
+if __name__ == "__main__":
+    main()

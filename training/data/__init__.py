@@ -1,0 +1,1 @@
+"""Frames of people on disk, and the batches made of them."""

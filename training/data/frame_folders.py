@@ -1,0 +1,245 @@
+"""The one layout of all training data on disk, and one frame read from it.
+
+    ROOT/imgs/SPLIT/PERSON/VIDEO/SEQUENCE/FRAME.png|jpg    RGB, square, already cropped
+    ROOT/keypoints/SPLIT/.../FRAME.npy                     (68, 2) landmarks in pixels of that picture
+    ROOT/segs/SPLIT/.../FRAME.png                          8-bit grey, 255 = person; the folder may be absent
+    ROOT/coords/SPLIT/.../FRAME.npy                        float16 (S, S, 2), synthetic heads only; may be absent
+
+It is the layout that the authors document for VoxCeleb2, plus `coords`: the canonical texture coordinate (x, y in
+-1..1) that every pixel shows, NaN where there is none. What is there is what `imgs` lists.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.face.crop import check_landmarks
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+IMAGES, KEYPOINTS, MASKS, COORDS = "imgs", "keypoints", "segs", "coords"
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MIN_KNOWN_AREA = 0.5  # of a shrunk pixel; below it the pixel's coordinate is unknown
+MAX_COORD_SPREAD = 0.1  # standard deviation inside a shrunk pixel; above it lies a seam, whose mean is no place
+
+_PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"  # a decoder fills up what is cut off, without a word
+_PREPARE = "see docs/data.md, or run bilayer-prepare"
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, order=True)
+class FrameSequence:
+    """Frames of one person in one go: what source and target frames are drawn from."""
+
+    root: Path
+    split: Split
+    person: str
+    video: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """PERSON/VIDEO/SEQUENCE."""
+        return f"{self.person}/{self.video}/{self.name}"
+
+    def folder(self, kind: str) -> Path:
+        """Where its files of one kind are: `IMAGES`, `KEYPOINTS`, `MASKS` or `COORDS`."""
+        return self.root / kind / self.split / self.person / self.video / self.name
+
+    def pictures(self) -> list[Path]:
+        """Its pictures in the order of their numbers.
+
+        Raises:
+            InputError: there is none.
+        """
+        folder = self.folder(IMAGES)
+        names = [name for name in _names(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
+        if not names:
+            raise InputError(f"{folder}: expected frames as .png or .jpg, found none; delete the folder, or fill it")
+        return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFrame:
+    """One frame at the size of training, in the types of the disk."""
+
+    image: Bytes  # (S, S, 3) RGB
+    mask: Bytes  # (S, S) 255 = person
+    keypoints: NDArray[np.float32]  # (68, 2) pixels of the picture as stored
+    width: int  # px of the picture as stored
+    coords: NDArray[np.float16] | None  # (S, S, 2)
+
+
+def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
+    """All sequences of a split, sorted by person, video and sequence. Frames are not listed: there may be millions.
+
+    Raises:
+        InputError: no such folder, or nothing in it.
+    """
+    top = root / IMAGES / split
+    if not top.is_dir():
+        raise InputError(f"{root}: expected a folder {IMAGES}/{split} of PERSON/VIDEO/SEQUENCE, found none; {_PREPARE}")
+    found = [
+        FrameSequence(root, split, person, video, name)
+        for person in _folders(top)
+        for video in _folders(top / person)
+        for name in _folders(top / person / video)
+    ]
+    if not found:
+        raise InputError(f"{top}: expected folders PERSON/VIDEO/SEQUENCE, found none; {_PREPARE}")
+    return found
+
+
+def has_kind(root: Path, split: Split, kind: str) -> bool:
+    """Whether a split holds masks or coordinates at all."""
+    return (root / kind / split).is_dir()
+
+
+def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, coords: bool) -> StoredFrame:
+    """One of the sequence's pictures and all that belongs to it, `size` pixels square.
+
+    Pictures are shrunk by averaging areas, which keeps fine structures from flickering, and enlarged bicubically;
+    masks are resized bicubically as in the authors' training. Without `masks` all is foreground. With `coords`, a
+    sequence that has none gets NaN.
+
+    Raises:
+        InputError: a file is missing, damaged, or not what the layout says; the message names it.
+    """
+    image = read_picture(picture, cv2.IMREAD_COLOR_RGB)
+    frame = picture.stem + ".npy"
+    keypoints = read_array(sequence.folder(KEYPOINTS) / frame)
+    try:
+        keypoints = check_landmarks(keypoints)
+    except LandmarkError as error:
+        raise InputError(f"{sequence.folder(KEYPOINTS) / frame}: {error}") from error
+    mask = np.full((size, size), 255, np.uint8)
+    if masks:
+        path = sequence.folder(MASKS) / f"{picture.stem}.png"
+        mask = resize_mask(read_picture(path, cv2.IMREAD_GRAYSCALE), size)
+    field = None
+    if coords:
+        folder = sequence.folder(COORDS)
+        field = resize_coords(_read_coords(folder / frame), size) if folder.is_dir() else _unknown(size)
+    return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field)
+
+
+def read_picture(path: Path, flags: int) -> Bytes:
+    """A square picture, by OpenCV: (S, S, 3) RGB for `cv2.IMREAD_COLOR_RGB`, (S, S) for `cv2.IMREAD_GRAYSCALE`.
+
+    Raises:
+        InputError: no such file, not a whole PNG or JPEG, or not square.
+    """
+    content = np.frombuffer(_content(path), np.uint8)
+    tail = content[-64:].tobytes()
+    if _PNG_END not in tail and _JPEG_END not in tail:
+        raise InputError(f"{path}: expected a PNG or JPEG, found {len(content)} bytes that do not end as one; redo it")
+    image = cv2.imdecode(content, flags)
+    if image is None:
+        raise InputError(f"{path}: expected a PNG or JPEG, found damaged data; redo it")
+    if image.shape[0] != image.shape[1]:
+        found = f"{image.shape[1]} x {image.shape[0]}"
+        raise InputError(f"{path}: expected a square picture, cropped to the face, found {found} pixels")
+    return np.asarray(image, np.uint8)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """A .npy file's array.
+
+    Raises:
+        InputError: no such file, or not a whole .npy file of numbers.
+    """
+    try:
+        with path.open("rb") as stream:
+            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise InputError(f"{path}: reading failed: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a .npy array of numbers, found damaged data ({reason}); redo it") from error
+
+
+def resize_image(image: Bytes, size: int) -> Bytes:
+    """(H, H, 3) -> (S, S, 3): areas averaged when shrunk, bicubic when enlarged."""
+    if image.shape[0] == size:
+        return image
+    if image.shape[0] > size:
+        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def resize_mask(mask: Bytes, size: int) -> Bytes:
+    """(H, H) -> (S, S), bicubic with antialiasing."""
+    if mask.shape[0] == size:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def resize_coords(coords: NDArray[np.float16], size: int) -> NDArray[np.float16]:
+    """(H, H, 2) -> (S, S, 2): the mean of what is known in a pixel's area, NaN where that is under half or a seam.
+
+    When enlarged, the nearest pixel's.
+    """
+    if coords.shape[0] == size:
+        return coords
+    full = coords.astype(np.float32)
+    if coords.shape[0] < size:
+        return np.asarray(cv2.resize(full, (size, size), interpolation=cv2.INTER_NEAREST), np.float16)
+    known = np.asarray(np.isfinite(full).all(axis=2))
+    full[~known] = 0
+    area = _area_means(known.astype(np.float32), size)[..., None]
+    weight = 1 / np.maximum(area, 1e-6)
+    first, second = _area_means(full, size) * weight, _area_means(full * full, size) * weight
+    spread = np.sqrt(np.maximum(second - first**2, 0)).max(axis=2)
+    first[(area[..., 0] < MIN_KNOWN_AREA) | (spread > MAX_COORD_SPREAD)] = np.nan
+    return first.astype(np.float16)
+
+
+def _area_means(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _read_coords(path: Path) -> NDArray[np.float16]:
+    coords = read_array(path)
+    if coords.ndim != 3 or coords.shape[0] != coords.shape[1] or coords.shape[2] != 2 or coords.dtype.kind != "f":
+        raise InputError(f"{path}: expected float16 of shape (S, S, 2), found {coords.dtype} of {coords.shape}")
+    return coords.astype(np.float16, copy=False)
+
+
+def _unknown(size: int) -> NDArray[np.float16]:
+    return np.full((size, size, 2), np.nan, np.float16)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise InputError(f"{path}: reading failed: {error.strerror or error}") from error
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(f"{path}: expected this file, found none; bilayer-prepare check names all that is missing")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208  half of iterdir's time
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}") from error
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

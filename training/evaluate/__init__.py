@@ -1,0 +1,1 @@
+"""The paper's protocol: models and frames measured, sheets drawn."""

@@ -1,0 +1,66 @@
+"""What a model must beat: pictures made of the source alone, by no learning.
+
+Of the source the person is taken: its own background is painted black first, as it is for the embedder.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.errors import InputError
+from bilayer.training.data.frame_folders import list_sequences
+from bilayer.training.evaluate.cases import Case, first_frame, scaled_keypoints
+from bilayer.training.metrics.meter import remove_background
+
+MEAN_HEAD_PICTURES = 200  # training people in the mean: more change nothing that can be seen
+
+Bytes = NDArray[np.uint8]
+
+
+def source_copies(case: Case) -> list[Bytes]:
+    """The source, for every target."""
+    return [remove_background(case.source.image, case.source.mask)] * len(case.targets)
+
+
+def affine_warps(case: Case) -> list[Bytes]:
+    """The source moved onto every target by the affine map that brings its landmarks nearest to the target's.
+
+    Nearest in the least-squares sense; bilinear, black outside of the source.
+    """
+    picture = remove_background(case.source.image, case.source.mask)
+    start = scaled_keypoints(case.source).astype(np.float64)
+    return [_move(picture, affine_map(start, scaled_keypoints(target).astype(np.float64))) for target in case.targets]
+
+
+def affine_map(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The (2, 3) matrix that takes `points` (K, 2) nearest to `targets`."""
+    homogeneous = np.hstack([points, np.ones((len(points), 1))])
+    solution = np.linalg.lstsq(homogeneous, targets, rcond=None)[0]
+    return np.asarray(solution.T, np.float64)
+
+
+def mean_head(data: Path, size: int) -> Bytes:
+    """The mean of training pictures (S, S, 3), background black: a frame each of sequences spread over the split.
+
+    Without training data, of the test split's.
+
+    Raises:
+        InputError: there is neither.
+    """
+    try:
+        sequences = list_sequences(data, "train")
+    except InputError:
+        sequences = list_sequences(data, "test")
+    count = min(len(sequences), MEAN_HEAD_PICTURES)
+    total = np.zeros((size, size, 3), np.float64)
+    for index in range(count):
+        frame = first_frame(sequences[index * len(sequences) // count], size)
+        total += remove_background(frame.image, frame.mask)
+    return np.rint(total / count).astype(np.uint8)
+
+
+def _move(picture: Bytes, matrix: NDArray[np.float64]) -> Bytes:
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR), np.uint8)

@@ -1,0 +1,178 @@
+"""Folders of frames, of any method: compared with the true ones by file name."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.face.landmark_files import read_landmarks
+from bilayer.runtime.files import replacing
+from bilayer.runtime.media.photo import read_photo
+from bilayer.training.evaluate.cases import Case, scaled_keypoints
+from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
+from bilayer.training.evaluate.result import EvaluationResult, MethodResult
+from bilayer.training.metrics.meter import Meter, Scores, remove_background
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FRAMES_AT_ONCE = 32  # bounds memory
+
+Bytes = NDArray[np.uint8]
+
+
+def evaluate_frames(
+    methods: Mapping[str, Path],
+    truth: Path,
+    meter: Meter | None = None,
+    masks: Path | None = None,
+    keypoints: Path | None = None,
+) -> EvaluationResult:
+    """Every method's frames against those of the same name, suffix aside, in `truth`; folders within are searched.
+
+    Args:
+        methods: the folder of each, by its name in the tables.
+        truth: the folder of true frames: all of them must be there in every method's folder; what that holds beyond
+            them does not count.
+        meter: by which metrics; without one, by those that need no network.
+        masks: folder of pictures of the same names, white where the person is; the rest is painted black in truth
+            and result. Without it frames are compared whole.
+        keypoints: folder of the landmarks that drove the methods (68 points; .npy), for the pose error.
+
+    Raises:
+        InputError: a folder or a frame is missing, damaged, or of another size.
+    """
+    meter = meter or Meter()
+    true_frames = FrameFolder(truth)
+    folders = {method: FrameFolder(path) for method, path in methods.items()}
+    mask_frames = None if masks is None else FrameFolder(masks)
+    for folder in (*folders.values(), *([mask_frames] if mask_frames else [])):
+        folder.check_against(true_frames)
+    size = true_frames.read(true_frames.names[0]).shape
+    scores: dict[str, list[Scores]] = {method: [] for method in methods}
+    faces = 0
+    for start in range(0, len(true_frames.names), FRAMES_AT_ONCE):
+        group = true_frames.names[start : start + FRAMES_AT_ONCE]
+        covers = [None if mask_frames is None else mask_frames.read(name, size)[..., 0] for name in group]
+        points = None if keypoints is None else [read_landmarks(keypoints / f"{name}.npy") for name in group]
+        seen = meter.look_at(_read_masked(true_frames, group, covers, size), points)
+        faces += sum(found is not None for found in seen.landmarks)
+        for method, folder in folders.items():
+            scores[method].append(meter.score(_read_masked(folder, group, covers, size), seen))
+    unavailable = dict(meter.unavailable)
+    if keypoints is None:
+        unavailable.setdefault("pose_error", "needs the landmarks that drove the methods (--keypoints)")
+        if "nme" in unavailable:
+            unavailable.setdefault("csim", "needs to know where the faces are: --keypoints, or the face detector")
+    return EvaluationResult(
+        methods=tuple(MethodResult(method, join_scores(parts)) for method, parts in scores.items()),
+        frames=len(true_frames.names),
+        identities=None,
+        faces_in_truth=None if "nme" in unavailable else faces,
+        unavailable=unavailable,
+        notes=_notes(truth, masks),
+    )
+
+
+class FrameFolder:
+    """Pictures below a folder by their path in it, without suffix.
+
+    Raises:
+        InputError: no such folder, no picture in it, or two that differ by the suffix alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_dir():
+            raise InputError(f"{path}: expected a folder of frames, found {'a file' if path.is_file() else 'nothing'}")
+        self._files: dict[str, Path] = {}
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES:
+                name = file.relative_to(path).with_suffix("").as_posix()
+                if name in self._files:
+                    raise InputError(f"{file}: {self._files[name].name} is there, too; expected one file per frame")
+                self._files[name] = file
+        if not self._files:
+            raise InputError(f"{path}: expected frames ({', '.join(SUFFIXES)}), found none")
+        self.names = list(self._files)
+
+    def check_against(self, truth: "FrameFolder") -> None:
+        """Raise an InputError unless all frames of `truth` are here."""
+        absent = [name for name in truth.names if name not in self._files]
+        if absent:
+            raise InputError(
+                f"{self.path}: expected the {len(truth.names)} frames that {truth.path} has, found "
+                f"{len(truth.names) - len(absent)} of them; the first missing is {absent[0]}"
+            )
+
+    def read(self, name: str, size: tuple[int, ...] | None = None) -> Bytes:
+        """A frame (H, W, 3) RGB, of shape `size` where that is given.
+
+        Raises:
+            InputError: damaged, or of another size.
+        """
+        picture = read_photo(self._files[name])
+        if size is not None and picture.shape != size:
+            found, expected = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, size))
+            raise InputError(f"{self._files[name]}: expected {expected} pixels as in the truth, found {found}")
+        return picture
+
+
+def new_folder(path: Path) -> None:
+    """Make a folder for `save_case`.
+
+    Raises:
+        OutputError: there is something in it already, or it cannot be made.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise OutputError(f"{path}: expected a new or empty folder, found something in it; name another one")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made: {error.strerror or error}") from error
+
+
+def save_case(folder: Path, case: Case, truths: Sequence[Bytes], pictures: Mapping[str, Sequence[Bytes]]) -> None:
+    """Write one identity's frames as `evaluate_frames` reads them, to KIND/PERSON-VIDEO-SEQUENCE/FRAME.png.
+
+    KIND is `truth`, or a method's name with dashes; what another method needs to make its own frames is there, too:
+    `keypoints` (.npy) that drive them, and one picture in `source`.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    person = case.label.replace("/", "-")
+    _save(folder / "source" / f"{person}.png", case.source.image)
+    for kind, frames in {"truth": truths, **pictures}.items():
+        where = folder / re.sub(r"[^A-Za-z0-9._]+", "-", kind) / person
+        for name, frame in zip(case.names, frames, strict=True):
+            _save(where / f"{name}.png", frame)
+    for name, target in zip(case.names, case.targets, strict=True):
+        path = folder / "keypoints" / person / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("wb") as stream:
+            np.save(stream, scaled_keypoints(target))
+
+
+def _save(path: Path, picture: Bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, format="PNG")
+
+
+def _read_masked(
+    folder: FrameFolder, names: Sequence[str], covers: Sequence[Bytes | None], size: tuple[int, ...]
+) -> list[Bytes]:
+    pictures = [folder.read(name, size) for name in names]
+    pairs = zip(pictures, covers, strict=True)
+    return [picture if cover is None else remove_background(picture, cover) for picture, cover in pairs]
+
+
+def _notes(truth: Path, masks: Path | None) -> tuple[str, ...]:
+    background = "as it is in the frames" if masks is None else "painted black in truth and result by the given masks"
+    return (
+        f"Truth: {truth}. Background {background}. Pictures are compared in 8 bits; L1 and PSNR with a range of 1.",
+        MEANS_NOTE,
+    )

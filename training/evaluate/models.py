@@ -1,0 +1,197 @@
+"""Models and baselines on a dataset, by the paper's protocol: `evaluate_model`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from bilayer.model.avatar import create_avatar
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.macs import count_costs, macs_per_frame
+from bilayer.runtime.errors import InputError
+from bilayer.training.data.dataset import frame_batch
+from bilayer.training.data.frame_folders import MASKS, has_kind
+from bilayer.training.evaluate.baselines import affine_warps, mean_head, source_copies
+from bilayer.training.evaluate.cases import (
+    PAPER_PROTOCOL,
+    Case,
+    Protocol,
+    choose_sequences,
+    read_case,
+    scaled_keypoints,
+)
+from bilayer.training.evaluate.result import (
+    AFFINE_WARP,
+    MEAN_HEAD,
+    SOURCE_COPY,
+    Costs,
+    EvaluationResult,
+    MethodResult,
+)
+from bilayer.training.metrics.meter import Meter, Scores, remove_background, to_bytes
+from bilayer.training.prediction import source_of
+
+LF_ONLY, UPDATER = "lf only", "+ updater"  # behind the model's name
+MEANS_NOTE = "Means are over frames; landmark metrics over those with a face found in truth and result."
+FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
+
+Bytes = NDArray[np.uint8]
+Pictures = dict[str, list[Bytes]]  # by method: a picture per target
+OnCase = Callable[[Case, Sequence[Bytes], Pictures], None]
+
+
+def evaluate_model(
+    model: BilayerModel,
+    data: Path,
+    protocol: Protocol = PAPER_PROTOCOL,
+    meter: Meter | None = None,
+    baselines: bool = True,
+) -> EvaluationResult:
+    """One model, called "ours": lf only, the result, and with the updater where the model has one.
+
+    Runs where the model is, in evaluation mode, and leaves the model as it was. For validation while training give
+    few identities and no networks: see `Protocol` and `Meter`. Arguments and errors: see `evaluate_models`.
+    """
+    return evaluate_models({"ours": model}, data, protocol, meter, baselines)
+
+
+def evaluate_models(
+    models: Mapping[str, BilayerModel],
+    data: Path,
+    protocol: Protocol = PAPER_PROTOCOL,
+    meter: Meter | None = None,
+    baselines: bool = True,
+    on_case: OnCase | None = None,
+) -> EvaluationResult:
+    """Several models and the baselines on the same frames.
+
+    The background is painted black in every picture and in the truth alike, by the truth's mask, before anything is
+    measured; data without masks is measured whole.
+
+    Args:
+        models: by the name they are to have in the tables; all of one image size.
+        data: a dataset folder (frame_folders.py).
+        protocol: which of its frames.
+        meter: by which metrics; without one, by those that need no network.
+        baselines: also measure copying the source, the mean head, and the source affinely warped by its landmarks.
+        on_case: called after each identity with its masked truths and pictures.
+
+    Raises:
+        InputError: no data, a damaged file, or models of different sizes.
+        CheckpointError: a model lacks a network that an avatar needs.
+    """
+    size = _common_size(models)
+    meter = meter or Meter()
+    sequences = choose_sequences(data, protocol)
+    mean = mean_head(data, size) if baselines else None
+    scores: dict[str, list[Scores]] = {}
+    frames = faces = 0
+    for sequence in sequences:
+        case = read_case(sequence, protocol.every, size)
+        truths = [remove_background(target.image, target.mask) for target in case.targets]
+        truth = meter.look_at(truths, [scaled_keypoints(target) for target in case.targets])
+        pictures = _all_pictures(case, models, mean)
+        for name, made in pictures.items():
+            scores.setdefault(name, []).append(meter.score(made, truth))
+        if on_case is not None:
+            on_case(case, truths, pictures)
+        frames += len(truths)
+        faces += sum(found is not None for found in truth.landmarks)
+    costs = _costs(models)
+    return EvaluationResult(
+        methods=tuple(
+            MethodResult(name, join_scores(parts), costs.get(name, Costs()), _in_ablation(name, models))
+            for name, parts in scores.items()
+        ),
+        frames=frames,
+        identities=len(sequences),
+        faces_in_truth=None if "nme" in meter.unavailable else faces,
+        unavailable=meter.unavailable,
+        notes=_notes(data, protocol, size),
+    )
+
+
+def render_case(model: BilayerModel, case: Case) -> dict[str, list[Bytes]]:
+    """All targets of `case` by `model`: under "lf only", "", and "+ updater" where it has an enhancer."""
+    device = next(model.parameters()).device
+    thickness = model.config.stickmen_thickness
+    source = source_of(frame_batch([case.source], thickness).to(device))
+    targets = frame_batch(case.targets, thickness).to(device)
+    made: dict[str, list[Bytes]] = {LF_ONLY: [], "": []}
+    with evaluating(model):
+        for enhance in (False, True) if "texture_enhancer" in model.networks else (False,):
+            avatar = create_avatar(model, source, enhance)
+            for start in range(0, len(case.targets), FRAMES_AT_ONCE):
+                rendering = avatar.render(model, targets.poses[0, start : start + FRAMES_AT_ONCE])
+                made.setdefault(UPDATER if enhance else "", []).extend(to_bytes(rendering.image))
+                if not enhance:
+                    made[LF_ONLY].extend(to_bytes(rendering.lf_rgb))
+    return made
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards every module in the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def join_scores(parts: Sequence[Scores]) -> Scores:
+    """Scores of several groups of frames as those of all, in order."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _all_pictures(case: Case, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
+    """By every method, background black."""
+    made: Pictures = {}
+    if mean is not None:
+        made[SOURCE_COPY] = source_copies(case)
+        made[MEAN_HEAD] = [mean] * len(case.targets)
+        made[AFFINE_WARP] = affine_warps(case)
+    for name, model in models.items():
+        made |= {f"{name} {part}".strip(): pictures for part, pictures in render_case(model, case).items()}
+    return {
+        name: [remove_background(p, target.mask) for p, target in zip(pictures, case.targets, strict=True)]
+        for name, pictures in made.items()
+    }
+
+
+def _common_size(models: Mapping[str, BilayerModel]) -> int:
+    sizes = {name: model.config.image_size for name, model in models.items()}
+    if len(set(sizes.values())) != 1:
+        found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        raise InputError(f"image_size: expected the same in all models, found {found}; evaluate them one by one")
+    return next(iter(sizes.values()))
+
+
+def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
+    """Of the models' rows; what makes lf only costs nothing less but the sampler."""
+    costs: dict[str, Costs] = {}
+    for name, model in models.items():
+        gmacs = macs_per_frame(count_costs(model.config, model.networks)) / 1e9
+        costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, "", UPDATER)}
+    return costs
+
+
+def _in_ablation(name: str, models: Mapping[str, BilayerModel]) -> bool:
+    return any(name in (model, f"{model} {UPDATER}") for model in models)
+
+
+def _notes(data: Path, protocol: Protocol, size: int) -> tuple[str, ...]:
+    masked = has_kind(data, protocol.split, MASKS)
+    background = "painted black in truth and result by the true mask" if masked else "left in: the data has no masks"
+    targets = "all frames" if protocol.every == 1 else f"one in {protocol.every} frames"
+    return (
+        f"Protocol: {protocol.split} split, one sequence per identity, its first frame as source, {targets} after it "
+        f"as targets, {size} px.",
+        f"Background {background}. Pictures are compared in 8 bits; L1 and PSNR with a range of 1.",
+        MEANS_NOTE,
+    )

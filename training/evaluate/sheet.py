@@ -1,0 +1,103 @@
+"""A picture sheet: what a model was given, its layers, and what it made of them, a row per identity."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from bilayer.model.avatar import create_avatar
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.render import Rendering
+from bilayer.runtime.face.crop import draw_stickman
+from bilayer.runtime.files import replacing
+from bilayer.training.data.dataset import frame_batch
+from bilayer.training.data.frame_folders import StoredFrame
+from bilayer.training.evaluate.cases import Case, scaled_keypoints
+from bilayer.training.evaluate.models import evaluating
+from bilayer.training.metrics.meter import to_bytes
+from bilayer.training.prediction import source_of
+
+CAPTION_HEIGHT = 20  # px
+GAP = 4  # px
+
+Bytes = NDArray[np.uint8]
+
+
+def draw_sheet(model: BilayerModel, cases: Sequence[Case]) -> Image.Image:
+    """A row per case: source, target, pose, texture, low-frequency layer, result; with the updater where there is one.
+
+    The target is the one whose landmarks are farthest from the source's: the hardest. Source and target stand on
+    white by their masks, results by the predicted one. Pictures are S px, as the model makes them.
+    """
+    rows = [draw_row(model, case) for case in cases]
+    size = model.config.image_size
+    width = (size + GAP) * len(rows[0]) - GAP
+    sheet = Image.new("RGB", (width, CAPTION_HEIGHT + (size + GAP) * len(rows) - GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(min(12, max(6, size // 10)))
+    for column, caption in enumerate(rows[0]):
+        draw.text((column * (size + GAP) + 2, 2), caption, fill="black", font=font)
+    for index, row in enumerate(rows):
+        top = CAPTION_HEIGHT + index * (size + GAP)
+        for column, picture in enumerate(row.values()):
+            sheet.paste(Image.fromarray(picture), (column * (size + GAP), top))
+    return sheet
+
+
+def draw_row(model: BilayerModel, case: Case) -> dict[str, Bytes]:
+    """The pictures (S, S, 3) of one case by their captions."""
+    target = hardest_target(case)
+    device = next(model.parameters()).device
+    thickness = model.config.stickmen_thickness
+    source = source_of(frame_batch([case.source], thickness).to(device))
+    pose = frame_batch([target], thickness).to(device).poses[0]
+    with evaluating(model):
+        avatar = create_avatar(model, source, enhance=False)
+        plain = avatar.render(model, pose)
+        row = {
+            "source": _on_white(case.source.image, case.source.mask),
+            "target": _on_white(target.image, target.mask),
+            "pose": draw_stickman(pose[0].cpu().numpy(), model.config.image_size, thickness),
+            "texture": to_bytes(avatar.texture)[0],
+            "low-frequency": to_bytes(plain.lf_rgb)[0],
+            "result": _shown(plain),
+        }
+        if "texture_enhancer" in model.networks:
+            updated = create_avatar(model, source, enhance=True)
+            row["texture + updater"] = to_bytes(updated.texture)[0]
+            row["result + updater"] = _shown(updated.render(model, pose))
+    return row
+
+
+def hardest_target(case: Case) -> StoredFrame:
+    """The target whose landmarks lie farthest from the source's in the mean; of equals the first."""
+    start = scaled_keypoints(case.source)
+    moves = [np.linalg.norm(scaled_keypoints(target) - start, axis=1).mean() for target in case.targets]
+    return case.targets[int(np.argmax(moves))]
+
+
+def save_sheet(path: Path, sheet: Image.Image) -> None:
+    """Write a PNG.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    with replacing(path) as part:
+        sheet.save(part, format="PNG")
+
+
+def _shown(rendering: Rendering) -> Bytes:
+    """A frame as an app shows it: on white by the predicted mask."""
+    picture: Bytes = to_bytes(rendering.image)[0]
+    if rendering.seg_logits is None:
+        return picture
+    mask = torch.sigmoid(rendering.seg_logits.float())[0, 0].cpu().numpy()
+    return _on_white(picture, np.rint(mask * 255).astype(np.uint8))
+
+
+def _on_white(picture: Bytes, mask: Bytes) -> Bytes:
+    weight = mask[..., None] / np.float32(255)
+    blended: Bytes = np.rint(picture * weight + 255 * (1 - weight)).astype(np.uint8)
+    return blended

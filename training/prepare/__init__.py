@@ -1,0 +1,1 @@
+"""Training data from videos and from synthetic heads."""

@@ -1,0 +1,158 @@
+"""Data written so that a killed run leaves no half of anything, and refuses to mix settings."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import replacing
+from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, Split, has_kind
+
+UNFINISHED = ".unfinished"  # folder of ROOT where work in progress stands; what a killed run left there is redone
+PNG_LEVEL = 1  # of 9: half of the default's time for a tenth more bytes
+JPEG_QUALITY = 95
+
+PictureFormat = Literal["png", "jpg"]
+Bytes = NDArray[np.uint8]
+
+_ORDER = (COORDS, MASKS, KEYPOINTS, IMAGES)  # pictures last: what is listed is complete
+
+
+class VideoStage:
+    """A folder aside that takes the frames of one PERSON/VIDEO."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(
+        self,
+        sequence: str,
+        name: str,
+        image: Bytes,
+        mask: Bytes,
+        keypoints: NDArray[np.float32],
+        coords: NDArray[np.float16] | None = None,
+        picture_format: PictureFormat = "png",
+    ) -> None:
+        """One frame: picture (S, S, 3) RGB, mask (S, S), landmarks (68, 2) in pixels, coordinates (S, S, 2)."""
+        self._place(IMAGES, sequence, f"{name}.{picture_format}").write_bytes(_encode(image[..., ::-1], picture_format))
+        self._place(MASKS, sequence, f"{name}.png").write_bytes(_encode(mask, "png"))
+        np.save(self._place(KEYPOINTS, sequence, f"{name}.npy"), keypoints.astype(np.float32, copy=False))
+        if coords is not None:
+            np.save(self._place(COORDS, sequence, f"{name}.npy"), coords.astype(np.float16, copy=False))
+
+    def _place(self, kind: str, sequence: str, name: str) -> Path:
+        folder = self._folder / kind / sequence
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+
+@contextmanager
+def staging(root: Path, split: Split, person: str, video: str) -> Iterator[VideoStage]:
+    """Yield a place for a video's frames; on success they replace what was there of it, on failure they go.
+
+    Raises:
+        OutputError: the disk is full or the folder not writable.
+    """
+    stage = root / UNFINISHED / split / person / video
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        yield VideoStage(stage)
+        for kind in reversed(_ORDER):
+            shutil.rmtree(root / kind / split / person / video, ignore_errors=True)
+        for kind in _ORDER:
+            if (stage / kind).is_dir():
+                (root / kind / split / person).mkdir(parents=True, exist_ok=True)
+                (stage / kind).rename(root / kind / split / person / video)
+    except OSError as error:
+        raise OutputError(f"{root}: writing {person}/{video} failed: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove_stages(root: Path) -> None:
+    """Remove the empty folders that stages stood in."""
+    for folder in sorted((root / UNFINISHED).rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    if (root / UNFINISHED).is_dir() and not any((root / UNFINISHED).iterdir()):
+        (root / UNFINISHED).rmdir()
+
+
+def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write `settings` to `path`, or see that those there are the same: one folder holds one kind of data.
+
+    Raises:
+        InputError: others are there; the message names the first that differs.
+        OutputError: the folder cannot be written to.
+    """
+    if not path.exists():
+        make_folder(path.parent)
+        with replacing(path) as part:
+            part.write_text(json.dumps(settings, indent=2) + "\n")
+        return
+    found = read_json(path)
+    for name in [*settings, *found]:
+        if found.get(name) != settings.get(name):
+            difference = f"{name}: expected {settings.get(name)} as asked for now, found {found.get(name)}"
+            raise InputError(f"{path}: {difference}; ask for the same as before, or name another --out")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object out of a file that this program wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected what bilayer-prepare wrote, found damaged data; delete it") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(found).__name__}; delete it")
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OutputError: that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
+def refuse_other_split(root: Path, split: Split, persons: set[str], way_out: str) -> None:
+    """See that no person is in the other split already: a model must be tested on people it never saw.
+
+    Raises:
+        InputError: one is.
+    """
+    for other in SPLITS:
+        if other == split or not has_kind(root, other, IMAGES):
+            continue
+        both = sorted(persons & {folder.name for folder in (root / IMAGES / other).iterdir()})
+        if both:
+            more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+            raise InputError(f"{root}: {both[0]}{more} asked for as {split} is in {other} already; {way_out}")
+
+
+def _encode(picture: Bytes, picture_format: PictureFormat) -> bytes:
+    options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
+    if picture_format == "jpg":  # colour at full resolution: video has halved it once already
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, content = cv2.imencode(f".{picture_format}", picture, options)
+    assert done, "OpenCV writes any 8-bit picture"
+    return content.tobytes()

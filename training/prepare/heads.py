@@ -1,0 +1,127 @@
+"""Synthetic heads -> training data, with the masks, landmarks and texture coordinates that only a renderer knows."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bilayer.runtime.errors import InputError
+from bilayer.training.data.frame_folders import IMAGES, Split
+from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, remove_stages, staging
+from bilayer.training.prepare.pool import run_jobs
+
+if TYPE_CHECKING:
+    from bilayer.training.heads.model import HeadModel
+
+SETTINGS_FILE = "heads.json"
+VIDEO = SEQUENCE = "0"
+PIXEL_CENTRE = 0.5  # px from the picture's corner, that the renderer counts from, to landmarkers' zero
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How heads are rendered: the same for all of a ROOT."""
+
+    model: str  # fingerprint of the head model
+    frames: int = 20  # of each identity
+    size: int = 256  # px
+    supersampling: int = 2  # samples along a pixel's side
+
+
+@dataclass(frozen=True)
+class HeadJob:
+    """One identity to render."""
+
+    identity: int  # its seed
+    folder: Path | None  # of the head model; None: the built-in ellipsoid
+    root: Path
+    split: Split
+    settings: HeadSettings
+
+    @property
+    def person(self) -> str:
+        """Name of its folder."""
+        return f"head{self.identity:05d}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its pictures, which come last, are there."""
+        return (self.root / IMAGES / self.split / self.person / VIDEO).is_dir()
+
+
+@dataclass(frozen=True)
+class HeadsReport:
+    """What a run did."""
+
+    identities: int  # rendered
+    frames: int  # rendered
+    finished_before: int  # identities
+
+
+def frame_seed(identity: int, frame: int) -> int:
+    """The seed of a frame's pose and expression: one of its own for each frame of each identity."""
+    return int(np.random.SeedSequence([identity, frame]).generate_state(1, np.uint64)[0])
+
+
+def head_jobs(
+    folder: Path | None, root: Path, split: Split, identities: range, settings: HeadSettings
+) -> list[HeadJob]:
+    """One job an identity."""
+    return [HeadJob(identity, folder, root, split, settings) for identity in identities]
+
+
+def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], None] = lambda: None) -> HeadsReport:
+    """Render those of the identities that are not there yet. `on_done` hears of each.
+
+    Raises:
+        InputError: the folder holds heads of other settings, or an identity of the other split.
+    """
+    root, split = jobs[0].root, jobs[0].split
+    refuse_other_split(root, split, {job.person for job in jobs}, "move --first-identity")
+    agree_on_settings(root / SETTINGS_FILE, asdict(jobs[0].settings))
+    waiting = [job for job in jobs if not job.is_done]
+    frames = 0
+    for _, result in run_jobs(render_identity, waiting, processes):
+        if isinstance(result, InputError):  # the model's, and so every identity's
+            raise result
+        frames += result
+        on_done()
+    remove_stages(root)
+    return HeadsReport(len(waiting), frames, len(jobs) - len(waiting))
+
+
+def render_identity(job: HeadJob) -> int:
+    """Render all frames of an identity; how many. All or nothing, and always the same."""
+    from bilayer.training.heads.identity import sample_identity
+    from bilayer.training.heads.pose import sample_pose
+    from bilayer.training.heads.render import render_head
+
+    model, settings = _model(job.folder), job.settings
+    identity = sample_identity(model, job.identity)
+    with staging(job.root, job.split, job.person, VIDEO) as stage:
+        for frame in range(settings.frames):
+            pose = sample_pose(model, frame_seed(job.identity, frame))
+            head = render_head(model, identity, pose, settings.size, settings.supersampling)
+            keypoints = head.landmarks - np.float32(PIXEL_CENTRE)
+            stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, keypoints, head.coords)
+    return settings.frames
+
+
+def model_fingerprint(folder: Path | None) -> str:
+    """A hash of the model's shapes: the same wherever its folder stands."""
+    model = _model(folder)
+    digest = hashlib.sha256()
+    for array in (model.vertices, model.triangles, model.uv, model.identity_modes, model.expression_shapes):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache  # one a process: reading it takes longer than a frame
+def _model(folder: Path | None) -> "HeadModel":
+    from bilayer.training.heads.load import load_head_model
+
+    return load_head_model(folder)

@@ -1,0 +1,228 @@
+"""Videos -> training data: one face followed, cut out, landmarks and mask beside it."""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.face.crop import cut_box, erode_mask, pose_vector
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.files import replacing
+from bilayer.runtime.media.video import VideoFrames, load_av
+from bilayer.runtime.motion.drivers import FollowsFaces
+from bilayer.training.data.frame_folders import Split
+from bilayer.training.prepare.files import (
+    PictureFormat,
+    VideoStage,
+    agree_on_settings,
+    make_folder,
+    read_json,
+    refuse_other_split,
+    remove_stages,
+    staging,
+)
+from bilayer.training.prepare.pool import run_jobs
+from bilayer.training.prepare.tracking import Followed, Stretch, split, watch
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
+SETTINGS_FILE, RECORDS = "videos.json", "videos"  # in ROOT: how it was made, and what of each video
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How videos become data: the same for all of a ROOT."""
+
+    size: int = 256  # px, side of the stored pictures
+    fps: float | None = None  # frames kept of each second; None: all
+    seconds: float | None = None  # of each video, from its start (the paper: 10); None: all
+    min_side: int = 128  # px of the video that a crop spans at least: less is blurred by enlarging
+    min_frames: int = 5  # of a sequence
+    landmarker: Literal["mediapipe", "face-alignment"] = "mediapipe"
+    picture_format: PictureFormat = "jpg"  # of the pictures; a third of PNG's bytes
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """One video to prepare."""
+
+    path: Path
+    root: Path
+    split: Split
+    person: str
+    video: str
+    settings: VideoSettings
+
+    @property
+    def record(self) -> Path:
+        """What says that it is done."""
+        return self.root / RECORDS / self.split / self.person / f"{self.video}.json"
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What a video gave."""
+
+    file: str  # name of the video
+    bytes: int  # of it
+    rate: float  # frames a second, of the video
+    sequences: int
+    frames: int  # written
+    looked_at: int  # frames
+    without_face: int  # of those
+    too_small: int  # of those: the face, for min_side
+    too_short: int  # of those: the sequence, for min_frames
+
+
+@dataclass(frozen=True)
+class VideosReport:
+    """What a run did."""
+
+    done: dict[str, VideoResult]  # by PERSON/VIDEO
+    finished_before: int
+    failed: dict[str, str]  # PERSON/VIDEO -> what is wrong with it
+
+
+def find_videos(places: Sequence[Path], root: Path, split: Split, settings: VideoSettings) -> list[VideoJob]:
+    """The videos that `places` (files, or folders of them) hold, sorted by person and video.
+
+    A file PERSON.mp4 is a person; in a folder, PERSON/VIDEO.mp4 and PERSON/A/B.mp4 are PERSON's videos VIDEO and A-B.
+
+    Raises:
+        InputError: no such place, no video in it, or two videos of the same name.
+    """
+    jobs: dict[tuple[str, str], VideoJob] = {}
+    for place in places:
+        for path, parts in _videos_of(place):
+            person, video = parts[0], "-".join(parts[1:]) or parts[0]
+            job = VideoJob(path, root, split, person, video, settings)
+            if (other := jobs.setdefault((person, video), job)) is not job and other.path != path:
+                raise InputError(f"{path}: would be {person}/{video}, as {other.path}; rename one")
+    return [jobs[key] for key in sorted(jobs)]
+
+
+def prepare_videos(
+    jobs: Sequence[VideoJob], processes: int, on_done: Callable[[], None] = lambda: None
+) -> VideosReport:
+    """Prepare those of the videos that are not done yet. `on_done` hears of each.
+
+    Raises:
+        InputError: the folder holds data of other settings, or a person of the other split.
+        ToolMissingError: PyAV or a network file is missing.
+    """
+    root, settings = jobs[0].root, jobs[0].settings
+    load_av(), _faces(settings.landmarker), _masker()  # what is missing stops the run before it leaves a trace
+    persons = {job.person for job in jobs}
+    refuse_other_split(root, jobs[0].split, persons, "no person belongs in both: rename the video, or leave it out")
+    agree_on_settings(root / SETTINGS_FILE, asdict(settings))
+    waiting = [job for job in jobs if not _is_done(job)]
+    done: dict[str, VideoResult] = {}
+    failed: dict[str, str] = {}
+    for job, result in run_jobs(prepare_video, waiting, processes):
+        name = f"{job.person}/{job.video}"
+        if isinstance(result, InputError):
+            failed[name] = str(result)
+        else:
+            done[name] = result
+        on_done()
+    remove_stages(root)
+    by_name = {name: done[name] for name in sorted(done)}
+    return VideosReport(by_name, len(jobs) - len(waiting), {name: failed[name] for name in sorted(failed)})
+
+
+def prepare_video(job: VideoJob) -> VideoResult:
+    """Look through the video for faces; then, through it again, cut them out. All or nothing.
+
+    Raises:
+        InputError: it cannot be read; it is tried again next time.
+    """
+    settings = job.settings
+    with VideoFrames(job.path) as frames:
+        rate = frames.rate
+        sightings = list(watch(frames, _faces(settings.landmarker), settings.fps, settings.seconds))
+    stretches = split(sightings, settings.min_frames)
+    large = [stretch for stretch in stretches if stretch.box.side >= settings.min_side]
+    seen = sum(sighting.landmarks is not None for sighting in sightings)
+    followed = sum(len(stretch.numbers) for stretch in stretches)
+    written = sum(len(stretch.numbers) for stretch in large)
+    with staging(job.root, job.split, job.person, job.video) as stage, VideoFrames(job.path) as frames:
+        _write(frames, large, stage, settings)
+    result = VideoResult(
+        file=job.path.name,
+        bytes=job.path.stat().st_size,
+        rate=rate,
+        sequences=len(large),
+        frames=written,
+        looked_at=len(sightings),
+        without_face=len(sightings) - seen,
+        too_small=followed - written,
+        too_short=seen - followed,
+    )
+    make_folder(job.record.parent)
+    with replacing(job.record) as part:
+        part.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage, settings: VideoSettings) -> None:
+    """Sequences and their frames are numbered from 0."""
+    places = {number: (i, j) for i, stretch in enumerate(stretches) for j, number in enumerate(stretch.numbers)}
+    last = max(places, default=-1)
+    for number, picture in enumerate(frames):
+        if number > last:
+            return
+        if number not in places:
+            continue
+        i, j = places[number]
+        box, landmarks = stretches[i].box, stretches[i].landmarks[j]
+        image = cut_box(picture, box, settings.size)
+        keypoints = (pose_vector(landmarks, box).reshape(-1, 2) + 1) * np.float32(settings.size / 2)
+        mask = np.rint(erode_mask(_masker().mask(image)) * 255).astype(np.uint8)  # as bilayer-export does to a photo
+        stage.write(f"{i:05d}", f"{j:05d}", image, mask, keypoints, picture_format=settings.picture_format)
+
+
+def _videos_of(place: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Each video with the parts of its name."""
+    if not place.is_dir():
+        if not place.is_file():
+            raise InputError(f"{place}: no such file; name a video, or a folder of videos")
+        return [(place, (place.stem,))]
+    found = []
+    for path in sorted(place.rglob("*")):
+        parts = path.relative_to(place).with_suffix("").parts
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in parts):
+            found.append((path, parts))
+    if not found:
+        raise InputError(f"{place}: expected videos ({' '.join(SUFFIXES)}) in this folder, found none")
+    return found
+
+
+def _is_done(job: VideoJob) -> bool:
+    """Whether a record says so, of this very file."""
+    if not job.record.exists():
+        return False
+    record = read_json(job.record)
+    return (record.get("file"), record.get("bytes")) == (job.path.name, job.path.stat().st_size)
+
+
+@functools.cache  # one a process: networks take longer to load than a frame
+def _faces(name: str) -> FollowsFaces:
+    if name == "face-alignment":
+        from bilayer.runtime.face.fan import FanLandmarker
+
+        return Followed(FanLandmarker())
+    from bilayer.runtime.face.mediapipe import MediapipeLandmarker
+
+    return MediapipeLandmarker()
+
+
+@functools.cache
+def _masker() -> PersonMasker:
+    return PersonMasker()

@@ -1,9 +1,9 @@
 from .bench.parity import Parity as Parity
 from .bench.parity import Reference as Reference
-from .bench.playing import Played as Played
+from .bench.playing import PoseRun as PoseRun
 from .bench.playing import play as play
 from .bench.run import BenchOptions as BenchOptions
-from .bench.run import Setup as Setup
+from .bench.run import BenchSetup as BenchSetup
 from .bench.run import bench as bench
 from .bench.sampler import SamplerSettings as SamplerSettings
 from .device.adb import Adb as Adb

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from bilayer.android_harness.bench.poses import load_poses
-from bilayer.android_harness.bench.run import Setup
+from bilayer.android_harness.bench.run import BenchSetup
 from bilayer.android_harness.bench.sampler import SamplerSettings
 from bilayer.android_harness.device.adb import Adb, Device
 from bilayer.android_harness.device.workspace import Workspace
@@ -33,12 +33,12 @@ def make_setup(
     ncnn_runner: Path | None,
     drive: Path | None,
     retarget: Retarget,
-) -> tuple[Setup, float]:
+) -> tuple[BenchSetup, float]:
     """What to run, everything here checked before the device is asked for; and the track's frames a second."""
     read = read_bundle(bundle)
     poses, rate = load_poses(read, drive, retarget)
     backend = _backend(read, route, ncnn_runner)
-    return Setup(find_device(serial), read, backend, poses), rate
+    return BenchSetup(find_device(serial), read, backend, poses), rate
 
 
 def _backend(bundle: Bundle, route: RouteChoice | None, ncnn_runner: Path | None) -> Backend:
@@ -57,7 +57,7 @@ def sampler_settings(given: Path | None, runs: int) -> SamplerSettings | None:
     return SamplerSettings(runner, runs, runs // 5)
 
 
-def clean_up(setup: Setup, clean: bool) -> None:
+def clean_up(setup: BenchSetup, clean: bool) -> None:
     """Leave nothing on the device, if that is wanted."""
     if clean:
         Workspace(setup.device).clean()

@@ -43,7 +43,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerResult:
     """One layer's time in a detailed profile, which slows a GPU down."""
 
     name: str
@@ -64,7 +64,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Row:
+class ModeResult:
     """One mode of the runtime."""
 
     mode: str
@@ -73,7 +73,7 @@ class Row:
     parity: Parity | None
     processes: int  # that ran to their end
     latency: Latency | None  # None unless measured on a device
-    layers: list[Layer]
+    layers: list[LayerResult]
     throttled: list[str]  # signs of it
     not_cooled: int  # processes that began warmer than wanted
     series: list[Moment]  # twice a second, of all its processes; empty unless measured on a device
@@ -131,7 +131,7 @@ class SamplerTimes:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class BenchProtocol:
     """How it was measured."""
 
     executions: int  # of one process, all of which its mean counts
@@ -157,7 +157,7 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelInfo:
     """What was run."""
 
     name: str
@@ -177,10 +177,10 @@ class Result:
     why: list[str]  # it counts as emulated or as a stand-in; empty for a device
     date: str  # UTC, ISO 8601
     device: DeviceFacts
-    model: Model
+    model: ModelInfo
     tools: Tools
-    protocol: Protocol
-    rows: list[Row]
+    protocol: BenchProtocol
+    rows: list[ModeResult]
     sampler: SamplerTimes | None  # None: it was not measured
 
     def to_json(self) -> str:

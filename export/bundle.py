@@ -19,13 +19,13 @@ from bilayer.export.targets import ConversionTarget
 from bilayer.runtime.bundle import (
     Bundle,
     Contract,
-    Dlc,
+    DlcInfo,
     Files,
     Graph,
     Origin,
     Outputs,
+    PhotoSource,
     PoseInput,
-    Source,
     Verification,
     describe_file,
     read_bundle,
@@ -47,7 +47,7 @@ class BundleParts:
     preview: Image.Image
     input: PoseInput
     outputs: Outputs
-    source: Source
+    source: PhotoSource
     graph: Graph
     verification: Verification
     origin: Origin
@@ -157,9 +157,9 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
     )
 
 
-def _describe(conversion: Conversion) -> Dlc:
+def _describe(conversion: Conversion) -> DlcInfo:
     layouts = {end.layout for end in conversion.ends if end.layout}  # of the picture-shaped outputs
-    return Dlc(
+    return DlcInfo(
         target=conversion.target,
         tool=f"{conversion.tool} {conversion.tool_version}".strip(),
         container=conversion.dlc_version,

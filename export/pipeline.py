@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from bilayer.export.bundle import BundleParts, check_place, draft_bundle, write_bundle
-from bilayer.export.network.equalize import suit_half
+from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.lower import GraphOptions, UpsampleKind, lower
 from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.preview import draw_preview
-from bilayer.export.targets import RULES_FOR, ConversionTarget, Model, check_target, fits_deconvolution
+from bilayer.export.targets import RULES_FOR, ConversionTarget, OnnxFile, check_target, fits_deconvolution
 from bilayer.export.verify import (
     HALF_POSES,
     NOT_VERIFIED,
@@ -37,7 +37,7 @@ from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Bundle, Graph, Origin, PoseInput, Source
+from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.face.crop import crop_face, erode_mask
 from bilayer.runtime.face.fan import FanLandmarker
@@ -161,7 +161,9 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             preview=preview,
             input=PoseInput("pose", generator.input_width, _harmonics(model.config)),
             outputs=generator.outputs,
-            source=Source(list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]),
+            source=PhotoSource(
+                list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]
+            ),
             graph=graph,
             verification=verification,
             origin=origin,
@@ -203,7 +205,7 @@ def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> 
     folded, norms = fold_norms(fold(model, avatar.parameters), max_kappa=0 if options.keep_norms else MAX_KAPPA)
     channels = model.config.inference_channels
     upsample = options.upsample or ("deconv" if all(fits_deconvolution(c, c) for c in channels[1:]) else "nearest")
-    generator = suit_half(lower(folded, GraphOptions(upsample=upsample, merged_head=options.merged_head)))
+    generator = equalize(lower(folded, GraphOptions(upsample=upsample, merged_head=options.merged_head)))
     gmacs = round(sum(generator.macs().values()) / 1e9, 4)
     return generator, Graph(options.opset, upsample, gmacs, list(norms.kept))
 
@@ -216,7 +218,7 @@ def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
     """
     if target == "none":
         return []
-    findings = check_target(Model(proto), RULES_FOR[target])
+    findings = check_target(OnnxFile(proto), RULES_FOR[target])
     refused = [finding for finding in findings if finding.severity == "error"]
     if refused:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""

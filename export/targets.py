@@ -75,7 +75,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class OnnxFile:
     """An ONNX model with the shapes of its tensors."""
 
     proto: onnx.ModelProto
@@ -116,10 +116,10 @@ class Model:
         return shapes
 
 
-Rule = Callable[[Model], Iterator[Finding]]
+Rule = Callable[[OnnxFile], Iterator[Finding]]
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Path) -> OnnxFile:
     """An ONNX file.
 
     Raises:
@@ -128,7 +128,7 @@ def read_model(path: Path) -> Model:
     try:
         proto = onnx.load(path, load_external_data=False)
         onnx.checker.check_model(proto)
-        return Model(proto)
+        return OnnxFile(proto)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
@@ -136,7 +136,7 @@ def read_model(path: Path) -> Model:
         raise InputError(f"{path}: not a valid ONNX model ({first})") from error
 
 
-def check_target(model: Model, target: TargetName) -> list[Finding]:
+def check_target(model: OnnxFile, target: TargetName) -> list[Finding]:
     """All the rules of `target` that the model breaks, errors first."""
     findings = [finding for rule in RULES[target] for finding in rule(model)]
     return sorted(findings, key=lambda finding: finding.severity != "error")
@@ -147,7 +147,7 @@ def fits_deconvolution(channels_in: int, channels_out: int) -> bool:
     return math.ceil(channels_in / 4) * channels_out <= MAX_PER_GPU_SIZE
 
 
-def _opset_8(model: Model) -> Iterator[Finding]:
+def _opset_8(model: OnnxFile) -> Iterator[Finding]:
     if model.opset != 8:
         fix = "export with --opset 8; down-converting an existing file fails for Upsample and Resize"
         yield Finding("opset", "error", "model", f"expected opset 8, found {model.opset}", fix, TESTED_ONNX)
@@ -157,7 +157,7 @@ def _opset_8(model: Model) -> Iterator[Finding]:
         yield Finding("ir-version", "error", "model", found, fix, TESTED_ONNX)
 
 
-def _initializers_are_inputs(model: Model) -> Iterator[Finding]:
+def _initializers_are_inputs(model: OnnxFile) -> Iterator[Finding]:
     listed = {value.name for value in model.proto.graph.input}
     for name in model.initializers:
         if name not in listed:
@@ -166,7 +166,7 @@ def _initializers_are_inputs(model: Model) -> Iterator[Finding]:
             return
 
 
-def _snpe_1_operators(model: Model) -> Iterator[Finding]:
+def _snpe_1_operators(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         versions = _SNPE_1_OPS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if versions is None:
@@ -179,7 +179,7 @@ def _snpe_1_operators(model: Model) -> Iterator[Finding]:
             yield Finding("operator-version", "error", node.name, message, "export with --opset 8", REVISIONS)
 
 
-def _qairt_operators(model: Model) -> Iterator[Finding]:
+def _qairt_operators(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type not in _QAIRT_OPS:
             yield _unknown_operator(node, sorted(_QAIRT_OPS), ONNX_OPS)
@@ -199,14 +199,14 @@ def _unknown_operator(node: onnx.NodeProto, known: list[str], source: str) -> Fi
     return Finding("operator", "error", node.name or node.output[0], f"{name} is not supported", fix, source)
 
 
-def _no_constant_nodes(model: Model) -> Iterator[Finding]:
+def _no_constant_nodes(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         if node.op_type == "Constant":
             fix = "make it an initializer (onnxsim does)"
             yield Finding("constant-node", "error", node.output[0], "Constant node", fix, REVISIONS)
 
 
-def _static_shapes(model: Model) -> Iterator[Finding]:
+def _static_shapes(model: OnnxFile) -> Iterator[Finding]:
     for value in [*model.inputs, *model.proto.graph.output]:
         if value.name not in model.shapes:
             fix = "export with fixed sizes, a batch of one included"
@@ -217,7 +217,7 @@ def _static_shapes(model: Model) -> Iterator[Finding]:
             yield Finding("batch", "error", value.name, message, "export with a batch of one", LIMITATIONS)
 
 
-def _at_most_4d(model: Model) -> Iterator[Finding]:
+def _at_most_4d(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         for name in node.output:
             if len(model.shapes.get(name, ())) > 4:
@@ -227,7 +227,7 @@ def _at_most_4d(model: Model) -> Iterator[Finding]:
                 )
 
 
-def _float32(model: Model) -> Iterator[Finding]:
+def _float32(model: OnnxFile) -> Iterator[Finding]:
     for value in [*model.inputs, *model.proto.graph.output]:
         kind = value.type.tensor_type.elem_type
         if kind != TensorProto.FLOAT:
@@ -236,7 +236,7 @@ def _float32(model: Model) -> Iterator[Finding]:
             yield Finding("float32", "error", value.name, message, fix, LAYERS)
 
 
-def _constant_parameters(model: Model) -> Iterator[Finding]:
+def _constant_parameters(model: OnnxFile) -> Iterator[Finding]:
     made_of = {
         "Reshape": [1],
         "Conv": [1, 2],
@@ -253,14 +253,14 @@ def _constant_parameters(model: Model) -> Iterator[Finding]:
                 )
 
 
-def _upsample_scales(model: Model) -> Iterator[Finding]:
+def _upsample_scales(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         if node.op_type == "Upsample" and not any(a.name == "scales" for a in node.attribute):
             fix = "write `scales` as an attribute (opset 7 or 8)"
             yield Finding("upsample-scales", "error", node.name, "Upsample without the attribute", fix, REVISIONS)
 
 
-def _square_padding(model: Model) -> Iterator[Finding]:
+def _square_padding(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
@@ -275,7 +275,7 @@ def _square_padding(model: Model) -> Iterator[Finding]:
             yield Finding("stride", "error", node.name, message, "use square strides", LIMITATIONS)
 
 
-def _depth_to_space(model: Model) -> Iterator[Finding]:
+def _depth_to_space(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         if node.op_type == "DepthToSpace":
             fix = "use --upsample nearest or deconv"
@@ -283,7 +283,7 @@ def _depth_to_space(model: Model) -> Iterator[Finding]:
             yield Finding("depth-to-space", "warning", node.name, "a risk on SNPE's GPU", fix, source)
 
 
-def _gpu_sizes(model: Model) -> Iterator[Finding]:
+def _gpu_sizes(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
         for name in node.output:
             shape = model.shapes.get(name, ())
@@ -302,7 +302,7 @@ def _gpu_sizes(model: Model) -> Iterator[Finding]:
                 yield Finding("gpu-deconvolution", "error", node.name, message, "use --upsample nearest", LIMITATIONS)
 
 
-def _named_nodes(model: Model) -> Iterator[Finding]:
+def _named_nodes(model: OnnxFile) -> Iterator[Finding]:
     unnamed = [node for node in model.nodes if not node.name]
     if unnamed:
         message = f"{len(unnamed)} nodes have no name; the converter invents some, and profiles are unreadable"

@@ -16,7 +16,7 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig
 from bilayer.model.embedders import harmonic_encoding
-from bilayer.model.generators import Layers
+from bilayer.model.generators import GeneratorOutputs
 from bilayer.runtime.agreement import DEFAULT
 from bilayer.runtime.bundle import Channels, Outputs, Verification
 from bilayer.runtime.errors import ParityError
@@ -72,7 +72,7 @@ def reference_frame(model: BilayerModel, parameters: AdaptiveParameters, pose: N
     """The results for a pose vector (136,) by the trained model."""
     with torch.inference_mode():
         poses = torch.from_numpy(pose)[None]
-        layers: Layers = model.inference_generator(model.keypoints_embedder(poses), parameters)
+        layers: GeneratorOutputs = model.inference_generator(model.keypoints_embedder(poses), parameters)
     frame = {"delta_uv": layers.delta_uv[0].numpy(), "lf_rgb": layers.lf_rgb[0].numpy()}
     return frame | ({} if layers.seg_logits is None else {"seg": torch.sigmoid(layers.seg_logits)[0].numpy()})
 

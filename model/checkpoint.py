@@ -16,7 +16,7 @@ from torch import Tensor
 from bilayer.model.authors_checkpoint import Value, find_run
 from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
-from bilayer.model.reparameterize import for_evaluation
+from bilayer.model.reparameterize import reparameterize_model
 from bilayer.model.safe_load import read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
@@ -92,7 +92,7 @@ def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
         full = {key: torch.tensor(0) for key in network.state_dict() if key.endswith(OPTIONAL)}
         full.update({key: t.float() if t.is_floating_point() else t for key, t in state.items()})
         network.load_state_dict(full, assign=True)
-    return for_evaluation(model.eval().requires_grad_(False))
+    return reparameterize_model(model.eval().requires_grad_(False))
 
 
 def save_checkpoint(path: Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:

@@ -15,7 +15,7 @@ from bilayer.model.projector import Projector
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class GeneratorOutputs:
     """What the inference generator predicts for a pose, S = image size."""
 
     delta_uv: Tensor  # (B, 2, S, S) x, y; -1..1, added to the identity grid of the warp
@@ -123,7 +123,7 @@ class TextureGenerator(nn.Module):
 
 
 class InferenceGenerator(nn.Module):
-    """Pose embedding (B, C, s, s) and predicted parameters -> Layers. The part that runs on the phone."""
+    """Pose embedding (B, C, s, s) and predicted parameters -> GeneratorOutputs. The part that runs on the phone."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -151,6 +151,6 @@ class InferenceGenerator(nn.Module):
         """What is computed once per avatar."""
         return self.prj_inf(embeddings)  # type: ignore[no-any-return]  # a Module's result is Any
 
-    def forward(self, pose_embedding: Tensor, predicted: AdaptiveParameters) -> Layers:
+    def forward(self, pose_embedding: Tensor, predicted: AdaptiveParameters) -> GeneratorOutputs:
         delta_uv, lf_rgb, *seg_logits = self.gen_inf(pose_embedding, predicted)
-        return Layers(delta_uv, lf_rgb, seg_logits[0] if seg_logits else None)
+        return GeneratorOutputs(delta_uv, lf_rgb, seg_logits[0] if seg_logits else None)

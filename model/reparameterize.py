@@ -65,7 +65,7 @@ class UpsampleThenConv(_Rewritten):
         return F.conv_transpose2d(x, upsampled_kernel(self.weight), self.bias, stride=2, padding=1)
 
 
-def for_evaluation(model: BilayerModel) -> BilayerModel:
+def reparameterize_model(model: BilayerModel) -> BilayerModel:
     """Rewrite `model` in place, for evaluation on a CPU or GPU; its state dict stays as it is. Returns it.
 
     Measured by `python -m bilayer.benchmarks.speed.avatar_creation`.
@@ -90,7 +90,7 @@ def for_evaluation(model: BilayerModel) -> BilayerModel:
 def for_training(model: BilayerModel) -> BilayerModel:
     """The same, and the generators' skips before their upsampling, their heads as one convolution; in place. For
     training without spectral norm, which replaces weights that this derives kernels from."""
-    for module in for_evaluation(model).modules():
+    for module in reparameterize_model(model).modules():
         if isinstance(module, AdaptiveUpBlock):
             module.skip_first = True
         elif isinstance(module, Heads):

@@ -43,7 +43,7 @@ from .motion.track import Track as Track
 from .motion.track import demo_motion as demo_motion
 from .motion.track_files import read_track as read_track
 from .motion.track_files import write_track as write_track
-from .player import Avatar as Avatar
+from .player import AvatarPlayer as AvatarPlayer
 from .player import FrameLayers as FrameLayers
 from .sampler.compositor import FrameCompositor as FrameCompositor
 from .sampler.grid_sample import Sampler as Sampler

@@ -51,7 +51,7 @@ class PoseInput:
 
 
 @dataclass(frozen=True)
-class Source:
+class PhotoSource:
     """The photo's face: where it was, and how it looked."""
 
     photo_size: list[int]  # width, height in pixels
@@ -79,7 +79,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Dlc:
+class DlcInfo:
     """What made the .dlc, and who reads it."""
 
     target: str
@@ -132,9 +132,9 @@ class Contract:
     input: PoseInput
     outputs: Outputs
     files: Files
-    source: Source
+    source: PhotoSource
     graph: Graph
-    dlc: Dlc | None
+    dlc: DlcInfo | None
     verification: Verification
     origin: Origin
 

@@ -16,7 +16,7 @@ from bilayer.runtime.console import Command, progress, table
 if TYPE_CHECKING:
     from bilayer.runtime.media.writers import FrameWriter
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
-    from bilayer.runtime.player import Avatar
+    from bilayer.runtime.player import AvatarPlayer
     from bilayer.runtime.rendering import Pace, Rendered, ToPose, View
 
 TRACKS = (".npy", ".npz", ".json")
@@ -84,17 +84,19 @@ def main(
         raise click.UsageError("give either --drive DRIVE or --demo-motion")
     try:
         from bilayer.runtime.bundle import read_bundle
-        from bilayer.runtime.player import Avatar
+        from bilayer.runtime.player import AvatarPlayer
         from bilayer.runtime.rendering import View
 
         size = read_bundle(bundle).contract.image_size
         colour = background or ("white" if out.suffix or out == WINDOW else "none")
         backdrop = _background(colour, size)
-        avatar = Avatar.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
+        avatar = AvatarPlayer.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
         if precision != "f32":
-            from bilayer.runtime.reduced_precision import hold_to_float32
+            from bilayer.runtime.reduced_precision import check_reduced_precision
 
-            warning = hold_to_float32(avatar, Avatar.load(bundle, engine="onnxruntime", background=backdrop))
+            warning = check_reduced_precision(
+                avatar, AvatarPlayer.load(bundle, engine="onnxruntime", background=backdrop)
+            )
             if warning:
                 click.echo(f"warning: {warning}", err=True)
         view = View(side_by_side, layers)
@@ -132,7 +134,7 @@ class _Sink:
     closed: Callable[[], bool] = lambda: False
 
 
-def _render(avatar: "Avatar", wish: _Wish) -> tuple["Rendered", float]:
+def _render(avatar: "AvatarPlayer", wish: _Wish) -> tuple["Rendered", float]:
     """What came of it, and its frames a second."""
     from bilayer.runtime.motion.drivers import Repeated
     from bilayer.runtime.rendering import render_video
@@ -159,7 +161,7 @@ def _render(avatar: "Avatar", wish: _Wish) -> tuple["Rendered", float]:
 
 
 @contextmanager
-def _open_driver(wish: _Wish, avatar: "Avatar") -> Iterator["LandmarkDriver | LiveDriver | TrackedDriver"]:
+def _open_driver(wish: _Wish, avatar: "AvatarPlayer") -> Iterator["LandmarkDriver | LiveDriver | TrackedDriver"]:
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.media.photo import read_photo
     from bilayer.runtime.media.video import VideoFrames, WebcamFrames
@@ -184,7 +186,7 @@ def _open_driver(wish: _Wish, avatar: "Avatar") -> Iterator["LandmarkDriver | Li
         yield TrackedDriver(lambda: VideoFrames(path), wish.view.driver)
 
 
-def _to_pose(wish: _Wish, avatar: "Avatar", driver: "LandmarkDriver | LiveDriver | TrackedDriver") -> "ToPose":
+def _to_pose(wish: _Wish, avatar: "AvatarPlayer", driver: "LandmarkDriver | LiveDriver | TrackedDriver") -> "ToPose":
     """What makes poses of the driver's landmarks; those of a file are found for it."""
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
@@ -259,7 +261,7 @@ def _background(name: str, size: int) -> Any:
         raise InputError(f"background: expected a colour (white, #20a0ff), a picture or none, found {name}") from error
 
 
-def _report(avatar: "Avatar", rendered: "Rendered", out: Path, rate: float) -> dict[str, Any]:
+def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float) -> dict[str, Any]:
     times = rendered.times
     return {
         "out": str(out),
@@ -276,7 +278,7 @@ def _report(avatar: "Avatar", rendered: "Rendered", out: Path, rate: float) -> d
     }
 
 
-def _summary(avatar: "Avatar", rendered: "Rendered", out: Path, rate: float) -> str:
+def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float) -> str:
     medians, shares = rendered.times.medians_ms(), rendered.times.shares()
     lines = [
         table(

@@ -33,7 +33,7 @@ class FrameLayers:
     mask: Floats  # (S, S) foreground, 0..1; ones where the network has none
 
 
-class Avatar:
+class AvatarPlayer:
     """An avatar, ready to be driven; `load` makes it. Not for use by several threads at once.
 
     A pose is 68 landmarks, (136,) as x0, y0, x1, y1, ... or (68, 2): -1..1 across the crop, not clipped, x right and y
@@ -71,7 +71,7 @@ class Avatar:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         alpha: Alpha = "straight",
         background: ArrayLike | None = None,
-    ) -> "Avatar":
+    ) -> "AvatarPlayer":
         """Open a bundle: its folder, or its avatar.json.
 
         Args:

@@ -7,12 +7,12 @@ import numpy as np
 from bilayer.runtime.agreement import DEFAULT, Thresholds
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.motion.track import demo_motion
-from bilayer.runtime.player import Avatar, Bytes
+from bilayer.runtime.player import AvatarPlayer, Bytes
 
 POSES = 3  # compared: the photo's, and others spread over the built-in motion
 
 
-def hold_to_float32(avatar: Avatar, reference: Avatar, thresholds: Thresholds = DEFAULT) -> str:
+def check_reduced_precision(avatar: AvatarPlayer, reference: AvatarPlayer, thresholds: Thresholds = DEFAULT) -> str:
     """Compare an avatar's frames with those of the same bundle in float32, loaded with the same background.
 
     Returns:

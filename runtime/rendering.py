@@ -12,7 +12,7 @@ from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, crop_box, draw_stickman
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
-from bilayer.runtime.player import Avatar, FrameLayers
+from bilayer.runtime.player import AvatarPlayer, FrameLayers
 from bilayer.runtime.stages import StageTimes
 
 STAGES = ("track", "network", "sample", "compose", "encode")  # compose: what is shown beside the frame
@@ -53,7 +53,7 @@ class Rendered:
 
 
 def render_video(
-    avatar: Avatar,
+    avatar: AvatarPlayer,
     driver: Driver,
     to_pose: ToPose,
     writer: FrameWriter,
@@ -118,7 +118,7 @@ def render_video(
 
 
 def _panels(
-    avatar: Avatar, frame: Bytes, pose: Floats, moment: DriverFrame, box: CropBox | None, view: View
+    avatar: AvatarPlayer, frame: Bytes, pose: Floats, moment: DriverFrame, box: CropBox | None, view: View
 ) -> Iterator[Bytes]:
     """Pictures (S, S, 4) from left to right."""
     if view.driver:

@@ -5,7 +5,7 @@ from .data.dataset import collate as collate
 from .data.dataset import sequence_frames as sequence_frames
 from .data.frame_folders import FrameSequence as FrameSequence
 from .data.frame_folders import list_sequences as list_sequences
-from .evaluate.cases import Protocol as Protocol
+from .evaluate.cases import EvaluationProtocol as EvaluationProtocol
 from .evaluate.frames import evaluate_frames as evaluate_frames
 from .evaluate.models import evaluate_model as evaluate_model
 from .evaluate.models import evaluate_models as evaluate_models

@@ -120,11 +120,11 @@ def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, floa
 
     def measure(checkpoint: Path) -> dict[str, float]:
         from bilayer.model.checkpoint import load_model
-        from bilayer.training.evaluate.cases import Protocol
+        from bilayer.training.evaluate.cases import EvaluationProtocol
         from bilayer.training.evaluate.models import evaluate_model
 
         schedule = settings.schedule
-        protocol = Protocol(identities=schedule.validated_people, every=schedule.validated_every)
+        protocol = EvaluationProtocol(identities=schedule.validated_people, every=schedule.validated_every)
         result = evaluate_model(load_model(checkpoint), Path(settings.data.root), protocol, baselines=False)
         return {
             f"{method.name} {metric}": value

@@ -7,18 +7,18 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from bilayer.android_harness.bench.session import Process, Session
+from bilayer.android_harness.bench.session import Session, SessionProcess
 from bilayer.android_harness.device.conditions import Conditions
 from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.android_harness.results import (
+    BenchProtocol,
     Latency,
-    Layer,
+    LayerResult,
     MeasuredOn,
-    Model,
+    ModelInfo,
+    ModeResult,
     Moment,
-    Protocol,
     Result,
-    Row,
     SamplerTimes,
     Spread,
     Tools,
@@ -44,7 +44,7 @@ def make_result(
     bundle: Bundle,
     backend: Backend,
     session: Session,
-    protocol: Protocol,
+    protocol: BenchProtocol,
     *,
     program_sha256: str,
     adb: str,
@@ -62,7 +62,7 @@ def make_result(
         why=why,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         device=facts,
-        model=Model(
+        model=ModelInfo(
             name=bundle.folder.absolute().name,
             image_size=contract.image_size,
             gmacs=contract.graph.gmacs,
@@ -86,18 +86,18 @@ def make_result(
     )
 
 
-def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> Row:
+def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> ModeResult:
     """What a session has of a mode; times only if measured on a device."""
     processes = session.of(mode)
     layers = session.layers.get(mode, []) if on == "device" else []
-    return Row(
+    return ModeResult(
         mode=mode,
         title=title,
         missing=session.missing.get(mode),
         parity=session.parity.get(mode),
         processes=len(processes),
         latency=_latency(processes) if on == "device" else None,
-        layers=[Layer(layer.name, round(layer.us / 1000, 3), layer.unit) for layer in layers],
+        layers=[LayerResult(layer.name, round(layer.us / 1000, 3), layer.unit) for layer in layers],
         throttled=sorted({sign for process in processes for sign in process.throttled}),
         not_cooled=sum(not process.cooled for process in processes),
         series=[moment for process in processes for moment in process.series] if on == "device" else [],
@@ -120,7 +120,7 @@ def moments(process: int, conditions: Sequence[Conditions]) -> list[Moment]:
     ]
 
 
-def _latency(processes: Sequence[Process]) -> Latency | None:
+def _latency(processes: Sequence[SessionProcess]) -> Latency | None:
     total = _spread([process.total_us for process in processes])
     if total is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from bilayer.android_harness.bench.outcome import measured_on
 from bilayer.android_harness.bench.parity import Parity, Reference
 from bilayer.android_harness.bench.poses import spread, write_inputs
-from bilayer.android_harness.bench.run import Setup
+from bilayer.android_harness.bench.run import BenchSetup
 from bilayer.android_harness.device.execution import execute, fetch_results, read_results, stop_leftover
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import Workspace
@@ -23,7 +23,7 @@ COMPARED = 8  # frames, evenly spaced
 
 
 @dataclass(frozen=True)
-class Played:
+class PoseRun:
     """What came of it."""
 
     frames: int
@@ -32,8 +32,13 @@ class Played:
 
 
 def play(
-    setup: Setup, mode: Mode, out: Path, rate: float, timeout: float, say: Callable[[str], None] = lambda line: None
-) -> Played:
+    setup: BenchSetup,
+    mode: Mode,
+    out: Path,
+    rate: float,
+    timeout: float,
+    say: Callable[[str], None] = lambda line: None,
+) -> PoseRun:
     """Run a device's network over all poses of `setup`, and write the frames to `out` as `open_writer` does.
 
     Raises:
@@ -74,4 +79,4 @@ def play(
         workspace.clean(OUT)
     parity = reference.compare(poses[sorted(kept)], [kept[index] for index in sorted(kept)])
     on, _ = measured_on(facts, backend.executable, "")
-    return Played(len(poses), parity, on)
+    return PoseRun(len(poses), parity, on)

@@ -21,7 +21,7 @@ from bilayer.android_harness.bench.sampler import (
     layout_of,
     write_sampler_inputs,
 )
-from bilayer.android_harness.bench.session import Process, Session, open_session, session_key, session_path
+from bilayer.android_harness.bench.session import Session, SessionProcess, open_session, session_key, session_path
 from bilayer.android_harness.device.adb import Device
 from bilayer.android_harness.device.conditions import Conditions, busy_gpu_mhz, read_conditions, throttling
 from bilayer.android_harness.device.cooling import cool_down
@@ -36,7 +36,7 @@ from bilayer.android_harness.device.execution import (
 )
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import Workspace
-from bilayer.android_harness.results import Protocol, Result, SamplerTimes
+from bilayer.android_harness.results import BenchProtocol, Result, SamplerTimes
 from bilayer.android_harness.routes.backend import Backend
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.sdk import is_android_program
@@ -64,7 +64,7 @@ class BenchOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Setup:
+class BenchSetup:
     """What is measured, where and with what."""
 
     device: Device
@@ -73,7 +73,9 @@ class Setup:
     poses: Floats  # (P, 136), repeated until there are enough
 
 
-def bench(setup: Setup, options: BenchOptions, out: Path, say: Callable[[str], None] = lambda line: None) -> Result:
+def bench(
+    setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[str], None] = lambda line: None
+) -> Result:
     """Measure. After an interruption the same call goes on where it stopped; the caller writes the result to `out`.
 
     Raises:
@@ -95,7 +97,7 @@ def bench(setup: Setup, options: BenchOptions, out: Path, say: Callable[[str], N
 
 
 class _Bench:
-    def __init__(self, setup: Setup, options: BenchOptions, out: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[str], None]) -> None:
         self._setup, self._options, self._say, self._out = setup, options, say, out
         self.workspace = Workspace(setup.device)
         self._backend = setup.backend
@@ -189,7 +191,7 @@ class _Bench:
         after = read_conditions(device)
         profile = self._profile(f"{mode}-{len(self._session.of(mode)) + 1}")
         firsts = [process.busy_gpu_mhz for process in self._session.of(mode)]
-        process = Process(
+        process = SessionProcess(
             mode=mode,
             total_us=profile.total_us,
             forward_us=profile.forward_us,
@@ -261,7 +263,7 @@ class _Bench:
             settings = options.sampler
             rows = session.sampler
             sampler = SamplerTimes(self._runner_hash, settings.runs, settings.warm_up, EVICT_MB, layout, rows)
-        protocol = Protocol(
+        protocol = BenchProtocol(
             executions=options.executions,
             warm_up=options.warm_up,
             processes=options.processes,

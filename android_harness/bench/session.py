@@ -14,7 +14,7 @@ from bilayer.runtime.files import replacing
 
 
 @dataclass(frozen=True)
-class Process:
+class SessionProcess:
     """One process that ran to its end; its times are None unless on a device."""
 
     mode: str
@@ -36,12 +36,12 @@ class Session:
     runtime: str = ""
     missing: dict[str, str] = field(default_factory=dict)  # by mode
     parity: dict[str, Parity] = field(default_factory=dict)
-    processes: list[Process] = field(default_factory=list)
+    processes: list[SessionProcess] = field(default_factory=list)
     layers: dict[str, list[LayerTime]] = field(default_factory=dict)
     sampler: list[SamplerRow] | None = None
     sampler_key: str = ""  # of the runner that timed it, and how often: these may change without all else being lost
 
-    def of(self, mode: str) -> list[Process]:
+    def of(self, mode: str) -> list[SessionProcess]:
         """The processes of a mode."""
         return [process for process in self.processes if process.mode == mode]
 

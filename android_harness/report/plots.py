@@ -8,7 +8,7 @@ from bilayer.android_harness.bench.parity import LEAST_DB
 from bilayer.android_harness.report.sampler import frame_ms
 from bilayer.android_harness.report.series import processes, slowed
 from bilayer.android_harness.report.tables import PARITY_COLUMNS, decibels, label
-from bilayer.android_harness.results import Moment, Result, Row, Spread
+from bilayer.android_harness.results import ModeResult, Moment, Result, Spread
 
 PAPER_MS = 42.0
 _LEFT, _WIDTH, _ROW, _TOP = 350, 1040, 30, 34  # px: where plots begin, their whole width, a line's height, the legend's
@@ -27,7 +27,7 @@ class _Line:
     """A row of a result with the result it is of."""
 
     result: Result
-    row: Row
+    row: ModeResult
 
     @property
     def name(self) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from bilayer.android_harness.results import Result, Row, SamplerRow
+from bilayer.android_harness.results import ModeResult, Result, SamplerRow
 from bilayer.runtime.console import table
 
 DASH = "-"
 Label = Callable[[Result], str]
 
 
-def frame_ms(result: Result, row: Row) -> float | None:
+def frame_ms(result: Result, row: ModeResult) -> float | None:
     """A whole frame of a mode, one thing after the other: network with its copies, then the sampler; or None."""
     felt = result.sampler.felt if result.sampler else None
     if result.measured_on != "device" or row.latency is None or felt is None or felt.frame_ms is None:

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from bilayer.android_harness.results import Moment, Result, Row
+from bilayer.android_harness.results import ModeResult, Moment, Result
 from bilayer.runtime.console import table
 
 SLOWER = 0.95  # of the first process's clock: from here on it counts as slowed down
 DASH = "-"
 
 
-def processes(row: Row) -> list[list[Moment]]:
+def processes(row: ModeResult) -> list[list[Moment]]:
     """The moments of each process: before it, while it ran, after it."""
     numbers = sorted({one.process for one in row.series})
     return [[one for one in row.series if one.process == number] for number in numbers]
 
 
-def slowed(row: Row) -> list[Moment]:
+def slowed(row: ModeResult) -> list[Moment]:
     """Moments at which the GPU's limit, or its clock while it worked, was below that of the first process."""
     first = [one.gpu_mhz for own in processes(row)[:1] for one in own[1:-1] if one.gpu_mhz]
     usual = median(first) if first else 0.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bilayer.android_harness.bench.parity import LEAST_DB, Parity
 from bilayer.android_harness.report.sampler import sampler_table, user_table
 from bilayer.android_harness.report.series import series_table
-from bilayer.android_harness.results import Result, Row, Spread
+from bilayer.android_harness.results import ModeResult, Result, Spread
 from bilayer.runtime.console import table
 
 PAPER = (
@@ -36,7 +36,7 @@ def clean(text: str) -> str:
     return "".join(c for c in text if c.isprintable()).replace("|", "/").replace("<", "‹").replace(">", "›")
 
 
-def flags(row: Row) -> str:
+def flags(row: ModeResult) -> str:
     """What a reader has to know of a row."""
     said = [f"could not run: {row.missing}"] if row.missing else []
     said += [f"THROTTLED: {sign}" for sign in row.throttled]

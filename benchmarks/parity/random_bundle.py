@@ -12,7 +12,7 @@ from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
 from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Graph, Origin, PoseInput, Source
+from bilayer.runtime.bundle import Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def write_random_bundle(
         preview=Image.new("RGB", (size, size)),
         input=PoseInput("pose", generator.input_width, harmonics),
         outputs=generator.outputs,
-        source=Source([size, size], [0, 0, size, size], [float(number) for number in encoded_pose[0, :POSE_WIDTH]]),
+        source=PhotoSource(
+            [size, size], [0, 0, size, size], [float(number) for number in encoded_pose[0, :POSE_WIDTH]]
+        ),
         graph=Graph(SNPE_OPSET, upsample, round(sum(generator.macs().values()) / 1e9, 4), []),
         verification=NOT_VERIFIED,
         origin=Origin("random numbers", "", False, False, {}),

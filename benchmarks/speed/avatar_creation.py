@@ -46,14 +46,14 @@ def main(preset: str, threads: int, repeats: int, warmup: int, plot: Path | None
 
 def report_of(times: "dict[str, dict[str, list[float]]]", settings: "dict[str, Cell]") -> "BenchReport":
     """The stages' seconds as a report."""
-    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     rows = []
     for stage, both in times.items():
         ours, plain = (Samples(tuple(1e3 * seconds for seconds in both[side])) for side in ("ours", "plain"))
         columns = {"plain modules, median ms": round(plain.median, 2), "plain / ours": round(plain.ratio_to(ours), 2)}
-        rows.append(Row(stage, ours, columns))
+        rows.append(BenchRow(stage, ours, columns))
     note = "Random weights, a source of noise. An avatar's enhancer steps count as one sample, their mean."
     return BenchReport("Making an avatar", tuple(rows), settings, ("torch",), notes=(note,))
 
@@ -67,11 +67,11 @@ def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[st
 
     from bilayer.model.bilayer import random_model
     from bilayer.model.config import AVATAR_NETWORKS, ENHANCER
-    from bilayer.model.reparameterize import for_evaluation
+    from bilayer.model.reparameterize import reparameterize_model
 
     networks = (*AVATAR_NETWORKS, *ENHANCER)
     ours, plain = (random_model(config, networks=networks) for _ in range(2))
-    sides = {"ours": for_evaluation(ours), "plain": plain}
+    sides = {"ours": reparameterize_model(ours), "plain": plain}
     source = random_source(config)
     times: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode(), progress("avatars", repeats + warmup) as advance:

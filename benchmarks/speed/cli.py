@@ -45,9 +45,9 @@ def network(
     as_json: bool,
 ) -> None:
     """The network of a frame: torch, a naive export, and every variant on every engine."""
-    from bilayer.benchmarks.speed.network import Setup, measure
+    from bilayer.benchmarks.speed.network import NetworkBench, measure
 
-    setup = Setup(preset, threads or (1, 2), repeats, warmup, engines or ENGINES)
+    setup = NetworkBench(preset, threads or (1, 2), repeats, warmup, engines or ENGINES)
     show(measure(setup, lambda line: click.echo(f"left out: {line}", err=True)), plot, as_json)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
-from bilayer.benchmarks.speed.report import BenchReport, Cell, Row
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.roofline import DEVICES, RATES, Precision, frame_milliseconds, layer_costs
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.config import PRESETS
@@ -23,7 +23,7 @@ def count_reports(preset: str) -> list[BenchReport]:
     config = PRESETS[preset]
     costs = count_costs(config)
     networks = [
-        Row(
+        BenchRow(
             f"{cost.network} {cost.part}".strip(),
             columns={"when": cost.when, "parameters": cost.parameters, "GMAC": round(cost.macs / 1e9, 4)},
         )
@@ -32,18 +32,18 @@ def count_reports(preset: str) -> list[BenchReport]:
     generators = variants_of(make_generator(preset)[0])
     by_block = {name: _by_block(generator) for name, generator in generators.items()}
     blocks = [
-        Row(block, columns={name: round(counted.get(block, 0) / 1e6, 2) for name, counted in by_block.items()})
+        BenchRow(block, columns={name: round(counted.get(block, 0) / 1e6, 2) for name, counted in by_block.items()})
         for block in next(iter(by_block.values()))
     ]
-    variants = [Row("as trained", columns={"GMAC": round(macs_per_frame(costs) / 1e9, 4)})]
+    variants = [BenchRow("as trained", columns={"GMAC": round(macs_per_frame(costs) / 1e9, 4)})]
     variants += [
-        Row(name, columns={"GMAC": round(sum(g.macs().values()) / 1e9, 4), "nodes": len(g.layers)})
+        BenchRow(name, columns={"GMAC": round(sum(g.macs().values()) / 1e9, 4), "nodes": len(g.layers)})
         for name, g in generators.items()
     ]
     if preset in PAPER_GMACS:
-        variants.insert(0, Row("the paper's Table 2", columns={"GMAC": PAPER_GMACS[preset]}))
+        variants.insert(0, BenchRow("the paper's Table 2", columns={"GMAC": PAPER_GMACS[preset]}))
     published = [
-        Row(
+        BenchRow(
             name,
             columns={
                 "paper, GMAC": gmacs,
@@ -71,11 +71,11 @@ def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
         costs = layer_costs(generator)
         gmacs = sum(generator.macs().values()) / 1e9
         limits = {device.name: round(frame_milliseconds(costs, device, precision), 2) for device in DEVICES}
-        bounds.append(Row(name, columns={"GMAC": round(gmacs, 3), **limits}))
+        bounds.append(BenchRow(name, columns={"GMAC": round(gmacs, 3), **limits}))
         rates = {rate.what: round(1e3 * gmacs / rate.gmacs_per_second, 1) for rate in RATES}
-        predicted.append(Row(name, columns={"GMAC": round(gmacs, 3), **rates}))
+        predicted.append(BenchRow(name, columns={"GMAC": round(gmacs, 3), **rates}))
     peaks = [
-        Row(
+        BenchRow(
             device.name,
             columns={
                 "FP16 GFLOPS": device.gflops["fp16"],
@@ -88,7 +88,7 @@ def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
     device = DEVICES[0]
     costs = sorted(layer_costs(generators["deconv"]), key=lambda cost: -cost.milliseconds(device, precision))
     layers = [
-        Row(
+        BenchRow(
             cost.name,
             columns={
                 "MMAC": round(cost.macs / 1e6, 1),

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from bilayer.benchmarks.speed.report import BenchReport, Row
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.export.convert.run import default_target
 from bilayer.export.pipeline import ExportOptions, Stopwatch, export_avatar
@@ -29,7 +29,7 @@ def time_export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int)
                 for stage, seconds in {**watch.seconds, "all": sum(watch.seconds.values())}.items():
                     times.setdefault(stage, []).append(seconds * 1e3)
             advance()
-    rows = tuple(Row(stage, Samples(tuple(values))) for stage, values in times.items())
+    rows = tuple(BenchRow(stage, Samples(tuple(values))) for stage, values in times.items())
     settings = {"GMAC a frame": gmacs, "repeats": repeats, "warm-up": warmup}
     note = "One process: imports are not in it; `bilayer-export --timings` adds the start of Python, torch and onnx."
     return BenchReport("Export", rows, settings, PACKAGES, notes=(note,))

@@ -19,7 +19,7 @@ from bilayer.benchmarks.parity.compare import decibels
 from bilayer.benchmarks.parity.random_bundle import write_random_bundle
 from bilayer.benchmarks.parity.subject import RANGES, Results, read_results
 from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
-from bilayer.benchmarks.speed.report import BenchReport, Cell, Row
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.export.network.fold import fold
 from bilayer.model.config import PRESETS
@@ -44,7 +44,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Setup:
+class NetworkBench:
     """What is to be timed."""
 
     preset: str = "medium"
@@ -55,7 +55,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Side:
+class NetworkSide:
     """What is known of a side but its times."""
 
     arithmetic: str
@@ -63,7 +63,7 @@ class Side:
     parity: tuple[float, float] | None = None  # dB and largest error; of torch and the naive export: not looked at
 
 
-def measure(setup: Setup, left_out: Callable[[str], None]) -> list[BenchReport]:
+def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchReport]:
     """A report for each number of threads, and one of the quickest; what cannot run here is said to `left_out`."""
     model, parameters, poses = make_model(setup.preset, POSES)
     generators = variants_of(fold(model, parameters))
@@ -88,20 +88,20 @@ def measure(setup: Setup, left_out: Callable[[str], None]) -> list[BenchReport]:
             torch.set_num_threads(threads)
             sides: dict[str, Call] = {TORCH: _torch_side(model, parameters, poses)}
             sides[NAIVE] = _naive_side(naive, poses, threads)
-            known = {TORCH: Side("float32"), NAIVE: Side("float32")}
+            known = {TORCH: NetworkSide("float32"), NAIVE: NetworkSide("float32")}
             for variant, folder in folders.items():
                 bundle = read_bundle(folder)
                 for name, engine in _engines(variant, bundle, setup, threads, say):
                     sides[name] = _engine_side(engine, poses)
                     found = read_results(bundle.contract.outputs, engine.run(poses[0].astype(np.float32)))
                     gmacs = sum(generators[variant].macs().values()) / 1e9
-                    known[name] = Side(ARITHMETIC[engine.precision], round(gmacs, 3), _parity(found, expected))
+                    known[name] = NetworkSide(ARITHMETIC[engine.precision], round(gmacs, 3), _parity(found, expected))
             times = take_turns(sides, setup.repeats, setup.warmup, f"{threads} threads", REST)
             reports.append(_report(setup, threads, times, known))
     return [*reports, _quickest(reports)]
 
 
-def _report(setup: Setup, threads: int, times: dict[str, Samples], known: dict[str, Side]) -> BenchReport:
+def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known: dict[str, NetworkSide]) -> BenchReport:
     rows = []
     for name, samples in times.items():
         side = known[name]
@@ -113,7 +113,7 @@ def _report(setup: Setup, threads: int, times: dict[str, Samples], known: dict[s
             "dB": None if side.parity is None else round(side.parity[0], 1),
             "largest error": None if side.parity is None else f"{side.parity[1]:.1e}",
         }
-        rows.append(Row(name, samples, columns))
+        rows.append(BenchRow(name, samples, columns))
     settings: dict[str, Cell] = {
         "preset": setup.preset,
         "threads": threads,
@@ -138,12 +138,12 @@ def _quickest(reports: list[BenchReport]) -> BenchReport:
             wanted = ("x faster than naive", "x faster than torch", "dB", "largest error")
             columns |= {name: best.columns[name] for name in wanted}
             threads = report.settings["threads"]
-            rows.append(Row(f"{threads} thread{'' if threads == 1 else 's'}, {arithmetic}", columns=columns))
+            rows.append(BenchRow(f"{threads} thread{'' if threads == 1 else 's'}, {arithmetic}", columns=columns))
     return BenchReport("The quickest pairs", tuple(rows), packages=PACKAGES, notes=("Of the tables above.",))
 
 
 def _engines(
-    variant: str, bundle: Bundle, setup: Setup, threads: int, left_out: Callable[[str], None]
+    variant: str, bundle: Bundle, setup: NetworkBench, threads: int, left_out: Callable[[str], None]
 ) -> Iterator[tuple[str, Any]]:
     path = bundle.path(bundle.contract.files.onnx)
     for engine, precisions in PRECISIONS.items():

@@ -19,14 +19,14 @@ from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
     from bilayer.benchmarks.speed.report import BenchReport, Cell
-    from bilayer.runtime.player import Avatar
+    from bilayer.runtime.player import AvatarPlayer
 
 TURN = 5  # timed frames of one engine
 REST = 0.05  # s; other engines' threads spin for some milliseconds after a frame
 
 
 @dataclass(frozen=True)
-class Played:
+class EngineTimes:
     """One engine's frames."""
 
     network_ms: list[float]  # and the check and encoding of the pose
@@ -72,9 +72,9 @@ def main(
     show([report_of(avatars, played, settings)], plot, as_json)
 
 
-def report_of(avatars: "list[Avatar]", played: list[Played], settings: "dict[str, Cell]") -> "BenchReport":
+def report_of(avatars: "list[AvatarPlayer]", played: list[EngineTimes], settings: "dict[str, Cell]") -> "BenchReport":
     """A row for each engine; the time of a row is the whole frame's."""
-    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     rows = []
@@ -91,23 +91,23 @@ def report_of(avatars: "list[Avatar]", played: list[Played], settings: "dict[str
             "levels off": own.levels_off,
             "bytes <= 1": f"{own.within_a_level:.3%}",
         }
-        rows.append(Row(f"{avatar.engine} {avatar.precision}", frame, columns))
+        rows.append(BenchRow(f"{avatar.engine} {avatar.precision}", frame, columns))
     packages = tuple(dict.fromkeys(avatar.engine.removesuffix("-vulkan") for avatar in avatars))
     note = "Wall times. dB, levels and bytes: frames against those of the first row; 200 dB where they are equal."
     return BenchReport("A frame, by engine", tuple(rows), settings, packages, baseline=rows[0].name, notes=(note,))
 
 
-def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
+def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[AvatarPlayer]":
     """The bundle in every engine and precision that this machine has; ONNX Runtime first."""
     from bilayer.runtime.engines.load import PRECISIONS
     from bilayer.runtime.errors import InputError, ToolMissingError
-    from bilayer.runtime.player import Avatar
+    from bilayer.runtime.player import AvatarPlayer
 
     avatars = []
     for engine, precisions in PRECISIONS.items():
         for precision in precisions if vulkan or engine != "ncnn-vulkan" else ():
             try:
-                avatars.append(Avatar.load(bundle, engine=engine, precision=precision, threads=threads))
+                avatars.append(AvatarPlayer.load(bundle, engine=engine, precision=precision, threads=threads))
             except (InputError, ToolMissingError) as error:
                 if not avatars:
                     raise
@@ -115,7 +115,7 @@ def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[Avatar]":
     return avatars
 
 
-def measure(avatars: "list[Avatar]", frames: int, warmup: int) -> list[Played]:
+def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[EngineTimes]:
     """Render the same poses with each."""
     import numpy as np
 
@@ -156,7 +156,7 @@ def measure(avatars: "list[Avatar]", frames: int, warmup: int) -> list[Played]:
     played = []
     for times, levels, decibel, share in zip(samples, off, least, shares, strict=True):
         network, sample, pose_times = (list(stage) for stage in zip(*times, strict=True))
-        played.append(Played(network, sample, pose_times, levels, decibel, share))
+        played.append(EngineTimes(network, sample, pose_times, levels, decibel, share))
     return played
 
 

@@ -17,7 +17,7 @@ WIDE = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "asimdhp", 
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One side."""
 
     name: str
@@ -30,7 +30,7 @@ class BenchReport:
     """A benchmark's rows, and what they were found with."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
     settings: Mapping[str, Cell] = field(default_factory=dict)
     packages: tuple[str, ...] = ()  # whose versions matter
     baseline: str = ""  # the side that others are compared with
@@ -78,7 +78,7 @@ class BenchReport:
             rows.append([*cells, *(_show(row.columns.get(name)) for name in extra)])
         return [*headers, *extra], rows
 
-    def _row_values(self, row: Row) -> dict[str, Any]:
+    def _row_values(self, row: BenchRow) -> dict[str, Any]:
         values: dict[str, Any] = {"name": row.name, **row.columns}
         if row.samples is not None:
             s = row.samples

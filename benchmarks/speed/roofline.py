@@ -17,7 +17,7 @@ BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceRates:
     """Peaks of a mobile GPU. A GFLOP is 1e9 multiplications or additions: two to a multiply-accumulate."""
 
     name: str
@@ -36,19 +36,19 @@ class Rate:
 
 
 DEVICES = (
-    Device(
+    DeviceRates(
         "Adreno 640 (Snapdragon 855)",
         {"fp16": 1797.1, "fp32": 898.5},
         29.9,
         "585 MHz, 768 ALUs: github.com/azhirnov/cpu-gpu-arch, gpu/Adreno-600.md; DRAM just under 30 GB/s",
     ),
-    Device(
+    DeviceRates(
         "Adreno 660 (Snapdragon 888)",
         {"fp16": 2764.8, "fp32": 1382.4},
         51.2,
         "900 MHz, 1536 FP32 operations a clock: the same page; LPDDR5 at 3200 MHz on 64 bits",
     ),
-    Device(
+    DeviceRates(
         "Adreno 690 (Snapdragon 8cx Gen 3), as clpeak measured it",
         {"fp16": 4021.5, "fp32": 2582.4},
         57.9,
@@ -70,7 +70,7 @@ class LayerCost:
     macs: int
     elements: int  # read and written: inputs, weights, output
 
-    def milliseconds(self, device: Device, precision: Precision) -> float:
+    def milliseconds(self, device: DeviceRates, precision: Precision) -> float:
         """At best."""
         return 1e3 * max(self.arithmetic(device, precision), self.traffic(device, precision))
 
@@ -78,15 +78,15 @@ class LayerCost:
         """Moved, if no cache helps."""
         return self.elements * BYTES[precision] / 1e6
 
-    def bound(self, device: Device, precision: Precision) -> str:
+    def bound(self, device: DeviceRates, precision: Precision) -> str:
         """What it waits for: arithmetic, or memory."""
         return "arithmetic" if self.arithmetic(device, precision) > self.traffic(device, precision) else "memory"
 
-    def arithmetic(self, device: Device, precision: Precision) -> float:
+    def arithmetic(self, device: DeviceRates, precision: Precision) -> float:
         """Seconds at the peak of the arithmetic units."""
         return 2 * self.macs / (device.gflops[precision] * 1e9)
 
-    def traffic(self, device: Device, precision: Precision) -> float:
+    def traffic(self, device: DeviceRates, precision: Precision) -> float:
         """Seconds at the peak of the memory, if no cache helps."""
         return self.elements * BYTES[precision] / (device.gigabytes_per_second * 1e9)
 
@@ -107,6 +107,6 @@ def layer_costs(generator: FoldedGenerator) -> list[LayerCost]:
     return costs
 
 
-def frame_milliseconds(costs: list[LayerCost], device: Device, precision: Precision) -> float:
+def frame_milliseconds(costs: list[LayerCost], device: DeviceRates, precision: Precision) -> float:
     """A frame at best, kernel after kernel."""
     return sum(cost.milliseconds(device, precision) for cost in costs)

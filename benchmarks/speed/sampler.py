@@ -45,7 +45,7 @@ def measure(size: int, turns: int, warmup: int) -> "list[BenchReport]":
     import numpy as np
 
     from bilayer.benchmarks.speed import sampler_sides
-    from bilayer.benchmarks.speed.report import BenchReport, Row
+    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     case = sampler_sides.make_case(size)
@@ -71,7 +71,7 @@ def measure(size: int, turns: int, warmup: int) -> "list[BenchReport]":
                 "wall ms": round(median(own.wall), 4),
                 "largest error": None if error is None else f"{error:.1e}",
             }
-            rows.append(Row(side.name, Samples(tuple(own.warm)), columns))
+            rows.append(BenchRow(side.name, Samples(tuple(own.warm)), columns))
         settings = {"turns": turns, "warm-up": warmup}
         title = f"{task}, {size} x {size}"
         reports.append(BenchReport(title, tuple(rows), settings, PACKAGES, baseline=sampler_sides.OURS))

@@ -34,7 +34,7 @@ _LEAST_BIAS = 2.0**-14  # below, FP16 has fewer digits
 _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 
 
-def suit_half(generator: FoldedGenerator) -> FoldedGenerator:
+def equalize(generator: FoldedGenerator) -> FoldedGenerator:
     """`generator` with its hidden channels scaled and its blocks' biases split; float32 results differ by rounding."""
     work = _Rewrite(generator)
     for layer in generator.layers:

@@ -24,7 +24,7 @@ from bilayer.export.network.layers import (
     ScaleShift,
     Upsample,
 )
-from bilayer.model.generators import Layers
+from bilayer.model.generators import GeneratorOutputs
 from bilayer.runtime.bundle import Channels
 
 
@@ -69,7 +69,7 @@ def half_storage(tensor: Tensor) -> Tensor:
     return tensor.half().to(tensor.dtype)
 
 
-def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> Layers:
+def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> GeneratorOutputs:
     """The results by what they mean. The mask is given as logits, as the trained model gives it."""
 
     def read(channels: Channels) -> Tensor:
@@ -77,7 +77,7 @@ def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> Laye
 
     outputs = generator.outputs
     seg_logits = None if outputs.seg is None else torch.logit(read(outputs.seg))
-    return Layers(read(outputs.delta_uv), read(outputs.lf_rgb), seg_logits)
+    return GeneratorOutputs(read(outputs.delta_uv), read(outputs.lf_rgb), seg_logits)
 
 
 def _run(layer: Layer, inputs: list[Tensor], store: Callable[[Tensor], Tensor]) -> Tensor:

@@ -22,7 +22,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Ends:
+class IoSpec:
     """Inputs and outputs of a network, their shapes by tensor name, in order; () where not static or not float32."""
 
     inputs: Shapes
@@ -49,7 +49,7 @@ def reading(path: Path, load: Callable[[], Any]) -> Any:
         raise BundleError(f"{path}: not a network that can be run ({reason}); export the avatar again") from error
 
 
-def allocate(path: Path, contract: Contract, ends: Ends) -> tuple[Floats, dict[str, Floats]]:
+def allocate(path: Path, contract: Contract, ends: IoSpec) -> tuple[Floats, dict[str, Floats]]:
     """The input (1, width) and the outputs (1, C, S, S) of the network in `path`, by tensor name.
 
     Raises:
@@ -60,7 +60,7 @@ def allocate(path: Path, contract: Contract, ends: Ends) -> tuple[Floats, dict[s
     return np.zeros((1, contract.input.width), np.float32), outputs
 
 
-def check_ends(path: Path, contract: Contract, ends: Ends) -> None:
+def check_ends(path: Path, contract: Contract, ends: IoSpec) -> None:
     """Raise a BundleError where the ends of the network in `path` are not the contract's."""
     given: PoseInput = contract.input
     if ends.inputs != {given.tensor: (1, given.width)}:

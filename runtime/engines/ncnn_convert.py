@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bilayer.runtime.bundle import Contract, describe_file
-from bilayer.runtime.engines.base import Ends, check_ends, reading
+from bilayer.runtime.engines.base import IoSpec, check_ends, reading
 from bilayer.runtime.engines.onnx_runtime import session_ends
 from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
@@ -31,7 +31,7 @@ class NcnnNetwork:
 
     param: Path  # layers
     weights: Path
-    ends: Ends  # as in the .onnx
+    ends: IoSpec  # as in the .onnx
 
 
 def ncnn_network(onnx: Path, contract: Contract) -> NcnnNetwork:
@@ -65,7 +65,7 @@ def _find_pnnx() -> tuple[Path, str]:
     return folder / ("pnnx.exe" if sys.platform == "win32" else "pnnx"), importlib.metadata.version("pnnx")
 
 
-def _onnx_ends(onnx: Path) -> Ends:
+def _onnx_ends(onnx: Path) -> IoSpec:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -101,7 +101,7 @@ def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:
         raise ConversionError(f"{onnx}: pnnx {version} {how} ({last}); choose another --engine")
 
 
-def _store(folder: Path, ends: Ends, stem: Path) -> NcnnNetwork:
+def _store(folder: Path, ends: IoSpec, stem: Path) -> NcnnNetwork:
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -129,4 +129,4 @@ def _cached(stem: Path) -> NcnnNetwork | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return NcnnNetwork(param, weights, Ends(inputs, outputs))
+    return NcnnNetwork(param, weights, IoSpec(inputs, outputs))

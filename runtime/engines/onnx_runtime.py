@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import Ends, Floats, Shapes, allocate, reading
+from bilayer.runtime.engines.base import Floats, IoSpec, Shapes, allocate, reading
 from bilayer.runtime.errors import InputError
 
 
@@ -46,10 +46,10 @@ class OnnxRuntime:
         return self._outputs
 
 
-def session_ends(session: Any) -> Ends:
+def session_ends(session: Any) -> IoSpec:
     """Of an ONNX Runtime session."""
 
     def shapes(ends: Any) -> Shapes:
         return {end.name: tuple(end.shape) if end.type == "tensor(float)" else () for end in ends}
 
-    return Ends(shapes(session.get_inputs()), shapes(session.get_outputs()))
+    return IoSpec(shapes(session.get_inputs()), shapes(session.get_outputs()))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import Ends, Floats, Precision, allocate, reading
+from bilayer.runtime.engines.base import Floats, IoSpec, Precision, allocate, reading
 from bilayer.runtime.errors import InputError
 
 
@@ -26,7 +26,7 @@ class OpenVino:
         model = reading(path, lambda: core.read_model(path.read_bytes()))
         inputs = {end.get_any_name(): _static_shape(end) for end in model.inputs}
         outputs = {end.get_any_name(): _static_shape(end) for end in model.outputs}
-        self._pose, self._outputs = allocate(path, contract, Ends(inputs, outputs))
+        self._pose, self._outputs = allocate(path, contract, IoSpec(inputs, outputs))
         compiled = reading(path, lambda: core.compile_model(model, "CPU", settings))
         self._request = compiled.create_infer_request()
         for tensor, array in {contract.input.tensor: self._pose, **self._outputs}.items():

@@ -44,7 +44,7 @@ class Driver(Protocol):
         ...
 
 
-class Pictures(Protocol):
+class FrameSource(Protocol):
     """Pictures in time's order (H, W, 3) RGB, as `VideoFrames` and `WebcamFrames`."""
 
     rate: float
@@ -86,7 +86,7 @@ class LiveDriver:
 
     count: int | None = None
 
-    def __init__(self, pictures: Pictures, landmarker: FollowsFaces) -> None:
+    def __init__(self, pictures: FrameSource, landmarker: FollowsFaces) -> None:
         self._pictures, self._landmarker = pictures, landmarker
         self.rate = pictures.rate
 
@@ -108,7 +108,7 @@ class TrackedDriver:
         with_pictures: whether the frames come with them.
     """
 
-    def __init__(self, open_pictures: Callable[[], AbstractContextManager[Pictures]], with_pictures: bool) -> None:
+    def __init__(self, open_pictures: Callable[[], AbstractContextManager[FrameSource]], with_pictures: bool) -> None:
         self._open, self._with_pictures = open_pictures, with_pictures
         self._frames: list[DriverFrame] = []
         with open_pictures() as pictures:

@@ -26,7 +26,7 @@ _NDK = "$ANDROID_NDK/toolchains/llvm/prebuilt/linux-x86_64/bin"
 
 
 @dataclass(frozen=True)
-class Target:
+class BuildTarget:
     """A processor and system that the sampler can be built for."""
 
     triple: str
@@ -37,14 +37,14 @@ class Target:
 
 TARGETS = {
     # SDM855's fast cores are Cortex-A76; nothing newer than ARMv8.0 is used, so that any 64-bit phone runs it.
-    "aarch64-linux-android": Target(
+    "aarch64-linux-android": BuildTarget(
         "aarch64-linux-android", "generic", "cortex-a76", f"{_NDK}/aarch64-linux-android26-clang++ -static-libstdc++"
     ),
     # The emulator. Android's x86-64 ABI promises SSE4.2.
-    "x86_64-linux-android": Target(
+    "x86_64-linux-android": BuildTarget(
         "x86_64-linux-android", "x86-64-v2", "x86-64-v2", f"{_NDK}/x86_64-linux-android26-clang++ -static-libstdc++"
     ),
-    "native": Target("", "", "", "c++"),
+    "native": BuildTarget("", "", "", "c++"),
 }
 
 
@@ -119,7 +119,7 @@ def _numba_ir() -> str:
     return result.stdout
 
 
-def _machine(llvm: Any, target: Target) -> Any:
+def _machine(llvm: Any, target: BuildTarget) -> Any:
     triple = target.triple or llvm.get_process_triple()
     cpu = target.cpu or llvm.get_host_cpu_name()
     features = "" if target.cpu else llvm.get_host_cpu_features().flatten()
@@ -128,7 +128,7 @@ def _machine(llvm: Any, target: Target) -> Any:
     )
 
 
-def _retargeted(text: str, machine: Any, target: Target) -> str:
+def _retargeted(text: str, machine: Any, target: BuildTarget) -> str:
     text = re.sub(r'target triple = ".*"', f'target triple = "{machine.triple}"', text)
     text = re.sub(r'target datalayout = ".*"', f'target datalayout = "{machine.target_data}"', text)
     text = re.sub(r' ?"(target|tune)-(cpu|features)"="[^"]*"', "", text)

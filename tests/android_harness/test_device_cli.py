@@ -16,7 +16,7 @@ from PIL import Image
 
 from bilayer.android_harness.device.workspace import ROOT
 from bilayer.android_harness.results import read_result
-from bilayer.runtime.player import Avatar
+from bilayer.runtime.player import AvatarPlayer
 from tests.android_harness.conftest import HOSTILE, make_bundle, make_sdk
 from tests.android_harness.stand_in_net_run import INVENTED_US
 
@@ -194,7 +194,7 @@ def test_a_run_gives_the_players_frames(command, bundle, tmp_path, track):
     assert "CPU, stand-in" in done.stdout
     from bilayer.runtime import crop_box, pose_vector
 
-    avatar = Avatar.load(bundle, engine="onnxruntime")
+    avatar = AvatarPlayer.load(bundle, engine="onnxruntime")
     points = np.load(track)
     assert len(list(out.iterdir())) == len(points)
     for number, landmarks in enumerate(points):
@@ -253,7 +253,7 @@ def test_help_loads_nothing_heavy(arguments):
 
 def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, monkeypatch, phone):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
-    from bilayer.android_harness import BenchOptions, Setup, VendorBackend, find_sdk
+    from bilayer.android_harness import BenchOptions, BenchSetup, VendorBackend, find_sdk
     from bilayer.android_harness.bench.poses import load_poses
     from bilayer.android_harness.routes.vendor import choose_route
     from bilayer.runtime.bundle import read_bundle
@@ -263,7 +263,7 @@ def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, m
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     read, sdk = read_bundle(bundle), find_sdk({"SNPE_ROOT": str(snpe_root)})
     poses, _ = load_poses(read, None)
-    setup = Setup(adb.choose(plug_in()), read, VendorBackend(choose_route(sdk, read), sdk, read), poses[:2])
+    setup = BenchSetup(adb.choose(plug_in()), read, VendorBackend(choose_route(sdk, read), sdk, read), poses[:2])
     options = BenchOptions(("cpu",), executions=3, warm_up=1, processes=2, cool_down=0)
     (row,) = bench_module.bench(setup, options, tmp_path / "a.json").rows
     assert row.latency.forward_ms.median == INVENTED_US / 1000

@@ -28,7 +28,7 @@ HOSTILE = ['-n it\'s "q" $(touch pwned) `touch pwned`; touch pwned & * é %s\nb\
 
 
 def fails(done, message, code=3):
-    """Ends with the code, and says why in one line."""
+    """IoSpec with the code, and says why in one line."""
     assert done.exit_code == code, (done.exit_code, done.stderr)
     *others, last = done.stderr.splitlines()
     assert last.startswith("error: ")

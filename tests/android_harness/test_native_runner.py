@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilayer.android_harness.routes.runner_build import Compiler, build_runner
 from bilayer.android_harness.routes import runner_build
+from bilayer.android_harness.routes.runner_build import Compiler, build_runner
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.native_builds import TOOLCHAINS, sampler_runner
 from tests.native_sampler import HOST

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from bilayer.android_harness.results import read_result
+from bilayer.android_harness.routes import runner_build
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.sdk import is_android_program
-from bilayer.android_harness.routes import runner_build
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import DeviceError, ToolMissingError
-from bilayer.runtime.player import Avatar
+from bilayer.runtime.player import AvatarPlayer
 from tests.android_harness.stand_in_ncnn_runner import INVENTED_US
 from tests.native_sampler import ARM64
 
@@ -96,7 +96,7 @@ def test_a_run_gives_the_players_frames(ncnn, exported_folder, tmp_path, track):
     assert "ncnn, CPU, FP32, stand-in" in done.stdout
     from bilayer.runtime import crop_box, pose_vector
 
-    avatar, points = Avatar.load(exported_folder, engine="onnxruntime"), np.load(track)
+    avatar, points = AvatarPlayer.load(exported_folder, engine="onnxruntime"), np.load(track)
     for number, landmarks in enumerate(points):
         expected = avatar.render(pose_vector(landmarks, crop_box(landmarks))).astype(int)
         found = np.asarray(Image.open(out / f"{number:05d}.png")).astype(int)

@@ -18,14 +18,14 @@ from bilayer.android_harness.report import html as report_html
 from bilayer.android_harness.report import plots as report_plots
 from bilayer.android_harness.report import tables as report
 from bilayer.android_harness.results import (
+    BenchProtocol,
     FrameTimes,
     Latency,
-    Layer,
-    Model,
+    LayerResult,
+    ModelInfo,
+    ModeResult,
     Moment,
-    Protocol,
     Result,
-    Row,
     SamplerRow,
     SamplerTimes,
     Spread,
@@ -68,8 +68,8 @@ def make_series():
 
 def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, throttled=(), sampler=None):
     facts = replace(parse_facts("uname aarch64 4.14\ngpu Adreno640v2\n"), maker="Test", model=model, build="QD1A")
-    layers = [Layer("block0", 3.5, "GPU"), Layer("layers", 0.25, "GPU")] if latency else []
-    row = Row(
+    layers = [LayerResult("block0", 3.5, "GPU"), LayerResult("layers", 0.25, "GPU")] if latency else []
+    row = ModeResult(
         "gpu_float16",
         "GPU_FLOAT16",
         None,
@@ -81,15 +81,15 @@ def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, 
         0,
         make_series() if latency else [],
     )
-    missing = Row("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0, [])
+    missing = ModeResult("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0, [])
     return Result(
         measured_on,
         [] if measured_on == "device" else ["its processor is x86_64"],
         "2026-01-02T03:04:05+00:00",
         facts,
-        Model("avatar", 256, 3.946, True, "a" * 64, "b" * 64, "tool"),
+        ModelInfo("avatar", 256, 3.946, True, "a" * 64, "b" * 64, "tool"),
         Tools("snpe", "snpe-net-run", "1.32.0", "1.32.0.555", "c" * 64, "29.0.6", "0.1.0"),
-        Protocol(100, 20, 3, "8 of track.npy", "mean", 60.0, 38.5),
+        BenchProtocol(100, 20, 3, "8 of track.npy", "mean", 60.0, 38.5),
         [row, missing],
         sampler,
     )

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
-from bilayer.benchmarks.speed.network import NAIVE, TORCH, Setup, measure
+from bilayer.benchmarks.speed.network import NAIVE, TORCH, NetworkBench, measure
 from bilayer.benchmarks.speed.plot import draw
-from bilayer.benchmarks.speed.report import BenchReport, Row
-from bilayer.benchmarks.speed.roofline import DEVICES, Device, frame_milliseconds, layer_costs
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow
+from bilayer.benchmarks.speed.roofline import DEVICES, DeviceRates, frame_milliseconds, layer_costs
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
@@ -71,8 +71,8 @@ def test_counts_of_the_medium_model_are_the_papers():
 def test_a_roofline_is_arithmetic_or_memory_whichever_is_longer():
     generator = variants_of(make_generator("small")[0])["deconv"]
     costs = layer_costs(generator)
-    fast_memory = Device("", {"fp16": 1000.0, "fp32": 500.0}, 1e9, "")
-    fast_arithmetic = Device("", {"fp16": 1e12, "fp32": 1e12}, 10.0, "")
+    fast_memory = DeviceRates("", {"fp16": 1000.0, "fp32": 500.0}, 1e9, "")
+    fast_arithmetic = DeviceRates("", {"fp16": 1e12, "fp32": 1e12}, 10.0, "")
     macs = sum(generator.macs().values())
     assert frame_milliseconds(costs, fast_memory, "fp16") == pytest.approx(2 * macs / 1e12 * 1e3, rel=1e-3)
     moved = sum(cost.elements for cost in costs)
@@ -93,7 +93,7 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
     """Every variant on every engine that this machine has, each in its precision."""
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
     said = []
-    *reports, quickest = measure(Setup("small", (1,), repeats=2, warmup=0), said.append)
+    *reports, quickest = measure(NetworkBench("small", (1,), repeats=2, warmup=0), said.append)
     variants = tuple(variants_of(make_generator("small")[0]))
     least = {"float32": 100, "bfloat16": 20, "float16": 35}  # dB
     for report in reports:
@@ -117,21 +117,21 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
 
 def test_each_number_of_threads_has_its_report(monkeypatch):
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
-    *reports, quickest = measure(Setup("small", (1, 2), repeats=1, warmup=0, engines=("onnxruntime",)), print)
+    *reports, quickest = measure(NetworkBench("small", (1, 2), repeats=1, warmup=0, engines=("onnxruntime",)), print)
     assert [report.settings["threads"] for report in reports] == [1, 2]
     assert [row.name for row in quickest.rows] == ["1 thread, float32", "2 threads, float32"]
 
 
 def test_a_report_shows_as_markdown_json_and_picture():
     samples = {"ours": Samples((1.0, 2.0, 3.0)), "<theirs>": Samples((2.0, 4.0, 6.0))}
-    rows = tuple(Row(name, side, {"GMAC": 1.5}) for name, side in samples.items())
+    rows = tuple(BenchRow(name, side, {"GMAC": 1.5}) for name, side in samples.items())
     report = BenchReport("Test", rows, {"threads": 1}, ("numpy",), baseline="ours", notes=("A note.",))
     text = report.to_markdown()
     assert "| <theirs> |   2.00 |      4.00 |   5.60 |   2.00 |" in text
     assert f"numpy {np.__version__}" in text
     assert "A note." in text
     assert json.loads(json.dumps(report.to_dict()))["rows"][1]["median_ms"] == 4.0
-    counts = BenchReport("Costs", (Row("a", columns={"GMAC": 4}), Row("b")), measured=False, bar="GMAC")
+    counts = BenchReport("Costs", (BenchRow("a", columns={"GMAC": 4}), BenchRow("b")), measured=False, bar="GMAC")
     picture = ET.fromstring(draw([report, counts]))
     _, *bars = picture.iter("{http://www.w3.org/2000/svg}rect")  # after the background
     widths = [float(bar.get("width")) for bar in bars]

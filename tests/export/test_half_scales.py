@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bilayer.export.network.equalize import FACTORS, _factors, half_rounded, suit_half
+from bilayer.export.network.equalize import FACTORS, _factors, equalize, half_rounded
 from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import Add, Upsample
@@ -30,7 +30,7 @@ def made(tiny_predicted):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_results_stay(made, kind):
-    generator, suited = made[kind], suit_half(made[kind])
+    generator, suited = made[kind], equalize(made[kind])
     expected, found = evaluate(generator, POSES), evaluate(suited, POSES)
     for tensor in generator.output_tensors:
         torch.testing.assert_close(found[tensor], expected[tensor], rtol=0, atol=1e-12)
@@ -40,7 +40,7 @@ def test_the_results_stay(made, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_became_of_each_layer_is_told(made, kind):
-    suited = suit_half(made[kind])
+    suited = equalize(made[kind])
     before, after = evaluate(made[kind], POSES), evaluate(suited, POSES)
     for name, adjustment in suited.adjusted.items():
         factor, shift = (
@@ -58,7 +58,7 @@ def test_what_became_of_each_layer_is_told(made, kind):
 
 @pytest.mark.parametrize("kind", ["nearest", "deconv"])
 def test_hidden_biases_fit_fp16(made, kind):
-    scaled = {name: weight for name, weight in suit_half(made[kind]).weights() if name.endswith("_conv1.bias")}
+    scaled = {name: weight for name, weight in equalize(made[kind]).weights() if name.endswith("_conv1.bias")}
     assert len(scaled) == sum(name.endswith("_conv1.bias") for name, _ in made[kind].weights()) > 0
     for bias in scaled.values():
         large = np.abs(bias) > 2.0**-13
@@ -67,7 +67,7 @@ def test_hidden_biases_fit_fp16(made, kind):
 
 @pytest.mark.parametrize("kind", ["nearest", "deconv"])
 def test_a_sum_has_its_bias_in_two_parts(made, kind):
-    before, after = ({layer.name: layer for layer in g.layers} for g in (made[kind], suit_half(made[kind])))
+    before, after = ({layer.name: layer for layer in g.layers} for g in (made[kind], equalize(made[kind])))
     sums = [layer for layer in after.values() if isinstance(layer, Add)]
     assert sums
     for add in sums:
@@ -89,7 +89,7 @@ def test_rounded_weights_cost_less(tiny_predicted):
     ratios = []
     for seed in range(4):
         generator = lower(fold_norms(fold(*tiny_predicted(seed=seed)))[0], GraphOptions("deconv"))
-        ratios.append(error(suit_half(generator)) / error(generator))
+        ratios.append(error(equalize(generator)) / error(generator))
     assert np.exp(np.mean(np.log(ratios))) < 0.8
 
 
@@ -99,7 +99,7 @@ def with_rounded_weights(layer):
 
 def test_the_given_network_is_left_alone_and_the_result_is_always_the_same(made):
     before = {name: weight.copy() for name, weight in made["deconv"].weights()}
-    first, second = (dict(suit_half(made["deconv"]).weights()) for _ in range(2))
+    first, second = (dict(equalize(made["deconv"]).weights()) for _ in range(2))
     for name, weight in made["deconv"].weights():
         np.testing.assert_array_equal(weight, before[name])
         np.testing.assert_array_equal(first[name], second[name])
@@ -120,7 +120,7 @@ def test_numbers_near_the_end_of_fp16_are_left(made):
     huge = {layer.name: layer for layer in made["deconv"].layers}
     huge["block0_conv1"] = replace(huge["block0_conv1"], weight=huge["block0_conv1"].weight * 1e6)
     huge["block1_conv2"] = replace(huge["block1_conv2"], bias=huge["block1_conv2"].bias + 1e5)
-    suited = {layer.name: layer for layer in suit_half(replace(made["deconv"], layers=tuple(huge.values()))).layers}
+    suited = {layer.name: layer for layer in equalize(replace(made["deconv"], layers=tuple(huge.values()))).layers}
     for name in ("block0_conv1", "block0_conv2"):
         np.testing.assert_array_equal(suited[name].weight, huge[name].weight)
     for name in ("block1_conv2", "block1_skip"):

@@ -15,7 +15,7 @@ from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import fold_norms
-from bilayer.export.targets import Model, check_target, fits_deconvolution, read_model
+from bilayer.export.targets import OnnxFile, check_target, fits_deconvolution, read_model
 from bilayer.model import PRESETS, random_model
 from bilayer.runtime.errors import InputError
 
@@ -30,13 +30,13 @@ def generators(case_a_avatar):
 
 
 def rules_broken(model, target="snpe-1.32", severity="error"):
-    return {finding.rule for finding in check_target(Model(model), target) if finding.severity == severity}
+    return {finding.rule for finding in check_target(OnnxFile(model), target) if finding.severity == severity}
 
 
 @pytest.mark.parametrize("variant", ["nearest", "deconv", "norms kept"])
 @pytest.mark.parametrize("target", ["snpe-1.32", "qairt-2"])
 def test_our_graphs_break_no_rule(generators, variant, target):
-    assert check_target(Model(build_onnx(generators[variant])), target) == []
+    assert check_target(OnnxFile(build_onnx(generators[variant])), target) == []
 
 
 def test_phase_convolutions_are_a_risk_that_is_said(generators):
@@ -109,7 +109,7 @@ FAULTS = {
 @pytest.mark.parametrize("rule", FAULTS)
 def test_each_rule_catches_its_fault(generators, rule):
     model = change(build_onnx(generators["nearest"]), FAULTS[rule])
-    findings = [finding for finding in check_target(Model(model), "snpe-1.32") if finding.rule == rule]
+    findings = [finding for finding in check_target(OnnxFile(model), "snpe-1.32") if finding.rule == rule]
     assert findings
     assert all(finding.fix and finding.source and finding.where for finding in findings)
 
@@ -131,7 +131,7 @@ def test_a_warp_inside_the_network_is_refused_or_warned_of():
     graph = helper.make_graph([helper.make_node("GridSample", ["x", "uv"], ["y"], name="warp")], "g", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     assert "operator" in rules_broken(model)
-    (finding,) = check_target(Model(model), "qairt-2")
+    (finding,) = check_target(OnnxFile(model), "qairt-2")
     assert (finding.rule, finding.severity, finding.where) == ("warp-inside", "warning", "warp")
 
 

@@ -10,7 +10,7 @@ from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 from bilayer.model.embedders import KeypointsEmbedder
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.model.render import render
-from bilayer.model.reparameterize import ConvThenPool, UpsampleThenConv, for_evaluation, for_training
+from bilayer.model.reparameterize import ConvThenPool, UpsampleThenConv, for_training, reparameterize_model
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from tests import golden
@@ -228,7 +228,7 @@ def test_fast_forms_are_exact_and_keep_the_state_dict(preset):
 
     names = ("tex_norm_layer_type", "tex_pixelwise_bias_type", "tex_skip_layer_type")
     config = replace(TINY, **{name: getattr(PRESETS[preset], name) for name in names})
-    plain, fast = random_model(config, seed=6).double(), for_evaluation(random_model(config, seed=6).double())
+    plain, fast = random_model(config, seed=6).double(), reparameterize_model(random_model(config, seed=6).double())
     assert list(plain.state_dict()) == list(fast.state_dict())
     assert sum(isinstance(module, ConvThenPool | UpsampleThenConv) for module in fast.modules()) == 15
     generator = torch.Generator().manual_seed(1)

@@ -142,8 +142,8 @@ def test_a_frame_by_the_api_needs_neither(bundle_folder, tmp_path, engine):
     if not installed(engine):
         pytest.skip(f"{engine} is not installed")
     program = f"""{WITHOUT}
-from bilayer.runtime import Avatar
-avatar = Avatar.load(sys.argv[1], engine=sys.argv[2])
+from bilayer.runtime import AvatarPlayer
+avatar = AvatarPlayer.load(sys.argv[1], engine=sys.argv[2])
 assert avatar.render(avatar.source_pose).shape == (64, 64, 4)
 {LOADED}"""
     assert last_line(program, bundle_folder, engine, BILAYER_CACHE=tmp_path / "cache") == "[]"

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from bilayer.runtime.engines.load import installed
 from bilayer.runtime.errors import BilayerError, BundleError, InputError, LandmarkError
-from bilayer.runtime.player import Avatar
+from bilayer.runtime.player import AvatarPlayer
 from tests.runtime.conftest import CASE, POSES
 
 ENGINES = [
@@ -46,7 +46,7 @@ def assert_same_picture(frame, expected):
 
 @engines
 def test_frames_are_the_trained_models(exported, engine):
-    avatar = Avatar.load(exported.folder, engine=engine, threads=1)
+    avatar = AvatarPlayer.load(exported.folder, engine=engine, threads=1)
     assert (avatar.engine, avatar.precision, avatar.size) == (engine, "f32", 64)
     np.testing.assert_allclose(avatar.source_pose, CASE["source_poses"][0, 0], atol=1e-7)
     for pose in POSES:
@@ -61,7 +61,7 @@ def test_frames_are_the_trained_models(exported, engine):
 
 @engines
 def test_other_contracts(unusual, engine):
-    avatar = Avatar.load(unusual.folder, engine=engine, threads=1)
+    avatar = AvatarPlayer.load(unusual.folder, engine=engine, threads=1)
     for pose in POSES:
         assert_same_picture(avatar.render(pose), reference_frame(unusual.rendering(pose)))
     has_mask = unusual.model.config.inf_pred_segmentation
@@ -69,7 +69,7 @@ def test_other_contracts(unusual, engine):
 
 
 def test_layers_are_the_trained_models(exported):
-    avatar = Avatar.load(exported.folder, threads=1)
+    avatar = AvatarPlayer.load(exported.folder, threads=1)
     first = avatar.layers(POSES[0])
     avatar.layers(POSES[1])  # must not write into what was returned
     expected = exported.rendering(POSES[0])
@@ -80,7 +80,7 @@ def test_layers_are_the_trained_models(exported):
 
 
 def test_one_pose_a_batch_and_a_track_are_the_same_frames(bundle_folder):
-    avatar = Avatar.load(bundle_folder / "avatar.json", threads=1)
+    avatar = AvatarPlayer.load(bundle_folder / "avatar.json", threads=1)
     singles = [avatar.render(pose) for pose in POSES]
     assert len({frame.tobytes() for frame in singles}) == len(POSES)
     np.testing.assert_array_equal(avatar.render_batch(POSES), singles)
@@ -98,24 +98,26 @@ def test_one_pose_a_batch_and_a_track_are_the_same_frames(bundle_folder):
 
 
 def test_backgrounds(bundle_folder):
-    frame = Avatar.load(bundle_folder, threads=1).render(POSES[0]).astype(float)
+    frame = AvatarPlayer.load(bundle_folder, threads=1).render(POSES[0]).astype(float)
     colour = np.array([10, 200, 90])
-    over = Avatar.load(bundle_folder, threads=1, background=colour).render(POSES[0])
+    over = AvatarPlayer.load(bundle_folder, threads=1, background=colour).render(POSES[0])
     opacity = frame[..., 3:] / 255
     assert (over[..., 3] == 255).all()
     assert np.abs(over[..., :3] - (frame[..., :3] * opacity + colour * (1 - opacity))).max() <= 2
     picture = np.broadcast_to(colour.astype(np.uint8), (64, 64, 3))
-    np.testing.assert_array_equal(Avatar.load(bundle_folder, threads=1, background=picture).render(POSES[0]), over)
-    premultiplied = Avatar.load(bundle_folder, threads=1, alpha="premultiplied").render(POSES[0])
+    np.testing.assert_array_equal(
+        AvatarPlayer.load(bundle_folder, threads=1, background=picture).render(POSES[0]), over
+    )
+    premultiplied = AvatarPlayer.load(bundle_folder, threads=1, alpha="premultiplied").render(POSES[0])
     assert np.abs(premultiplied[..., :3] - frame[..., :3] * opacity).max() <= 2
     with pytest.raises(InputError, match=r"background: \(65, 64\) px wide and high, the frame \(64, 64\)"):
-        Avatar.load(bundle_folder, background=np.zeros((64, 65, 3), np.uint8))
+        AvatarPlayer.load(bundle_folder, background=np.zeros((64, 65, 3), np.uint8))
 
 
 @engines
 def test_a_frame_into_a_callers_buffer_allocates_nothing(unusual, bundle_folder, engine):
     for folder in (bundle_folder, unusual.folder):
-        avatar = Avatar.load(folder, engine=engine, threads=1)
+        avatar = AvatarPlayer.load(folder, engine=engine, threads=1)
         buffer = np.empty((avatar.size, avatar.size, 4), np.uint8)
         avatar.render(POSES[0], buffer)
         tracemalloc.start()
@@ -139,7 +141,7 @@ def test_a_frame_into_a_callers_buffer_allocates_nothing(unusual, bundle_folder,
     ],
 )
 def test_poses_that_are_none(bundle_folder, pose, words):
-    avatar = Avatar.load(bundle_folder, threads=1)
+    avatar = AvatarPlayer.load(bundle_folder, threads=1)
     before = avatar.render(POSES[0])
     with pytest.raises(LandmarkError, match=words):
         avatar.render(pose)
@@ -153,8 +155,8 @@ def test_scale_and_offset_of_every_output_are_obeyed(editable, bundle_folder):
         contract["outputs"]["delta_uv"] |= {"scale": 0.5, "offset": 0.125}
         contract["outputs"]["lf_rgb"] |= {"scale": 2.0, "offset": -0.25}
 
-    plain = Avatar.load(bundle_folder, threads=1).layers(POSES[0])
-    avatar = Avatar.load(editable(change), threads=1)
+    plain = AvatarPlayer.load(bundle_folder, threads=1).layers(POSES[0])
+    avatar = AvatarPlayer.load(editable(change), threads=1)
     layers = avatar.layers(POSES[0])
     centres = ((2 * np.arange(64) + 1) / 64 - 1).astype(np.float32)
     identity = np.stack(np.meshgrid(centres, centres), axis=-1)
@@ -198,10 +200,10 @@ def test_damaged_textures(editable, content, words):
     folder = editable(lambda contract: None)
     store(folder, content)
     with pytest.raises(BundleError, match="not the file that the avatar was exported with"):
-        Avatar.load(folder)
+        AvatarPlayer.load(folder)
     editable(lambda contract: None)
     with pytest.raises(BundleError, match=words) as caught:
-        Avatar.load(folder)
+        AvatarPlayer.load(folder)
     assert "\n" not in str(caught.value)
     assert str(folder / "avatar.safetensors") in str(caught.value)
 
@@ -248,7 +250,7 @@ def test_networks_that_are_not_the_contracts(editable, content, words, engine):
     (folder / "avatar.onnx").write_bytes(content)
     editable(lambda contract: None)
     with pytest.raises(BundleError, match=words) as caught:
-        Avatar.load(folder, engine=engine)
+        AvatarPlayer.load(folder, engine=engine)
     assert "\n" not in str(caught.value)
     assert str(folder / "avatar.onnx") in str(caught.value)
 
@@ -283,7 +285,7 @@ def set_field(*keys):
 )
 def test_contracts_that_contradict_the_files(editable, change, words):
     with pytest.raises(BundleError, match=words) as caught:
-        Avatar.load(editable(change))
+        AvatarPlayer.load(editable(change))
     assert "\n" not in str(caught.value)
 
 
@@ -297,14 +299,14 @@ def test_no_part_of_a_bundle_can_be_cut_or_missing(editable):
             else:
                 path.write_bytes(damaged)
             with pytest.raises(BilayerError) as caught:
-                Avatar.load(folder)
+                AvatarPlayer.load(folder)
             assert isinstance(caught.value, BundleError)
         path.write_bytes(content)
-    Avatar.load(folder)
+    AvatarPlayer.load(folder)
     with pytest.raises(BundleError, match="no such file or folder"):
-        Avatar.load(Path("no") / "where")
+        AvatarPlayer.load(Path("no") / "where")
 
 
 def test_the_contract_on_disk_is_what_the_avatar_says(bundle_folder):
     contract = json.loads((bundle_folder / "avatar.json").read_text())
-    assert Avatar.load(bundle_folder, threads=1).bundle.contract.image_size == contract["image_size"]
+    assert AvatarPlayer.load(bundle_folder, threads=1).bundle.contract.image_size == contract["image_size"]

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from bilayer.runtime.cli import main
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.player import Avatar
-from bilayer.runtime.reduced_precision import hold_to_float32
+from bilayer.runtime.player import AvatarPlayer
+from bilayer.runtime.reduced_precision import check_reduced_precision
 
 
 class Coarse:
@@ -28,14 +28,14 @@ class Coarse:
 
 @pytest.fixture
 def avatars(exported):
-    return [Avatar.load(exported.folder, engine="onnxruntime") for _ in range(2)]
+    return [AvatarPlayer.load(exported.folder, engine="onnxruntime") for _ in range(2)]
 
 
 @pytest.mark.parametrize(("step", "words"), [(1e-5, ""), (2e-2, "under 45")])
 def test_little_error_passes_and_more_is_warned_of(avatars, step, words):
     avatar, reference = avatars
     avatar._network = Coarse(avatar._network, step)
-    said = hold_to_float32(avatar, reference)
+    said = check_reduced_precision(avatar, reference)
     assert words in said
     assert bool(said) == bool(words)
 
@@ -44,14 +44,14 @@ def test_where_nothing_is_left_of_the_picture_it_is_refused(avatars):
     avatar, reference = avatars
     avatar._network = Coarse(avatar._network, 1.0)
     with pytest.raises(ParityError, match="expected at least 20; take --precision f32") as raised:
-        hold_to_float32(avatar, reference)
+        check_reduced_precision(avatar, reference)
     assert raised.value.exit_code == 4
 
 
 def test_the_command_holds_a_reduced_precision_to_the_gate(exported, tmp_path, monkeypatch):
     held = []
     monkeypatch.setattr(
-        "bilayer.runtime.reduced_precision.hold_to_float32",
+        "bilayer.runtime.reduced_precision.check_reduced_precision",
         lambda avatar, reference: held.append((avatar.precision, reference.precision)) or "so much is lost",
     )
     pytest.importorskip("ncnn", reason="the extra [ncnn] is not installed")

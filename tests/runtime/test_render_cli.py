@@ -16,7 +16,7 @@ from bilayer.runtime import Retargeter, closest_frame
 from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.runtime.media.video import VideoFrames
 from bilayer.runtime.motion.drivers import TrackedDriver
-from bilayer.runtime.player import Avatar
+from bilayer.runtime.player import AvatarPlayer
 from bilayer.runtime.rendering import layer_pictures
 from tests.runtime.conftest import CASE
 
@@ -54,7 +54,7 @@ def test_the_demo_motion_becomes_a_video(bundle_folder, tmp_path):
     frames = frames_of(out)
     assert len(frames) == 30
     assert frames[0].shape == (64, 64, 3)
-    source = Avatar.load(bundle_folder, background=(255, 255, 255), engine="onnxruntime")
+    source = AvatarPlayer.load(bundle_folder, background=(255, 255, 255), engine="onnxruntime")
     assert np.abs(source.render(source.source_pose)[..., :3].astype(int) - frames[0]).mean() < 12  # 4:2:0 of noise
     assert np.abs(frames[10].astype(int) - frames[0]).mean() > 0.5  # it moves
 
@@ -66,7 +66,7 @@ def test_a_track_as_published_gives_the_players_frames(bundle_folder, track, tmp
     done = render(bundle_folder, "--drive", track, "--retarget", "absolute", "--out", out, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert "onnxruntime, f32" in done.stdout
-    avatar = Avatar.load(bundle_folder, engine="onnxruntime")
+    avatar = AvatarPlayer.load(bundle_folder, engine="onnxruntime")
     for i, points in enumerate(np.load(track)):
         frame = np.asarray(Image.open(out / f"{i:05d}.png"))
         np.testing.assert_array_equal(frame, avatar.render(pose_vector(points, crop_box(points))))
@@ -87,7 +87,7 @@ def test_layers_and_driver_beside_the_frame(bundle_folder, track, tmp_path):
     assert (mask[..., 0] == mask[..., 1]).all()
     assert uv[0, 0, 0] < uv[0, -1, 0]
     assert uv[0, 0, 1] < uv[-1, 0, 1]
-    avatar = Avatar.load(bundle_folder)
+    avatar = AvatarPlayer.load(bundle_folder)
     relative = render(bundle_folder, "--drive", track, "--out", tmp_path / "plain", "--background", "#102030")
     assert relative.returncode == 0
     np.testing.assert_array_equal(np.split(sheet, 6, axis=1)[1], np.asarray(Image.open(tmp_path / "plain/00000.png")))
@@ -133,7 +133,7 @@ def test_a_video_and_a_photo_drive(bundle_folder, astronaut_path, face_networks,
 def test_a_videos_reference_is_its_frame_nearest_to_the_source(bundle_folder, astronaut_path, landmarker, tmp_path):
     """Not the first one, in which the head is held aslant."""
     photo = Image.open(astronaut_path).convert("RGB")
-    source = Avatar.load(bundle_folder, engine="onnxruntime", threads=1)
+    source = AvatarPlayer.load(bundle_folder, engine="onnxruntime", threads=1)
     roll = face_from_landmarks(source.source_pose.reshape(68, 2)).roll
     turned = [photo.rotate(angle, Image.Resampling.BICUBIC, center=(225, 120)) for angle in (25, 18, -roll, -20)]
     with av.open(str(tmp_path / "drive.mp4"), "w") as file:

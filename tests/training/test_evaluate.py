@@ -13,7 +13,7 @@ from bilayer.model import load_model
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.errors import InputError
 from bilayer.training.evaluate.baselines import affine_map, affine_warps, mean_head, source_copies
-from bilayer.training.evaluate.cases import Protocol, choose_sequences, read_case, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case, scaled_keypoints
 from bilayer.training.evaluate.models import evaluate_model, evaluate_models, render_case
 from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, EvaluationResult, MethodResult
 from bilayer.training.evaluate.sheet import draw_sheet, hardest_target
@@ -77,11 +77,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def result(model, data):
-    return evaluate_model(model, data, Protocol(identities=2, every=2))
+    return evaluate_model(model, data, EvaluationProtocol(identities=2, every=2))
 
 
 def case_of(data, person=0, every=1):
-    return read_case(choose_sequences(data, Protocol(every=every))[person], every, SIZE)
+    return read_case(choose_sequences(data, EvaluationProtocol(every=every))[person], every, SIZE)
 
 
 def test_protocol_takes_the_first_frame_and_then_every_nth(data):
@@ -98,11 +98,11 @@ def test_one_sequence_of_each_identity_that_is_long_enough(tmp_path):
     add_sequence(tmp_path, "test", "001", frames=4, name="c")
     add_sequence(tmp_path, "test", "002", frames=2)
     add_sequence(tmp_path, "test", "003", frames=4)
-    chosen = choose_sequences(tmp_path, Protocol(every=3))
+    chosen = choose_sequences(tmp_path, EvaluationProtocol(every=3))
     assert [sequence.label for sequence in chosen] == ["001/v/b", "003/v/s"]
-    assert len(choose_sequences(tmp_path, Protocol(every=1, identities=2))) == 2
+    assert len(choose_sequences(tmp_path, EvaluationProtocol(every=1, identities=2))) == 2
     with pytest.raises(InputError, match="expected a sequence of more than 25 frames, found none; take targets more"):
-        choose_sequences(tmp_path, Protocol())
+        choose_sequences(tmp_path, EvaluationProtocol())
 
 
 def test_methods_and_counts(result):
@@ -186,7 +186,7 @@ def test_keypoints_scale_with_the_picture(tmp_path):
 
 def test_data_without_masks_is_measured_whole_and_says_so(model, tmp_path):
     add_sequence(tmp_path, "test", "001", frames=3, masks=False)
-    result = evaluate_model(model, tmp_path, Protocol(every=2))
+    result = evaluate_model(model, tmp_path, EvaluationProtocol(every=2))
     case = case_of(tmp_path, every=2)
     expected = np.abs(case.source.image / 255 - case.targets[0].image / 255).mean()
     assert result.method(SOURCE_COPY).mean("l1") == pytest.approx(expected, abs=1e-6)
@@ -196,7 +196,7 @@ def test_data_without_masks_is_measured_whole_and_says_so(model, tmp_path):
 def test_the_model_is_left_in_the_mode_it_was_in(model, data):
     model.identity_embedder.train()
     try:
-        evaluate_model(model, data, Protocol(identities=1, every=4), baselines=False)
+        evaluate_model(model, data, EvaluationProtocol(identities=1, every=4), baselines=False)
         assert model.identity_embedder.training
         assert not model.texture_generator.training
     finally:
@@ -204,19 +204,19 @@ def test_the_model_is_left_in_the_mode_it_was_in(model, data):
 
 
 def test_same_numbers_every_time(model, data, result):
-    again = evaluate_model(model, data, Protocol(identities=2, every=2))
+    again = evaluate_model(model, data, EvaluationProtocol(identities=2, every=2))
     assert json.dumps(again.to_dict()) == json.dumps(result.to_dict())
 
 
 def test_without_an_enhancer_there_is_no_row_of_it(data):
     alone = load_model(RUNS, optional=())
-    result = evaluate_model(alone, data, Protocol(identities=1, every=4), baselines=False)
+    result = evaluate_model(alone, data, EvaluationProtocol(identities=1, every=4), baselines=False)
     assert [m.name for m in result.methods] == ["ours lf only", "ours"]
 
 
 def test_several_models_stand_in_one_table(model, data):
     models = {"baseline": load_model(RUNS, optional=()), "ours": model}
-    result = evaluate_models(models, data, Protocol(identities=1, every=4), baselines=False)
+    result = evaluate_models(models, data, EvaluationProtocol(identities=1, every=4), baselines=False)
     assert [m.name for m in result.methods if m.in_ablation] == ["baseline", "ours", "ours + updater"]
     assert result.method("baseline").mean("l1") == result.method("ours").mean("l1")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilayer.runtime import Avatar
+from bilayer.runtime import AvatarPlayer
 from tests.training import tiny
 from tests.training.test_train import losses, run
 
@@ -44,7 +44,7 @@ def test_both_stages_learn_and_the_result_exports_and_renders(tmp_path, tiny_hea
         "--no-mask", "--out", bundle / "avatar.dlc", launcher=("-m", "bilayer.export"),
     )  # fmt: skip
     assert json.loads((bundle / "avatar.json").read_text())
-    avatar = Avatar.load(bundle / "avatar.json")
+    avatar = AvatarPlayer.load(bundle / "avatar.json")
     first, second = (avatar.render(avatar.source_pose + shift) for shift in (0.0, 0.05))
     assert first.shape == (64, 64, 4)
     assert (first != second).any()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.frame_folders import list_sequences
-from bilayer.training.evaluate.cases import Case, first_frame, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_keypoints
 from bilayer.training.metrics.meter import remove_background
 
 MEAN_HEAD_PICTURES = 200  # training people in the mean: more change nothing that can be seen
@@ -19,12 +19,12 @@ MEAN_HEAD_PICTURES = 200  # training people in the mean: more change nothing tha
 Bytes = NDArray[np.uint8]
 
 
-def source_copies(case: Case) -> list[Bytes]:
+def source_copies(case: EvaluationCase) -> list[Bytes]:
     """The source, for every target."""
     return [remove_background(case.source.image, case.source.mask)] * len(case.targets)
 
 
-def affine_warps(case: Case) -> list[Bytes]:
+def affine_warps(case: EvaluationCase) -> list[Bytes]:
     """The source moved onto every target by the affine map that brings its landmarks nearest to the target's.
 
     Nearest in the least-squares sense; bilinear, black outside of the source.

@@ -19,7 +19,7 @@ from bilayer.training.data.frame_folders import (
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """What is evaluated."""
 
     split: Split = "test"
@@ -27,11 +27,11 @@ class Protocol:
     every: int = 25  # frames from one target to the next: 1 FPS of a video of 25, as VoxCeleb2's are
 
 
-PAPER_PROTOCOL = Protocol()
+PAPER_PROTOCOL = EvaluationProtocol()
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class EvaluationCase:
     """One identity: a source, and the T frames that drive it."""
 
     label: str  # PERSON/VIDEO/SEQUENCE
@@ -40,7 +40,7 @@ class Case:
     targets: tuple[StoredFrame, ...]  # the source is none of them
 
 
-def choose_sequences(data: Path, protocol: Protocol) -> list[FrameSequence]:
+def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequence]:
     """The first sequence long enough for a target, of each of the first people in sorted order.
 
     Raises:
@@ -60,7 +60,7 @@ def choose_sequences(data: Path, protocol: Protocol) -> list[FrameSequence]:
     return list(chosen.values())
 
 
-def read_case(sequence: FrameSequence, every: int, size: int) -> Case:
+def read_case(sequence: FrameSequence, every: int, size: int) -> EvaluationCase:
     """The frames of one identity, `size` pixels square.
 
     Raises:
@@ -70,7 +70,7 @@ def read_case(sequence: FrameSequence, every: int, size: int) -> Case:
     masks = has_kind(sequence.root, sequence.split, MASKS)
     frames = [read_frame(sequence, picture, size, masks, coords=False) for picture in pictures]
     names = tuple(picture.stem for picture in pictures[1:])
-    return Case(sequence.label, names, frames[0], tuple(frames[1:]))
+    return EvaluationCase(sequence.label, names, frames[0], tuple(frames[1:]))
 
 
 def first_frame(sequence: FrameSequence, size: int) -> StoredFrame:

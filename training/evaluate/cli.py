@@ -11,7 +11,7 @@ from bilayer.runtime.console import Group, progress
 
 if TYPE_CHECKING:
     from bilayer.model.bilayer import BilayerModel
-    from bilayer.training.evaluate.cases import Case
+    from bilayer.training.evaluate.cases import EvaluationCase
     from bilayer.training.evaluate.models import Pictures
     from bilayer.training.evaluate.result import EvaluationResult
     from bilayer.training.metrics.meter import Bytes, Meter
@@ -110,7 +110,7 @@ def checkpoint(
     """
     paths = _named([item if "=" in item else f"ours={item}" for item in checkpoints], "NAME=CHECKPOINT")
     meter = _make_meter(**meter_options)
-    from bilayer.training.evaluate.cases import Protocol, choose_sequences
+    from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences
     from bilayer.training.evaluate.frames import new_folder, save_case
     from bilayer.training.evaluate.models import evaluate_models
     from bilayer.training.evaluate.sheet import draw_sheet, save_sheet
@@ -121,12 +121,12 @@ def checkpoint(
     if save_frames is not None:
         new_folder(save_frames)
     models = _load(paths, meter_options["device"])
-    protocol = Protocol(split, identities, every)
-    shown: list[Case] = []
+    protocol = EvaluationProtocol(split, identities, every)
+    shown: list[EvaluationCase] = []
     total = len(choose_sequences(data, protocol))
     with progress("identities", total) as advance:
 
-        def on_case(case: "Case", truths: "Sequence[Bytes]", pictures: "Pictures") -> None:
+        def on_case(case: "EvaluationCase", truths: "Sequence[Bytes]", pictures: "Pictures") -> None:
             if len(shown) < sheet_rows:
                 shown.append(case)
             if save_frames is not None:

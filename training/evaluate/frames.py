@@ -12,7 +12,7 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files import replacing
 from bilayer.runtime.media.photo import read_photo
-from bilayer.training.evaluate.cases import Case, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
 from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
@@ -134,7 +134,9 @@ def new_folder(path: Path) -> None:
         raise OutputError(f"{path}: cannot be made: {error.strerror or error}") from error
 
 
-def save_case(folder: Path, case: Case, truths: Sequence[Bytes], pictures: Mapping[str, Sequence[Bytes]]) -> None:
+def save_case(
+    folder: Path, case: EvaluationCase, truths: Sequence[Bytes], pictures: Mapping[str, Sequence[Bytes]]
+) -> None:
     """Write one identity's frames as `evaluate_frames` reads them, to KIND/PERSON-VIDEO-SEQUENCE/FRAME.png.
 
     KIND is `truth`, or a method's name with dashes; what another method needs to make its own frames is there, too:

@@ -17,8 +17,8 @@ from bilayer.training.data.frame_folders import MASKS, has_kind
 from bilayer.training.evaluate.baselines import affine_warps, mean_head, source_copies
 from bilayer.training.evaluate.cases import (
     PAPER_PROTOCOL,
-    Case,
-    Protocol,
+    EvaluationCase,
+    EvaluationProtocol,
     choose_sequences,
     read_case,
     scaled_keypoints,
@@ -40,20 +40,20 @@ FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
 
 Bytes = NDArray[np.uint8]
 Pictures = dict[str, list[Bytes]]  # by method: a picture per target
-OnCase = Callable[[Case, Sequence[Bytes], Pictures], None]
+OnCase = Callable[[EvaluationCase, Sequence[Bytes], Pictures], None]
 
 
 def evaluate_model(
     model: BilayerModel,
     data: Path,
-    protocol: Protocol = PAPER_PROTOCOL,
+    protocol: EvaluationProtocol = PAPER_PROTOCOL,
     meter: Meter | None = None,
     baselines: bool = True,
 ) -> EvaluationResult:
     """One model, called "ours": lf only, the result, and with the updater where the model has one.
 
     Runs where the model is, in evaluation mode, and leaves the model as it was. For validation while training give
-    few identities and no networks: see `Protocol` and `Meter`. Arguments and errors: see `evaluate_models`.
+    few identities and no networks: see `EvaluationProtocol` and `Meter`. Arguments and errors: see `evaluate_models`.
     """
     return evaluate_models({"ours": model}, data, protocol, meter, baselines)
 
@@ -61,7 +61,7 @@ def evaluate_model(
 def evaluate_models(
     models: Mapping[str, BilayerModel],
     data: Path,
-    protocol: Protocol = PAPER_PROTOCOL,
+    protocol: EvaluationProtocol = PAPER_PROTOCOL,
     meter: Meter | None = None,
     baselines: bool = True,
     on_case: OnCase | None = None,
@@ -114,7 +114,7 @@ def evaluate_models(
     )
 
 
-def render_case(model: BilayerModel, case: Case) -> dict[str, list[Bytes]]:
+def render_case(model: BilayerModel, case: EvaluationCase) -> dict[str, list[Bytes]]:
     """All targets of `case` by `model`: under "lf only", "", and "+ updater" where it has an enhancer."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
@@ -149,7 +149,7 @@ def join_scores(parts: Sequence[Scores]) -> Scores:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _all_pictures(case: Case, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
+def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
     """By every method, background black."""
     made: Pictures = {}
     if mean is not None:
@@ -185,7 +185,7 @@ def _in_ablation(name: str, models: Mapping[str, BilayerModel]) -> bool:
     return any(name in (model, f"{model} {UPDATER}") for model in models)
 
 
-def _notes(data: Path, protocol: Protocol, size: int) -> tuple[str, ...]:
+def _notes(data: Path, protocol: EvaluationProtocol, size: int) -> tuple[str, ...]:
     masked = has_kind(data, protocol.split, MASKS)
     background = "painted black in truth and result by the true mask" if masked else "left in: the data has no masks"
     targets = "all frames" if protocol.every == 1 else f"one in {protocol.every} frames"

@@ -15,7 +15,7 @@ from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.files import replacing
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
-from bilayer.training.evaluate.cases import Case, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
 from bilayer.training.evaluate.models import evaluating
 from bilayer.training.metrics.meter import to_bytes
 from bilayer.training.prediction import source_of
@@ -26,7 +26,7 @@ GAP = 4  # px
 Bytes = NDArray[np.uint8]
 
 
-def draw_sheet(model: BilayerModel, cases: Sequence[Case]) -> Image.Image:
+def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Image:
     """A row per case: source, target, pose, texture, low-frequency layer, result; with the updater where there is one.
 
     The target is the one whose landmarks are farthest from the source's: the hardest. Source and target stand on
@@ -46,7 +46,7 @@ def draw_sheet(model: BilayerModel, cases: Sequence[Case]) -> Image.Image:
     return sheet
 
 
-def draw_row(model: BilayerModel, case: Case) -> dict[str, Bytes]:
+def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
     """The pictures (S, S, 3) of one case by their captions."""
     target = hardest_target(case)
     device = next(model.parameters()).device
@@ -71,7 +71,7 @@ def draw_row(model: BilayerModel, case: Case) -> dict[str, Bytes]:
     return row
 
 
-def hardest_target(case: Case) -> StoredFrame:
+def hardest_target(case: EvaluationCase) -> StoredFrame:
     """The target whose landmarks lie farthest from the source's in the mean; of equals the first."""
     start = scaled_keypoints(case.source)
     moves = [np.linalg.norm(scaled_keypoints(target) - start, axis=1).mean() for target in case.targets]

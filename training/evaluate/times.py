@@ -11,7 +11,7 @@ import torch
 from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.training.data.dataset import frame_batch
-from bilayer.training.evaluate.cases import Case
+from bilayer.training.evaluate.cases import EvaluationCase
 from bilayer.training.evaluate.models import LF_ONLY, UPDATER, evaluating
 from bilayer.training.evaluate.result import Costs, EvaluationResult
 from bilayer.training.prediction import source_of
@@ -20,7 +20,7 @@ WARM_UP = 2  # calls before the first that counts
 
 
 def add_times(
-    result: EvaluationResult, models: Mapping[str, BilayerModel], case: Case, repeats: int = 20
+    result: EvaluationResult, models: Mapping[str, BilayerModel], case: EvaluationCase, repeats: int = 20
 ) -> EvaluationResult:
     """`result` with initialisation and inference times in the rows of `models`: medians of `repeats` calls.
 
@@ -40,7 +40,7 @@ def add_times(
     return replace(result, methods=methods, notes=(*result.notes, note))
 
 
-def time_model(model: BilayerModel, case: Case, repeats: int) -> dict[str, tuple[float, float]]:
+def time_model(model: BilayerModel, case: EvaluationCase, repeats: int) -> dict[str, tuple[float, float]]:
     """(initialisation, inference) in ms, for "lf only" and "" without the updater and "+ updater" with it."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import Face, Landmarker
-from bilayer.runtime.motion.drivers import FollowsFaces, Pictures
+from bilayer.runtime.motion.drivers import FollowsFaces, FrameSource
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class Stretch:
 
 
 def watch(
-    pictures: Pictures, faces: FollowsFaces, fps: float | None = None, seconds: float | None = None
+    pictures: FrameSource, faces: FollowsFaces, fps: float | None = None, seconds: float | None = None
 ) -> Iterator[Sighting]:
     """Follow the largest face through a video: `fps` frames of each second (None: all), in its first `seconds`."""
     face: Face | None = None

@@ -1,6 +1,37 @@
-"""What each way to run an avatar must reach: the export refuses by it, and the parity ladder judges by it."""
+"""How far two computations of an avatar's network agree, and whether that is enough.
 
+The export's verification, the parity ladder, the player's gate, the device bench and the metrics of training measure
+with these functions, and judge by these thresholds.
+
+Conventions. PSNR is in dB, in float64; equal arrays have 200, arrays that hold NaN or infinity -200, and nothing leaves
+that range: JSON has no infinity, and a worst or a mean over poses stays a number that can be compared. No pair of
+float32 arrays that differ by more than their rounding reaches 200. A frame's PSNR is over R, G, B and A. The warp's
+error is the largest Euclidean distance of two offsets, in texture pixels; of one that is not finite it is the texture's
+side: it points anywhere.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.runtime.frame import NetworkOutputs, Values
+
+Bytes = NDArray[np.uint8]
+Kind = Literal["float32", "hybrid", "arithmetic", "bfloat16"]  # what a computation is held to
+Verdict = Literal["passed", "warned", "broken"]
+
+MOST_DB = 200.0  # of equal arrays; its negative of arrays that are not finite
+FRAME = "frame"
+RANGES = {"delta_uv": 2.0, "lf_rgb": 2.0, "seg": 1.0, FRAME: 255.0}  # what PSNR is relative to
+
+SSIM_TAPS = 11  # px, side of the window
+SSIM_SIGMA = 1.5  # px
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004 for a range of 1, though the range here is 2: as published
 
 
 @dataclass(frozen=True)
@@ -18,6 +49,140 @@ class Thresholds:
     # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
     below_bracket: float = 10.0  # dB of a result
     bracket_ceiling: float = 80.0  # dB: an emulation beyond counts as this, for a frame of 8 bits shows none of it
+    # Under this a device's result is not rounding but a wrong layout, or another model: FP16 gives 30 and more
+    plausible: float = 20.0  # dB of each result
 
 
 DEFAULT = Thresholds()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of what was found with what was expected; the worst of some poses."""
+
+    psnr_db: dict[str, float]  # of each result by name, and of the frame where frames were compared
+    uv_pixels: float  # the warp's error
+    not_finite: int = 0  # numbers of what was found
+
+    @classmethod
+    def worst(cls, poses: Iterable["Agreement"]) -> "Agreement":
+        """Of each figure by itself; numbers that are not finite are added up."""
+        every = list(poses)
+        names = every[0].psnr_db
+        return cls(
+            {name: min(one.psnr_db[name] for one in every) for name in names},
+            max(one.uv_pixels for one in every),
+            sum(one.not_finite for one in every),
+        )
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """On one way to compute an avatar's network."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]  # empty where it passed
+
+
+def decibels(mean_square: float, value_range: float) -> float:
+    """PSNR of a mean squared error, for values of that range, by the module's convention."""
+    if mean_square == 0:
+        return MOST_DB
+    if not (math.isfinite(mean_square) and 0 < value_range < math.inf):
+        return -MOST_DB
+    return max(-MOST_DB, min(MOST_DB, 20 * math.log10(value_range) - 10 * math.log10(mean_square)))
+
+
+def psnr(found: NDArray[Any], expected: NDArray[Any], value_range: float) -> float:
+    """Peak signal-to-noise ratio in dB of arrays of one shape, for values of that range."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = float(np.mean(np.square(found.astype(np.float64) - expected)))
+    return decibels(error, value_range)
+
+
+def uv_pixels(found: Values, expected: Values) -> float:
+    """The warp's error of a delta_uv (2, S, S), in texture pixels: -1..1 is the width of the texture, S."""
+    side = expected.shape[-1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.hypot(*(found.astype(np.float64) - expected)) * (side / 2)
+    return float(np.where(np.isfinite(apart), apart, side).max())
+
+
+def ssim(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Structural similarity of pictures (C, H, W) in -1..1, as the paper's authors measure it: 1 equal.
+
+    Wang et al. 2004: a Gaussian window of 11 taps, sigma 1.5, each channel by itself. As in the published code the
+    pictures are padded with zeros (mid grey), and the constants are those for a range of 1 although it is 2: values
+    are lower than scikit-image's, and comparable with the paper's Table 2 alone. Computed in float64.
+    """
+    x, y = found.astype(np.float64), expected.astype(np.float64)
+    down, across = (_blur_matrix(side) for side in x.shape[-2:])
+    mean_x, mean_y, square_x, square_y, product = down @ np.stack([x, y, x * x, y * y, x * y]) @ across
+    variances = square_x - mean_x**2 + square_y - mean_y**2
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+    structure = (2 * (product - mean_x * mean_y) + SSIM_C2) / (variances + SSIM_C2)
+    return float((luminance * structure).mean())
+
+
+@lru_cache(maxsize=4)
+def _blur_matrix(side: int) -> NDArray[np.float64]:
+    """(side, side), symmetric: blurs one axis by SSIM's window, zeros beyond the ends."""
+    offsets = np.arange(side)[:, None] - np.arange(side)
+    half = SSIM_TAPS // 2
+    weights = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2)) * (np.abs(offsets) <= half)
+    window: NDArray[np.float64] = weights / np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * SSIM_SIGMA**2)).sum()
+    return window
+
+
+def compare(
+    found: NetworkOutputs, expected: NetworkOutputs, frame: Bytes | None = None, expected_frame: Bytes | None = None
+) -> Agreement:
+    """One pose's results, and its RGBA frames (S, S, 4) where they are given."""
+    pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+        name: (found.by_name[name], values) for name, values in expected.by_name.items()
+    }
+    if frame is not None and expected_frame is not None:
+        pairs[FRAME] = frame, expected_frame
+    return Agreement(
+        {name: psnr(*pair, RANGES[name]) for name, pair in pairs.items()},
+        uv_pixels(found.delta_uv, expected.delta_uv),
+        found.not_finite,
+    )
+
+
+def judge(
+    agreement: Agreement, kind: Kind, thresholds: Thresholds = DEFAULT, bracket: Mapping[str, float] | None = None
+) -> Ruling:
+    """Hold the worst of some poses to its kind's thresholds.
+
+    Args:
+        agreement: with the truth. float32 may be judged without frames.
+        kind: what it is held to.
+        thresholds: for all kinds.
+        bracket: for measured FP16 arithmetic or bfloat16, PSNR of each result by the emulation, its worse end; None
+            where it is the emulation, or that was not run.
+    """
+    found = agreement.psnr_db
+    broken = [f"{agreement.not_finite} numbers are not finite"] if agreement.not_finite else []
+    warned: list[str] = []
+    if kind == "float32":
+        for name, db in found.items():
+            broken += _under(name, db, thresholds.float32_frame_psnr if name == FRAME else thresholds.float32_psnr)
+    elif kind == "hybrid":
+        broken += _under(FRAME, found[FRAME], thresholds.hybrid_frame_psnr)
+        if not agreement.uv_pixels <= thresholds.hybrid_uv_pixels:
+            off = f"{agreement.uv_pixels:.3g} px off"
+            broken.append(f"delta_uv is {off}, expected at most {thresholds.hybrid_uv_pixels:g}")
+    else:
+        broken += _under(FRAME, found[FRAME], thresholds.arithmetic_floor)
+        warned += _under(FRAME, found[FRAME], thresholds.arithmetic_warning)
+        for name, end in (bracket or {}).items():
+            least = min(end, thresholds.bracket_ceiling) - thresholds.below_bracket
+            broken += _under(f"{name} (emulated: {end:.1f})", found[name], least)
+    if broken:
+        return Ruling("broken", tuple(broken))
+    return Ruling("warned" if warned else "passed", tuple(warned))
+
+
+def _under(what: str, found: float, expected: float) -> list[str]:
+    return [] if found >= expected else [f"{what} has {found:.1f} dB, expected at least {expected:.0f}"]

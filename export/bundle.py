@@ -4,7 +4,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert
-from bilayer.export.targets import ConversionTarget
+from bilayer.export.options import ConversionTarget
 from bilayer.runtime.bundle import (
     Bundle,
     Contract,
@@ -31,7 +31,7 @@ from bilayer.runtime.bundle import (
     read_bundle,
 )
 from bilayer.runtime.errors import OutputError, ToolMissingError
-from bilayer.runtime.files import usual_mode
+from bilayer.runtime.files import making_folder, usual_mode
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 PREVIEW = "preview.png"
@@ -51,16 +51,6 @@ class BundleParts:
     graph: Graph
     verification: Verification
     origin: Origin
-
-
-def check_place(out: Path) -> None:
-    """Raise an OutputError unless `out` is a .dlc in a folder that is there: before the work, not after it."""
-    if out.suffix != ".dlc":
-        raise OutputError(f"{out}: expected a name that ends in .dlc")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; create it first")
-    if out.is_dir():
-        raise OutputError(f"{out}: is a folder; name a file to write")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +84,13 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
             stop.set()
 
 
-def write_bundle(parts: BundleParts, draft: BundleDraft) -> Bundle:
+def write_bundle(parts: BundleParts, draft: BundleDraft) -> tuple[Bundle, ToolMissingError | None]:
     """Await the conversion, write the rest beside it, and move everything into place.
 
+    Returns:
+        the bundle; and, where it has no .dlc because the target's converter is not installed, the error that says so.
+
     Raises:
-        ToolMissingError: the target's converter is not installed; all but the .dlc has been written.
         OutputError: the files cannot be written.
         BilayerError: the network was not converted; see `convert`.
     """
@@ -114,16 +106,16 @@ def write_bundle(parts: BundleParts, draft: BundleDraft) -> Bundle:
         (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
         _move_into_place(folder, out.parent, last=f"{out.stem}.json")
         out.with_name(f"{out.name}.log").unlink(missing_ok=True)  # of an earlier conversion that failed
-    if missing is not None:
-        raise missing
-    return read_bundle(out.with_suffix(".json"))
+    return read_bundle(out.with_suffix(".json")), missing
 
 
 @contextmanager
 def _part_folder(out: Path) -> Iterator[Path]:
-    with _named(out):
-        folder = tempfile.TemporaryDirectory(prefix=f".{out.stem}.", suffix=".part", dir=out.parent)
-    with folder as name:
+    with ExitStack() as stack:
+        with _named(out):
+            stack.enter_context(making_folder(out.parent))
+            prefix = f".{out.stem}."
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, suffix=".part", dir=out.parent))
         yield Path(name)
 
 

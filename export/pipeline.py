@@ -7,23 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 
-from bilayer.export.bundle import BundleParts, check_place, draft_bundle, write_bundle
+from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
+from bilayer.export.convert.run import default_target
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import FoldedGenerator
-from bilayer.export.network.lower import GraphOptions, UpsampleKind, lower
-from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
+from bilayer.export.options import ConversionTarget, ExportOptions, bundle_dlc, check_options
 from bilayer.export.preview import draw_preview
-from bilayer.export.targets import RULES_FOR, ConversionTarget, OnnxFile, check_target, fits_deconvolution
+from bilayer.export.targets import RULES_FOR, OnnxFile, check_target, fits_deconvolution
 from bilayer.export.verify import (
     HALF_POSES,
     NOT_VERIFIED,
@@ -35,10 +35,10 @@ from bilayer.export.verify import (
 )
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
-from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model
+from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
-from bilayer.runtime.errors import InputError, ParityError
+from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.face.crop import crop_face, erode_mask
 from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.find import face_concerns, find_face
@@ -59,30 +59,7 @@ STAGES = (
     "preview",
     "convert and write",
 )
-LandmarkerName = Literal["mediapipe", "face-alignment"]
 PACKAGES = ("bilayer", "torch", "onnx", "onnxruntime", "numpy")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What the user asked for."""
-
-    photo: Path
-    out: Path  # the .dlc; the other files go beside it
-    target: ConversionTarget = "qairt"
-    checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
-    keypoints: Path | None = None  # 68 landmarks in the photo's pixels, in place of a landmarker
-    landmarker: LandmarkerName = "mediapipe"  # who finds them otherwise
-    face: int | None = None  # which of several, from 1, the largest
-    rotate: int = 0  # degrees clockwise, a multiple of 90, before anything else
-    mask: bool = True  # cut the person out before the embedder, as in training
-    enhance: bool | None = None  # None: if the checkpoint has a texture enhancer
-    align_corners: bool | None = None  # None: as the checkpoint says
-    upsample: UpsampleKind | None = None  # None: deconv where the target's GPU can hold it, else nearest
-    merged_head: bool = True  # one output tensor for three
-    keep_norms: bool = False  # leave the blocks' first norms as nodes
-    opset: int = SNPE_OPSET
-    verify: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +69,7 @@ class Export:
     bundle: Bundle
     warnings: list[str]
     seconds: dict[str, float]  # by stage
+    not_converted: ToolMissingError | None  # why there is no .dlc, where its converter is not installed
 
 
 @dataclass
@@ -116,12 +94,12 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     Raises:
         InputError: the photo, landmarks, checkpoint or place to write are not usable, or the target refuses the graph.
         ParityError: the exported network or the converted weights differ from the trained ones.
-        ToolMissingError: a network or converter is not installed. Where it is the converter that is missing, the
-            bundle has been written without a .dlc.
+        ToolMissingError: a network that finds the face is not there. A missing converter is none: see `Export`.
     """
     watch = watch or Stopwatch()
     torch.set_num_threads(THREADS)
-    check_place(options.out)
+    check_options(options)
+    out, target = bundle_dlc(options.out), options.target or default_target()
     with watch.stage("checkpoint"):
         model = load_checkpoint(options)
     with watch.stage("photo and face"), ThreadPoolExecutor(1) as beside:
@@ -137,8 +115,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):
-        warnings += check_rules(proto, options.target)
-    with draft_bundle(proto, options.out, options.target) as draft:
+        warnings += check_rules(proto, target)
+    with draft_bundle(proto, out, target) as draft:
         with watch.stage("verify"):
             network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
             verification = NOT_VERIFIED
@@ -151,7 +129,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                 verification = replace(
                     verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
                 )
-                warnings += judge_half(frame_db, uv_pixels, options.target)
+                warnings += judge_half(frame_db, uv_pixels, target)
         with watch.stage("preview"):
             preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
         parts = BundleParts(
@@ -169,8 +147,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             origin=origin,
         )
         with watch.stage("convert and write"):
-            bundle = write_bundle(parts, draft)
-    return Export(bundle, warnings, watch.seconds)
+            bundle, not_converted = write_bundle(parts, draft)
+    return Export(bundle, warnings, watch.seconds, not_converted)
 
 
 @contextmanager

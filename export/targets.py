@@ -14,10 +14,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, shape_inference
 
+from bilayer.export.options import ConversionTarget
 from bilayer.runtime.errors import InputError
 
 TargetName = Literal["snpe-1.32", "qairt-2"]
-ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
 
 LAYERS = "https://developer.qualcomm.com/docs/snpe/network_layers.html"
 LIMITATIONS = "https://docs.qualcomm.com/doc/80-63442-10/topic/limitations.html"

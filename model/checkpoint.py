@@ -24,7 +24,6 @@ from bilayer.runtime.files import replacing
 
 FORMAT, VERSION = "bilayer-checkpoint", 1
 _HEADS = "gen_inf.heads."  # of the inference generator; nothing is folded into them
-DEMO_CHECKPOINT = Path(__file__).parent / "demo_weights" / "demo.safetensors"  # with its model card beside it
 
 NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
 

@@ -1,6 +1,7 @@
 """Every setting of the bi-layer model. A field that the published args.txt also has carries the name it has there."""
 
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bilayer.runtime.errors import CheckpointError
@@ -17,6 +18,7 @@ NetworkName = Literal[
     "discriminator",
 ]
 
+DEMO_CHECKPOINT = Path(__file__).parent / "demo_weights" / "demo.safetensors"  # with its model card beside it
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 AVATAR_NETWORKS = NETWORKS[:4]  # what an avatar cannot be made without
 ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)  # what makes it more like the photo

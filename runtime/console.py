@@ -1,9 +1,10 @@
-"""What all command lines share: errors as one line with their exit code, tables, progress on stderr."""
+"""What all command lines share: -h, --version and --json, errors in one line with their exit code, tables, progress."""
 
 import atexit
 import gc
+import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +13,31 @@ import click
 from bilayer.runtime.errors import BilayerError
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"{context.command_path}, version {version('bilayer')}")
+        context.exit()
+
+
 class _ReportErrors(click.Command):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **(kwargs.get("context_settings") or {})}
+        super().__init__(*args, **kwargs)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *own, usage = super().get_params(ctx)
+        version = click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_show_version,
+            help="Show the version and exit.",
+        )
+        return [*own, version, usage]
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         # At the end of a process the system takes all memory back. Python's last search of the 170 000 objects of
         # torch for cycles takes 0.4 s, and finds nothing that anybody would miss.
@@ -37,7 +62,19 @@ class Command(_ReportErrors):
 
 
 class Group(_ReportErrors, click.Group):
-    """A click group that reports a BilayerError in one line and exits with its code."""
+    """A click group that reports a BilayerError in one line and exits with its code; so do its commands."""
+
+    command_class = Command
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, following: str = "") -> None:
+    """Print a result: as JSON, or as text with, on stderr, the command that may follow."""
+    click.echo(json.dumps(report, indent=2) if as_json else text())
+    if following and not as_json:
+        click.echo(f"\nnext: {following}", err=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

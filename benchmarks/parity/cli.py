@@ -99,7 +99,7 @@ def _climb(subject: "Subject", given: dict[str, Any]) -> "Ladder":
         truth: Rung = Float64(subject, OF_ONNX)
         if given["photo"] is not None:
             from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
-            from bilayer.model.checkpoint import DEMO_CHECKPOINT
+            from bilayer.model.config import DEMO_CHECKPOINT
 
             checkpoint = given["checkpoint"] or DEMO_CHECKPOINT
             source = TrainedFrom(given["photo"], checkpoint, given["keypoints"], not given["no_mask"])

@@ -9,7 +9,8 @@ from PIL import Image
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.network.layers import FoldedGenerator
-from bilayer.export.network.onnx_write import SNPE_OPSET, build_onnx
+from bilayer.export.network.onnx_write import build_onnx
+from bilayer.export.options import SNPE_OPSET
 from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Graph, Origin, PhotoSource, PoseInput

@@ -12,10 +12,9 @@ from bilayer.benchmarks.parity.rungs import Kind
 from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
 from bilayer.benchmarks.parity.trained_layers import trained_layers
 from bilayer.export.network.layers import INPUT, FoldedGenerator
-from bilayer.export.network.lower import UpsampleKind
+from bilayer.export.options import ExportOptions, UpsampleKind
 from bilayer.export.pipeline import (
     THREADS,
-    ExportOptions,
     checkpoint_hash,
     find_landmarks,
     fold_avatar,
@@ -25,7 +24,7 @@ from bilayer.export.verify import reference_frame
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
-from bilayer.model.checkpoint import DEMO_CHECKPOINT
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import crop_face, erode_mask

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.timing import Samples
-from bilayer.export.convert.run import default_target
-from bilayer.export.pipeline import ExportOptions, Stopwatch, export_avatar
-from bilayer.model.checkpoint import DEMO_CHECKPOINT
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import Stopwatch, export_avatar
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import progress
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-qnn", "ai-edge-litert")
@@ -23,7 +23,7 @@ def time_export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int)
     with tempfile.TemporaryDirectory() as place, progress("exporting", repeats + warmup) as advance:
         for turn in range(repeats + warmup):
             watch = Stopwatch()
-            options = ExportOptions(photo, Path(place) / "avatar.dlc", default_target(), checkpoint or DEMO_CHECKPOINT)
+            options = ExportOptions(photo, Path(place) / "avatar.dlc", checkpoint=checkpoint or DEMO_CHECKPOINT)
             gmacs = export_avatar(options, watch).bundle.contract.graph.gmacs
             if turn >= warmup:
                 for stage, seconds in {**watch.seconds, "all": sum(watch.seconds.values())}.items():

@@ -16,7 +16,8 @@ from bilayer.export.convert import tools
 from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
 from bilayer.export.dlc.check import EndMatch, WeightReport, check_io, compare_weights
 from bilayer.export.dlc.read import Dlc, parse_dlc
-from bilayer.export.targets import ConversionTarget, read_model
+from bilayer.export.options import ConversionTarget
+from bilayer.export.targets import read_model
 from bilayer.runtime.errors import (
     ConversionError,
     DlcError,

@@ -1,7 +1,6 @@
 """A plain generator -> the list of layers that is exported."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bilayer.export.network.fold import Block, PlainGenerator, Weights
 from bilayer.export.network.layers import (
@@ -22,10 +21,9 @@ from bilayer.export.network.layers import (
     Upsample,
 )
 from bilayer.export.network.rewrite import merge_heads, upsampled_as_phases, upsampled_as_transposed
+from bilayer.export.options import UpsampleKind
 from bilayer.model.blocks import LEAKY_SLOPE
 from bilayer.runtime.bundle import Channels, Outputs
-
-UpsampleKind = Literal["nearest", "deconv", "phase"]
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from bilayer.export.network.layers import (
     Shape,
     Upsample,
 )
+from bilayer.export.options import SNPE_OPSET
 from bilayer.runtime.errors import InputError
 
-SNPE_OPSET = 8
 OPSETS = range(SNPE_OPSET, 22)
 
 

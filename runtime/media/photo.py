@@ -18,14 +18,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bilayer.runtime.engines.native_stderr import sifting
 from bilayer.runtime.errors import PhotoError
+from bilayer.runtime.files import PHOTO_KINDS, check_photo_file, describe_head
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
 MAX_PIXELS = 120_000_000  # a 108-megapixel phone camera fits; 360 MB as RGB
 BACKDROP = (255, 255, 255)  # what shows through transparent pixels
 
-_ASKED_FOR = "expected a photo (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"
-# The brand at byte 8 tells a still picture from a video in the same container (ISO/IEC 23008-12 annex B)
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_ASKED_FOR = f"expected a photo ({PHOTO_KINDS})"
 _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's mode -> colour space of an ICC profile
 
 _log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def read_photo(path: str | Path) -> NDArray[np.uint8]:
     """
     path = Path(path)
     try:
-        _check_place(path)
+        check_photo_file(path)
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked here, or repaired by it
             image = _open(stream, path)
@@ -52,15 +51,6 @@ def read_photo(path: str | Path) -> NDArray[np.uint8]:
         raise PhotoError(f"{path}: not readable by this user; change its permissions") from error
     except OSError as error:
         raise PhotoError(f"{path}: reading failed: {error.strerror or error}") from error
-
-
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise PhotoError(f"{path}: is a folder; name one photo in it")
-    if not path.exists():
-        raise PhotoError(f"{path}: no such file; check the name")
-    if not path.is_file():
-        raise PhotoError(f"{path}: {_ASKED_FOR}, found a device or pipe; save the photo to a file first")
 
 
 def _open(stream: BinaryIO, path: Path) -> Image.Image:
@@ -88,19 +78,16 @@ def _register_heif() -> None:
 
 def _describe(head: bytes) -> str:
     """What a file that no decoder took starts like, and the way out."""
-    if not head:
-        return "an empty file; copy or download it again"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        return "a HEIC picture; pip install pillow-heif, or save it as JPEG"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
-        return "an AVIF picture that is damaged, or beyond this Pillow; save it as JPEG"
-    if head[4:8] == b"ftyp" or head[8:12] == b"AVI " or head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "a video; extract a frame: ffmpeg -i VIDEO -frames:v 1 frame.png"
-    if head.startswith(b"%PDF"):
-        return "a PDF; save the picture in it as JPEG or PNG"
-    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "text; name the picture file itself"
-    return "data that is none of these or is damaged; save it anew as JPEG or PNG"
+    kind = describe_head(head)
+    way_out = {
+        "a HEIC picture": "pip install pillow-heif, or save it as JPEG",
+        "an AVIF picture": "which is damaged, or beyond this Pillow; save it as JPEG",
+        "a video": "extract a frame: ffmpeg -i VIDEO -frames:v 1 frame.png",
+        "a PDF": "save the picture in it as JPEG or PNG",
+    }
+    if kind in way_out:
+        return f"{kind}; {way_out[kind]}"
+    return f"{kind} that is none of these or is damaged; save it anew as JPEG or PNG"
 
 
 def _check_header(image: Image.Image, path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import replacing, usual_mode
+from bilayer.runtime.files import check_output, making_folder, replacing, usual_mode
 from bilayer.runtime.media.video import MAX_RATE, load_av, reason_of
 
 Bytes = NDArray[np.uint8]
@@ -138,22 +138,22 @@ class _GifWriter:
 def _png_folder(out: Path) -> Iterator[FrameWriter]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; create it first")
+    check_output(out / "00000.png")
+    part: Path | None = None
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        with making_folder(out.parent):
+            part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+            try:
+                writer = _PngWriter(part)
+                yield writer
+                _check_count(out, writer.count)
+                part.chmod(usual_mode() | (usual_mode() & 0o444) >> 2)  # a folder that may be read may be entered
+                part.replace(out)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"{out}: cannot write here: {error.strerror}") from error
-    try:
-        writer = _PngWriter(part)
-        yield writer
-        _check_count(out, writer.count)
-        part.chmod(usual_mode() | (usual_mode() & 0o444) >> 2)  # a folder that may be read may be entered
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        failed = "cannot write here" if part is None else "writing failed"
+        raise OutputError(f"{out}: {failed}: {error.strerror or error}") from error
 
 
 class _PngWriter:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from bilayer.benchmarks.parity.subject import choose_poses, open_subject
 from bilayer.benchmarks.parity.trained import TrainedFrom
-from bilayer.export.pipeline import ExportOptions, export_avatar
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
 from bilayer.runtime.bundle import describe_file, read_bundle
 from tests import golden
 

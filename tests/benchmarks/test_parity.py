@@ -30,8 +30,8 @@ from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.verify import make_probes, verify_half
 from bilayer.model.avatar import create_avatar, embed, make_source
 from bilayer.model.bilayer import random_model
-from bilayer.model.checkpoint import DEMO_CHECKPOINT, load_model, read_checkpoint, save_checkpoint
-from bilayer.model.config import PRESETS
+from bilayer.model.checkpoint import load_model, read_checkpoint, save_checkpoint
+from bilayer.model.config import DEMO_CHECKPOINT, PRESETS
 from bilayer.model.embedders import harmonic_encoding
 from bilayer.runtime.agreement import Thresholds
 from bilayer.runtime.bundle import PoseInput

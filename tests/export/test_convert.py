@@ -374,15 +374,16 @@ def test_messages_and_the_log_name_the_place_of_the_files(sdk, model_path, tmp_p
 def test_a_log_that_cannot_be_kept_is_left_out(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "garbage")
     with pytest.raises(ConversionError) as caught:
-        convert(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(place=tmp_path / "missing"))
+        convert(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(place=model_path / "no folder"))
     assert "what it printed" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("target", "message"), [("missing/a.dlc", "the folder .*missing does not exist"), ("folder", "is a folder")]
+    ("target", "message"), [("file/a.dlc", "file is a file and not a folder"), ("folder", "is a folder")]
 )
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(sdk, model_path, tmp_path, target, message):
     (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=message):
         convert(model_path, tmp_path / target, sdk)
     assert not (tmp_path / "record").exists()

@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from bilayer.export.network.onnx_write import build_onnx
-from bilayer.export.pipeline import STAGES, ExportOptions, check_rules, export_avatar, fold_avatar
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import STAGES, check_rules, export_avatar, fold_avatar
 from bilayer.export.verify import OnnxNetwork
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face, erode_mask, read_bundle
@@ -140,7 +141,8 @@ def test_a_graph_that_the_target_refuses_is_not_converted(photo, tmp_path):
 def test_phase_convolutions_are_warned_of(case_a_avatar):
     model, avatar, _ = case_a_avatar
     from bilayer.export import GraphOptions, build_onnx, fold_norms
-    from bilayer.export.network import fold, lower
+    from bilayer.export.network.fold import fold
+    from bilayer.export.network.lower import lower
 
     proto = build_onnx(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions("phase")))
     assert any("uneven padding" in warning for warning in check_rules(proto, "qairt"))
@@ -180,7 +182,7 @@ def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "| convert and write |" in result.stdout
     assert "container v4" in result.stdout
-    assert "next: bilayer-export --inspect" in result.stderr
+    assert f"next: bilayer-render {tmp_path}/avatar.json --demo-motion --out demo." in result.stderr
     contract = read_bundle(tmp_path).contract
     assert contract.dlc.container == 4
     assert contract.dlc.layout == "NCHW"
@@ -200,7 +202,8 @@ def test_without_the_converter_the_onnx_stays_and_the_command_is_said(photo, tmp
     arguments = [*tiny(photo), "--out", tmp_path / "avatar.dlc", "--target", "snpe-1.32", "--no-verify"]
     result = run_cli(*arguments, env=environment)
     assert result.returncode == 5
-    assert f"snpe-onnx-to-dlc -i {tmp_path}/avatar.onnx -o {tmp_path}/avatar.dlc" in result.stderr
+    assert f"snpe-onnx-to-dlc -i {tmp_path}/avatar.onnx -o {tmp_path}/avatar.dlc" in result.stderr.splitlines()[-1]
+    assert f"{tmp_path}/avatar.onnx  " in result.stdout  # what there is, before what there is not
     assert read_bundle(tmp_path / "avatar.json").contract.dlc is None
     assert not (tmp_path / "avatar.dlc").exists()
 
@@ -273,12 +276,20 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
     [
         ([], 2, "give one of PHOTO, --check FILE and --inspect FILE"),
         (["a.jpg", "--inspect", "b.dlc"], 2, "give one of"),
-        (["a.jpg", "--out", "avatar.onnx", "--checkpoint", "x"], 3, "expected a name that ends in .dlc"),
-        (["a.jpg", "--out", "no/such/avatar.dlc", "--checkpoint", "x"], 3, "does not exist; create it first"),
+        (
+            ["a.jpg", "--out", "avatar.png", "--checkpoint", "x"],
+            3,
+            "a folder or a name that ends in .dlc, .onnx",
+        ),
+        (["a.jpg", "--out", f"{__file__}/avatar.dlc", "--checkpoint", "x"], 3, "is a file and not a folder"),
+        ([PHOTO, "--checkpoint", "no/runs"], 3, "no/runs: no such file or folder"),
+        ([PHOTO, "--keypoints", "no.npy"], 3, "no.npy: no such file or folder"),
+        ([PHOTO, "-o", "x.dlc", "--target", "none", "--check", "a.onnx"], 2, "give one of"),
+        (["--check", PHOTO, "--target", "none"], 2, "there is nothing to check; name a target"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),
         ([PHOTO, "--landmarker", "face-alignment"], 5, "face-alignment"),
         ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--target", "none"], 3, "/proc/avatar.dlc"),
-        (["--check", "no.onnx"], 3, "no.onnx: cannot be read"),
+        (["--check", "no.onnx"], 3, "no.onnx: no such file"),
         (["a.jpg", "--target", "tflite"], 2, "is not one of"),
     ],
 )
@@ -289,6 +300,35 @@ def test_wrong_arguments(photo, arguments, code, words):
     result = run_cli(*(names.get(argument, argument) for argument in arguments), "--json")
     assert (result.returncode, result.stdout) == (code, "")
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--out", "a.png"], ["--checkpoint", "no.safetensors"], ["--keypoints", "no"]]
+)
+def test_what_is_wrong_is_said_before_libraries_are_loaded(photo, arguments):
+    given = [str(photo) if arguments else "no.jpg", *arguments]
+    code = "import sys; from bilayer.export.cli import main; main(sys.argv[1:], standalone_mode=False); "
+    code += "print([name for name in ('torch', 'onnx', 'numpy', 'PIL') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("error: ")
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["new/er/me.onnx", "new/er/me.json", "new/er/me.safetensors", "new/er/"])
+def test_out_names_any_file_of_the_bundle_or_its_folder(photo, tmp_path, name):
+    done = run_cli(*tiny(photo, "-o", f"{tmp_path}/{name}", "--no-verify"))
+    assert done.returncode == 0, done.stderr
+    stem = Path(name).stem if Path(name).suffix else "avatar"
+    assert sorted(path.name for path in (tmp_path / "new/er").iterdir()) == [
+        *(f"{stem}{suffix}" for suffix in (".json", ".onnx", ".safetensors")), "preview.png",
+    ]  # fmt: skip
+    assert f"{tmp_path}/new/er/{stem}.json  the contract of these files" in done.stdout
+
+
+def test_a_failed_export_leaves_no_folder(photo, tmp_path):
+    done = run_cli(*tiny(photo, "--out", tmp_path / "new/er/a.dlc"), "--target", "snpe-1.32")
+    assert done.returncode == 4, done.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_bad_checkpoint_leaves_the_old_avatar(photo, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bilayer.export.pipeline import ExportOptions, export_avatar
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.model.bilayer import BilayerModel, random_model
 from bilayer.model.checkpoint import save_checkpoint

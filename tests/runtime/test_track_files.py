@@ -226,9 +226,10 @@ def test_unusable_targets(tmp_path):
     track = Track(FRAMES)
     with pytest.raises(LandmarkError, match=r"expected a name in \.npy, \.npz, \.json, found \.csv"):
         write_track(tmp_path / "a.csv", track)
-    with pytest.raises(OutputError, match="does not exist"):
-        write_track(tmp_path / "nowhere" / "a.npy", track)
+    (tmp_path / "b.npy").touch()
+    with pytest.raises(OutputError, match="is a file and not a folder"):
+        write_track(tmp_path / "b.npy" / "a.npy", track)
     long = Track(np.zeros((20_001, 68, 2), np.float32))
     with pytest.raises(LandmarkError, match="JSON takes 20000; write"):
         write_track(tmp_path / "a.json", long)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "b.npy"]

@@ -120,8 +120,8 @@ def test_places_that_cannot_be_written(tmp_path):
     for place, words in (
         ("a.avi", "expected .mp4, .gif, or a folder's name for PNGs; found .avi"),
         ("full", "not an empty folder"),
-        ("no/a.mp4", "does not exist"),
-        ("no/frames", "does not exist"),
+        ("full/mine.txt/a.mp4", "is a file and not a folder"),
+        ("full/mine.txt/frames", "is a file and not a folder"),
     ):
         with pytest.raises(OutputError, match=words):
             write(tmp_path / place, moving_square(1))
@@ -129,6 +129,15 @@ def test_places_that_cannot_be_written(tmp_path):
         with pytest.raises(InputError, match="rate"):
             write(tmp_path / "a.mp4", moving_square(1), rate)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "frames"])
+def test_a_missing_folder_is_made_and_goes_again_if_nothing_comes_into_it(tmp_path, name):
+    with pytest.raises(OutputError, match="no frame"), open_writer(tmp_path / "new/er" / name, 25.0):
+        assert (tmp_path / "new/er").is_dir()
+    assert not list(tmp_path.iterdir())
+    write(tmp_path / "new/er" / name, moving_square(1))
+    assert [path.name for path in (tmp_path / "new/er").iterdir()] == [name]
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])

@@ -1,0 +1,76 @@
+"""What an export may be asked for, and what is seen of it before torch and onnx are loaded, which takes longer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.runtime.errors import CheckpointError, LandmarkError, OutputError
+from bilayer.runtime.files import check_input, check_output, check_photo_file
+from bilayer.runtime.options import Option
+
+SNPE_OPSET = 8
+BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
+
+ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
+UpsampleKind = Literal["nearest", "deconv", "phase"]
+LandmarkerName = Literal["mediapipe", "face-alignment"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the user asked for."""
+
+    photo: Path
+    out: Annotated[Path, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(
+        "avatar.dlc"
+    )
+    target: Annotated[ConversionTarget | None, Option("What converts; auto: what is set up.", none="auto")] = None
+    checkpoint: Annotated[Path, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")] = (
+        DEMO_CHECKPOINT
+    )
+    # In the photo's pixels, in place of a landmarker
+    keypoints: Annotated[Path | None, Option("68 landmarks (.npy .json .csv .pts): no detector.")] = None
+    landmarker: Annotated[
+        LandmarkerName, Option("Who finds the face; face-alignment is what the paper used (extra [face-alignment]).")
+    ] = "mediapipe"
+    face: Annotated[int | None, Option("Which of several faces, from the largest.", at_least=1, default="1")] = None
+    rotate: Annotated[Literal[0, 90, 180, 270], Option("Degrees to turn the photo clockwise first.")] = 0
+    # Cut out before the embedder, as in training
+    mask: Annotated[bool, Option("Cut the person out, or keep the photo's background.")] = True
+    enhance: Annotated[bool | None, Option("Refine the texture.", default="if the checkpoint can")] = None
+    align_corners: Annotated[bool | None, Option("Of the warp.", default="as the checkpoint says")] = None
+    # None: deconv where the target's GPU can hold it, else nearest
+    upsample: Annotated[UpsampleKind | None, Option("See docs/export.md.", none="auto")] = None
+    merged_head: Annotated[
+        bool, Option("One output tensor of six channels, or three.", ("--merged-head/--three-heads",))
+    ] = True
+    keep_norms: Annotated[bool, Option("Leave the blocks' first norms as nodes.")] = False
+    opset: Annotated[int, Option("Of the ONNX; 8 is what SNPE 1.32 reads.")] = SNPE_OPSET
+    verify: Annotated[bool, Option("Compare with the trained model; the bundle says if not.")] = True
+
+
+def bundle_dlc(out: Path) -> Path:
+    """The .dlc of a bundle, beside which its other files lie, from the name of any of them, or of its folder.
+
+    Raises:
+        OutputError: another suffix.
+    """
+    if out.is_dir() or not out.suffix:
+        return out / "avatar.dlc"
+    if out.suffix not in BUNDLE_SUFFIXES:
+        raise OutputError(f"{out}: expected a folder or a name that ends in {', '.join(BUNDLE_SUFFIXES)}")
+    return out.with_suffix(".dlc")
+
+
+def check_options(options: ExportOptions) -> None:
+    """See that the files are there, and that the bundle has a place.
+
+    Raises:
+        InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError.
+    """
+    check_output(bundle_dlc(options.out))
+    check_photo_file(options.photo)
+    check_input(options.checkpoint, CheckpointError)
+    if options.keypoints is not None:
+        check_input(options.keypoints, LandmarkError)

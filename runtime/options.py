@@ -1,0 +1,142 @@
+"""Options of a command from the dataclass of settings that they fill: name, type, default and help stand in one place.
+
+@dataclass(frozen=True)
+class RenderOptions:
+    frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
+
+@click.command(cls=Command)
+@fills(RenderOptions)
+def main(options: RenderOptions) -> None: ...
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+
+# Words of former versions for the project's own: what is known by another name gets an error that says so
+RENAMED = {
+    **dict.fromkeys(("f32", "float32"), "fp32"),
+    **dict.fromkeys(("f16", "float16", "half"), "fp16"),
+    **dict.fromkeys(("hybrid", "fp16_hybrid"), "fp16-hybrid"),
+    "bfloat16": "bf16",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is given on a command line; it lies in the field's `Annotated`, which else is no option at all."""
+
+    help: str = ""
+    names: tuple[str, ...] = ()  # beside --field-name, such as -o; one with two dashes takes its place
+    argument: bool = False  # without dashes, in the order of the fields; one without a default must be given
+    metavar: str | None = None
+    envvar: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    none: str | None = None  # the word for None, beside those of a Literal
+    default: str | None = None  # what to say of a default that is None
+
+
+class Words(click.Choice[Any]):
+    """One of some words; a former word is told the present one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error for any other word."""
+        word = RENAMED.get(value) if isinstance(value, str) else None
+        if word in self.choices and value not in self.choices:
+            self.fail(f"{value!r} is called {word!r} here.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator for a click command: options of the fields of `settings`, an object of which is its first argument.
+
+    Literals become choices, booleans `--name/--no-name` (or a flag alone where they are False), tuples options that may
+    be repeated, and fields without a default must be given.
+    """
+    names = [parameter.name for parameter in _parameters(settings)]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def filled(**given: Any) -> Any:
+            return command(settings(**{name: given.pop(name) for name in names}), **given)
+
+        return with_options(settings)(filled)
+
+    return decorate
+
+
+def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As `fills`, but the command is given what the user gave, by the fields' names, and makes the object itself."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        given = getattr(command, "__click_params__", [])  # the last comes first
+        command.__click_params__ = [*given, *reversed(_parameters(settings))]  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameters(settings: type) -> list[click.Parameter]:
+    hints, parameters = get_type_hints(settings, include_extras=True), []
+    for field in fields(settings):
+        hint, *notes = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        option = next((note for note in notes if isinstance(note, Option)), None)
+        if option is not None:
+            default = field.default_factory() if field.default_factory is not MISSING else field.default
+            parameters.append(_parameter(field.name, hint, option, default))
+    return parameters
+
+
+def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:
+    optional = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
+    if optional:
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    several = get_origin(hint) is tuple
+    settings: dict[str, Any] = {
+        "type": _type(get_args(hint)[0] if several else hint, option),
+        "required": default is MISSING,
+        "metavar": option.metavar,
+        "envvar": option.envvar,
+    }
+    if default is not MISSING:
+        settings["default"] = default
+    if option.argument:
+        return click.Argument([name], nargs=-1 if several else 1, **settings)
+    long = name.replace("_", "-")
+    spelled = [] if any(given.startswith("--") for given in option.names) else [f"--{long}"]
+    if hint is bool:
+        spelled = spelled if default is False else [f"{one}/--no-{long}" for one in spelled]
+        settings["type"] = bool
+    elif option.none is not None:
+        settings["default"], settings["callback"] = option.none, _none_for(option.none)
+    text = option.help + (f" [default: {option.default}]" if option.default else "")
+    shown = "default" in settings and not any(settings["default"] is nothing for nothing in (None, False, ()))
+    return click.Option(
+        [*option.names, *spelled, name],
+        help=text.strip(),
+        is_flag=hint is bool,
+        multiple=several,
+        show_default=shown and not option.default,
+        **settings,
+    )
+
+
+def _none_for(word: str) -> Callable[..., Any]:
+    return lambda _context, _parameter, value: None if value == word else value
+
+
+def _type(hint: Any, option: Option) -> Any:
+    if get_origin(hint) is Literal:
+        return Words([*([option.none] if option.none else []), *get_args(hint)])
+    if hint is Path:
+        return click.Path(path_type=Path)
+    if option.at_least is not None or option.at_most is not None:
+        kind: Any = {int: click.IntRange, float: click.FloatRange}[hint]
+        return kind(option.at_least, option.at_most)
+    return hint

@@ -1,0 +1,92 @@
+"""Options of a command from the dataclass that they fill."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bilayer.runtime.console import Command
+from bilayer.runtime.options import Option, fills
+
+
+@dataclass(frozen=True)
+class Settings:
+    place: Annotated[Path, Option("Where.", argument=True)]
+    name: Annotated[str, Option("Of it.", ("-n",))]
+    count: Annotated[int, Option("How many.", at_least=1, at_most=9)] = 3
+    share: Annotated[float | None, Option("Of all.", default="a guess")] = None
+    precision: Annotated[Literal["fp32", "fp16", "fp16-hybrid", "bf16"], Option("Of it.")] = "fp32"
+    kind: Annotated[Literal["a", "b"] | None, Option("Of it.", none="auto")] = None
+    turn: Annotated[Literal[0, 90], Option("Degrees.")] = 0
+    quiet: Annotated[bool, Option("Say nothing.")] = False
+    mask: Annotated[bool, Option("Cut out.")] = True
+    enhance: Annotated[bool | None, Option("Refine.")] = None
+    head: Annotated[bool, Option("One or three.", ("--one/--three",))] = True
+    sizes: Annotated[tuple[int, ...], Option("Of all.", ("--size",), at_least=8)] = ()
+    hidden: int = 7
+
+
+@click.command(cls=Command)
+@fills(Settings)
+@click.option("--aside", is_flag=True)
+def command(settings: Settings, aside: bool) -> None:
+    click.echo(repr((settings, aside)))
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_defaults_are_the_dataclasses_own():
+    assert run("here", "--name", "x").stdout == f"{(Settings(Path('here'), 'x'), False)!r}\n"
+
+
+def test_what_is_given_goes_into_its_field():
+    words = "here -n x --count 4 --share 0.5 --precision bf16 --kind b --turn 90 --quiet --no-mask --no-enhance --three"
+    done = run(*words.split(), "--size", 8, "--size", 9, "--aside")
+    expected = Settings(Path("here"), "x", 4, 0.5, "bf16", "b", 90, True, False, False, False, (8, 9))
+    assert done.stdout == f"{(expected, True)!r}\n"
+    assert run("here", "-n", "x", "--kind", "auto", "--enhance").stdout == (
+        f"{(Settings(Path('here'), 'x', enhance=True), False)!r}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("here", "Missing option '-n' / '--name'"),
+        ("-n x", "Missing argument 'PLACE'"),
+        ("here -n x --count 10", "10 is not in the range 1<=x<=9"),
+        ("here -n x --size 7", "7 is not in the range x>=8"),
+        ("here -n x --kind c", "'c' is not one of 'auto', 'a', 'b'"),
+        ("here -n x --turn 45", "'45' is not one of '0', '90'"),
+        ("here -n x --hidden 3", "No such option"),
+        ("here -n x --precision f32", "'f32' is called 'fp32' here"),
+        ("here -n x --precision float16", "'float16' is called 'fp16' here"),
+        ("here -n x --precision hybrid", "'hybrid' is called 'fp16-hybrid' here"),
+        ("here -n x --precision bfloat16", "'bfloat16' is called 'bf16' here"),
+        ("here -n x --kind f32", "'f32' is not one of"),
+    ],
+)
+def test_what_does_not_fit_is_a_usage_error(arguments, words):
+    done = run(*arguments.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_help_tells_defaults_and_ranges():
+    text = " ".join(run("-h").stdout.split())
+    for words in (
+        "-n, --name TEXT Of it. [required]",
+        "How many. [default: 3; 1<=x<=9]",
+        "Of all. [default: a guess]",
+        "[fp32|fp16|fp16-hybrid|bf16] Of it. [default: fp32]",
+        "[auto|a|b] Of it. [default: auto]",
+        "--mask / --no-mask Cut out. [default: mask]",
+        "--quiet Say nothing. --mask",
+        "-h, --help",
+    ):
+        assert words in text, (words, text)

@@ -4,7 +4,7 @@ from .bench.playing import PoseRun as PoseRun
 from .bench.playing import play as play
 from .bench.run import BenchOptions as BenchOptions
 from .bench.run import BenchSetup as BenchSetup
-from .bench.run import bench as bench
+from .bench.run import run_bench as run_bench
 from .bench.sampler import SamplerSettings as SamplerSettings
 from .device.adb import Adb as Adb
 from .device.adb import Completed as Completed

@@ -156,7 +156,7 @@ def bench_command(
     results cannot be the same network's.
     """
     from bilayer.android_harness.bench.poses import spread
-    from bilayer.android_harness.bench.run import BenchOptions, bench
+    from bilayer.android_harness.bench.run import BenchOptions, run_bench
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
     from bilayer.android_harness.report.tables import markdown
@@ -177,7 +177,7 @@ def bench_command(
         logs=logs,
         sampler=sampler_settings(runner, sampler_runs) if sampler else None,
     )
-    result = bench(setup, options, out, say)
+    result = run_bench(setup, options, out, say)
     write_result(out, result)
     session_path(out).unlink(missing_ok=True)
     clean_up(setup, clean)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from bilayer.export.convert.run import Conversion, ConvertOptions, convert
+from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import ConversionTarget
 from bilayer.runtime.bundle import (
     Bundle,
@@ -78,7 +78,7 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
                 onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
             if target != "none":
                 options = ConvertOptions(place=out.parent, stop=stop)
-                conversion = beside.submit(convert, onnx_path, folder / out.name, target, options)
+                conversion = beside.submit(convert_onnx, onnx_path, folder / out.name, target, options)
             yield BundleDraft(out, folder, conversion)
         finally:
             stop.set()

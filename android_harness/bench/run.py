@@ -73,7 +73,7 @@ class BenchSetup:
     poses: Floats  # (P, 136), repeated until there are enough
 
 
-def bench(
+def run_bench(
     setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[str], None] = lambda line: None
 ) -> Result:
     """Measure. After an interruption the same call goes on where it stopped; the caller writes the result to `out`.

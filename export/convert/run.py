@@ -75,7 +75,7 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
     return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
 
 
-def convert(
+def convert_onnx(
     onnx_path: Path, dlc_path: Path, target: ConversionTarget = "qairt", options: ConvertOptions | None = None
 ) -> Conversion:
     """Convert `onnx_path` and put the result at `dlc_path`, or raise and leave what was there.

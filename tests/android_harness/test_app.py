@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from bilayer import android_harness
 from bilayer.android_harness.report import tables as report
 from bilayer.android_harness.results import read_result
 from bilayer.runtime import Retargeter, crop_box, pose_vector
@@ -24,7 +25,7 @@ from tests.android_harness.conftest import make_bundle
 from tests.runtime.conftest import CASE
 
 HERE = Path(__file__).parent
-APP = Path(report.__file__).parent / "app"
+APP = Path(android_harness.__file__).parent / "app"
 MAIN = APP / "app/src/main"
 NATIVE = APP.parent / "native"
 

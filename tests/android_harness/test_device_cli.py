@@ -258,14 +258,14 @@ def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, m
     from bilayer.android_harness.routes.vendor import choose_route
     from bilayer.runtime.bundle import read_bundle
 
-    bench_module = importlib.import_module("bilayer.android_harness.bench.run")  # the package has its function
+    bench_module = importlib.import_module("bilayer.android_harness.bench.run")
     monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     read, sdk = read_bundle(bundle), find_sdk({"SNPE_ROOT": str(snpe_root)})
     poses, _ = load_poses(read, None)
     setup = BenchSetup(adb.choose(plug_in()), read, VendorBackend(choose_route(sdk, read), sdk, read), poses[:2])
     options = BenchOptions(("cpu",), executions=3, warm_up=1, processes=2, cool_down=0)
-    (row,) = bench_module.bench(setup, options, tmp_path / "a.json").rows
+    (row,) = bench_module.run_bench(setup, options, tmp_path / "a.json").rows
     assert row.latency.forward_ms.median == INVENTED_US / 1000
     assert row.latency.total_ms.median == INVENTED_US / 1000 + 1
     assert row.latency.init_ms.high == INVENTED_US / 1000 + 2
@@ -273,6 +273,6 @@ def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, m
     assert (row.throttled, row.not_cooled, row.processes) == ([], 0, 2)
     # An emulated processor closes it again
     (phone.root / "bin/uname").write_text("#!/bin/sh\necho x86_64\n")
-    result = bench_module.bench(setup, options, tmp_path / "b.json")
+    result = bench_module.run_bench(setup, options, tmp_path / "b.json")
     assert (result.measured_on, result.rows[0].latency, result.rows[0].layers) == ("emulated", None, [])
     assert not INVENTED.search((tmp_path / "b.json.partial").read_text())

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bilayer import android_harness
 from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.probe import parse_facts
@@ -36,7 +37,7 @@ from bilayer.android_harness.results import (
 )
 from bilayer.runtime.errors import InputError
 
-SCHEMA = Path(report.__file__).parent / "result.schema.json"
+SCHEMA = Path(android_harness.__file__).parent / "result.schema.json"
 PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": None, "frame": 49.0}, 0.041, 0)
 LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(903.746, 900.0, 910.0))
 

@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from bilayer.export.convert import tools
-from bilayer.export.convert.run import ConvertOptions, convert, default_target
+from bilayer.export.convert.run import ConvertOptions, convert_onnx, default_target
 from bilayer.export.dlc.read import read_dlc
 from bilayer.runtime.errors import ConversionError, InputError, OutputError, ParityError, ToolMissingError
 from tests.export.networks import avatar_like
@@ -76,7 +76,7 @@ def files_in(folder):
 
 def test_the_package_makes_a_file_that_anyone_may_read(needs_package, model_path, tmp_path):
     before = model_path.read_bytes()
-    conversion = convert(model_path, tmp_path / "a b.dlc")
+    conversion = convert_onnx(model_path, tmp_path / "a b.dlc")
     dlc = read_dlc(tmp_path / "a b.dlc")
     assert (conversion.target, conversion.tool, conversion.dlc_version) == ("qairt", "onnxruntime-qnn", dlc.version)
     assert conversion.tool_version.endswith(f" of QAIRT {dlc.converter_version}")
@@ -109,8 +109,8 @@ def members(path):
 
 
 def test_the_payload_is_the_same_from_any_process(needs_package, model_path, tmp_path):
-    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert; "
-    script += "convert(Path(sys.argv[1]), Path(sys.argv[2]))"
+    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert_onnx; "
+    script += "convert_onnx(Path(sys.argv[1]), Path(sys.argv[2]))"
     elsewhere = tmp_path / "another folder"
     elsewhere.mkdir()
     (elsewhere / "other.onnx").write_bytes(model_path.read_bytes())
@@ -135,7 +135,7 @@ def test_a_node_that_qnn_does_not_run_is_named(needs_package, model_path, tmp_pa
     with pytest.raises(
         ConversionError, match=r"QNN does not run delta_uv \(Softsign\); what it printed: .*a\.dlc\.log"
     ):
-        convert(model_path, tmp_path / "a.dlc")
+        convert_onnx(model_path, tmp_path / "a.dlc")
     assert files_in(tmp_path) == ["a.dlc.log", "avatar.onnx"]
     log = (tmp_path / "a.dlc.log").read_text()
     assert "Unsupported nodes" in log
@@ -145,7 +145,7 @@ def test_a_node_that_qnn_does_not_run_is_named(needs_package, model_path, tmp_pa
 
 def test_a_package_that_takes_too_long_is_stopped(needs_package, model_path, tmp_path):
     with pytest.raises(ConversionError, match="onnxruntime-qnn did not end within"):
-        convert(model_path, tmp_path / "a.dlc", options=ConvertOptions(timeout=0.001))
+        convert_onnx(model_path, tmp_path / "a.dlc", options=ConvertOptions(timeout=0.001))
     assert not (tmp_path / "a.dlc").exists()
 
 
@@ -153,15 +153,15 @@ def test_a_package_that_crashes_leaves_the_caller_alone(needs_package, model_pat
     crash = (sys.executable, "-c", "import os, signal; print('oh'); os.kill(os.getpid(), signal.SIGSEGV)")
     package = tools.package
     changed = lambda job: dataclasses.replace(package(job), arguments=(*crash,))  # noqa: E731
-    monkeypatch.setitem(convert.__globals__["_ROUTES"], "qairt", changed)
+    monkeypatch.setitem(convert_onnx.__globals__["_ROUTES"], "qairt", changed)
     with pytest.raises(ConversionError, match=r"onnxruntime-qnn crashed with signal 11 \(Segmentation fault\): oh"):
-        convert(model_path, tmp_path / "a.dlc")
+        convert_onnx(model_path, tmp_path / "a.dlc")
 
 
 def test_without_the_package_its_command_is_told(model_path, tmp_path, monkeypatch):
     monkeypatch.setattr(tools, "find_spec", lambda name: None)
     with pytest.raises(ToolMissingError, match=r"a\.dlc: not made: onnxruntime-qnn is not installed; run: pip install"):
-        convert(model_path, tmp_path / "a.dlc")
+        convert_onnx(model_path, tmp_path / "a.dlc")
     assert files_in(tmp_path) == ["avatar.onnx"]
 
 
@@ -170,14 +170,14 @@ def test_a_package_that_does_not_load_is_as_good_as_missing(needs_package, model
     (tmp_path / "shadow" / "onnxruntime_qnn.py").write_text("raise ImportError('libc.so.6: GLIBC_2.35 not found')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shadow'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(ToolMissingError, match=r"cannot be loaded: .*GLIBC_2\.35 not found; run: pip install"):
-        convert(model_path, tmp_path / "a.dlc")
+        convert_onnx(model_path, tmp_path / "a.dlc")
 
 
 # --- the SDKs, by a stand-in --------------------------------------------------------------------------------------
 
 
 def test_an_sdk_on_path_converts(sdk, model_path, tmp_path):
-    conversion = convert(model_path, tmp_path / "out.dlc", sdk)
+    conversion = convert_onnx(model_path, tmp_path / "out.dlc", sdk)
     dlc = read_dlc(tmp_path / "out.dlc")
     assert (conversion.tool, conversion.dlc_version, dlc.version) == (TOOLS[sdk], VERSIONS[sdk], VERSIONS[sdk])
     assert len(conversion.weights.layers) == sum(bool(node.weights) for node in dlc.nodes)
@@ -187,7 +187,7 @@ def test_an_sdk_on_path_converts(sdk, model_path, tmp_path):
 
 
 def test_an_sdk_is_told_what_its_manual_says(sdk, model_path, tmp_path):
-    conversion = convert(model_path, tmp_path / "out.dlc", sdk)
+    conversion = convert_onnx(model_path, tmp_path / "out.dlc", sdk)
     record = json.loads((tmp_path / "record").read_text())
     digest = hashlib.sha256(model_path.read_bytes()).hexdigest()
     expected = {
@@ -206,7 +206,7 @@ def test_an_sdk_is_told_what_its_manual_says(sdk, model_path, tmp_path):
 @pytest.mark.parametrize("sdk", ["snpe-1.32"], indirect=True)
 def test_the_older_spelling_is_used_where_the_usage_has_it(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN_ERA", "1.27")
-    conversion = convert(model_path, tmp_path / "out.dlc", sdk)
+    conversion = convert_onnx(model_path, tmp_path / "out.dlc", sdk)
     assert conversion.arguments[1:5] == ("-m", "avatar.onnx", "-d", "out.dlc")
     assert "-t" not in conversion.arguments
 
@@ -218,7 +218,7 @@ def test_an_sdk_under_its_variable_gets_its_environment(target, model_path, tmp_
     monkeypatch.setenv(VARIABLES[target], str(root))
     monkeypatch.setenv("PYTHONPATH", "/mine")
     monkeypatch.setenv("STAND_IN_RECORD", str(tmp_path / "record"))
-    convert(model_path, tmp_path / "out.dlc", target)
+    convert_onnx(model_path, tmp_path / "out.dlc", target)
     record = json.loads((tmp_path / "record").read_text())
     assert record["PATH"].startswith(f"{root}/bin/x86_64-linux-clang{os.pathsep}")
     assert record["LD_LIBRARY_PATH"].split(os.pathsep)[0] == f"{root}/lib/x86_64-linux-clang"
@@ -249,7 +249,7 @@ def test_a_failing_sdk_leaves_the_file_of_yesterday(sdk, model_path, tmp_path, m
     target.write_bytes(b"yesterday")
     kind, message = FAILURES[failure]
     with pytest.raises(kind, match=message) as caught:
-        convert(model_path, target, sdk)
+        convert_onnx(model_path, target, sdk)
     assert str(caught.value).startswith(f"{target}: ")
     assert str(caught.value).isprintable()
     assert target.read_bytes() == b"yesterday"
@@ -262,14 +262,14 @@ def test_a_failing_sdk_leaves_the_file_of_yesterday(sdk, model_path, tmp_path, m
 def test_a_failing_sdk_leaves_no_file_where_there_was_none(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "rounded weights")
     with pytest.raises(ParityError):
-        convert(model_path, tmp_path / "out.dlc", sdk)
+        convert_onnx(model_path, tmp_path / "out.dlc", sdk)
     assert files_in(tmp_path) == ["avatar.onnx", "on path", "record"]
 
 
 def test_a_hanging_sdk_is_stopped_with_its_children(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "hang")
     with pytest.raises(ConversionError, match="did not end within 3 s and was stopped"):
-        convert(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(timeout=3.0))
+        convert_onnx(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(timeout=3.0))
     child = int((tmp_path / "record").read_text())
     for _ in range(100):
         if has_ended(child):
@@ -288,8 +288,8 @@ def has_ended(pid):
 
 def test_ctrl_c_stops_the_tool(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "hang")
-    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert; "
-    script += "convert(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+    script = "import sys; from pathlib import Path; from bilayer.export.convert.run import convert_onnx; "
+    script += "convert_onnx(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
     command = [sys.executable, "-c", script, model_path, tmp_path / "out.dlc", sdk]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     record = tmp_path / "record"
@@ -311,7 +311,7 @@ def test_ctrl_c_stops_the_tool(sdk, model_path, tmp_path, monkeypatch):
 def test_without_the_sdk_the_command_is_told(target, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(ToolMissingError) as caught:
-        convert(model_path, tmp_path / "out.dlc", target, ConvertOptions(place=Path("my folder")))
+        convert_onnx(model_path, tmp_path / "out.dlc", target, ConvertOptions(place=Path("my folder")))
     message = str(caught.value)
     assert f"{TOOLS[target]} is not installed; set ${VARIABLES[target]}" in message
     command = shlex.split(message.partition("run where it is: ")[2])
@@ -327,14 +327,14 @@ def test_a_variable_that_points_elsewhere_is_said(target, model_path, tmp_path, 
     with pytest.raises(
         ToolMissingError, match=rf"\${VARIABLES[target]} is {tmp_path}, but .*{TOOLS[target]} is not there"
     ):
-        convert(model_path, tmp_path / "out.dlc", target)
+        convert_onnx(model_path, tmp_path / "out.dlc", target)
 
 
 def test_a_tool_that_lost_its_mode_is_said(model_path, tmp_path, monkeypatch):
     install(tmp_path / "sdk" / "bin" / "x86_64-linux-clang", "qairt-converter").chmod(0o644)
     monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path / "sdk"))
     with pytest.raises(ToolMissingError, match=r"qairt-converter is not executable; run chmod \+x"):
-        convert(model_path, tmp_path / "out.dlc", "qairt-sdk")
+        convert_onnx(model_path, tmp_path / "out.dlc", "qairt-sdk")
 
 
 @pytest.mark.parametrize("target", TOOLS)
@@ -343,7 +343,7 @@ def test_a_tool_whose_interpreter_is_missing_is_said(target, model_path, tmp_pat
     tool.write_text("#!/nowhere/python2.7\n")
     monkeypatch.setenv(VARIABLES[target], str(tmp_path / "sdk"))
     with pytest.raises(ToolMissingError, match=rf"{TOOLS[target]}: cannot be started: No such file"):
-        convert(model_path, tmp_path / "out.dlc", target)
+        convert_onnx(model_path, tmp_path / "out.dlc", target)
 
 
 @pytest.mark.parametrize("sdk", ["snpe-1.32"], indirect=True)
@@ -352,7 +352,7 @@ def test_a_tool_that_cannot_even_print_its_usage_is_said(sdk, model_path, tmp_pa
     with pytest.raises(
         ToolMissingError, match="ended with code 1: ModuleNotFoundError: No module named 'snpe'; set up"
     ):
-        convert(model_path, tmp_path / "out.dlc", sdk)
+        convert_onnx(model_path, tmp_path / "out.dlc", sdk)
 
 
 # --- what is the same for all -------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_messages_and_the_log_name_the_place_of_the_files(sdk, model_path, tmp_p
     place.mkdir()
     work.mkdir()
     with pytest.raises(ConversionError) as caught:
-        convert(model_path, work / "out.dlc", sdk, ConvertOptions(place=place))
+        convert_onnx(model_path, work / "out.dlc", sdk, ConvertOptions(place=place))
     assert str(caught.value).startswith(f"{place / 'out.dlc'}: not made: ")
     assert str(work) not in str(caught.value)
     assert files_in(place) == ["out.dlc.log"]
@@ -374,7 +374,7 @@ def test_messages_and_the_log_name_the_place_of_the_files(sdk, model_path, tmp_p
 def test_a_log_that_cannot_be_kept_is_left_out(sdk, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN", "garbage")
     with pytest.raises(ConversionError) as caught:
-        convert(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(place=model_path / "no folder"))
+        convert_onnx(model_path, tmp_path / "out.dlc", sdk, ConvertOptions(place=model_path / "no folder"))
     assert "what it printed" not in str(caught.value)
 
 
@@ -385,7 +385,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(sdk, model_pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=message):
-        convert(model_path, tmp_path / target, sdk)
+        convert_onnx(model_path, tmp_path / target, sdk)
     assert not (tmp_path / "record").exists()
 
 
@@ -395,13 +395,13 @@ def test_a_bad_model_is_refused(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=rf"^{path}: "):
-        convert(path, tmp_path / "a.dlc")
+        convert_onnx(path, tmp_path / "a.dlc")
     assert not (tmp_path / "a.dlc").exists()
 
 
 def test_an_unknown_target_is_refused(model_path, tmp_path):
     with pytest.raises(InputError, match=r"target: expected one of qairt, qairt-sdk, snpe-1\.32, found none"):
-        convert(model_path, tmp_path / "a.dlc", "none")
+        convert_onnx(model_path, tmp_path / "a.dlc", "none")
 
 
 @pytest.mark.parametrize(

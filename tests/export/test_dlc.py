@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.export.convert.run import convert
+from bilayer.export.convert.run import convert_onnx
 from bilayer.export.dlc.check import check_io, compare_weights
 from bilayer.export.dlc.read import as_text, describe, parse_dlc, read_dlc
 from bilayer.runtime.errors import DlcError, InputError, ParityError
@@ -63,7 +63,7 @@ def real(tmp_path_factory):
         if name not in made:
             model = avatar_like(**NETWORKS[name])
             onnx.save(model, folder / f"{name}.onnx")
-            convert(folder / f"{name}.onnx", folder / f"{name}.dlc")
+            convert_onnx(folder / f"{name}.onnx", folder / f"{name}.dlc")
             made[name] = folder / f"{name}.dlc", model
         return made[name]
 

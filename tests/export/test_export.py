@@ -140,9 +140,7 @@ def test_a_graph_that_the_target_refuses_is_not_converted(photo, tmp_path):
 
 def test_phase_convolutions_are_warned_of(case_a_avatar):
     model, avatar, _ = case_a_avatar
-    from bilayer.export import GraphOptions, build_onnx, fold_norms
-    from bilayer.export.network.fold import fold
-    from bilayer.export.network.lower import lower
+    from bilayer.export import GraphOptions, build_onnx, fold, fold_norms, lower
 
     proto = build_onnx(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions("phase")))
     assert any("uneven padding" in warning for warning in check_rules(proto, "qairt"))

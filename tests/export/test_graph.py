@@ -132,9 +132,7 @@ def test_the_same_avatar_gives_the_same_bytes_whatever_the_process(tmp_path):
     code = """if True:
         import sys, torch
         torch.set_num_threads(2)
-        from bilayer.export import build_onnx, fold_norms
-        from bilayer.export.network import fold
-        from bilayer.export.network import lower
+        from bilayer.export import build_onnx, fold, fold_norms, lower
         from bilayer.model import ModelConfig, random_model
         from tests.model.test_networks import TINY
         model = random_model(TINY, 1)

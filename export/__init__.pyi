@@ -8,7 +8,6 @@ from .dlc.read import Dlc as Dlc
 from .dlc.read import describe as describe
 from .dlc.read import read_dlc as read_dlc
 from .network.evaluate import evaluate as evaluate
-from .network.evaluate import read_outputs as read_outputs
 from .network.fold import PlainGenerator as PlainGenerator
 from .network.fold import fold as fold
 from .network.layers import FoldedGenerator as FoldedGenerator
@@ -22,4 +21,4 @@ from .pipeline import export_avatar as export_avatar
 from .targets import Finding as Finding
 from .targets import check_target as check_target
 from .targets import read_model as read_model
-from .verify import OnnxNetwork as OnnxNetwork
+from .verify import onnx_network as onnx_network

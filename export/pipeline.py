@@ -27,9 +27,10 @@ from bilayer.export.targets import RULES_FOR, OnnxFile, check_target, fits_decon
 from bilayer.export.verify import (
     HALF_POSES,
     NOT_VERIFIED,
-    OnnxNetwork,
     half_failure,
+    hybrid_network,
     make_probes,
+    onnx_network,
     verify,
     verify_half,
 )
@@ -37,6 +38,7 @@ from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
+from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.face.crop import crop_face, erode_mask
@@ -118,18 +120,23 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         warnings += check_rules(proto, target)
     with draft_bundle(proto, out, target) as draft:
         with watch.stage("verify"):
-            network = OnnxNetwork.load(proto, generator.outputs, _harmonics(model.config))
+            given = PoseInput("pose", generator.input_width, _harmonics(model.config))
+            network = onnx_network(proto, given, generator.outputs)
             verification = NOT_VERIFIED
             if options.verify:
                 with threads(1 if draft.conversion else THREADS):  # the converter has the other core
                     probes = make_probes(model, avatar.parameters, crop.pose)
                 verification = verify(probes, network)
                 texture = avatar.texture[0].numpy()
-                frame_db, uv_pixels = verify_half(probes[:HALF_POSES], generator, texture, model.config)
-                verification = replace(
-                    verification, hybrid_frame_db=round(frame_db, 2), hybrid_uv_pixels=round(uv_pixels, 4)
+                half = verify_half(
+                    probes[:HALF_POSES], hybrid_network(generator, given), texture, model.config.align_corners
                 )
-                warnings += judge_half(frame_db, uv_pixels, target)
+                verification = replace(
+                    verification,
+                    hybrid_frame_db=round(half.psnr_db[FRAME], 2),
+                    hybrid_uv_pixels=round(half.uv_pixels, 4),
+                )
+                warnings += judge_half(half, target)
         with watch.stage("preview"):
             preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
         parts = BundleParts(
@@ -137,7 +144,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             align_corners=model.config.align_corners,
             texture=avatar.texture[0].numpy(),
             preview=preview,
-            input=PoseInput("pose", generator.input_width, _harmonics(model.config)),
+            input=given,
             outputs=generator.outputs,
             source=PhotoSource(
                 list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]
@@ -204,13 +211,13 @@ def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
     return [finding.describe() for finding in findings]
 
 
-def judge_half(frame_db: float, uv_pixels: float, target: ConversionTarget) -> list[str]:
+def judge_half(found: Agreement, target: ConversionTarget) -> list[str]:
     """Warnings of an avatar for no phone, whose runtimes compute in float32.
 
     Raises:
         ParityError: FP16 would change what is seen, in an avatar for a phone's GPU.
     """
-    failure = half_failure(frame_db, uv_pixels)
+    failure = half_failure(found)
     if failure and target != "none":
         raise ParityError(
             f"{failure}; --no-verify writes it all the same, and avatar.json says so (nothing was written)"

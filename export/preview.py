@@ -8,25 +8,26 @@ from PIL import Image, ImageDraw, ImageFont
 from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.face.crop import Crop, draw_stickman
+from bilayer.runtime.frame import NetworkOutputs, Values
 
 CAPTION_HEIGHT = 20  # px
 GAP = 4  # px
 
 
-def draw_preview(crop: Crop, avatar: Avatar, frame: dict[str, NDArray[np.float32]], align_corners: bool) -> Image.Image:
+def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corners: bool) -> Image.Image:
     """A strip of six pictures, S px each: source, landmarks, texture, warped texture, low-frequency layer, result.
 
     Args:
         crop: the source.
         avatar: whose texture is shown.
-        frame: what the exported network gave for the source's pose.
+        outputs: what the exported network gave for the source's pose.
         align_corners: of the warp.
     """
     size = crop.image.shape[0]
-    uv = warping_field(torch.from_numpy(frame["delta_uv"])[None])
+    uv = warping_field(torch.from_numpy(outputs.delta_uv)[None])
     hf = warp(avatar.texture, uv, align_corners)[0].numpy()
-    lf = frame["lf_rgb"]
-    mask = frame.get("seg", np.ones((1, size, size), np.float32))
+    lf = outputs.lf_rgb
+    mask = np.ones((1, size, size), np.float32) if outputs.seg is None else outputs.seg
     result = _to_bytes(lf + hf).astype(np.float32) * mask[0, :, :, None] + 255 * (1 - mask[0, :, :, None])
     pictures = {
         "source": crop.image,
@@ -45,6 +46,6 @@ def draw_preview(crop: Crop, avatar: Avatar, frame: dict[str, NDArray[np.float32
     return strip
 
 
-def _to_bytes(planar: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _to_bytes(planar: Values) -> NDArray[np.uint8]:
     """(3, H, W) in -1..1 -> (H, W, 3): clamped and truncated, as the authors display."""
     return ((np.clip(planar, -1, 1) + 1) / 2 * 255).astype(np.uint8).transpose(1, 2, 0)

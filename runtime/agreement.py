@@ -185,4 +185,4 @@ def judge(
 
 
 def _under(what: str, found: float, expected: float) -> list[str]:
-    return [] if found >= expected else [f"{what} has {found:.1f} dB, expected at least {expected:.0f}"]
+    return [] if found >= expected else [f"{what} has {found:.1f} dB, expected at least {expected:.0f} dB"]

@@ -20,7 +20,7 @@ from bilayer.export.pipeline import (
     fold_avatar,
     load_checkpoint,
 )
-from bilayer.export.verify import reference_frame
+from bilayer.export.verify import TrainedNetwork
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
@@ -66,7 +66,8 @@ class TrainedRung:
     def results(self, indices: list[int]) -> list[Results]:
         """See Rung."""
         torch.set_num_threads(THREADS)
-        return [dict(reference_frame(self.model, self.parameters, self.subject.poses[index])) for index in indices]
+        network = TrainedNetwork(self.model, self.parameters)
+        return [network.run(self.subject.poses[index]).by_name for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung: those that the folded network has, too."""

@@ -141,10 +141,10 @@ def measure(
 ) -> list[Variant]:
     """All columns; the timing goes round the variants, so that a busy moment hits them alike."""
     import numpy as np
-    import onnxruntime
 
     from bilayer.export.network.layers import ScaleShift
     from bilayer.export.network.onnx_write import build_onnx
+    from bilayer.runtime.engines.onnx_runtime import make_session
 
     protos = {name: build_onnx(generator).SerializeToString() for name, generator in generators.items()}
     times: dict[str, dict[str, float]] = {name: {} for name in generators}
@@ -152,9 +152,7 @@ def measure(
         for threads in (1, 2):
             sessions = {}
             for name, proto in protos.items():
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads, options.log_severity_level = threads, 3
-                sessions[name] = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+                sessions[name] = make_session(proto, threads)
             samples: dict[str, list[float]] = {name: [] for name in generators}
             for _ in range(repeats + 2):
                 for name, session in sessions.items():
@@ -183,18 +181,19 @@ def error(
     generator: "FoldedGenerator", expected: "NDArray[np.float64]", pose: "NDArray[np.float64]", half: bool
 ) -> float:
     """Largest difference of any output to `expected` (6, S, S)."""
+    import numpy as np
     import torch
 
-    from bilayer.export.network.evaluate import evaluate, half_storage, read_outputs
+    from bilayer.export.network.evaluate import evaluate, half_storage
+    from bilayer.runtime.frame import NetworkOutputs
 
     if half:
         results = evaluate(generator, torch.from_numpy(pose).float(), half_storage)
     else:
         results = evaluate(generator, torch.from_numpy(pose))
-    layers = read_outputs(generator, results)
-    assert layers.seg_logits is not None
-    found = torch.cat([layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)], dim=1)[0]
-    return float((found.double() - torch.from_numpy(expected)).abs().max())
+    tensors = {name: results[name].numpy() for name in generator.output_tensors}
+    found = np.concatenate(list(NetworkOutputs.read(generator.outputs, tensors).by_name.values()))
+    return float(np.abs(found.astype(np.float64) - expected).max())
 
 
 def guard_table(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> list[tuple[str, ...]]:

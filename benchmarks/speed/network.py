@@ -25,6 +25,7 @@ from bilayer.export.network.fold import fold
 from bilayer.model.config import PRESETS
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.engines.load import PRECISIONS, load_engine
+from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import BilayerError, ToolMissingError
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "onnx")
@@ -195,12 +196,7 @@ def _naive_export(model: Any, parameters: Any, poses: NDArray[np.float64], folde
 
 
 def _naive_side(path: Path, poses: NDArray[np.float64], threads: int) -> Call:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the player's
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = make_session(path, threads)  # as the player's
     inputs = cycle(list(poses.astype(np.float32)[:, None]))
     return lambda: session.run(None, {"pose": next(inputs)})
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture
 
@@ -201,7 +202,6 @@ def _opencv_frame(case: Case) -> Side:
 
 
 def _onnxruntime_warp(case: Case) -> Iterator[Side]:
-    import onnxruntime
     from onnx import TensorProto, helper
 
     names = {"x": [1, 3, TEXTURE_SIZE, TEXTURE_SIZE], "grid": [1, case.size, case.size, 2]}
@@ -210,10 +210,7 @@ def _onnxruntime_warp(case: Case) -> Iterator[Side]:
     node = helper.make_node("GridSample", ["x", "grid"], ["y"], align_corners=0, mode="bilinear", padding_mode="zeros")
     graph = helper.make_graph([node], "grid_sample", inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    onnxruntime.disable_telemetry_events()
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = make_session(model.SerializeToString(), threads=1)
     feeds = {"x": case.texture[None], "grid": case.uv[None]}
     yield Side("ONNX Runtime GridSample", lambda: session.run(None, feeds), lambda results: results[0][0])
 

@@ -24,8 +24,6 @@ from bilayer.export.network.layers import (
     ScaleShift,
     Upsample,
 )
-from bilayer.model.generators import GeneratorOutputs
-from bilayer.runtime.bundle import Channels
 
 
 def evaluate(
@@ -67,17 +65,6 @@ def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
 def half_storage(tensor: Tensor) -> Tensor:
     """Rounded to FP16, in its own precision."""
     return tensor.half().to(tensor.dtype)
-
-
-def read_outputs(generator: FoldedGenerator, tensors: dict[str, Tensor]) -> GeneratorOutputs:
-    """The results by what they mean. The mask is given as logits, as the trained model gives it."""
-
-    def read(channels: Channels) -> Tensor:
-        return tensors[channels.tensor][:, channels.start : channels.stop] * channels.scale + channels.offset
-
-    outputs = generator.outputs
-    seg_logits = None if outputs.seg is None else torch.logit(read(outputs.seg))
-    return GeneratorOutputs(read(outputs.delta_uv), read(outputs.lf_rgb), seg_logits)
 
 
 def _run(layer: Layer, inputs: list[Tensor], store: Callable[[Tensor], Tensor]) -> Tensor:

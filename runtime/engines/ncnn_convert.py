@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bilayer.runtime.bundle import Contract, describe_file
 from bilayer.runtime.engines.base import IoSpec, check_ends, reading
-from bilayer.runtime.engines.onnx_runtime import session_ends
+from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
 from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
 from bilayer.runtime.files import replacing
@@ -66,12 +66,7 @@ def _find_pnnx() -> tuple[Path, str]:
 
 
 def _onnx_ends(onnx: Path) -> IoSpec:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return session_ends(onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"]))
+    return session_ends(make_session(onnx, optimised=False))
 
 
 def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:

@@ -1,6 +1,6 @@
 """ONNX Runtime, the engine that reads every avatar."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,11 @@ class OnnxRuntime:
     def __init__(self, path: Path, contract: Contract, threads: int | None, providers: Sequence[str]) -> None:
         import onnxruntime
 
-        onnxruntime.disable_telemetry_events()
         missing = [provider for provider in providers if provider not in onnxruntime.get_available_providers()]
         if missing:
             have = ", ".join(onnxruntime.get_available_providers())
             raise InputError(f"provider {missing[0]}: this ONNX Runtime has {have}")
-        options = onnxruntime.SessionOptions()
-        # Threads that spin while they wait for the next frame take the cores from sampler and encoder
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # its advice on old opsets is not for the user
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        self._session = reading(
-            path, lambda: onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-        )
+        self._session = reading(path, lambda: make_session(path, threads, providers))
         self._pose, self._outputs = allocate(path, contract, session_ends(self._session))
         self._binding: Any = self._session.io_binding()
         self._binding.bind_cpu_input(contract.input.tensor, self._pose)
@@ -44,6 +35,45 @@ class OnnxRuntime:
         self._pose[0] = pose
         self._session.run_with_iobinding(self._binding)
         return self._outputs
+
+
+def make_session(
+    model: Path | bytes,
+    threads: int | None = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    *,
+    optimised: bool = True,
+) -> Any:
+    """An onnxruntime.InferenceSession of a file, or of a model in memory; telemetry is off.
+
+    Args:
+        model: either of them.
+        threads: within an operator; None lets ONNX Runtime choose.
+        providers: the preferred one first.
+        optimised: False keeps every node as it is written.
+    """
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    # Threads that spin while they wait for the next frame take the cores from sampler and encoder
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # its advice on old opsets is not for the user
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=list(providers))
+
+
+def onnx_tensors(
+    model: Path | bytes, threads: int | None = None, *, optimised: bool = True
+) -> Callable[[Floats], dict[str, Floats]]:
+    """Encoded pose (width,) -> every output (1, ...) of the model by its name, in new arrays."""
+    session = make_session(model, threads, optimised=optimised)
+    given, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+    return lambda encoded: dict(zip(names, session.run(names, {given: encoded[None]}), strict=True))
 
 
 def session_ends(session: Any) -> IoSpec:

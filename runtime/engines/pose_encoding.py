@@ -1,17 +1,17 @@
 """Pose vectors as an avatar's network wants them."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bilayer.runtime.bundle import PoseInput
+from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.errors import BundleError, LandmarkError
+from bilayer.runtime.frame import Floats, NetworkOutputs, Values
 
 POSE_WIDTH = 136  # 68 (x, y) pairs; spelt out as `crop`, which knows, loads OpenCV
 MAX_HARMONICS = 16  # 2**15 pi is beyond what a float32 landmark can tell
-
-Floats = NDArray[np.float32]
 
 
 class PoseEncoder:
@@ -55,3 +55,29 @@ class PoseEncoder:
         np.sin(self._phases, out=self._encoded[0])
         np.cos(self._phases, out=self._encoded[1])
         return self._encoded.reshape(-1)
+
+
+class TensorNetwork:
+    """A `Network` out of what makes tensors (1, C, S, S), by name, of an encoded pose: for comparing, not for playing.
+
+    Args:
+        given: how the pose is encoded.
+        outputs: where the results stand in the tensors.
+        infer: encoded pose (width,) -> the tensors.
+
+    Raises:
+        BundleError: an input that is no pose.
+    """
+
+    def __init__(
+        self,
+        given: PoseInput,
+        outputs: Outputs,
+        infer: Callable[[Floats], Mapping[str, Values]],
+        where: str = "network",
+    ) -> None:
+        self._encoder, self._outputs, self._infer = PoseEncoder(given, where), outputs, infer
+
+    def run(self, pose: ArrayLike) -> NetworkOutputs:
+        """See Network."""
+        return NetworkOutputs.read(self._outputs, self._infer(self._encoder.encode(pose)))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, MAX_SIDE, MAX_TEXELS, PADDING, pack_texture
 from bilayer.runtime.sampler.numpy_kernels import OVER, PREMULTIPLIED, STRAIGHT
 from bilayer.runtime.sampler.rows import (
@@ -135,6 +136,10 @@ class FrameCompositor:
         )
         self._run(arguments, height, width)
         return out
+
+    def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
+        """`render` of a network's results, for a mask_scale of 1; finite ones: see `NetworkOutputs.drawable`."""
+        return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
     def _backdrop_words(self, height: int, width: int) -> NDArray[np.uint32]:
         if self._backdrop is None:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import STAGES, check_rules, export_avatar, fold_avatar
-from bilayer.export.verify import OnnxNetwork
+from bilayer.export.verify import onnx_network
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face, erode_mask, read_bundle
 from bilayer.runtime.errors import InputError, ParityError
@@ -70,11 +70,11 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
     avatar = create_avatar(model, source)
     pose = CASE["target_poses"][0, 0]
     expected = avatar.render(model, torch.from_numpy(pose)[None])
-    network = OnnxNetwork.load(onnx.load(bundle.path(contract.files.onnx)), contract.outputs, contract.input.harmonics)
+    network = onnx_network(onnx.load(bundle.path(contract.files.onnx)), contract.input, contract.outputs)
     frame = network.run(pose)
-    np.testing.assert_allclose(frame["delta_uv"], expected.delta_uv[0].numpy(), atol=1e-5)
-    np.testing.assert_allclose(frame["lf_rgb"], expected.lf_rgb[0].numpy(), atol=1e-5)
-    np.testing.assert_allclose(frame["seg"], torch.sigmoid(expected.seg_logits)[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame.delta_uv, expected.delta_uv[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame.lf_rgb, expected.lf_rgb[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame.seg, torch.sigmoid(expected.seg_logits)[0].numpy(), atol=1e-5)
     stored = load_file(bundle.path(contract.files.texture))["texture"]
     np.testing.assert_allclose(stored, pack_texture(avatar.texture[0].numpy()), atol=2e-5)
     np.testing.assert_allclose(contract.source.pose, CASE["source_poses"][0, 0], atol=1e-7)
@@ -344,7 +344,9 @@ def test_an_avatar_that_fails_parity_is_not_shipped(photo, tmp_path):
     out = tmp_path / "avatar.dlc"
     done = run_cli(*tiny(photo, "--out", out))
     assert done.returncode == 0
-    assert "warning: FP16 storage (emulated): the frame has" in done.stderr  # no phone, no refusal
+    assert (
+        "warning: FP16 storage (emulated) against the trained model: frame has" in done.stderr
+    )  # no phone, no refusal
     verification = read_bundle(tmp_path / "avatar.json").contract.verification
     assert 45 < verification.hybrid_frame_db < 60
     assert 0 < verification.hybrid_uv_pixels < 0.25

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bilayer.export.network.evaluate import evaluate, half_storage, read_outputs
+from bilayer.export.network.evaluate import evaluate, half_storage
 from bilayer.export.network.fold import BatchNorm, fold
 from bilayer.export.network.layers import Conv, ConvTranspose, Layer, ScaleShift
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.rewrite import fold_norms, upsampled_as_phases, upsampled_as_transposed
 from bilayer.model.spectral import add_spectral_norm
+from bilayer.runtime.frame import NetworkOutputs
 from tests.export.conftest import reference
 
 EXACT = 1e-11  # float64's rounding through some sixty layers
@@ -31,13 +32,17 @@ VARIANTS = [
 
 
 def error(generator, model, parameters, avatar=0):
-    actual = read_outputs(generator, evaluate(generator, POSES))
-    expected = reference(model, parameters, POSES, avatar)
-    pairs = [(actual.delta_uv, expected.delta_uv), (actual.lf_rgb, expected.lf_rgb)]
-    if expected.seg_logits is not None:
-        pairs.append((torch.sigmoid(actual.seg_logits), torch.sigmoid(expected.seg_logits)))
-    assert (actual.seg_logits is None) == (expected.seg_logits is None)
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    layers = reference(model, parameters, POSES, avatar)
+    expected = {"delta_uv": layers.delta_uv, "lf_rgb": layers.lf_rgb}
+    if layers.seg_logits is not None:
+        expected["seg"] = torch.sigmoid(layers.seg_logits)
+    tensors, worst = evaluate(generator, POSES), 0.0
+    for i in range(len(POSES)):
+        actual = NetworkOutputs.read(generator.outputs, {name: x[i : i + 1].numpy() for name, x in tensors.items()})
+        assert actual.by_name.keys() == expected.keys()
+        for name, values in actual.by_name.items():
+            worst = max(worst, float(np.abs(values - expected[name][i].numpy()).max()))
+    return worst
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -77,9 +82,10 @@ def test_harmonic_poses_are_encoded_before_the_network(tiny_predicted):
     model, parameters = tiny_predicted(pse_use_harmonic_enc=True)
     generator = lower(fold(model, parameters))
     assert generator.input_width == 2 * 4 * 136
-    actual = read_outputs(generator, evaluate(generator, harmonic_encoding(POSES, 4)))
+    lf_rgb = generator.outputs.lf_rgb
+    actual = evaluate(generator, harmonic_encoding(POSES, 4))[lf_rgb.tensor][:, lf_rgb.start : lf_rgb.stop]
     expected = reference(model, parameters, POSES)
-    assert (actual.lf_rgb - expected.lf_rgb).abs().max() < EXACT
+    assert (actual - expected.lf_rgb).abs().max() < EXACT
 
 
 def test_each_avatar_of_a_batch_is_folded_with_its_own_parameters(tiny_predicted):

@@ -18,18 +18,21 @@ from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import OPSETS, build_onnx
 from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.verify import (
-    OnnxNetwork,
+    TrainedNetwork,
     half_failure,
+    hybrid_network,
     make_probes,
-    psnr,
-    reference_frame,
+    onnx_network,
     verify,
     verify_half,
 )
+from bilayer.runtime.agreement import psnr
+from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.errors import InputError, ParityError
 from tests.export.conftest import reference
 
 POSE = (torch.rand(1, 136, generator=torch.Generator().manual_seed(1)) * 2 - 1).numpy()
+GIVEN = PoseInput("pose", 136, 0)
 UPSAMPLES = ("nearest", "deconv", "phase")
 
 
@@ -161,7 +164,7 @@ def test_the_same_avatar_gives_the_same_bytes_whatever_the_process(tmp_path):
 
 def test_verification_measures_every_result(case_a_avatar, generators):
     model, avatar, crop = case_a_avatar
-    network = OnnxNetwork.load(build_onnx(generators["deconv"]), generators["deconv"].outputs, harmonics=0)
+    network = onnx_network(build_onnx(generators["deconv"]), GIVEN, generators["deconv"].outputs)
     found = verify(make_probes(model, avatar.parameters, crop.pose, count=3), network)
     assert found.verified
     assert found.poses == 3
@@ -185,7 +188,7 @@ def test_verification_catches_planted_faults(case_a_avatar, generators, fault):
     tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
     array = onnx.numpy_helper.to_array(tensor)
     tensor.CopyFrom(onnx.numpy_helper.from_array(change(array).astype(np.float32), name))
-    network = OnnxNetwork.load(proto, generators["nearest"].outputs, harmonics=0)
+    network = onnx_network(proto, GIVEN, generators["nearest"].outputs)
     with pytest.raises(ParityError, match="expected at least 100 dB"):
         verify(make_probes(model, avatar.parameters, crop.pose), network)
 
@@ -201,19 +204,14 @@ def test_an_overflow_of_one_pixel_in_fp16_fails_the_gate(case_a_avatar, generato
 
     monkeypatch.setattr("bilayer.export.verify.evaluate_hybrid", overflowing)
     probes, texture = make_probes(model, avatar.parameters, crop.pose, count=1), avatar.texture[0].numpy()
-    decibels, pixels = verify_half(probes, generators["deconv"], texture, model.config)
-    assert (np.isfinite(decibels), pixels) == (True, 64)
-    assert "64 px off" in half_failure(decibels, pixels)
+    network = hybrid_network(generators["deconv"], GIVEN)
+    found = verify_half(probes, network, texture, model.config.align_corners)
+    assert (found.psnr_db["frame"] > 0, found.uv_pixels, found.not_finite) == (True, 64, 1)
+    assert "64 px off" in half_failure(found)
 
 
-def test_the_reference_frame_is_the_trained_models(case_a_avatar):
+def test_the_reference_is_the_trained_model(case_a_avatar):
     model, avatar, _ = case_a_avatar
-    frame = reference_frame(model, avatar.parameters, POSE[0])
+    found = TrainedNetwork(model, avatar.parameters).run(POSE[0])
     expected = reference(model, avatar.parameters, torch.from_numpy(POSE))
-    np.testing.assert_array_equal(frame["lf_rgb"], expected.lf_rgb[0].numpy())
-
-
-def test_psnr_by_hand():
-    assert psnr(np.zeros(4, np.float32), np.full(4, 0.2, np.float32), 2.0) == pytest.approx(20)
-    assert psnr(np.ones(3, np.float32), np.ones(3, np.float32), 2.0) == 200
-    assert psnr(np.full(3, np.nan, np.float32), np.ones(3, np.float32), 2.0) == -np.inf
+    np.testing.assert_array_equal(found.lf_rgb, expected.lf_rgb[0].numpy())

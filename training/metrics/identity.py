@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import CheckpointError
 
 RECOGNISER_SOURCE = (
@@ -94,12 +95,8 @@ def csim(embedding: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
 
 
 def _open_session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return make_session(path)
     except Exception as error:  # onnxruntime raises its own kinds, one for each way a file can be bad
         raise CheckpointError(f"{path}: not a network that onnxruntime can run ({type(error).__name__})") from error
 

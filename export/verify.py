@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bilayer.export.network.evaluate import evaluate_hybrid
 from bilayer.export.network.layers import FoldedGenerator
@@ -36,10 +36,10 @@ class TrainedNetwork:
     model: BilayerModel
     parameters: AdaptiveParameters
 
-    def run(self, pose: Floats) -> NetworkOutputs:
+    def run(self, pose: ArrayLike) -> NetworkOutputs:
         """See Network."""
         with torch.inference_mode():
-            embedding = self.model.keypoints_embedder(torch.from_numpy(pose)[None])
+            embedding = self.model.keypoints_embedder(torch.from_numpy(np.asarray(pose, np.float32).reshape(1, -1)))
             layers: GeneratorOutputs = self.model.inference_generator(embedding, self.parameters)
         seg = None if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)[0].numpy()
         return NetworkOutputs(layers.delta_uv[0].numpy(), layers.lf_rgb[0].numpy(), seg)

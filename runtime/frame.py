@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Outputs
 
@@ -60,8 +60,8 @@ class NetworkOutputs:
 class Network(Protocol):
     """One avatar's network, however it is computed. Not for use by several threads at once."""
 
-    def run(self, pose: Floats) -> NetworkOutputs:
-        """The results for a pose (136,), not encoded; valid until the next call, `copy` keeps them.
+    def run(self, pose: ArrayLike, /) -> NetworkOutputs:
+        """The results for a pose (136,) or (68, 2), not encoded; valid until the next call, `copy` keeps them.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.

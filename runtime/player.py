@@ -1,17 +1,17 @@
 """An avatar's bundle and a pose -> the frame. Neither torch nor onnx is needed."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.bundle import Bundle, Channels, read_bundle
+from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.engines.base import EngineName, NetworkEngine, Precision
 from bilayer.runtime.engines.load import load_engine
-from bilayer.runtime.engines.pose_encoding import POSE_WIDTH, PoseEncoder
+from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
@@ -53,11 +53,7 @@ class AvatarPlayer:
         self.engine, self.precision = network.name, network.precision
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
         self._network, self._texture, self._compositor = network, texture, compositor
-        self._encoder = PoseEncoder(contract.input, str(bundle.path(contract.files.onnx)))
-        tensors = network.run(self._encoder.encode(self.source_pose))  # the first run is the slow one
-        outputs = contract.outputs
-        self._delta_uv, self._lf_rgb = _Result(outputs.delta_uv, tensors), _Result(outputs.lf_rgb, tensors)
-        self._seg = None if outputs.seg is None else _channels(outputs.seg, tensors)
+        self._outputs = network.run(self.source_pose)  # the first run is the slow one
         self._sampler: Sampler | None = None
 
     @classmethod
@@ -98,15 +94,7 @@ class AvatarPlayer:
         backdrop = None if background is None else np.asarray(background)
         if backdrop is not None and backdrop.ndim == 3 and backdrop.shape[:2] != (size, size):
             raise InputError(f"background: {backdrop.shape[1::-1]} px wide and high, the frame {(size, size)}")
-        seg = contract.outputs.seg
-        compositor = FrameCompositor(
-            texture,
-            contract.align_corners,
-            alpha=alpha,
-            background=backdrop,
-            mask_scale=seg.scale if seg else 1.0,
-            mask_offset=seg.offset if seg else 0.0,
-        )
+        compositor = FrameCompositor(texture, contract.align_corners, alpha=alpha, background=backdrop)
         onnx = bundle.path(contract.files.onnx)
         network = load_engine(onnx, contract, engine, precision, threads=threads, providers=providers)
         return cls(bundle, network, texture, compositor)
@@ -130,11 +118,11 @@ class AvatarPlayer:
 
     def infer(self, pose: ArrayLike) -> None:
         """The first half of `render`, the network: for those who time or schedule the halves apart."""
-        self._network.run(self._encoder.encode(pose))
+        self._outputs = self._network.run(pose)
 
     def compose(self, out: Bytes | None = None) -> Bytes:
         """The second half of `render`: the frame of the pose that `infer` was last given."""
-        return self._compositor.render(self._delta_uv.read(), self._lf_rgb.read(), self._seg, out)
+        return self._compositor.compose(self._outputs, out)
 
     def frames(self, poses: Iterable[ArrayLike], out: Bytes | None = None) -> Iterator[Bytes]:
         """Frames (S, S, 4) for the poses of a track, as they come. With `out` it is the same array every time."""
@@ -174,33 +162,11 @@ class AvatarPlayer:
             align_corners = self.bundle.contract.align_corners
             self._sampler = Sampler(inner, align_corners, texture_layout="interleaved")
         centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
-        delta = self._delta_uv.read()
+        outputs = self._outputs.drawable()
+        delta = outputs.delta_uv
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
-        mask = np.ones((self.size, self.size), np.float32)
-        seg = self.bundle.contract.outputs.seg
-        if seg is not None and self._seg is not None:
-            mask = np.clip(self._seg[0] * np.float32(seg.scale) + np.float32(seg.offset), 0, 1)
-        return FrameLayers(uv, self._lf_rgb.read().copy(), self._sampler.sample(uv), mask)
-
-
-class _Result:
-    """One of the network's results as the contract means it, out of the tensors that the engine reuses."""
-
-    def __init__(self, channels: Channels, tensors: Mapping[str, Floats]) -> None:
-        self._raw = _channels(channels, tensors)
-        self._scale, self._offset = np.float32(channels.scale), np.float32(channels.offset)
-        plain = channels.scale == 1 and channels.offset == 0
-        self._values = self._raw if plain else np.empty_like(self._raw)
-
-    def read(self) -> Floats:
-        if self._values is not self._raw:
-            np.multiply(self._raw, self._scale, out=self._values)
-            np.add(self._values, self._offset, out=self._values)
-        return self._values
-
-
-def _channels(channels: Channels, tensors: Mapping[str, Floats]) -> Floats:
-    return tensors[channels.tensor][0, channels.start : channels.stop]
+        mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
+        return FrameLayers(uv, outputs.lf_rgb, self._sampler.sample(uv), mask)
 
 
 def _check_contract(bundle: Bundle) -> None:

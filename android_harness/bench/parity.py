@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.bundle import Bundle, Channels, Outputs
 from bilayer.runtime.engines.load import load_engine
-from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.rows import Engine
@@ -49,7 +48,6 @@ class Reference:
         self._contract = bundle.contract
         path = bundle.path(bundle.contract.files.onnx)
         self._network = load_engine(path, bundle.contract, "onnxruntime")
-        self._encoder = PoseEncoder(bundle.contract.input, str(path))
         seg = bundle.contract.outputs.seg
         self._compositor = FrameCompositor(
             read_texture(bundle),
@@ -58,12 +56,14 @@ class Reference:
             mask_offset=seg.offset if seg else 0.0,
             engine=sampler,
         )
-        zero = self._network.run(np.zeros(bundle.contract.input.width, np.float32))
-        self.shapes = {name: array.shape for name, array in zero.items()}  # of the outputs, (1, C, S, S)
+        self.shapes = {
+            name: array.shape for name, array in self._network.tensors.items()
+        }  # of the outputs, (1, C, S, S)
 
     def run(self, pose: Floats) -> dict[str, Floats]:
         """The network's outputs for a pose (136,): new arrays."""
-        return {name: array.copy() for name, array in self._network.run(self._encoder.encode(pose)).items()}
+        self._network.run(pose)
+        return {name: array.copy() for name, array in self._network.tensors.items()}
 
     def sampler_inputs(self, tensors: Tensors) -> dict[str, Floats]:
         """What the sampler makes a frame of: delta_uv (2, S, S), lf (3, S, S), seg (1, S, S) if there is one."""

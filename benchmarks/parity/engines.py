@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bilayer.benchmarks.parity.rungs import Kind, NotRun
-from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
-from bilayer.runtime.engines.base import NetworkEngine
+from bilayer.benchmarks.parity.subject import Results, Subject, Values
+from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
 
@@ -20,7 +20,7 @@ class EngineRung:
     """An engine, loaded."""
 
     subject: Subject
-    engine: NetworkEngine
+    engine: TensorEngine
     name: str
     label: str
     kind: Kind
@@ -34,15 +34,12 @@ class EngineRung:
 
     def results(self, indices: list[int]) -> list[Results]:
         """See Rung."""
-        found, poses, outputs = [], self.subject.encoded(), self.subject.bundle.contract.outputs
-        for index in indices:
-            results = read_results(outputs, self.engine.run(poses[index]))
-            found.append({name: values.copy() for name, values in results.items()})  # the engine reuses its arrays
-        return found
+        return [self.engine.run(self.subject.poses[index]).copy().by_name for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """The output tensors alone: engines rearrange the layers between."""
-        return {name: values.copy() for name, values in self.engine.run(self.subject.encoded()[index]).items()}
+        self.engine.run(self.subject.poses[index])
+        return {name: values.copy() for name, values in self.engine.tensors.items()}
 
 
 def bfloat16(subject: Subject) -> EngineRung | NotRun:

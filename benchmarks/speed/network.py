@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bilayer.benchmarks.parity.compare import decibels
 from bilayer.benchmarks.parity.random_bundle import write_random_bundle
-from bilayer.benchmarks.parity.subject import RANGES, Results, read_results
 from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.export.network.fold import fold
 from bilayer.model.config import PRESETS
+from bilayer.runtime.agreement import compare
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.engines.load import PRECISIONS, load_engine
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import BilayerError, ToolMissingError
+from bilayer.runtime.frame import NetworkOutputs
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "onnx")
 TORCH, NAIVE = "torch eager, unfolded", "naive export, onnxruntime f32"
@@ -94,7 +94,8 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
                 bundle = read_bundle(folder)
                 for name, engine in _engines(variant, bundle, setup, threads, say):
                     sides[name] = _engine_side(engine, poses)
-                    found = read_results(bundle.contract.outputs, engine.run(poses[0].astype(np.float32)))
+                    engine.infer(poses[0].astype(np.float32))
+                    found = NetworkOutputs.read(bundle.contract.outputs, engine.tensors)
                     gmacs = sum(generators[variant].macs().values()) / 1e9
                     known[name] = NetworkSide(ARITHMETIC[engine.precision], round(gmacs, 3), _parity(found, expected))
             times = take_turns(sides, setup.repeats, setup.warmup, f"{threads} threads", REST)
@@ -162,7 +163,7 @@ def _engines(
 
 def _engine_side(engine: Any, poses: NDArray[np.float64]) -> Call:
     inputs = cycle(list(poses.astype(np.float32)))
-    return lambda: engine.run(next(inputs))
+    return lambda: engine.infer(next(inputs))
 
 
 def _torch_side(model: Any, parameters: Any, poses: NDArray[np.float64]) -> Call:
@@ -207,9 +208,8 @@ def _embedded(model: Any, encoded: torch.Tensor) -> torch.Tensor:
     return mlp.net["mlp"](encoded).view(-1, *mlp.out_shape)  # type: ignore[no-any-return]
 
 
-def _parity(found: Results, expected: NDArray[np.float64]) -> tuple[float, float]:
+def _parity(found: NetworkOutputs, expected: NDArray[np.float64]) -> tuple[float, float]:
     """PSNR of the worst result in dB, and the largest error of any number."""
-    parts = {"delta_uv": expected[:2], "lf_rgb": expected[2:5], "seg": expected[5:]}
-    errors = {name: found[name].astype(np.float64) - part for name, part in parts.items()}
-    psnr = min(decibels(float(np.mean(error**2)), RANGES[name]) for name, error in errors.items())
-    return psnr, max(float(np.abs(error).max()) for error in errors.values())
+    agreement = compare(found, NetworkOutputs(expected[:2], expected[2:5], expected[5:]))
+    error = np.abs(np.concatenate(list(found.by_name.values())) - expected).max()
+    return min(agreement.psnr_db.values()), float(error)

@@ -3,21 +3,23 @@
 An engine owns its input and output arrays and reuses them, so that a frame allocates nothing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from bilayer.runtime.bundle import Contract, PoseInput
+from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError
+from bilayer.runtime.frame import Floats, Network, NetworkOutputs, OutputsView
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
 Precision = Literal["f32", "bf16", "f16"]
 
-Floats = NDArray[np.float32]
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -29,15 +31,46 @@ class IoSpec:
     outputs: Shapes
 
 
-class NetworkEngine(Protocol):
-    """One avatar's network, loaded. Not for use by several threads at once."""
+class NetworkEngine(Network, Protocol):
+    """A network that the player can play: one of ours, or any other that has these."""
+
+    name: str
+    precision: str  # which it computes in
+
+
+class TensorEngine(ABC):
+    """One avatar's network, loaded, between arrays of its own. Not for use by several threads at once.
+
+    Attributes:
+        tensors: its outputs (1, C, S, S) by name, the same arrays in every call.
+
+    Raises:
+        BundleError: its ends are not the contract's, or its input is no pose.
+    """
 
     name: str
     precision: str
 
-    def run(self, pose: Floats) -> dict[str, Floats]:
-        """The outputs (1, C, S, S) by tensor name for an encoded pose (width,): the same arrays in every call."""
-        ...
+    def __init__(self, path: Path, contract: Contract, ends: IoSpec) -> None:
+        check_ends(path, contract, ends)
+        self._encoder = PoseEncoder(contract.input, str(path))
+        self._pose = np.zeros((1, contract.input.width), np.float32)
+        self.tensors: dict[str, Floats] = {name: np.zeros(shape, np.float32) for name, shape in ends.outputs.items()}
+        self._view = OutputsView(contract.outputs, self.tensors)
+
+    def run(self, pose: ArrayLike) -> NetworkOutputs:
+        """See Network; nothing is allocated."""
+        self.infer(self._encoder.encode(pose))
+        return self._view.refresh()
+
+    def infer(self, encoded: Floats) -> None:
+        """Fill `tensors` for an encoded pose (width,)."""
+        self._pose[0] = encoded
+        self._compute()
+
+    @abstractmethod
+    def _compute(self) -> None:
+        """`_pose` (1, width) -> `tensors`."""
 
 
 def reading(path: Path, load: Callable[[], Any]) -> Any:
@@ -47,17 +80,6 @@ def reading(path: Path, load: Callable[[], Any]) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BundleError(f"{path}: not a network that can be run ({reason}); export the avatar again") from error
-
-
-def allocate(path: Path, contract: Contract, ends: IoSpec) -> tuple[Floats, dict[str, Floats]]:
-    """The input (1, width) and the outputs (1, C, S, S) of the network in `path`, by tensor name.
-
-    Raises:
-        BundleError: its ends are not the contract's.
-    """
-    check_ends(path, contract, ends)
-    outputs = {name: np.zeros(shape, np.float32) for name, shape in ends.outputs.items()}
-    return np.zeros((1, contract.input.width), np.float32), outputs
 
 
 def check_ends(path: Path, contract: Contract, ends: IoSpec) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import EngineName, NetworkEngine, Precision
+from bilayer.runtime.engines.base import EngineName, Precision, TensorEngine
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.sampler.rows import checked
 
@@ -32,7 +32,7 @@ def load_engine(
     *,
     threads: int | None = None,
     providers: Sequence[str] = CPU,
-) -> NetworkEngine:
+) -> TensorEngine:
     """Load an avatar's network, and check it against its contract.
 
     Args:

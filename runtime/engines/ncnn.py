@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import Floats, allocate
+from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.engines.native_stderr import sifting
 from bilayer.runtime.engines.ncnn_convert import NcnnNetwork, ncnn_network
 from bilayer.runtime.errors import BundleError, ConversionError, ToolMissingError
@@ -27,7 +27,7 @@ class NcnnSettings:
     threads: int | None = None  # of the CPU; None: all physical cores
 
 
-class Ncnn:
+class Ncnn(TensorEngine):
     """ncnn, its weights in memory, its working memory kept from frame to frame on the CPU.
 
     Raises:
@@ -39,7 +39,7 @@ class Ncnn:
     def __init__(self, path: Path, contract: Contract, settings: NcnnSettings = NcnnSettings()) -> None:
         ncnn = load_ncnn()
         network = ncnn_network(path, contract)
-        self._pose, self._outputs = allocate(path, contract, network.ends)
+        super().__init__(path, contract, network.ends)
         self.name = "ncnn-vulkan" if settings.vulkan else "ncnn"
         self.precision = "f32" if settings.half == "no" else "f16"
         self._path = path
@@ -54,11 +54,9 @@ class Ncnn:
         if code != 0:
             raise BundleError(f"{path}: not a network that can be run (ncnn's code {code}); export the avatar again")
         self._input = ncnn.Mat(self._pose[0])  # the same memory
-        self._results = [(f"out{i}", array[0]) for i, array in enumerate(self._outputs.values())]
+        self._results = [(f"out{i}", array[0]) for i, array in enumerate(self.tensors.values())]
 
-    def run(self, pose: Floats) -> dict[str, Floats]:
-        """See NetworkEngine."""
-        self._pose[0] = pose
+    def _compute(self) -> None:
         extractor = self._net.create_extractor()
         extractor.input("in0", self._input)
         for name, array in self._results:
@@ -68,7 +66,6 @@ class Ncnn:
                 found = f"code {code}, shape {planes.shape}, expected {array.shape}"
                 raise BundleError(f"{self._path}: ncnn failed ({found}); choose another --engine")
             array[...] = planes
-        return self._outputs
 
 
 def load_ncnn() -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import Floats, IoSpec, Shapes, allocate, reading
+from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.frame import Floats
 
 
-class OnnxRuntime:
+class OnnxRuntime(TensorEngine):
     """ONNX Runtime with bound arrays, telemetry off."""
 
     name, precision = "onnxruntime", "f32"
@@ -24,17 +25,14 @@ class OnnxRuntime:
             have = ", ".join(onnxruntime.get_available_providers())
             raise InputError(f"provider {missing[0]}: this ONNX Runtime has {have}")
         self._session = reading(path, lambda: make_session(path, threads, providers))
-        self._pose, self._outputs = allocate(path, contract, session_ends(self._session))
+        super().__init__(path, contract, session_ends(self._session))
         self._binding: Any = self._session.io_binding()
         self._binding.bind_cpu_input(contract.input.tensor, self._pose)
-        for tensor, array in self._outputs.items():
+        for tensor, array in self.tensors.items():
             self._binding.bind_output(tensor, "cpu", 0, np.float32, array.shape, array.ctypes.data)
 
-    def run(self, pose: Floats) -> dict[str, Floats]:
-        """See NetworkEngine."""
-        self._pose[0] = pose
+    def _compute(self) -> None:
         self._session.run_with_iobinding(self._binding)
-        return self._outputs
 
 
 def make_session(

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import Floats, IoSpec, Precision, allocate, reading
+from bilayer.runtime.engines.base import IoSpec, Precision, TensorEngine, reading
 from bilayer.runtime.errors import InputError
 
 
-class OpenVino:
+class OpenVino(TensorEngine):
     """OpenVINO on the CPU with shared arrays."""
 
     name = "openvino"
@@ -19,25 +19,22 @@ class OpenVino:
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError("precision bf16: this processor does not compute in it; --precision f32")
-        self.precision: str = precision
+        self.precision = precision
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         model = reading(path, lambda: core.read_model(path.read_bytes()))
         inputs = {end.get_any_name(): _static_shape(end) for end in model.inputs}
         outputs = {end.get_any_name(): _static_shape(end) for end in model.outputs}
-        self._pose, self._outputs = allocate(path, contract, IoSpec(inputs, outputs))
+        super().__init__(path, contract, IoSpec(inputs, outputs))
         compiled = reading(path, lambda: core.compile_model(model, "CPU", settings))
         self._request = compiled.create_infer_request()
-        for tensor, array in {contract.input.tensor: self._pose, **self._outputs}.items():
+        for tensor, array in {contract.input.tensor: self._pose, **self.tensors}.items():
             self._request.set_tensor(tensor, openvino.Tensor(array, shared_memory=True))
 
-    def run(self, pose: Floats) -> dict[str, Floats]:
-        """See NetworkEngine."""
-        self._pose[0] = pose
+    def _compute(self) -> None:
         self._request.start_async()  # `infer` would gather the results in new arrays
         self._request.wait()
-        return self._outputs
 
 
 def _static_shape(end: Any) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ class Coarse:
 
     def run(self, pose):
         outputs = self.network.run(pose)
-        for array in outputs.values():
+        for array in outputs.by_name.values():
             np.rint(array / self.step, out=array)
             array *= self.step
         return outputs

@@ -16,7 +16,7 @@ from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
 from bilayer.android_harness.routes.vendor import choose_route
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.motion.retarget import Mode as Retarget
+from bilayer.runtime.vocabulary import RetargetMode
 
 RouteChoice = Literal["snpe", "qnn", "ncnn"]
 
@@ -32,7 +32,7 @@ def make_setup(
     route: RouteChoice | None,
     ncnn_runner: Path | None,
     drive: Path | None,
-    retarget: Retarget,
+    retarget: RetargetMode,
 ) -> tuple[BenchSetup, float]:
     """What to run, everything here checked before the device is asked for; and the track's frames a second."""
     read = read_bundle(bundle)

@@ -8,13 +8,13 @@ from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import CheckpointError, LandmarkError, OutputError
 from bilayer.runtime.files import check_input, check_output, check_photo_file
 from bilayer.runtime.options import Option
+from bilayer.runtime.vocabulary import LandmarkerName
 
 SNPE_OPSET = 8
 BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
 
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
 UpsampleKind = Literal["nearest", "deconv", "phase"]
-LandmarkerName = Literal["mediapipe", "face-alignment"]
 
 
 @dataclass(frozen=True)

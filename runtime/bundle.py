@@ -9,6 +9,7 @@ preview.png          what it looks like
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from bilayer.runtime.errors import BundleError
+from bilayer.runtime.files import kind_of
 
 FORMAT, VERSION = "bilayer-avatar", 1
 MAX_JSON_BYTES = 1 << 20
@@ -182,12 +184,28 @@ def _find_json(path: Path) -> Path:
     if not path.is_dir():
         if not path.is_file():
             raise BundleError(f"{path}: no such file or folder")
+        _check_kind(path)
         return path
     found = sorted(path.glob("*.json"))
     if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
-        raise BundleError(f"{path}: expected one .json of an avatar in it, found {names}; name the file")
+        names = ", ".join(file.name for file in found)
+        way_out = "name the file" if found else f"bilayer-export PHOTO --out {shlex.quote(str(path))} makes one"
+        raise BundleError(f"{path}: expected one .json of an avatar in it, found {names or 'none'}; {way_out}")
     return found[0]
+
+
+def _check_kind(path: Path) -> None:
+    """What is given in place of an avatar.json is told what it is, and what to give."""
+    kind, contract = kind_of(path), path.with_suffix(".json")
+    if kind in ("text", "an empty file"):
+        return
+    if kind.startswith(("a photo", "a picture")):
+        way_out = f"make one of it: bilayer-export {shlex.quote(str(path))} --out avatar, and give avatar"
+    elif contract.is_file():
+        way_out = f"give what lies beside it: {contract}"
+    else:
+        way_out = "give the folder that bilayer-export wrote, or the avatar.json in it"
+    raise BundleError(f"{path}: is {kind} and not an avatar; {way_out}")
 
 
 def _read_contract(path: Path) -> Contract:

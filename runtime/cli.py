@@ -1,167 +1,166 @@
 """`bilayer-render`: an avatar and what drives it -> a video."""
 
-import json
 import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.console import Command, as_json_option, progress, show, table
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import check_input, check_output, check_photo_file
+from bilayer.runtime.options import Option, fills
+from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
 if TYPE_CHECKING:
     from bilayer.runtime.media.writers import FrameWriter
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.player import AvatarPlayer
-    from bilayer.runtime.rendering import Pace, Rendered, ToPose, View
+    from bilayer.runtime.rendering import Pace, Rendered, ToPose
 
-TRACKS = (".npy", ".npz", ".json")
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+    AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
+
 STILL_RATE = 25.0  # frames a second, of a driver that has no rate
 WINDOW = Path("window")
 INTERRUPTED = 130  # exit code: 128 + SIGINT
 
 
+@dataclass(frozen=True)
+class RenderOptions:
+    """What is to be rendered, of whom, and where to."""
+
+    bundle: Annotated[Path, Option(argument=True)]
+    out: Annotated[Path, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",))]
+    drive: Annotated[
+        str | None, Option("A landmark track (.npy .npz .json), video, photo, or webcam's number.", metavar="DRIVE")
+    ] = None
+    demo_motion: Annotated[bool, Option("The built-in motion: turn, nod, blink and talk.")] = False
+    retarget: Annotated[
+        RetargetMode,
+        Option("How the driver's landmarks become the avatar's (docs/motion.md); a photo's are taken as they are."),
+    ] = "relative"
+    background: Annotated[str | None, Option("A colour, a picture, or none.", default="white; none for PNGs")] = None
+    side_by_side: Annotated[bool, Option("The driver to the left of the avatar.")] = False
+    layers: Annotated[bool, Option("What the frame is made of to its right: lf, hf, uv, mask.")] = False
+    frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
+    engine: Annotated[EngineName, Option("What runs the network: docs/player.md.")] = "auto"
+    precision: Annotated[Precision, Option("Of the network.")] = "fp32"
+    threads: Annotated[int | None, Option("Of the network.", at_least=1, default="the engine's choice")] = None
+
+    @property
+    def is_webcam(self) -> bool:
+        """Whether a webcam drives."""
+        return self.drive is not None and self.drive.isdecimal()
+
+    def check(self) -> None:
+        """See what can be seen without a library.
+
+        Raises:
+            UsageError: not one driver.
+            InputError: the bundle or the driver cannot be used, or the place to write to.
+        """
+        if (self.drive is None) == (not self.demo_motion):
+            raise click.UsageError("give either --drive DRIVE or --demo-motion")
+        read_bundle(self.bundle)
+        if self.drive is not None and not self.is_webcam:
+            check_input(Path(self.drive))
+        if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
+            check_photo_file(Path(self.background))
+        if self.out != WINDOW:
+            if self.out.suffix.lower() not in (".mp4", ".gif", ""):
+                raise OutputError(
+                    f"{self.out}: expected .mp4, .gif, or a folder's name for PNGs; found {self.out.suffix}"
+                )
+            check_output(self.out if self.out.suffix else self.out / "00000.png")
+
+
 @click.command(cls=Command)
-@click.version_option(package_name="bilayer")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--drive", metavar="DRIVE", help="A landmark track (.npy .npz .json), video, photo, or webcam's number.")
-@click.option("--demo-motion", is_flag=True, help="The built-in motion: turn, nod, blink and talk.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help=".mp4, .gif, a new folder for PNGs, or the word window.",
-)
-@click.option(
-    "--retarget",
-    type=click.Choice(["absolute", "relative", "procrustes"]),
-    default="relative",
-    show_default=True,
-    help="How the driver's landmarks become the avatar's (docs/motion.md); a photo's are taken as they are.",
-)
-@click.option("--background", help="A colour, a picture, or none. [default: white; none for PNGs]")
-@click.option("--side-by-side", is_flag=True, help="The driver to the left of the avatar.")
-@click.option("--layers", is_flag=True, help="What the frame is made of to its right: lf, hf, uv, mask.")
-@click.option("--frames", type=click.IntRange(1), help="Stop after so many.")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]),
-    default="auto",
-    show_default=True,
-    help="What runs the network: docs/player.md.",
-)
-@click.option(
-    "--precision", type=click.Choice(["f32", "bf16", "f16"]), default="f32", show_default=True, help="Of the network."
-)
-@click.option("--threads", type=click.IntRange(1), help="Of the network. [default: the engine's choice]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def main(
-    bundle: Path,
-    drive: str | None,
-    demo_motion: bool,
-    out: Path,
-    retarget: str,
-    background: str | None,
-    side_by_side: bool,
-    layers: bool,
-    frames: int | None,
-    engine: Any,
-    precision: Any,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+@fills(RenderOptions)
+@as_json_option
+def main(options: RenderOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE (a folder that bilayer-export wrote, or its avatar.json) and write what it does.
 
     A window shows it in real time, over and over; Escape, Q or its button closes it. Ctrl-C ends a webcam or a window
     and keeps what was recorded; otherwise nothing is written.
     """
-    if (drive is None) == (not demo_motion):
-        raise click.UsageError("give either --drive DRIVE or --demo-motion")
     try:
-        from bilayer.runtime.bundle import read_bundle
-        from bilayer.runtime.player import AvatarPlayer
-        from bilayer.runtime.rendering import View
-
-        size = read_bundle(bundle).contract.image_size
-        colour = background or ("white" if out.suffix or out == WINDOW else "none")
-        backdrop = _background(colour, size)
-        avatar = AvatarPlayer.load(bundle, engine=engine, precision=precision, threads=threads, background=backdrop)
-        if precision != "f32":
-            from bilayer.runtime.reduced_precision import check_reduced_precision
-
-            warning = check_reduced_precision(
-                avatar, AvatarPlayer.load(bundle, engine="onnxruntime", background=backdrop)
-            )
-            if warning:
-                click.echo(f"warning: {warning}", err=True)
-        view = View(side_by_side, layers)
-        rendered, rate = _render(avatar, _Wish(drive, retarget, out, view, frames))
+        options.check()
+        avatar = _load(options)
+        rendered, rate = _render(avatar, options)
     except KeyboardInterrupt:
         click.echo("interrupted: nothing was written", err=True)
         click.get_current_context().exit(INTERRUPTED)
-    if as_json:
-        click.echo(json.dumps(_report(avatar, rendered, out, rate), indent=2))
-        return
-    click.echo(_summary(avatar, rendered, out, rate))
+    out = options.out
+    following = "the same with --out a.mp4" if out == WINDOW else f"open {shlex.quote(str(out))}"
+    report = _report(avatar, rendered, out, rate)
+    show(report, lambda: _summary(avatar, rendered, out, rate), as_json, following)
+
+
+def _load(options: RenderOptions) -> "AvatarPlayer":
+    """The avatar's player, whose frames have been held to float32's if it computes in less."""
+    from bilayer.runtime.player import AvatarPlayer
+
+    colour = options.background or ("white" if options.out.suffix or options.out == WINDOW else "none")
+    backdrop = _background(colour, read_bundle(options.bundle).contract.image_size)
+    avatar = AvatarPlayer.load(
+        options.bundle,
+        engine=options.engine,
+        precision=options.precision,
+        threads=options.threads,
+        background=backdrop,
+    )
+    if options.precision != "fp32":
+        from bilayer.runtime.reduced_precision import check_reduced_precision
+
+        exact = AvatarPlayer.load(options.bundle, engine="onnxruntime", background=backdrop)
+        warning = check_reduced_precision(avatar, exact)
+        if warning:
+            click.echo(f"warning: {warning}", err=True)
+    return avatar
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What is to be rendered."""
-
-    drive: str | None  # None: the built-in motion
-    retarget: Any
-    out: Path
-    view: "View"
-    limit: int | None  # frames
-
-    @property
-    def is_webcam(self) -> bool:
-        return self.drive is not None and self.drive.isdecimal()
-
-
-@dataclass(frozen=True)
-class _Sink:
-    """Where the frames go."""
+class _Output:
+    """What takes the frames, when each is due, and whether the user has closed it."""
 
     writer: "FrameWriter"
     pace: "Pace | None" = None
     closed: Callable[[], bool] = lambda: False
 
 
-def _render(avatar: "AvatarPlayer", wish: _Wish) -> tuple["Rendered", float]:
+def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered", float]:
     """What came of it, and its frames a second."""
     from bilayer.runtime.motion.drivers import Repeated
-    from bilayer.runtime.rendering import render_video
+    from bilayer.runtime.rendering import View, render_video
 
     # What the frames go to comes before the faces are looked for, which takes time that would be lost
-    with _open_driver(wish, avatar) as driver, _open_sink(wish, driver.rate) as sink:
-        to_pose = _to_pose(wish, avatar, driver)
-        endless = driver.count is None or wish.out == WINDOW
+    with _open_driver(options, avatar) as driver, _open_output(options, driver.rate) as output:
+        to_pose = _to_pose(options, avatar, driver)
+        endless = driver.count is None or options.out == WINDOW
         shown = Repeated(driver) if endless and driver.count is not None else driver
-        title = f"rendering {wish.out.name}"
-        with _noting_ctrl_c(endless) as ended, _progress(title, wish.limit, shown.count) as advance:
+        title = f"rendering {options.out.name}"
+        with _noting_ctrl_c(endless) as ended, _progress(title, options.frames, shown.count) as advance:
             rendered = render_video(
                 avatar,
                 shown,
                 to_pose,
-                sink.writer,
-                wish.view,
-                wish.limit,
+                output.writer,
+                View(options.side_by_side, options.layers),
+                options.frames,
                 advance,
-                stopped=lambda: ended() or sink.closed(),
-                pace=sink.pace,
+                stopped=lambda: ended() or output.closed(),
+                pace=output.pace,
             )
     return rendered, driver.rate
 
 
 @contextmanager
-def _open_driver(wish: _Wish, avatar: "AvatarPlayer") -> Iterator["LandmarkDriver | LiveDriver | TrackedDriver"]:
+def _open_driver(options: RenderOptions, avatar: "AvatarPlayer") -> Iterator["AnyDriver"]:
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.media.photo import read_photo
     from bilayer.runtime.media.video import VideoFrames, WebcamFrames
@@ -169,36 +168,36 @@ def _open_driver(wish: _Wish, avatar: "AvatarPlayer") -> Iterator["LandmarkDrive
     from bilayer.runtime.motion.track import demo_motion
     from bilayer.runtime.motion.track_files import read_track
 
-    if wish.drive is None:
+    if options.drive is None:
         track = demo_motion(avatar.source_pose.reshape(-1, 2))  # in the source's own coordinates
         yield LandmarkDriver(track.landmarks, track.fps)
         return
-    path, suffix = Path(wish.drive), Path(wish.drive).suffix.lower()
-    if suffix in TRACKS:
+    path, suffix = Path(options.drive), Path(options.drive).suffix.lower()
+    if suffix in TRACK_SUFFIXES:
         track = read_track(path)
         yield LandmarkDriver(track.landmarks, track.fps)
-    elif suffix in PHOTOS:
-        yield TrackedDriver(OnePicture(read_photo(path), STILL_RATE).open, wish.view.driver)
-    elif wish.is_webcam:
-        with WebcamFrames(int(wish.drive)) as pictures:
+    elif suffix in PHOTO_SUFFIXES:
+        yield TrackedDriver(OnePicture(read_photo(path), STILL_RATE).open, options.side_by_side)
+    elif options.is_webcam:
+        with WebcamFrames(int(options.drive)) as pictures:
             yield LiveDriver(pictures, MediapipeLandmarker())
     else:
-        yield TrackedDriver(lambda: VideoFrames(path), wish.view.driver)
+        yield TrackedDriver(lambda: VideoFrames(path), options.side_by_side)
 
 
-def _to_pose(wish: _Wish, avatar: "AvatarPlayer", driver: "LandmarkDriver | LiveDriver | TrackedDriver") -> "ToPose":
+def _to_pose(options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver") -> "ToPose":
     """What makes poses of the driver's landmarks; those of a file are found for it."""
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
     from bilayer.runtime.motion.retarget import Retargeter
 
-    source, mode = avatar.source_pose, wish.retarget
-    if wish.drive is None:
+    source, mode = avatar.source_pose, options.retarget
+    if options.drive is None:
         return lambda landmarks: landmarks.reshape(-1)
     if isinstance(driver, TrackedDriver):
-        with _progress("finding the face", wish.limit, driver.count) as advance:
-            driver.track(MediapipeLandmarker(), wish.limit, advance)
-    if Path(wish.drive).suffix.lower() in PHOTOS:
+        with _progress("finding the face", options.frames, driver.count) as advance:
+            driver.track(MediapipeLandmarker(), options.frames, advance)
+    if Path(options.drive).suffix.lower() in PHOTO_SUFFIXES:
         mode = "absolute"  # one frame has no motion to be relative to: its own shape is what there is to show
     if mode == "absolute" or isinstance(driver, LiveDriver):
         return Retargeter(source, mode).pose
@@ -206,17 +205,17 @@ def _to_pose(wish: _Wish, avatar: "AvatarPlayer", driver: "LandmarkDriver | Live
 
 
 @contextmanager
-def _open_sink(wish: _Wish, rate: float) -> Iterator[_Sink]:
+def _open_output(options: RenderOptions, rate: float) -> Iterator[_Output]:
     from bilayer.runtime.media.window import RealTime, open_window
     from bilayer.runtime.media.writers import open_writer
 
-    if wish.out != WINDOW:
-        with open_writer(wish.out, rate) as writer:
-            yield _Sink(writer)
+    if options.out != WINDOW:
+        with open_writer(options.out, rate) as writer:
+            yield _Output(writer)
         return
     with open_window("bilayer (Esc or Q closes)") as window:
         # A webcam has its own pace
-        yield _Sink(window, None if wish.is_webcam else RealTime(rate, window.idle), lambda: window.closed)
+        yield _Output(window, None if options.is_webcam else RealTime(rate, window.idle), lambda: window.closed)
 
 
 def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:
@@ -250,10 +249,9 @@ def _background(name: str, size: int) -> Any:
     import numpy as np
     from PIL import Image, ImageColor, ImageOps
 
-    from bilayer.runtime.errors import InputError
     from bilayer.runtime.media.photo import read_photo
 
-    if Path(name).suffix.lower() in PHOTOS:
+    if Path(name).suffix.lower() in PHOTO_SUFFIXES:
         return np.asarray(ImageOps.fit(Image.fromarray(read_photo(name)), (size, size)))
     try:
         return np.array(ImageColor.getrgb(name)[:3])
@@ -295,8 +293,7 @@ def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: floa
         lines.append(f"{rendered.without_face} frames without a face: the pose before was held")
     if rendered.skipped:
         lines.append(f"{rendered.skipped} frames were skipped to keep real time")
-    following = "the same with --out a.mp4" if out == WINDOW else f"open {shlex.quote(str(out))}"
-    return "\n".join(lines) + f"\n\nnext: {following}"
+    return "\n".join(lines)
 
 
 def _speed(rendered: "Rendered") -> float:

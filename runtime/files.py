@@ -15,7 +15,6 @@ _MAGIC = {
     b"\xff\xd8\xff": "a photo (JPEG)",
     b"\x89PNG": "a picture (PNG)",
     b"GIF8": "a picture (GIF)",
-    b"BM": "a picture (BMP)",
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
     b"\x1a\x45\xdf\xa3": "a video",
@@ -36,11 +35,13 @@ def describe_head(head: bytes) -> str:
     """`kind_of` of a file's first 512 bytes."""
     if not head:
         return "an empty file"
-    if not head.startswith(b"%PDF") and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "text"
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "text"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "a picture (BMP)"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a picture (WebP)"
     if head[4:8] == b"ftyp":

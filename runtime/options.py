@@ -18,13 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import click
 
-# Words of former versions for the project's own: what is known by another name gets an error that says so
-RENAMED = {
-    **dict.fromkeys(("f32", "float32"), "fp32"),
-    **dict.fromkeys(("f16", "float16", "half"), "fp16"),
-    **dict.fromkeys(("hybrid", "fp16_hybrid"), "fp16-hybrid"),
-    "bfloat16": "bf16",
-}
+from bilayer.runtime.vocabulary import RENAMED
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.engines.base import EngineName, NetworkEngine, Precision
+from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
+from bilayer.runtime.vocabulary import EngineName, Precision
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -44,7 +45,7 @@ class AvatarPlayer:
         size: S, the frames' side in pixels.
         source_pose: (136,), the pose of the photo that it was made from.
         engine: "onnxruntime", "openvino", "ncnn" or "ncnn-vulkan".
-        precision: "f32", "bf16" or "f16", which the network computes in.
+        precision: "fp32", "bf16" or "fp16", which the network computes in.
     """
 
     def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
@@ -62,7 +63,7 @@ class AvatarPlayer:
         path: str | Path,
         *,
         engine: EngineName = "auto",
-        precision: Precision = "f32",
+        precision: Precision = "fp32",
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         alpha: Alpha = "straight",

@@ -27,9 +27,9 @@ def check_reduced_precision(avatar: AvatarPlayer, reference: AvatarPlayer, thres
     worst = min(_decibels(avatar.render(pose), reference.render(pose)) for pose in poses)
     found = f"{avatar.engine} in {avatar.precision}: a frame has {worst:.1f} dB against float32"
     if not worst >= thresholds.arithmetic_floor:
-        raise ParityError(f"{found}, expected at least {thresholds.arithmetic_floor:.0f}; take --precision f32")
+        raise ParityError(f"{found}, expected at least {thresholds.arithmetic_floor:.0f}; take --precision fp32")
     if worst < thresholds.arithmetic_warning:
-        return f"{found}, under {thresholds.arithmetic_warning:.0f}; --precision f32 has none of it"
+        return f"{found}, under {thresholds.arithmetic_warning:.0f}; --precision fp32 has none of it"
     return ""
 
 

@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
-from bilayer.runtime.motion.retarget import Mode as Retarget
 from bilayer.runtime.motion.retarget import driving_poses
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.motion.track_files import read_track
+from bilayer.runtime.vocabulary import RetargetMode
 
 Floats = NDArray[np.float32]
 
 FOLDER = "inputs"  # on the device
 
 
-def load_poses(bundle: Bundle, drive: Path | None, retarget: Retarget = "relative") -> tuple[Floats, float]:
+def load_poses(bundle: Bundle, drive: Path | None, retarget: RetargetMode = "relative") -> tuple[Floats, float]:
     """Poses (T, 136) of a track for a bundle's avatar, and their frames a second; without a track the built-in motion.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,13 +27,13 @@ from bilayer.runtime.engines.load import PRECISIONS, load_engine
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import BilayerError, ToolMissingError
 from bilayer.runtime.frame import NetworkOutputs
+from bilayer.runtime.vocabulary import Precision
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "onnx")
-TORCH, NAIVE = "torch eager, unfolded", "naive export, onnxruntime f32"
+TORCH, NAIVE = "torch eager, unfolded", "naive export, onnxruntime fp32"
 POSES = 32  # different inputs, one after the other
 REST = 0.002  # s between two calls: the threads of one engine go to sleep before the next begins
 
-ARITHMETIC = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 NOTE = (
     "Random weights, other poses at each call. Ratios are medians of the turns' own. dB: the worst result of one pose "
     "against torch in float64; large random weights amplify rounding, so that reduced precision looks worse than with "
@@ -59,7 +59,7 @@ class NetworkBench:
 class NetworkSide:
     """What is known of a side but its times."""
 
-    arithmetic: str
+    precision: str
     gmacs: float | None = None
     parity: tuple[float, float] | None = None  # dB and largest error; of torch and the naive export: not looked at
 
@@ -89,7 +89,7 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
             torch.set_num_threads(threads)
             sides: dict[str, Call] = {TORCH: _torch_side(model, parameters, poses)}
             sides[NAIVE] = _naive_side(naive, poses, threads)
-            known = {TORCH: NetworkSide("float32"), NAIVE: NetworkSide("float32")}
+            known = {TORCH: NetworkSide("fp32"), NAIVE: NetworkSide("fp32")}
             for variant, folder in folders.items():
                 bundle = read_bundle(folder)
                 for name, engine in _engines(variant, bundle, setup, threads, say):
@@ -97,7 +97,7 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
                     engine.infer(poses[0].astype(np.float32))
                     found = NetworkOutputs.read(bundle.contract.outputs, engine.tensors)
                     gmacs = sum(generators[variant].macs().values()) / 1e9
-                    known[name] = NetworkSide(ARITHMETIC[engine.precision], round(gmacs, 3), _parity(found, expected))
+                    known[name] = NetworkSide(engine.precision, round(gmacs, 3), _parity(found, expected))
             times = take_turns(sides, setup.repeats, setup.warmup, f"{threads} threads", REST)
             reports.append(_report(setup, threads, times, known))
     return [*reports, _quickest(reports)]
@@ -110,7 +110,7 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
         columns: dict[str, Cell] = {
             "x faster than naive": round(times[NAIVE].ratio_to(samples), 2),
             "x faster than torch": round(times[TORCH].ratio_to(samples), 2),
-            "precision": side.arithmetic,
+            "precision": side.precision,
             "GMAC": side.gmacs,
             "dB": None if side.parity is None else round(side.parity[0], 1),
             "largest error": None if side.parity is None else f"{side.parity[1]:.1e}",
@@ -127,11 +127,11 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
 
 
 def _quickest(reports: list[BenchReport]) -> BenchReport:
-    """Of every arithmetic, the pair of variant and engine that took least against the naive export."""
+    """Of every precision, the pair of variant and engine that took least against the naive export."""
     rows = []
     for report in reports:
-        for arithmetic in dict.fromkeys(ARITHMETIC.values()):
-            pairs = [r for r in report.rows if r.columns["precision"] == arithmetic and r.columns["GMAC"]]
+        for precision in get_args(Precision):
+            pairs = [r for r in report.rows if r.columns["precision"] == precision and r.columns["GMAC"]]
             if not pairs:
                 continue
             best = max(pairs, key=lambda row: float(row.columns["x faster than naive"] or 0))
@@ -140,7 +140,7 @@ def _quickest(reports: list[BenchReport]) -> BenchReport:
             wanted = ("x faster than naive", "x faster than torch", "dB", "largest error")
             columns |= {name: best.columns[name] for name in wanted}
             threads = report.settings["threads"]
-            rows.append(BenchRow(f"{threads} thread{'' if threads == 1 else 's'}, {arithmetic}", columns=columns))
+            rows.append(BenchRow(f"{threads} thread{'' if threads == 1 else 's'}, {precision}", columns=columns))
     return BenchReport("The quickest pairs", tuple(rows), packages=PACKAGES, notes=("Of the tables above.",))
 
 

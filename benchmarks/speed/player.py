@@ -32,7 +32,7 @@ class EngineTimes:
     network_ms: list[float]  # and the check and encoding of the pose
     sample_ms: list[float]  # warp, layers, mask and bytes in one pass
     pose_ms: list[float]  # check and encoding, done once more
-    levels_off: int  # largest difference of any byte to ONNX Runtime's f32 frames, of 255
+    levels_off: int  # largest difference of any byte to ONNX Runtime's fp32 frames, of 255
     frame_db: float  # PSNR of the worst frame compared, against those
     within_a_level: float  # share of bytes, 0..1
 

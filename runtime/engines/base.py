@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +16,6 @@ from bilayer.runtime.bundle import Contract, PoseInput
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.frame import Floats, Network, NetworkOutputs, OutputsView
-
-EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
-Precision = Literal["f32", "bf16", "f16"]
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import EngineName, Precision, TensorEngine
+from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.sampler.rows import checked
+from bilayer.runtime.vocabulary import EngineName, Precision
 
-# Of those that read the .onnx as it is, in f32: benchmarks/speed/player.py measures it. ncnn converts it first, and
+# Of those that read the .onnx as it is, in fp32: benchmarks/speed/player.py measures it. ncnn converts it first, and
 # has no layer for some of the graphs that bilayer-export can make
 FASTEST_FIRST: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 PRECISIONS: dict[EngineName, tuple[Precision, ...]] = {
-    "onnxruntime": ("f32",),
-    "openvino": ("f32", "bf16"),
-    "ncnn": ("f32", "f16"),
-    "ncnn-vulkan": ("f32", "f16"),
+    "onnxruntime": ("fp32",),
+    "openvino": ("fp32", "bf16"),
+    "ncnn": ("fp32", "fp16"),
+    "ncnn-vulkan": ("fp32", "fp16"),
 }
 CPU = ("CPUExecutionProvider",)
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "ncnn": "ncnn", "ncnn-vulkan": "ncnn"}  # modules
@@ -28,7 +29,7 @@ def load_engine(
     path: Path,
     contract: Contract,
     name: EngineName = "auto",
-    precision: Precision = "f32",
+    precision: Precision = "fp32",
     *,
     threads: int | None = None,
     providers: Sequence[str] = CPU,
@@ -39,8 +40,8 @@ def load_engine(
         path: the .onnx.
         contract: of its bundle.
         name: "auto" is the quickest installed one, or ONNX Runtime where `providers` are given.
-        precision: of the arithmetic. "bf16" is OpenVINO's, on processors that compute in it; "f16" is ncnn's, which
-            computes in f32 on processors that have no such arithmetic, and rounds what lies between the layers.
+        precision: of the arithmetic. "bf16" is OpenVINO's, on processors that compute in it; "fp16" is ncnn's, which
+            computes in fp32 on processors that have no such arithmetic, and rounds what lies between the layers.
         threads: for one frame; None lets the engine choose, usually all cores.
         providers: ONNX Runtime's execution providers, the preferred one first.
 
@@ -72,13 +73,13 @@ def load_engine(
         return OnnxRuntime(path, contract, threads, providers)
     from bilayer.runtime.engines.ncnn import Ncnn, NcnnSettings
 
-    settings = NcnnSettings("compute" if precision == "f16" else "no", chosen == "ncnn-vulkan", threads)
+    settings = NcnnSettings("compute" if precision == "fp16" else "no", chosen == "ncnn-vulkan", threads)
     return Ncnn(path, contract, settings)
 
 
-def choose_engine(precision: Precision = "f32") -> EngineName:
-    """The quickest engine that is installed; for bf16 and f16 the one that has it, installed or not."""
-    if precision != "f32":
+def choose_engine(precision: Precision = "fp32") -> EngineName:
+    """The quickest engine that is installed; for bf16 and fp16 the one that has it, installed or not."""
+    if precision != "fp32":
         return next(name for name in PRECISIONS if precision in PRECISIONS[name])
     return next((name for name in FASTEST_FIRST if installed(name)), "onnxruntime")
 

@@ -41,7 +41,7 @@ class Ncnn(TensorEngine):
         network = ncnn_network(path, contract)
         super().__init__(path, contract, network.ends)
         self.name = "ncnn-vulkan" if settings.vulkan else "ncnn"
-        self.precision = "f32" if settings.half == "no" else "f16"
+        self.precision = "fp32" if settings.half == "no" else "fp16"
         self._path = path
         with sifting(lambda line: True):  # devices and failures, which are said in our own words
             if settings.vulkan and ncnn.get_gpu_count() == 0:

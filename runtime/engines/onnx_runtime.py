@@ -15,7 +15,7 @@ from bilayer.runtime.frame import Floats
 class OnnxRuntime(TensorEngine):
     """ONNX Runtime with bound arrays, telemetry off."""
 
-    name, precision = "onnxruntime", "f32"
+    name, precision = "onnxruntime", "fp32"
 
     def __init__(self, path: Path, contract: Contract, threads: int | None, providers: Sequence[str]) -> None:
         import onnxruntime

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bilayer.runtime.bundle import Contract
-from bilayer.runtime.engines.base import IoSpec, Precision, TensorEngine, reading
+from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import Precision
 
 
 class OpenVino(TensorEngine):
@@ -18,9 +19,10 @@ class OpenVino(TensorEngine):
 
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise InputError("precision bf16: this processor does not compute in it; --precision f32")
+            raise InputError("precision bf16: this processor does not compute in it; --precision fp32")
         self.precision = precision
-        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        hint = precision.replace("fp", "f")  # OpenVINO's own words
+        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         model = reading(path, lambda: core.read_model(path.read_bytes()))

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.motion.retarget import Mode, driving_poses
+from bilayer.runtime.motion.retarget import driving_poses
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.motion.track_files import read_track
+from bilayer.runtime.vocabulary import RetargetMode
 
 Floats = NDArray[np.float32]
 
 
-def load_poses(source: ArrayLike, drive: Path | None = None, mode: Mode = "relative") -> tuple[Floats, float]:
+def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode = "relative") -> tuple[Floats, float]:
     """Poses (T, 136) of a track for the avatar with the pose `source` (136,), and their frames a second.
 
     Without a track they are those of the built-in motion, whose first is the source itself.
@@ -28,7 +29,7 @@ def load_poses(source: ArrayLike, drive: Path | None = None, mode: Mode = "relat
     return driving_poses(np.asarray(source, np.float32), track, mode), float(track.fps)
 
 
-def choose_poses(source: ArrayLike, count: int, drive: Path | None = None, mode: Mode = "relative") -> Floats:
+def choose_poses(source: ArrayLike, count: int, drive: Path | None = None, mode: RetargetMode = "relative") -> Floats:
     """At most `count` of `load_poses`, (N, 136), by `spread`.
 
     Raises:

@@ -10,7 +10,7 @@ reflections) is a = sum conj(p) q / sum |p|^2 on centred points. Formulae: docs/
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +19,7 @@ from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
 from bilayer.runtime.motion.track import LID_PAIRS, LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames
-
-Mode = Literal["absolute", "relative", "procrustes"]
+from bilayer.runtime.vocabulary import RetargetMode
 
 # Points that only the head moves: ears, nose, corners of the eyes
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
@@ -57,8 +56,8 @@ class Retargeter:
         InputError: no such mode.
     """
 
-    def __init__(self, source: ArrayLike, mode: Mode = "relative", reference: ArrayLike | None = None) -> None:
-        self.mode: Mode = _checked(mode)
+    def __init__(self, source: ArrayLike, mode: RetargetMode = "relative", reference: ArrayLike | None = None) -> None:
+        self.mode: RetargetMode = _checked(mode)
         self._source = _face(source, "source")
         self._transfer: _Transfer | None = None
         if reference is not None:
@@ -111,7 +110,7 @@ class Retargeter:
 
 
 def retarget(
-    source: ArrayLike, driver: ArrayLike, mode: Mode = "relative", reference: int | ArrayLike | None = None
+    source: ArrayLike, driver: ArrayLike, mode: RetargetMode = "relative", reference: int | ArrayLike | None = None
 ) -> Floats:
     """A whole track at once: what a `Retargeter` gives for each frame.
 
@@ -148,7 +147,7 @@ def retarget(
 
 
 def driving_poses(
-    pose: ArrayLike, track: Track, mode: Mode = "relative", reference: int | ArrayLike | None = None
+    pose: ArrayLike, track: Track, mode: RetargetMode = "relative", reference: int | ArrayLike | None = None
 ) -> Floats:
     """(T, 136): a track as what the network of the avatar with the source `pose` (136,) takes, frame by frame.
 
@@ -262,9 +261,9 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return np.clip(part / np.maximum(whole, 1e-12), -10, 10)
 
 
-def _checked(mode: Mode) -> Mode:
-    if mode not in get_args(Mode):
-        raise InputError(f"mode: expected one of {', '.join(get_args(Mode))}; found {mode!r}")
+def _checked(mode: RetargetMode) -> RetargetMode:
+    if mode not in get_args(RetargetMode):
+        raise InputError(f"mode: expected one of {', '.join(get_args(RetargetMode))}; found {mode!r}")
     return mode
 
 

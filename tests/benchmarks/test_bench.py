@@ -95,14 +95,14 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
     said = []
     *reports, quickest = measure(NetworkBench("small", (1,), repeats=2, warmup=0), said.append)
     variants = tuple(variants_of(make_generator("small")[0]))
-    least = {"float32": 100, "bfloat16": 20, "float16": 35}  # dB
+    least = {"fp32": 100, "bf16": 20, "fp16": 35}  # dB
     for report in reports:
         names = [row.name for row in report.rows]
         assert names[:2] == [TORCH, NAIVE]
         for variant in variants:
-            assert f"{variant}, onnxruntime f32" in names
-            assert (f"{variant}, openvino f32" in names) == installed("openvino")
-            assert (f"{variant}, ncnn f32" in names) == (installed("ncnn") and variant != "phase")
+            assert f"{variant}, onnxruntime fp32" in names
+            assert (f"{variant}, openvino fp32" in names) == installed("openvino")
+            assert (f"{variant}, ncnn fp32" in names) == (installed("ncnn") and variant != "phase")
         assert all(row.columns["dB"] >= least[row.columns["precision"]] for row in report.rows[2:])
         assert all(row.samples.least > 0 for row in report.rows)
     assert len(said) == len(set(said))
@@ -119,7 +119,7 @@ def test_each_number_of_threads_has_its_report(monkeypatch):
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
     *reports, quickest = measure(NetworkBench("small", (1, 2), repeats=1, warmup=0, engines=("onnxruntime",)), print)
     assert [report.settings["threads"] for report in reports] == [1, 2]
-    assert [row.name for row in quickest.rows] == ["1 thread, float32", "2 threads, float32"]
+    assert [row.name for row in quickest.rows] == ["1 thread, fp32", "2 threads, fp32"]
 
 
 def test_a_report_shows_as_markdown_json_and_picture():

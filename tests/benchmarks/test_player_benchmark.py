@@ -15,11 +15,11 @@ def test_every_installed_engine_plays_the_same_frames():
     (report,) = json.loads(done.stdout)
     assert (report["settings"]["image"], report["settings"]["frames"], report["settings"]["warm-up"]) == (256, 3, 1)
     rows = {row["name"]: row for row in report["rows"]}
-    assert next(iter(rows)) == report["baseline"] == "onnxruntime f32"
-    assert ("openvino f32" in rows) == installed("openvino")
+    assert next(iter(rows)) == report["baseline"] == "onnxruntime fp32"
+    assert ("openvino fp32" in rows) == installed("openvino")
     for name, row in rows.items():
         assert len(row["milliseconds"]) == 3
         assert row["network ms"] > 0
-        if name.endswith("f32"):
+        if name.endswith("fp32"):
             assert float(row["bytes <= 1"].rstrip("%")) >= 99.9
             assert row["dB"] > 60

@@ -35,13 +35,13 @@ def test_auto_is_the_quickest_installed(without, network):
 
 
 def test_a_reduced_precision_picks_the_engine_that_has_it():
-    assert [choose_engine(precision) for precision in ("bf16", "f16")] == ["openvino", "ncnn"]
+    assert [choose_engine(precision) for precision in ("bf16", "fp16")] == ["openvino", "ncnn"]
 
 
 def test_precisions_of_others_are_refused(network):
     for name, precision, words in (
-        ("openvino", "f16", "computes in f32 and bf16 only; --engine ncnn"),
-        ("ncnn", "bf16", "computes in f32 and f16 only; --engine openvino has it"),
+        ("openvino", "fp16", "computes in fp32 and bf16 only; --engine ncnn"),
+        ("ncnn", "bf16", "computes in fp32 and fp16 only; --engine openvino has it"),
     ):
         pytest.importorskip(name)
         with pytest.raises(InputError, match=f"precision {precision}: engine {name} {words}"):
@@ -66,9 +66,9 @@ def test_a_missing_engine_names_what_installs_it(without, network):
             {"name": "tensorrt"},
             "engine: expected one of auto, onnxruntime, openvino, ncnn, ncnn-vulkan; found 'tensorrt'",
         ),
-        ({"precision": "int4"}, "precision: expected one of f32, bf16, f16; found 'int4'"),
-        ({"name": "onnxruntime", "precision": "bf16"}, "precision bf16: engine onnxruntime computes in f32 only"),
-        ({"name": "onnxruntime", "precision": "f16"}, "f32 only; --engine ncnn or --engine ncnn-vulkan has it"),
+        ({"precision": "int4"}, "precision: expected one of fp32, bf16, fp16; found 'int4'"),
+        ({"name": "onnxruntime", "precision": "bf16"}, "precision bf16: engine onnxruntime computes in fp32 only"),
+        ({"name": "onnxruntime", "precision": "fp16"}, "fp32 only; --engine ncnn or --engine ncnn-vulkan has it"),
         ({"threads": 0}, "threads: expected 1 or more, found 0"),
         ({"providers": ["Moon"]}, "provider Moon"),
         ({"name": "onnxruntime", "providers": ["Moon"]}, "provider Moon: this ONNX Runtime has .*CPUExecutionProvider"),

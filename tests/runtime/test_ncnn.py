@@ -68,9 +68,9 @@ def test_outputs_are_onnx_runtimes(avatar, upsample):
 
 @pytest.mark.parametrize("upsample", ["deconv", "nearest"])
 def test_half_precision_is_near_and_not_the_same(avatar, upsample):
-    engine = load_engine(*avatar(upsample), precision="f16")  # which picks the engine
-    assert (engine.name, engine.precision) == ("ncnn", "f16")
-    assert 1e-4 < largest_difference(avatar(upsample), name="ncnn", precision="f16") < 0.02
+    engine = load_engine(*avatar(upsample), precision="fp16")  # which picks the engine
+    assert (engine.name, engine.precision) == ("ncnn", "fp16")
+    assert 1e-4 < largest_difference(avatar(upsample), name="ncnn", precision="fp16") < 0.02
 
 
 def test_the_number_of_threads_changes_no_bit(avatar):
@@ -205,6 +205,6 @@ def test_vulkan(avatar, upsample):
     off = {}
     for half in ("store", "compute"):
         engine = Ncnn(*network, NcnnSettings(half, vulkan=True))
-        assert (engine.name, engine.precision) == ("ncnn-vulkan", "f16")
+        assert (engine.name, engine.precision) == ("ncnn-vulkan", "fp16")
         off[half] = np.abs(engine.run(POSES[0]).lf_rgb - exact.lf_rgb).mean()
     assert 1e-5 < off["store"] < off["compute"] < 0.02

@@ -47,7 +47,7 @@ def assert_same_picture(frame, expected):
 @engines
 def test_frames_are_the_trained_models(exported, engine):
     avatar = AvatarPlayer.load(exported.folder, engine=engine, threads=1)
-    assert (avatar.engine, avatar.precision, avatar.size) == (engine, "f32", 64)
+    assert (avatar.engine, avatar.precision, avatar.size) == (engine, "fp32", 64)
     np.testing.assert_allclose(avatar.source_pose, CASE["source_poses"][0, 0], atol=1e-7)
     for pose in POSES:
         frame = avatar.render(pose)

@@ -43,7 +43,7 @@ def test_little_error_passes_and_more_is_warned_of(avatars, step, words):
 def test_where_nothing_is_left_of_the_picture_it_is_refused(avatars):
     avatar, reference = avatars
     avatar._network = Coarse(avatar._network, 1.0)
-    with pytest.raises(ParityError, match="expected at least 20; take --precision f32") as raised:
+    with pytest.raises(ParityError, match="expected at least 20; take --precision fp32") as raised:
         check_reduced_precision(avatar, reference)
     assert raised.value.exit_code == 4
 
@@ -56,9 +56,9 @@ def test_the_command_holds_a_reduced_precision_to_the_gate(exported, tmp_path, m
     )
     pytest.importorskip("ncnn", reason="the extra [ncnn] is not installed")
     arguments = [str(exported.folder), "--demo-motion", "--frames", "1", "--out", str(tmp_path / "frames")]
-    result = CliRunner().invoke(main, [*arguments, "--precision", "f16", "--threads", "1"])
+    result = CliRunner().invoke(main, [*arguments, "--precision", "fp16", "--threads", "1"])
     assert result.exit_code == 0, result.stderr
-    assert held == [("f16", "f32")]
+    assert held == [("fp16", "fp32")]
     assert "warning: so much is lost" in result.stderr
     CliRunner().invoke(main, [*arguments[:-1], str(tmp_path / "others")])
     assert len(held) == 1

@@ -65,7 +65,7 @@ def test_a_track_as_published_gives_the_players_frames(bundle_folder, track, tmp
     out = tmp_path / "frames"
     done = render(bundle_folder, "--drive", track, "--retarget", "absolute", "--out", out, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
-    assert "onnxruntime, f32" in done.stdout
+    assert "onnxruntime, fp32" in done.stdout
     avatar = AvatarPlayer.load(bundle_folder, engine="onnxruntime")
     for i, points in enumerate(np.load(track)):
         frame = np.asarray(Image.open(out / f"{i:05d}.png"))
@@ -172,7 +172,8 @@ def test_a_driver_without_a_face_writes_nothing(bundle_folder, face_networks, tm
     [
         (["--out", "a.mp4"], 2, "give either --drive DRIVE or --demo-motion"),
         (["--out", "a.mp4", "--drive", "a.npy", "--demo-motion"], 2, "give either"),
-        (["--demo-motion"], 2, "Missing option '--out'"),
+        (["--demo-motion"], 2, "Missing option '-o' / '--out'"),
+        (["--demo-motion", "--out", "a.mp4", "--precision", "f16"], 2, "'f16' is called 'fp16' here"),
         (["--demo-motion", "--out", "a.mp4", "--retarget", "magic"], 2, "retarget"),
         (["--demo-motion", "--out", "a.avi"], 3, "expected .mp4, .gif, or a folder's name"),
         (["--demo-motion", "--out", f"{__file__}/a.mp4"], 3, "is a file and not a folder"),
@@ -197,6 +198,32 @@ def test_no_bundle_is_one_line():
     done = render("no-such-avatar", "--demo-motion", "--out", "a.mp4")
     assert done.returncode == 3
     assert done.stderr == "error: no-such-avatar: no such file or folder\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("me.jpg", b"\xff\xd8\xff\xe0....JFIF", "is a photo (JPEG) and not an avatar; make one of it: bilayer-export "),
+        (
+            "avatar.onnx",
+            b"\x08\x03\x12\x07bilayer:\xfe",
+            "is an ONNX network and not an avatar; give what lies beside",
+        ),
+        ("b.onnx", b"\x08\x03\x12\x07bilayer:\xfe", "give the folder that bilayer-export wrote"),
+        ("avatar.dlc", b"PK\x03\x04....", "is a .dlc or another zip archive and not an avatar; give what lies beside"),
+        ("film.mp4", b"\0\0\0\x18ftypisom", "is a video and not an avatar; give the folder"),
+    ],
+)
+def test_what_is_no_bundle_is_told_what_it_is_before_a_library_is_loaded(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "avatar.json").touch()
+    code = "import sys; from bilayer.runtime.cli import main; main(sys.argv[1:], standalone_mode=False); "
+    code += "print([name for name in ('numpy', 'PIL', 'onnxruntime') if name in sys.modules])"
+    arguments = [str(tmp_path / name), "--demo-motion", "--out", str(tmp_path / "a.mp4")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == "[]\n"
 
 
 def test_help_names_every_driver():
@@ -356,7 +383,7 @@ def test_a_webcam_stops_after_so_many_frames(bundle_folder, face_networks, face_
     command = ["-c", WEBCAM, face_video, tmp_path / "ready", bundle_folder, "--drive", 3, "--out", out, "--frames", 3]
     process = start(command)
     stdout, stderr = process.communicate(timeout=200)
-    assert (process.returncode, stderr) == (0, "")
+    assert (process.returncode, stderr) == (0, f"\nnext: open {out}\n")
     assert "3 frames of 64 px, 10 a second" in stdout
 
 
@@ -394,5 +421,5 @@ def test_a_window_stops_after_so_many_frames(bundle_folder):
     arguments = [bundle_folder, "--demo-motion", "--out", "window", "--frames", 5]
     process = start(["-m", "bilayer.runtime.cli", *arguments], SDL_VIDEODRIVER="dummy")
     stdout, stderr = process.communicate(timeout=200)
-    assert (process.returncode, stderr) == (0, "")
-    assert stdout.splitlines()[-1] == "next: the same with --out a.mp4"
+    assert (process.returncode, stderr) == (0, "\nnext: the same with --out a.mp4\n")
+    assert stdout.splitlines()[-1].startswith("network: ")

@@ -1,0 +1,22 @@
+"""Words that commands, settings and functions share, each for one choice; loads no library, so that --help need not."""
+
+from typing import Literal
+
+EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
+LandmarkerName = Literal["mediapipe", "face-alignment"]
+RetargetMode = Literal["absolute", "relative", "procrustes"]
+
+# What a network computes in. FP16 hybrid stores in fp16 and sums in fp32, SNPE's GPU_FLOAT32_16_HYBRID
+Precision = Literal["fp32", "bf16", "fp16"]
+DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
+
+TRACK_SUFFIXES = (".npy", ".npz", ".json")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+
+# Words of other tools, and of this one before: whoever gives one is told the word here
+RENAMED = {
+    **dict.fromkeys(("f32", "float32"), "fp32"),
+    **dict.fromkeys(("f16", "float16", "half"), "fp16"),
+    "hybrid": "fp16-hybrid",
+    "bfloat16": "bf16",
+}

@@ -4,6 +4,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.Arrays
 import org.bilayer.avatar.core.*
+import org.json.JSONObject
 
 fun floats(file: File): FloatArray {
     val buffer = ByteBuffer.wrap(file.readBytes()).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
@@ -85,7 +86,7 @@ fun main(arguments: Array<String>) {
     println(stages.lines())
     for (name in File(folder, "broken").list()!!.sorted()) println("$name: " + said { Bundle.read(File(folder, "broken/$name")).name })
     for (name in File(folder, "tracks").list()!!.sorted()) println("$name: " + said { Track.read(File(folder, "tracks/$name")).fps })
-    println(Json.write(Json.read(File(folder, "any.json").readText())).trim())
+    println((readJson(File(folder, "any.json").readText()) as JSONObject).toString(2))
 }
 
 fun NativeSampler.use2(action: (NativeSampler) -> Unit) = try {

@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 APP = Path(android_harness.__file__).parent / "app"
 MAIN = APP / "app/src/main"
 NATIVE = APP.parent / "native"
+JSON = Path("/usr/share/java/com.android.json.jar")  # Android's own org.json, as Debian packages it
 
 
 def needs(*programs):
@@ -46,6 +47,8 @@ def run(*words, **options):
 def program(tmp_path_factory):
     """All of the app's Kotlin and the check's, as classes, and its native part for this machine's JVM."""
     needs("kotlinc", "javac", "java", "g++")
+    if not JSON.is_file():
+        pytest.skip(f"{JSON}: not installed (apt install libandroid-json-java)")
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if base.name.startswith("popen-") else base) / "app"  # of all workers: it takes a while
     folder.mkdir(exist_ok=True)
@@ -67,7 +70,8 @@ def build(folder):
         sources.append(path)
     run("javac", "-nowarn", "-d", folder / "classes", *sources)
     kotlin = sorted(MAIN.rglob("*.kt"))
-    run("kotlinc", "-no-reflect", "-cp", folder / "classes", "-d", folder / "classes", *kotlin, HERE / "app_check.kt")
+    libraries = f"{folder / 'classes'}{os.pathsep}{JSON}"
+    run("kotlinc", "-no-reflect", "-cp", libraries, "-d", folder / "classes", *kotlin, HERE / "app_check.kt")
     target = folder / "libbilayer_sampler_jni.so"
     run("g++", *native_flags(), MAIN / "cpp/sampler_jni.cpp", "-o", target)
 
@@ -83,7 +87,7 @@ def classpath(folder):
     found = [path for path in known if path.is_file()]
     if not found:
         pytest.skip("kotlin-stdlib.jar is not where Debian has it")
-    return os.pathsep.join(map(str, [folder / "classes", found[0]]))
+    return os.pathsep.join(map(str, [folder / "classes", JSON, found[0]]))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,10 @@ def inputs(exported_folder, tmp_path_factory):
     np.save(folder / "tracks/short.npy", points[:, :67])
     np.save(folder / "tracks/nan.npy", points * np.nan)
     (folder / "tracks/deep.json").write_text("[" * 1000)
+    (folder / "tracks/deeper.json").write_text('{"a": [' * 300_000)
+    (folder / "tracks/after.json").write_text(json.dumps(points.tolist()) + " 1")
+    (folder / "tracks/huge.json").write_text(json.dumps((points * 0).tolist()).replace("0.0", "1e999", 1))
+    (folder / "tracks/words.json").write_text(json.dumps((points * 0).tolist()).replace("0.0", '"0.0"', 1))
     (folder / "tracks/good.json").write_text(json.dumps(points.tolist()))
     (folder / "any.json").write_text(json.dumps({'a\n"é😀': [1.5, True, None, {}, [], "\u0007\\"]}))
     return folder
@@ -137,14 +145,18 @@ def test_files_are_read_as_in_python(said, inputs):
     assert np.array_equal(floats(inputs, "texture"), read_texture(bundle).ravel())
     for expected in (
         "no json: InputException: ", "expected a bundle with one .json",
-        "not json: InputException: ", "avatar.json: JSON: expected",
+        "not json: InputException: ", "avatar.json: JSON: End of input at character 2",
         "format: InputException: ", "format: expected bilayer-avatar",
         "pose: InputException: ", "input.width: expected 136",
         "texture: InputException: ", "avatar.safetensors: not the file that was exported",
         "outside: InputException: ", "files.texture.name: expected a file beside",
         "short.npy: InputException: ", "expected a (T, 68, 2) array",
         "nan.npy: InputException: ", "expected finite numbers",
-        "deep.json: InputException: ", "expected less nesting",
+        "deep.json: InputException: ", "JSON: expected less nesting",
+        "deeper.json: InputException: ", "deeper.json: JSON: expected less nesting",
+        "after.json: InputException: ", "JSON: expected nothing more",
+        "huge.json: InputException: ", "huge.json: expected finite numbers",
+        "words.json: InputException: ", "expected 68 (x, y) pairs a frame",
         "good.json: 25.0", "IllegalArgumentException: rgba: expected a direct buffer",
     ):  # fmt: skip
         assert expected in said

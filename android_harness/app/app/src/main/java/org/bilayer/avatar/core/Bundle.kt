@@ -47,7 +47,7 @@ class Bundle(
             if (json == null || json.size != 1) throw InputException("$folder: expected a bundle with one .json in it")
             if (json[0].length() > MAX_JSON) throw InputException("${json[0]}: expected a few kilobytes")
             try {
-                return of(folder, Fields(Json.read(json[0].readText()), ""))
+                return of(folder, Fields(readJson(json[0].readText()), ""))
             } catch (error: IllegalArgumentException) {
                 throw InputException("${json[0]}: ${error.message}")
             }
@@ -130,7 +130,7 @@ fun readTexture(bundle: Bundle): FloatArray {
             val length = java.lang.Long.reverseBytes(stream.readLong())
             if (length !in 2..65536) throw InputException("${bundle.texture.file}: not a .safetensors file")
             val header = ByteArray(length.toInt()).also(stream::readFully)
-            val texture = Fields(Json.read(String(header, Charsets.UTF_8)), "").fields("texture")
+            val texture = Fields(readJson(String(header, Charsets.UTF_8)), "").fields("texture")
             val shape = texture.floats("shape").map { it.toInt() }
             val expected = listOf(side, side, 4)
             val ends = texture.floats("data_offsets").map { it.toInt() }
@@ -147,30 +147,4 @@ fun readTexture(bundle: Bundle): FloatArray {
     val texels = FloatArray(side * side * 4)
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(texels)
     return texels
-}
-
-/** An object of a JSON file, whose fields are asked for by type; [where] names it in messages. */
-class Fields(content: Any?, val where: String) {
-    private val members = content as? Map<*, *> ?: throw IllegalArgumentException("$where: expected an object")
-
-    fun string(name: String) = get<String>(name, "a string")
-    fun boolean(name: String) = get<Boolean>(name, "true or false")
-    fun number(name: String) = get<Double>(name, "a number")
-    fun fields(name: String) = Fields(members[name], "$where$name.")
-    fun optional(name: String): Fields? = if (members[name] == null) null else fields(name)
-
-    fun int(name: String): Int {
-        val value = number(name)
-        require(value == Math.rint(value) && Math.abs(value) < 1e9) { "$where$name: expected a whole number, found $value" }
-        return value.toInt()
-    }
-
-    fun floats(name: String): FloatArray {
-        val items = get<List<*>>(name, "a list")
-        require(items.all { it is Double }) { "$where$name: expected numbers" }
-        return FloatArray(items.size) { (items[it] as Double).toFloat() }
-    }
-
-    private inline fun <reified T> get(name: String, expected: String): T =
-        members[name] as? T ?: throw IllegalArgumentException("$where$name: expected $expected")
 }

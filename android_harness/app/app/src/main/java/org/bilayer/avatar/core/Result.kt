@@ -1,5 +1,7 @@
 package org.bilayer.avatar.core
 
+import org.json.JSONObject
+
 /** What a device says of itself; as DeviceFacts of android_harness/device/probe.py. No serial number: results are to be shared. */
 class Device(
     val maker: String, val model: String, val android: String, val build: String, val patch: String,
@@ -34,7 +36,7 @@ class ResultFile(
     fun json(network: Network, measured: Measurement, signs: List<String>): String {
         val real = device.emulation.isEmpty()
         val rounds = "mean over a round's executions; median, lowest and highest of the rounds, in one process of an app"
-        return Json.write(linkedMapOf(
+        return JSONObject(linkedMapOf(
             "format" to "bilayer-device-result",
             "version" to 2,
             "measured_on" to if (real) "device" else "emulated",
@@ -61,7 +63,7 @@ class ResultFile(
             ),
             "rows" to listOf(row(network, measured, signs, real)),
             "sampler" to sampler(measured, real)
-        ))
+        )).toString(2) + "\n"
     }
 
     private fun row(network: Network, measured: Measurement, signs: List<String>, real: Boolean) = linkedMapOf(

@@ -3,6 +3,8 @@ package org.bilayer.avatar.core
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import org.json.JSONArray
+import org.json.JSONObject
 
 /** A driver's landmarks, 136 numbers a frame, in pixels of the driver's picture. */
 class Track(val frames: List<FloatArray>, val fps: Double) {
@@ -25,18 +27,19 @@ class Track(val frames: List<FloatArray>, val fps: Double) {
         }
 
         private fun json(text: String): Track {
-            val content = Json.read(text)
-            val fields = content as? Map<*, *>
-            val frames = (if (fields == null) content else fields["landmarks"]) as? List<*>
+            val content = readJson(text)
+            val fields = content as? JSONObject
+            val frames = (if (fields == null) content else fields.opt("landmarks")) as? JSONArray
             requireNotNull(frames) { "landmarks: expected a list" }
-            val fps = if (fields == null) DEFAULT_FPS else fields["fps"] as? Double ?: DEFAULT_FPS
+            val fps = (fields?.opt("fps") as? Number)?.toDouble() ?: DEFAULT_FPS
             require(fps > 0 && fps <= 1000) { "fps: expected 0 to 1000, found $fps" }
-            return Track(frames.map { frame(it) }, fps)
+            return Track(items(frames).map { frame(it) }, fps)
         }
 
         private fun frame(content: Any?): FloatArray {
-            val numbers = (content as? List<*>)?.flatMap { it as? List<*> ?: emptyList<Any?>() }?.filterIsInstance<Double>()
-            require(numbers != null && numbers.size == Pose.WIDTH) { "expected 68 (x, y) pairs a frame" }
+            val pairs = (content as? JSONArray)?.let { items(it) } ?: emptyList()
+            val numbers = pairs.flatMap { pair -> (pair as? JSONArray)?.let { items(it) } ?: emptyList() }.filterIsInstance<Number>()
+            require(numbers.size == Pose.WIDTH) { "expected 68 (x, y) pairs a frame" }
             return FloatArray(Pose.WIDTH) { numbers[it].toFloat() }
         }
 

@@ -72,5 +72,4 @@ def check_options(options: ExportOptions) -> None:
     check_output(bundle_dlc(options.out))
     check_photo_file(options.photo)
     check_input(options.checkpoint, CheckpointError)
-    if options.keypoints is not None:
-        check_input(options.keypoints, LandmarkError)
+    check_input(options.keypoints, LandmarkError)

@@ -57,9 +57,9 @@ def describe_head(head: bytes) -> str:
     return "data"
 
 
-def check_input(path: Path, error: type[InputError] = InputError) -> None:
-    """Raise `error` where nothing lies at `path`."""
-    if not path.exists():
+def check_input(path: Path | None, error: type[InputError] = InputError) -> None:
+    """Raise `error` where nothing lies at `path`, if one is given."""
+    if path is not None and not path.exists():
         raise error(f"{path}: no such file or folder")
 
 

@@ -91,9 +91,11 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
     optional = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
     if optional:
         (hint,) = (part for part in get_args(hint) if part is not NoneType)
-    several = get_origin(hint) is tuple
+    parts = get_args(hint) if get_origin(hint) is tuple else (hint,)
+    several = Ellipsis in parts
     settings: dict[str, Any] = {
-        "type": _type(get_args(hint)[0] if several else hint, option),
+        "type": _type(parts[0], option),
+        "nargs": 1 if several else len(parts),
         "required": default is MISSING,
         "metavar": option.metavar,
         "envvar": option.envvar,
@@ -101,7 +103,7 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
     if default is not MISSING:
         settings["default"] = default
     if option.argument:
-        return click.Argument([name], nargs=-1 if several else 1, **settings)
+        return click.Argument([name], **settings | ({"nargs": -1} if several else {}))
     long = name.replace("_", "-")
     spelled = [] if any(given.startswith("--") for given in option.names) else [f"--{long}"]
     if hint is bool:

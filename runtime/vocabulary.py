@@ -4,6 +4,7 @@ from typing import Literal
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
 LandmarkerName = Literal["mediapipe", "face-alignment"]
+TensorLayout = Literal["auto", "nchw", "nhwc"]  # of raw files; auto recognises it
 RetargetMode = Literal["absolute", "relative", "procrustes"]
 
 # What a network computes in. FP16 hybrid stores in fp16 and sums in fp32, SNPE's GPU_FLOAT32_16_HYBRID

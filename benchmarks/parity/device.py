@@ -14,11 +14,9 @@ from bilayer.benchmarks.parity.rungs import Kind
 from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
-Layout = Literal["auto", "nchw", "nhwc"]
-DeviceMode = Literal["float32", "hybrid", "float16"]
-
-_KINDS: dict[DeviceMode, Kind] = {"float32": "float32", "hybrid": "hybrid", "float16": "arithmetic"}
+_KINDS: dict[DevicePrecision, Kind] = {"fp32": "float32", "fp16-hybrid": "hybrid", "fp16": "arithmetic"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ class DeviceRung:
 
 
 def open_device(
-    subject: Subject, folder: Path, layout: Layout, mode: DeviceMode, truth: dict[str, Values]
+    subject: Subject, folder: Path, layout: TensorLayout, precision: DevicePrecision, truth: dict[str, Values]
 ) -> DeviceRung:
     """The outputs for the subject's poses.
 
@@ -64,7 +62,7 @@ def open_device(
         subject: whose poses they are of, in this order.
         folder: with Result_0, Result_1, ...
         layout: "auto" recognises it: the one that is nearer to the truth.
-        mode: what the phone computed in, which says what it is held to.
+        precision: what the phone computed in, which says what it is held to.
         truth: output tensors (1, C, S, S) of the first pose.
 
     Raises:
@@ -79,8 +77,8 @@ def open_device(
             tensors = {name: _read(folder, 0, name, shapes[name], candidate) for name in truth}
             errors[candidate] = sum(float(np.mean(np.square(tensors[name] - truth[name]))) for name in truth)
         chosen, said = min(errors, key=lambda candidate: errors[candidate]), "recognised"
-    label = f"outputs of a phone, {mode}, read as {chosen.upper()} ({said})"
-    return DeviceRung(subject, folder, chosen, _KINDS[mode], label)
+    label = f"outputs of a phone, {precision}, read as {chosen.upper()} ({said})"
+    return DeviceRung(subject, folder, chosen, _KINDS[precision], label)
 
 
 def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
@@ -116,7 +114,7 @@ def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout:
     if path is None:
         raise InputError(
             f"{folder / f'Result_{index}' / tensor}.raw: missing; run the network on the inputs of "
-            "--write-inputs and pull every Result_N, with the same --frames and --drive"
+            "--write-inputs and pull every Result_N, with the same --poses and --drive"
         )
     expected = 4 * math.prod(shape)
     if path.stat().st_size != expected:

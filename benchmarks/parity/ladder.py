@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bilayer.benchmarks.parity.compare import Comparison, compare, uv_pixels
 from bilayer.benchmarks.parity.gate import Ruling, Verdict, judge
@@ -97,7 +96,7 @@ def climb(
     rungs: Sequence[Rung | NotRun],
     *,
     truth: Rung | None = None,
-    slow_frames: int = 1,
+    slow_poses: int = 1,
     thresholds: Thresholds = DEFAULT,
     advance: Callable[[str], None] = lambda name: None,
 ) -> Ladder:
@@ -107,7 +106,7 @@ def climb(
         subject: the avatar.
         rungs: from the top down.
         truth: what all are compared with; None is the subject's own generator in float64.
-        slow_frames: poses of those rungs that take seconds a frame.
+        slow_poses: poses of those rungs that take seconds a frame.
         thresholds: of the gate.
         advance: told each rung's name when it is done.
     """
@@ -123,7 +122,7 @@ def climb(
         if isinstance(rung, NotRun):
             missing.append(rung)
             continue
-        indices = spread(len(subject.poses), slow_frames if rung.slow else len(subject.poses)).tolist()
+        indices = spread(len(subject.poses), slow_poses if rung.slow else len(subject.poses)).tolist()
         try:
             found = dict(zip(indices, rung.results(indices), strict=True))
         except ToolMissingError as error:
@@ -180,8 +179,3 @@ def _worse_end(rung: Rung, steps: list[Step]) -> dict[str, float] | None:
         return None
     worse = next((step for step in steps if step.name == emulation), None)
     return None if worse is None else {name: d.psnr_db for name, d in worse.truth.results.items()}
-
-
-def bundle_path(path: Path) -> Path:
-    """Of a bundle, given its .dlc or .onnx, too."""
-    return path.with_suffix(".json") if path.suffix in (".dlc", ".onnx") else path

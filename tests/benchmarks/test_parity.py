@@ -267,11 +267,11 @@ def pulled(subject, folder, *, nhwc, change=lambda tensor: tensor):
     return folder
 
 
-def device_ladder(subject, folder, layout="auto", mode="hybrid"):
+def device_ladder(subject, folder, layout="auto", precision="fp16-hybrid"):
     exact = Float64(subject, "")
     layers = exact.layers(0)
     truth = {name: layers[name] for name in subject.own.output_tensors}
-    rung = open_device(subject, folder, layout, mode, truth)
+    rung = open_device(subject, folder, layout, precision, truth)
     ladder = climb(subject, [EmulatedRung(subject, "sequential"), rung])
     return replace(ladder, layers=compare_layers(subject.generator, exact, rung)), rung
 
@@ -284,10 +284,10 @@ def test_the_layout_of_a_phone_is_recognised(made, tmp_path, nhwc):
     assert f"read as {'NHWC' if nhwc else 'NCHW'} (recognised)" in rung.label
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "float32", "float16"])
-def test_misread_outputs_are_caught_and_named(made, tmp_path, mode):
+@pytest.mark.parametrize("precision", ["fp16-hybrid", "fp32", "fp16"])
+def test_misread_outputs_are_caught_and_named(made, tmp_path, precision):
     subject = subject_of(made[1])
-    ladder, _ = device_ladder(subject, pulled(subject, tmp_path / "out", nhwc=True), "nchw", mode)
+    ladder, _ = device_ladder(subject, pulled(subject, tmp_path / "out", nhwc=True), "nchw", precision)
     assert verdicts(ladder)["device"] == "broken"
     assert ladder.layers.over.layer == "layers"
     assert "those of NHWC, read as NCHW" in ladder.layers.over.suggestion

@@ -20,7 +20,7 @@ def bundle(tmp_path_factory):
 def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
     flipped = rewritten(bundle, align_corners=True)
     page = tmp_path / "parity.html"
-    arguments = [flipped.folder, "--quick", "--frames", "1", "--layers", "--html", page, "--json"]
+    arguments = [flipped.folder, "--quick", "--poses", "1", "--layers", "--html", page, "--json"]
     command = [sys.executable, "-m", "bilayer.benchmarks.parity.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4, done.stderr
@@ -45,7 +45,11 @@ def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
         (["no/such"], 3, "no such file or folder"),
         (["out", "--checkpoint", "c.safetensors"], 2, "what --photo was exported with"),
         (["out", "--between", "float64", "onnx"], 2, "--between is for --layers"),
-        (["out", "--frames", "0"], 2, "--frames"),
+        (["out", "--poses", "0"], 2, "--poses"),
+        (["out", "--device-precision", "hybrid"], 2, "'hybrid' is called 'fp16-hybrid' here"),
+        (["out", "--device-precision", "float16"], 2, "'float16' is called 'fp16' here"),
+        (["out", "--photo", "no.jpg"], 3, "no.jpg: no such file"),
+        ([__file__, "--drive", "no.npy"], 3, "no.npy: no such file"),
     ],
 )
 def test_wrong_arguments(arguments, code, words):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bilayer.benchmarks.parity.gate import Verdict
 from bilayer.benchmarks.parity.rungs import NotRun
 from bilayer.benchmarks.parity.subject import Subject
-from bilayer.export.dlc.check import check_io, compare_weights
+from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
 from bilayer.runtime.errors import ParityError
 
@@ -31,22 +31,23 @@ def check_contract(subject: Subject) -> Check:
 
 
 def check_dlc(subject: Subject) -> Check | NotRun:
-    """Weights and biases to the bit, inputs and outputs by name and shape.
+    """Every number, layer, setting and edge against the ONNX, and the outputs' layout against avatar.json.
 
     Raises:
         DlcError: the file is damaged.
     """
-    name, label = "dlc", ".dlc read back, static weights"
+    name, label = "dlc", ".dlc read back: numbers, layers, settings, edges, layout"
     file = subject.bundle.contract.files.dlc
     if file is None:
         return NotRun(name, label, "the bundle has no .dlc; bilayer-export --target qairt makes one")
     dlc = read_dlc(subject.bundle.path(file))
     try:
-        weights = compare_weights(dlc, subject.model)
-        ends = check_io(dlc, subject.model)
+        report = compare_dlc(dlc, subject.model)
     except ParityError as error:
         return Check(name, label, "broken", str(error))
-    layouts = ", ".join(f"{end.name} {end.layout}".strip() for end in ends)
-    equal = f"{weights.parameters:,} numbers of {len(weights.layers)} layers equal to the bit"
-    text = f"DLC v{dlc.version}: {equal}; {layouts}"
-    return Check(name, label, "passed", text)
+    found = {end.layout for end in report.ends if end.layout}
+    said = subject.bundle.contract.dlc.layout if subject.bundle.contract.dlc else ""
+    if found != {said}:
+        text = f"avatar.json says that its outputs are {said or 'nothing'}, the file's are {', '.join(sorted(found))}"
+        return Check(name, label, "broken", f"{text}; export the avatar again")
+    return Check(name, label, "passed", f"DLC v{dlc.version}: {report}")

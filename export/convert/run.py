@@ -14,7 +14,8 @@ import onnx
 
 from bilayer.export.convert import tools
 from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
-from bilayer.export.dlc.check import EndMatch, WeightReport, check_io, compare_weights
+from bilayer.export.dlc.check import EndMatch, WeightReport
+from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
 from bilayer.export.options import ConversionTarget
 from bilayer.export.targets import read_model
@@ -80,14 +81,15 @@ def convert_onnx(
 ) -> Conversion:
     """Convert `onnx_path` and put the result at `dlc_path`, or raise and leave what was there.
 
-    The file is read back: its version must be the target's, its weights those of the ONNX model to the bit, its inputs
-    and outputs the same. When a tool fails, what it printed is kept as `<dlc_path>.log`.
+    The file is read back: its version must be the target's, its weights those of the ONNX model to the bit, its layers,
+    their settings and edges, its inputs and outputs the same. When a tool fails, what it printed is kept as
+    `<dlc_path>.log`.
 
     Raises:
         InputError: the ONNX file cannot be used.
         ToolMissingError: the converter is not installed; the message has the command to run.
         ConversionError: it refused, crashed, took too long, or wrote nothing that reads back.
-        ParityError: the file's weights, inputs or outputs are not those of the model.
+        ParityError: the file is not the model: a weight, a layer, a setting, an edge, an input or output differs.
         OutputError: `dlc_path` cannot be written.
     """
     options = options or ConvertOptions()
@@ -100,7 +102,7 @@ def convert_onnx(
         finished, data = _run(invocation, job, options.timeout)
         dlc = _read_back(invocation, job, finished, data)
         try:
-            weights, ends = compare_weights(dlc, model), check_io(dlc, model)
+            report = compare_dlc(dlc, model)
         except ParityError as error:
             raise ParityError(f"{error}; {invocation.tool} changed the model, so its file was not kept") from error
         part.write_bytes(data)
@@ -113,8 +115,8 @@ def convert_onnx(
         seconds=finished.seconds,
         dlc_version=dlc.version,
         readable_by=dlc.readable_by,
-        weights=weights,
-        ends=ends,
+        weights=report.weights,
+        ends=report.ends,
     )
 
 

@@ -100,6 +100,10 @@ class Table:
         position = self._find(field)
         return default if position is None else self.buffer.number(code, position)
 
+    def float32(self, field: int) -> float:
+        """A 32-bit float, 0 by default."""
+        return float(struct.unpack("<f", struct.pack("<I", self.number("<I", field)))[0])
+
     def string(self, field: int) -> str:
         """A string, empty by default."""
         position = self._find(field)

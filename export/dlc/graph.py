@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ class DlcTensor:
     dtype: str  # float32, ufixed8, ...; empty where a v3 file does not record it
 
 
-@dataclass(frozen=True)
+# What a layer is set to: a number, a word, an array of numbers; None: it lies where nothing public says
+Setting = bool | int | float | str | NDArray[np.generic] | None
+
+
+@dataclass(frozen=True, eq=False)
 class DlcNode:
     """A layer; constants are named in `weights` and not in `inputs`."""
 
@@ -30,6 +34,7 @@ class DlcNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: tuple[str, ...]
+    settings: Mapping[str, Setting] = field(default_factory=dict)  # by the name that the file gives them
 
 
 @dataclass(frozen=True, eq=False)

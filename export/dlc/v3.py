@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.export.dlc.flatbuffer import FlatBuffer, Table
-from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, as_array, check_shape
+from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, as_array, check_shape
 from bilayer.runtime.errors import DlcError
 
 _UINT8, _FLOAT32 = 6, 9  # TensorData.dtype
@@ -38,7 +38,7 @@ def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
             results = results or sources
             inputs += results
         else:
-            nodes.append(DlcNode(name, kind, sources, results, tuple(weights.get(name, {}))))
+            nodes.append(DlcNode(name, kind, sources, results, tuple(weights.get(name, {})), _settings(table)))
         shapes = _output_shapes(table)
         tensors.update((source, DlcTensor(source, (), "")) for source in sources if source not in tensors)
         for i, result in enumerate(results):
@@ -60,6 +60,24 @@ def _output_shapes(node: Table) -> list[tuple[int, ...]]:
         if attribute.string(0) == "OutputDims" and attribute.number("<B", 1) == _LIST:
             return [shape.int32s(9) for shape in attribute.tables(12)]
     return []
+
+
+def _settings(node: Table) -> dict[str, Setting]:
+    """A layer's attributes by name, but for those that hold others. Which field counts is seen by what is there."""
+    settings: dict[str, Setting] = {}
+    for attribute in node.tables(5):
+        key = attribute.string(0)
+        if attribute.has(9):
+            settings[key] = np.array(attribute.int32s(9))
+        elif attribute.has(10):
+            settings[key] = np.frombuffer(attribute.raw(10, 4), "<f4")
+        elif attribute.has(6):
+            settings[key] = attribute.string(6)
+        elif attribute.has(5):
+            settings[key] = attribute.float32(5)
+        elif not attribute.has(12):
+            settings[key] = attribute.number("<i", 3) or attribute.number("<I", 4) or bool(attribute.number("<B", 2))
+    return settings
 
 
 def _weights(params: FlatBuffer) -> dict[str, dict[str, NDArray[np.generic]]]:

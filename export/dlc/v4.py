@@ -8,17 +8,24 @@ QAIRT 2.51 hold. Weights come in three ways:
 * id NR64 (from the description only): a list of buffers, in the order of the tensors' names.
 """
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.export.dlc.flatbuffer import FlatBuffer, Table
-from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, as_array, check_shape
+from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, as_array, check_shape
 from bilayer.runtime.errors import DlcError
+
+Chunks = Mapping[str, memoryview]  # bytes by the tensor's name
 
 # Qnn_TensorType_t of the QNN SDK's public QnnTypes.h
 _INPUT, _OUTPUT, _INPUT_AND_OUTPUT, _STATIC = 0, 1, 2, 4
+
+# Of the types below, and of a string: what a scalar attribute can be
+_FLOAT16, _FLOAT32, _BOOL, _STRING = 0x0216, 0x0232, 0x0508, 0x0608
 
 # Qnn_DataType_t there: 0xKKBB, kind and decimal bits; with numpy's name. Narrower than a byte: packed, so bytes
 _DTYPES: dict[int, tuple[str, str]] = {
@@ -68,14 +75,17 @@ def read_graph(model: memoryview, params: memoryview | None, data: memoryview | 
         tensors[tensor.name], layouts[tensor.name] = tensor, layout
         kinds[tensor.name] = table.number("<i", 2)
     static = [name for name, kind in kinds.items() if kind == _STATIC]
-    chunks = {} if params is None else _chunks(name, static, FlatBuffer(params, "member model.params"), data)
+    stored = (
+        _Stored({}, []) if params is None else _stored(name, static, FlatBuffer(params, "member model.params"), data)
+    )
+    own = itertools.chain(stored.of_layers, itertools.repeat({}))
     return DlcGraph(
         name,
         tuple(tensors[name] for name, kind in kinds.items() if kind in (_INPUT, _INPUT_AND_OUTPUT)),
         tuple(tensors[name] for name, kind in kinds.items() if kind in (_OUTPUT, _INPUT_AND_OUTPUT)),
-        tuple(_node(table, kinds) for table in graphs[0].tables(1)),
+        tuple(_node(table, kinds, chunks) for table, chunks in zip(graphs[0].tables(1), own, strict=False)),
         tensors,
-        {name: _weight(tensors[name], layouts[name], chunks) for name in static},
+        {name: _weight(tensors[name], layouts[name], stored.of_graph) for name in static},
     )
 
 
@@ -87,28 +97,65 @@ def _tensor(table: Table) -> tuple[DlcTensor, str]:
     return tensor, layout
 
 
-def _node(table: Table, kinds: Mapping[str, int]) -> DlcNode:
+def _node(table: Table, kinds: Mapping[str, int], chunks: Chunks) -> DlcNode:
     name, inputs, outputs = table.string(0), table.strings(2), table.strings(3)
     for tensor in (*inputs, *outputs):
         if tensor not in kinds:
             raise DlcError(f"layer {name}: {tensor} is not a tensor of the graph")
     weights = tuple(source for source in inputs if kinds[source] == _STATIC)
     activations = tuple(source for source in inputs if kinds[source] != _STATIC)
-    return DlcNode(name, table.string(1), activations, outputs, weights)
+    return DlcNode(name, table.string(1), activations, outputs, weights, _settings(name, table, chunks))
 
 
-def _chunks(graph: str, static: list[str], params: FlatBuffer, data: memoryview | None) -> dict[str, memoryview]:
-    """The bytes of the graph's static tensors by name."""
+def _settings(layer: str, node: Table, chunks: Chunks) -> dict[str, Setting]:
+    """A layer's attributes by name: QNN's operator parameters, scalars or small tensors; `chunks` are those' bytes."""
+    settings: dict[str, Setting] = {}
+    for attribute in node.tables(4):
+        key, value, tensor = attribute.string(0), attribute.table(3), attribute.table(4)
+        if tensor is not None:
+            described, layout = _tensor(tensor)
+            chunk = chunks.get(described.name)
+            settings[key] = as_array(described, chunk, layout) if layout and chunk is not None else None
+        elif value is not None:
+            settings[key] = _scalar(value)
+    return settings
+
+
+def _scalar(value: Table) -> Setting:
+    code = value.number("<i", 0)
+    if code == _STRING:
+        return value.string(3)
+    if code == _BOOL:
+        return bool(value.number("<i", 1))
+    return value.float32(2) if code in (_FLOAT16, _FLOAT32) else value.number("<i", 1)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The bytes of tensors by name."""
+
+    of_graph: Chunks  # its static tensors
+    of_layers: list[Chunks]  # the tensors among each layer's settings
+
+
+def _stored(graph: str, static: list[str], params: FlatBuffer, data: memoryview | None) -> _Stored:
+    """What `model.params` stores for the graph. Which buffers of NR64 are settings is not known: none is read."""
     if params.identifier == b"NR64":
         buffers = params.root().tables(0)
-        return dict(zip(sorted(static), (buffer.raw(0) for buffer in buffers), strict=False))
+        return _Stored(dict(zip(sorted(static), (buffer.raw(0) for buffer in buffers), strict=False)), [])
     if params.identifier != b"NETP":
         raise DlcError(f"member model.params: expected id NETP or NR64, found {params.identifier!r}")
-    chunks: dict[str, memoryview] = {}
+    stored = _Stored({}, [])
     for table in params.root().tables(0):
         if table.string(0) == graph:
-            chunks.update((tensor.string(0), _chunk(tensor, data)) for tensor in table.tables(1))
-    return chunks
+            stored = _Stored(
+                _chunks(table.tables(1), data), [_chunks(layer.tables(0), data) for layer in table.tables(2)]
+            )
+    return stored
+
+
+def _chunks(tensors: list[Table], data: memoryview | None) -> dict[str, memoryview]:
+    return {tensor.string(0): _chunk(tensor, data) for tensor in tensors}
 
 
 def _chunk(tensor: Table, data: memoryview | None) -> memoryview:

@@ -37,6 +37,11 @@ def read_generator(model: onnx.ModelProto, contract: Contract, where: str) -> Fo
     Raises:
         BundleError: a node of another kind, or with other settings, than such networks have; names it.
     """
+    return FoldedGenerator(contract.input.width, read_layers(model, where), contract.outputs)
+
+
+def read_layers(model: onnx.ModelProto, where: str) -> tuple[Layer, ...]:
+    """The layers alone, with what each reads; arguments and errors as for `read_generator`."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     layers = []
     for node in model.graph.node:
@@ -46,7 +51,7 @@ def read_generator(model: onnx.ModelProto, contract: Contract, where: str) -> Fo
             raise BundleError(
                 f"{where}: node {node.name or node.op_type}: not as bilayer-export writes it ({error}); export again"
             ) from error
-    return FoldedGenerator(contract.input.width, tuple(layers), contract.outputs)
+    return tuple(layers)
 
 
 def _layer(node: onnx.NodeProto, constants: dict[str, Any]) -> Layer:

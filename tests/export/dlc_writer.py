@@ -30,7 +30,8 @@ V3_TYPES = {
     "Upsample": "Resize",
     "Reshape": "Reshape",
 }
-V4_TYPES = {**V3_TYPES, "Conv": "Conv2d", "ConvTranspose": "TransposeConv2d"}
+V4_TYPES = {**V3_TYPES, "Conv": "Conv2d", "ConvTranspose": "TransposeConv2d", "Upsample": "ResizeNearestNeighbor"}
+V4_TYPES |= {"Add": "Eltwise_Binary"}
 HWIO = {"Conv": (2, 3, 1, 0), "ConvTranspose": (2, 3, 0, 1), "Gemm": (0, 1)}
 WEIGHT_NAMES = ("weights", "biases")
 
@@ -129,7 +130,14 @@ def v3_members(model, *, axes=HWIO, name=lambda name: name):
     layers = []
     for i, node in enumerate(model.graph.node):
         sources = [source for source in node.input if source not in constants]
-        tables.append(_v3_node(graph, i + 1, name(node.name), V3_TYPES[node.op_type], sources, node.output, shapes))
+        kind, outputs = V3_TYPES[node.op_type], list(node.output)
+        settings = {"LeakyRelu": {"alpha": 0.2}, "Tanh": {"type": 4}, "Sigmoid": {"type": 3}}.get(node.op_type, {})
+        if kind == "Reshape":  # to NCHW, and then turned
+            turned = f"{name(node.name)}.nchw"
+            dims = shapes[outputs[0]]
+            tables.append(_v3_node(graph, i + 1, turned, kind, sources, [turned], {turned: dims}, nhwc=False))
+            sources, kind, settings = [turned], "Permute", {"order": [0, 2, 3, 1]}
+        tables.append(_v3_node(graph, i + 1, name(node.name), kind, sources, outputs, shapes, settings))
         if arrays := layer_weights(node, constants, axes):
             tensors = [_v3_tensor(weights, kind, array) for kind, array in zip(WEIGHT_NAMES, arrays, strict=True)]
             layers.append(weights.table({0: name(node.name), 1: tensors}))
@@ -139,13 +147,23 @@ def v3_members(model, *, axes=HWIO, name=lambda name: name):
     }
 
 
-def _v3_node(writer, index, name, kind, sources, outputs, shapes):
+def _v3_node(writer, index, name, kind, sources, outputs, shapes, settings=None, nhwc=True):
     # SNPE 1.x is NHWC
-    turned = [shape if len(shape) != 4 else tuple(shape[i] for i in (0, 2, 3, 1)) for shape in map(shapes.get, outputs)]
+    turn = (0, 2, 3, 1) if nhwc else (0, 1, 2, 3)
+    turned = [shape if len(shape) != 4 else tuple(shape[i] for i in turn) for shape in map(shapes.get, outputs)]
     dims = [writer.table({0: str(i), 1: uint8(8), 9: ints(shape)}) for i, shape in enumerate(turned)]
-    attributes = [writer.table({0: "alpha", 1: uint8(4), 5: float32(0.2)})]
+    attributes = [_v3_attribute(writer, key, value) for key, value in (settings or {}).items()]
     attributes.append(writer.table({0: "OutputDims", 1: uint8(11), 12: dims}))
     return writer.table({0: int32(index), 1: name, 2: kind, 3: list(sources), 4: list(outputs), 5: attributes})
+
+
+def _v3_attribute(writer, key, value):
+    match value:
+        case float():
+            return writer.table({0: key, 1: uint8(4), 5: float32(value)})
+        case list():
+            return writer.table({0: key, 1: uint8(8), 9: ints(value)})
+    return writer.table({0: key, 1: uint8(2), 3: int32(value)})
 
 
 def _v3_tensor(writer, name, array):
@@ -169,37 +187,97 @@ def layer_weights(node, constants, axes):
 
 def v4(model, kind):
     """`model` as the bytes of a DLC v4 with its weights `inline` in model.params, or as `NR64` has them."""
-    graph, params = Writer(), Writer()
-    shapes, constants = networks.shapes(model), networks.constants(model)
-    outputs = {value.name for value in model.graph.output}
-    tensors, nodes, weights = [_v4_tensor(graph, "pose", shapes["pose"], 0)], [], {}
+    writer = _V4Writer(model, inline=kind == "inline")
     for node in model.graph.node:
-        arrays = layer_weights(node, constants, HWIO)
+        writer.add(node)
+    return writer.pack()
+
+
+# What QAIRT 2.51 writes of each layer: QNN's operator parameters
+V4_SETTINGS = {
+    "ConvTranspose": {"group": 1, "output_padding": [0, 0], "pad_amount": [[1, 1], [1, 1]], "stride": [2, 2]},
+    "Upsample": {"align_corners": False, "half_pixel_centers": False},
+    "Add": {"operation": 0},
+    "Tanh": {"operation": 8},
+    "Sigmoid": {"operation": 6},
+}
+
+
+class _V4Writer:
+    """Pictures are NHWC within, as QNN wants them: turned after the reshape, and back before each output."""
+
+    def __init__(self, model, inline):
+        self.inline = inline
+        self.shapes, self.constants = networks.shapes(model), networks.constants(model)
+        self.ends = {value.name for value in model.graph.output}
+        self.graph, self.params = Writer(), Writer()
+        self.tensors, self.nodes, self.settings = [_v4_tensor(self.graph, "pose", self.shapes["pose"], 0)], [], []
+        self.weights, self.names = {}, {"pose": "pose"}  # the .dlc's tensor of each ONNX tensor
+
+    def add(self, node):
+        arrays = layer_weights(node, self.constants, HWIO)
         names = [f"{node.name}.{kind}" for kind in WEIGHT_NAMES[: len(arrays)]]
-        weights.update(zip(names, arrays, strict=True))
-        tensors += [_v4_tensor(graph, key, weights[key].shape, 4) for key in names]
-        tensors += [_v4_tensor(graph, out, shapes[out], 1 if out in outputs else 3) for out in node.output]
-        sources = [source for source in node.input if source not in constants] + names
-        nodes.append(graph.table({0: node.name, 1: V4_TYPES[node.op_type], 2: sources, 3: list(node.output), 4: []}))
-    model_bytes = graph.finish(
-        graph.table({0: [graph.table({0: "avatar", 1: nodes, 2: tensors})]}),
-        b"NETD",
-    )
-    inline = kind == "inline"
-    entries = [params.table({0: key, 1: array.tobytes()} if inline else {0: key}) for key, array in weights.items()]
-    per_node = [params.table({0: []}) for _ in nodes]
-    params_bytes = params.finish(
-        params.table({0: [params.table({0: "avatar", 1: entries, 2: per_node})]}),
-        b"NETP",
-    )
-    if not inline:
-        outer = Writer()
-        buffers = [outer.table({0: weights[key].tobytes()}) for key in sorted(weights)]
-        params_bytes = outer.finish(outer.table({0: buffers, 1: params_bytes}), b"NR64")
-    return pack({"model": header(4) + model_bytes, "model.params": header(4) + params_bytes})
+        settings, (result,) = V4_SETTINGS.get(node.op_type, {}), node.output
+        if node.op_type == "Conv":
+            (top, left, bottom, right), *_ = ([*a.ints] for a in node.attribute if a.name == "pads")
+            settings = {"dilation": [1, 1], "group": 1, "pad_amount": [[top, bottom], [left, right]], "stride": [1, 1]}
+        if node.op_type == "LeakyRelu":
+            names, arrays = [f"{node.name}_alpha"], [np.array([0.2], np.float32)]
+        for name, array in zip(names, arrays, strict=True):
+            self.weights[name] = array
+            self.tensors.append(_v4_tensor(self.graph, name, array.shape, 4))
+        sources = [self.names[source] for source in node.input if source not in self.constants] + names
+        shape = self.shapes[result]
+        nhwc = len(shape) == 4 and node.op_type != "Reshape"
+        inner = f"{result}.nhwc" if result in self.ends and nhwc else result
+        self.node(node.name, V4_TYPES[node.op_type], sources, inner, turn(shape) if nhwc else shape, settings)
+        self.names[result] = inner
+        if node.op_type == "Reshape":
+            self.node(f"{node.name}_turn", "Transpose", [result], f"{result}.nhwc", turn(shape), {"perm": [0, 2, 3, 1]})
+            self.names[result] = f"{result}.nhwc"
+        elif result in self.ends and nhwc:
+            self.node(f"{node.name}_turn", "Transpose", [inner], result, shape, {"perm": [0, 3, 1, 2]})
+
+    def node(self, name, kind, sources, result, shape, settings):
+        self.tensors.append(_v4_tensor(self.graph, result, shape, 1 if result in self.ends else 3))
+        attributes, stored = [], []
+        for key, value in settings.items():
+            if isinstance(value, list):
+                array = np.array(value, np.uint32)
+                tensor = _v4_tensor(self.graph, f"{name}_{key}", array.shape, 4, 0x0132)
+                attributes.append(self.graph.table({0: key, 1: int32(1), 4: tensor}))
+                own = {0: f"{name}_{key}", **({1: array.tobytes()} if self.inline else {})}
+                stored.append(self.params.table(own))
+            else:
+                scalar = {0: int32(0x0508 if isinstance(value, bool) else 0x0132), 1: int32(int(value))}
+                attributes.append(self.graph.table({0: key, 1: int32(0), 3: self.graph.table(scalar)}))
+        fields = {0: name, 1: kind, 2: list(sources), 3: [result], 4: attributes}
+        self.nodes.append(self.graph.table(fields))
+        self.settings.append(self.params.table({0: stored}))
+
+    def pack(self):
+        model = self.graph.finish(
+            self.graph.table({0: [self.graph.table({0: "avatar", 1: self.nodes, 2: self.tensors})]}), b"NETD"
+        )
+        stored = [
+            self.params.table({0: key, **({1: array.tobytes()} if self.inline else {})})
+            for key, array in self.weights.items()
+        ]
+        graphs = [self.params.table({0: "avatar", 1: stored, 2: self.settings})]
+        params = self.params.finish(self.params.table({0: graphs}), b"NETP")
+        if not self.inline:
+            outer = Writer()
+            buffers = [outer.table({0: self.weights[key].tobytes()}) for key in sorted(self.weights)]
+            params = outer.finish(outer.table({0: buffers, 1: params}), b"NR64")
+        return pack({"model": header(4) + model, "model.params": header(4) + params})
 
 
-def _v4_tensor(writer, name, shape, location):
+def turn(shape):
+    """NCHW -> NHWC."""
+    return tuple(shape[i] for i in (0, 2, 3, 1))
+
+
+def _v4_tensor(writer, name, shape, location, dtype=0x0232):
     return writer.table(
-        {1: name, 2: int32(location), 3: ints(shape), 6: int32(0x0232), 7: int32(0x0232)},
+        {1: name, 2: int32(location), 3: ints(shape), 6: int32(dtype), 7: int32(dtype)},
     )

@@ -8,7 +8,7 @@ import onnx
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.export.network.evaluate import evaluate_hybrid
+from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
@@ -54,8 +54,8 @@ def hybrid_network(generator: FoldedGenerator, given: PoseInput) -> Network:
     """The folded network in emulated FP16 storage (GPU_FLOAT32_16_HYBRID)."""
 
     def infer(encoded: Floats) -> dict[str, Floats]:
-        stored = evaluate_hybrid(generator, torch.from_numpy(encoded)[None])
-        return {name: stored[name].numpy() for name in generator.output_tensors}
+        stored = emulate(generator, encoded, "hybrid")
+        return {name: stored[name] for name in generator.output_tensors}
 
     return TensorNetwork(given, generator.outputs, infer)
 

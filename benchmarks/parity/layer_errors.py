@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bilayer.benchmarks.parity.compare import MOST_PSNR, decibels
 from bilayer.benchmarks.parity.diagnosis import explain, recognise
 from bilayer.benchmarks.parity.rungs import Kind, Rung
-from bilayer.export.network.evaluate import _run as run_layer
+from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Conv, ConvTranspose, FoldedGenerator, Gemm, Layer
 from bilayer.runtime.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
-from bilayer.export.network.emulate import Arithmetic, Fp16Generator
+from bilayer.export.network.emulate import Arithmetic, emulate
 from bilayer.export.network.layers import INPUT
 
 if TYPE_CHECKING:
@@ -160,12 +160,11 @@ class EmulatedRung:
 
     def results(self, indices: list[int]) -> list[Results]:
         """See Rung."""
-        emulated, poses = Fp16Generator.of(self.subject.own, self.arithmetic), self.subject.encoded()
-        return [read_results(self.subject.own.outputs, dict(emulated.run(poses[index]))) for index in indices]
+        return [read_results(self.subject.own.outputs, self.layers(index)) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
-        return dict(Fp16Generator.of(self.subject.own, self.arithmetic).run(self.subject.encoded()[index]))
+        return dict(emulate(self.subject.own, self.subject.encoded()[index], self.arithmetic))
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,7 +184,8 @@ def error(
     import numpy as np
     import torch
 
-    from bilayer.export.network.evaluate import evaluate, half_storage
+    from bilayer.export.network.emulate import half_storage
+    from bilayer.export.network.evaluate import evaluate
     from bilayer.runtime.frame import NetworkOutputs
 
     if half:

@@ -7,20 +7,21 @@ sequential  FP16 throughout, one sum: its worse end
 An activation behind a layer is computed with it, before anything is stored, as GPU runtimes fuse it.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from collections import Counter
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bilayer.export.network.emulate_kernel import accumulate
-from bilayer.export.network.evaluate import _run as run_layer
-from bilayer.export.network.evaluate import evaluate, fused_layers, half_storage
+from bilayer.export.network.evaluate import Store, evaluate, run_layer
 from bilayer.export.network.layers import (
-    INPUT,
     Activation,
     Add,
+    Array,
     Conv,
     ConvTranspose,
     FoldedGenerator,
@@ -34,70 +35,62 @@ Arithmetic = Literal["hybrid", "half4", "sequential"]
 Floats = NDArray[np.float32]
 
 LANES: dict[Arithmetic, int] = {"half4": 4, "sequential": 1}
-_MOVES = ("Reshape", "Upsample", "Concat", "DepthToSpace")  # compute nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Fp16Generator:
-    """A generator whose weights are rounded to FP16, ready to be run."""
+def emulate(generator: FoldedGenerator, pose: Floats, arithmetic: Arithmetic) -> dict[str, Floats]:
+    """The output (1, ...) of every layer for an encoded pose (input_width,): numbers that FP16 has, unless fused.
 
-    generator: FoldedGenerator  # rounded
-    arithmetic: Arithmetic
-    fused: frozenset[str]  # layers whose output is not stored: an activation alone reads it
+    A weight or a result beyond 65504 becomes infinite, as on the phone.
 
-    @classmethod
-    def of(cls, generator: FoldedGenerator, arithmetic: Arithmetic) -> "Fp16Generator":
-        """Round the weights of `generator`. A weight beyond 65504 becomes infinite, as on the phone."""
-        layers = tuple(_rounded(layer) for layer in generator.layers)
-        return cls(replace(generator, layers=layers), arithmetic, fused_layers(generator))
+    Raises:
+        ToolMissingError: all but `hybrid` needs Numba and a processor that converts FP16.
+    """
+    run = run_layer if arithmetic == "hybrid" else partial(_run_in_half, lanes=LANES[arithmetic])
+    given = torch.from_numpy(pose)[None].float()
+    results = evaluate(generator, given, half_storage, fused_layers(generator), run)
+    return {name: tensor.numpy() for name, tensor in results.items()}
 
-    def run(self, pose: Floats) -> dict[str, Floats]:
-        """The output (1, ...) of every layer for an encoded pose (width,); values that FP16 has, unless fused."""
-        given = torch.from_numpy(pose)[None]
-        if self.arithmetic == "hybrid":
-            stored = evaluate(self.generator, given, half_storage, self.fused)
-            return {name: tensor.numpy() for name, tensor in stored.items()}
-        results = {INPUT: half_storage(given)}
-        for layer in self.generator.layers:
-            computed = self._in_half(layer, [results[name] for name in layer.inputs])
-            results[layer.name] = computed if layer.name in self.fused else half_storage(computed)
-        return {name: tensor.numpy() for name, tensor in results.items()}
 
-    def _in_half(self, layer: Layer, inputs: list[torch.Tensor]) -> torch.Tensor:
-        if isinstance(layer, Gemm | Conv | ConvTranspose):
+def half_storage(tensor: Tensor) -> Tensor:
+    """The nearest numbers that FP16 has, in the tensor's own precision."""
+    return tensor.half().to(tensor.dtype)
+
+
+def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
+    """Names of the layers that compute, and whose only reader is an activation: their output is never stored."""
+    readers = Counter(name for layer in generator.layers for name in layer.inputs)
+    kinds = {layer.name: layer for layer in generator.layers}
+    return frozenset(
+        layer.inputs[0]
+        for layer in generator.layers
+        if isinstance(layer, LeakyRelu | Activation)
+        and readers[layer.inputs[0]] == 1
+        and isinstance(kinds.get(layer.inputs[0]), Gemm | Conv | ConvTranspose | ScaleShift | Add)
+    )
+
+
+def _run_in_half(layer: Layer, inputs: list[Tensor], store: Store, lanes: int) -> Tensor:
+    """As `run_layer`, a batch of one, every sum and product rounded to FP16."""
+
+    def per_channel(array: Array) -> Tensor:
+        return store(torch.from_numpy(array).float())[:, None, None]
+
+    match layer:
+        case Gemm() | Conv() | ConvTranspose():
             x = inputs[0][0].numpy()
-            sums = _sums(layer, x.reshape(-1, 1, 1) if isinstance(layer, Gemm) else x, LANES[self.arithmetic])
-            bias = torch.from_numpy(layer.bias).float()
-            result = half_storage(torch.from_numpy(sums) + bias[:, None, None])[None]
+            weight = store(torch.from_numpy(layer.weight).float()).numpy()
+            sums = _sums(layer, weight, x.reshape(-1, 1, 1) if isinstance(layer, Gemm) else x, lanes)
+            result = store(torch.from_numpy(sums) + per_channel(layer.bias))[None]
             return result.flatten(1) if isinstance(layer, Gemm) else result
-        if isinstance(layer, ScaleShift):
-            scale, shift = (torch.from_numpy(array).float()[:, None, None] for array in (layer.scale, layer.shift))
-            return half_storage(half_storage(inputs[0] * scale) + shift)
-        if isinstance(layer, LeakyRelu):
-            slope = float(np.float16(layer.slope))
-            return half_storage(torch.where(inputs[0] > 0, inputs[0], inputs[0] * slope))
-        if isinstance(layer, Add | Activation) or type(layer).__name__ in _MOVES:
-            return half_storage(run_layer(layer, inputs, _as_is))
-        raise TypeError(f"{layer.name}: no rule to emulate a {type(layer).__name__}")
+        case ScaleShift():
+            return store(store(inputs[0] * per_channel(layer.scale)) + per_channel(layer.shift))
+        case LeakyRelu():
+            return store(torch.where(inputs[0] > 0, inputs[0], inputs[0] * float(np.float16(layer.slope))))
+    return store(run_layer(layer, inputs))  # adds, moves, or computes each number by itself
 
 
-def _as_is(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor
-
-
-def _rounded(layer: Layer) -> Layer:
-    with np.errstate(over="ignore"):
-        arrays: dict[str, Any] = {
-            field.name: getattr(layer, field.name).astype(np.float16).astype(np.float64)
-            for field in fields(layer)
-            if field.name in ("weight", "bias", "scale", "shift")
-        }
-    return replace(layer, **arrays)
-
-
-def _sums(layer: Gemm | Conv | ConvTranspose, x: Floats, lanes: int) -> Floats:
-    """The layer without its bias, of x (C, H, W)."""
-    weight = layer.weight.astype(np.float32)
+def _sums(layer: Gemm | Conv | ConvTranspose, weight: Floats, x: Floats, lanes: int) -> Floats:
+    """The layer without its bias, of x (C, H, W): (C', H', W')."""
     if isinstance(layer, Gemm):
         return accumulate(x, weight[None], np.zeros((1, 2), np.int64), (1, 1), lanes)
     _, height, width = x.shape

@@ -1,6 +1,5 @@
 """A folded generator evaluated as it stands, in any precision that torch has: the oracle of the exported graph."""
 
-from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -25,49 +24,20 @@ from bilayer.export.network.layers import (
     Upsample,
 )
 
+Store = Callable[[Tensor], Tensor]  # what becomes of a tensor in memory
 
-def evaluate(
-    generator: FoldedGenerator,
-    poses: Tensor,
-    store: Callable[[Tensor], Tensor] = lambda tensor: tensor,
-    fused: frozenset[str] = frozenset(),
-) -> dict[str, Tensor]:
-    """The output of every layer for poses (B, input_width), in the poses' precision.
 
-    `store` is what becomes of every weight and every layer's output in memory: `half_storage` rounds as a GPU does
-    that stores in FP16 and computes in float32. The outputs of layers in `fused` stay in registers: `fused_layers`.
+def as_is(tensor: Tensor) -> Tensor:
+    """The tensor: a `Store` that rounds nothing."""
+    return tensor
+
+
+def run_layer(layer: Layer, inputs: list[Tensor], store: Store = as_is) -> Tensor:
+    """The output (B, ...) of one layer for its inputs (B, ...), in their precision; `store` is done to its weights.
+
+    Raises:
+        TypeError: there is no rule for a layer of this class.
     """
-    results = {INPUT: store(poses)}
-    for layer in generator.layers:
-        computed = _run(layer, [results[name] for name in layer.inputs], store)
-        results[layer.name] = computed if layer.name in fused else store(computed)
-    return results
-
-
-def evaluate_hybrid(generator: FoldedGenerator, poses: Tensor) -> dict[str, Tensor]:
-    """As GPU_FLOAT32_16_HYBRID rounds: storage in FP16, sums in float32, activations computed with what they follow."""
-    return evaluate(generator, poses.float(), half_storage, fused_layers(generator))
-
-
-def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
-    """Layers that compute, and whose only reader is an activation."""
-    readers = Counter(name for layer in generator.layers for name in layer.inputs)
-    kinds = {layer.name: layer for layer in generator.layers}
-    return frozenset(
-        layer.inputs[0]
-        for layer in generator.layers
-        if isinstance(layer, LeakyRelu | Activation)
-        and readers[layer.inputs[0]] == 1
-        and isinstance(kinds.get(layer.inputs[0]), Gemm | Conv | ConvTranspose | ScaleShift | Add)
-    )
-
-
-def half_storage(tensor: Tensor) -> Tensor:
-    """Rounded to FP16, in its own precision."""
-    return tensor.half().to(tensor.dtype)
-
-
-def _run(layer: Layer, inputs: list[Tensor], store: Callable[[Tensor], Tensor]) -> Tensor:
     x = inputs[0]
 
     def like(array: Array) -> Tensor:
@@ -100,3 +70,27 @@ def _run(layer: Layer, inputs: list[Tensor], store: Callable[[Tensor], Tensor]) 
             grid = x.view(batch, 2, 2, channels // 4, height, width).permute(0, 3, 4, 1, 5, 2)
             return grid.reshape(batch, channels // 4, 2 * height, 2 * width)
     raise TypeError(f"{layer.name}: no rule to evaluate a {type(layer).__name__}")
+
+
+def evaluate(
+    generator: FoldedGenerator,
+    poses: Tensor,
+    store: Store = as_is,
+    fused: frozenset[str] = frozenset(),
+    run: Callable[[Layer, list[Tensor], Store], Tensor] = run_layer,
+) -> dict[str, Tensor]:
+    """The output (B, ...) of every layer, by its name, for encoded poses (B, input_width), in the poses' precision.
+
+    Args:
+        generator: the layers.
+        poses: what goes in.
+        store: what becomes of every weight and every layer's output in memory: `half_storage` rounds as a GPU does
+            that stores in FP16 and computes in float32.
+        fused: layers whose output stays in registers, so that `store` does not see it; see `fused_layers`.
+        run: how a layer is computed.
+    """
+    results = {INPUT: store(poses)}
+    for layer in generator.layers:
+        computed = run(layer, [results[name] for name in layer.inputs], store)
+        results[layer.name] = computed if layer.name in fused else store(computed)
+    return results

@@ -115,7 +115,7 @@ class FoldedGenerator:
     input_width: int  # numbers of the pose vector
     layers: tuple[Layer, ...]
     outputs: Outputs
-    adjusted: Mapping[str, Adjustment] = field(default_factory=dict)  # by layer: half_scales.py; never the results
+    adjusted: Mapping[str, Adjustment] = field(default_factory=dict)  # by layer: see equalize.py; never the results
 
     @property
     def output_tensors(self) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilayer.export.network.emulate import Fp16Generator, _sums
+from bilayer.export.network.emulate import _sums, emulate, fused_layers, half_storage
 from bilayer.export.network.emulate_kernel import accumulate
-from bilayer.export.network.evaluate import evaluate, fused_layers, half_storage
+from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.layers import Conv, ConvTranspose, FoldedGenerator, Gemm, LeakyRelu
 from bilayer.runtime.bundle import Channels, Outputs
 
@@ -77,7 +77,7 @@ def test_sums_are_those_of_the_layer(kind, lanes):
         layer, x = Conv("out", ("pose",), whole(6, 5, side, side), np.zeros(6), pads), whole(5, 3, 7)
     expected = evaluate(FoldedGenerator(5, (layer,), OUTPUTS), torch.from_numpy(x)[None])["out"][0].numpy()
     given_x = x.reshape(-1, 1, 1) if kind == "gemm" else x
-    found = _sums(layer, given_x.astype(np.float32), lanes)
+    found = _sums(layer, layer.weight.astype(np.float32), given_x.astype(np.float32), lanes)
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
@@ -95,14 +95,14 @@ def test_what_only_an_activation_reads_is_not_rounded():
     generator = small()
     assert fused_layers(generator) == {"a"}
     pose = halves(3, 8)
-    found = Fp16Generator.of(generator, "hybrid").run(pose)
+    found = emulate(generator, pose, "hybrid")
     assert not np.array_equal(found["a"], found["a"].astype(np.float16))
     for name in ("act", "out"):
         np.testing.assert_array_equal(found[name], found[name].astype(np.float16))
     read_twice = replace(generator, layers=(*generator.layers, LeakyRelu("again", ("a",), 0.2)))
     assert fused_layers(read_twice) == frozenset()
     stored = evaluate(read_twice, torch.from_numpy(pose)[None], half_storage)
-    for name, values in Fp16Generator.of(read_twice, "hybrid").run(pose).items():
+    for name, values in emulate(read_twice, pose, "hybrid").items():
         np.testing.assert_array_equal(values, stored[name].numpy())
 
 
@@ -112,15 +112,25 @@ def test_less_precision_gives_a_larger_error():
     generator, pose = FoldedGenerator(2000, (layer,), OUTPUTS), halves(5, 2000)
     expected = evaluate(generator, torch.from_numpy(pose).double()[None])["out"].numpy()
     errors = [
-        np.abs(Fp16Generator.of(generator, arithmetic).run(pose)["out"] - expected).mean()
+        np.abs(emulate(generator, pose, arithmetic)["out"] - expected).mean()
         for arithmetic in ("hybrid", "half4", "sequential")
     ]
     assert errors[0] < errors[1] < errors[2]
 
 
-def test_the_weights_are_rounded_and_the_generator_is_not_changed():
-    generator = small()
-    before = generator.layers[0].weight.copy()
-    rounded = Fp16Generator.of(generator, "hybrid").generator.layers[0].weight
-    np.testing.assert_array_equal(rounded, before.astype(np.float16))
-    np.testing.assert_array_equal(generator.layers[0].weight, before)
+@pytest.mark.parametrize("arithmetic", ["hybrid", "half4", "sequential"])
+def test_the_weights_are_rounded_and_the_generator_is_not_changed(arithmetic):
+    generator, pose = small(), halves(3, 8)
+    before = [array.copy() for _, array in generator.weights()]
+    found = emulate(generator, pose, arithmetic)
+    for kept, (name, array) in zip(before, generator.weights(), strict=True):
+        np.testing.assert_array_equal(array, kept, err_msg=name)
+    stored = [
+        replace(layer, **{f: getattr(layer, f).astype(np.float16).astype(np.float64) for f in ("weight", "bias")})
+        if isinstance(layer, Gemm)
+        else layer
+        for layer in generator.layers
+    ]
+    assert not np.array_equal(stored[0].weight, before[0])
+    for name, values in emulate(replace(generator, layers=tuple(stored)), pose, arithmetic).items():
+        np.testing.assert_array_equal(found[name], values)

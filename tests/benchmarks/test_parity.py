@@ -20,7 +20,7 @@ from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, OnnxRung
 from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.benchmarks.speed.avatar_creation import random_source
 from bilayer.benchmarks.speed.export_variants import variants_of
-from bilayer.export.network.emulate import Fp16Generator
+from bilayer.export.network.emulate import emulate
 from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
@@ -176,7 +176,7 @@ def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
 
 def hold_to_the_hybrid_gate(generator, pose):
     exact = evaluate(generator, torch.from_numpy(pose).double()[None])
-    found = Fp16Generator.of(generator, "hybrid").run(pose)
+    found = emulate(generator, pose, "hybrid")
     uv = generator.outputs.delta_uv
     pixels = uv_pixels(found[uv.tensor][0, uv.start : uv.stop], exact[uv.tensor][0, uv.start : uv.stop].numpy())
     assert 0 < pixels <= Thresholds().hybrid_uv_pixels

@@ -12,7 +12,8 @@ import onnxsim
 import pytest
 import torch
 
-from bilayer.export.network.evaluate import evaluate, evaluate_hybrid
+from bilayer.export.network.emulate import emulate
+from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import OPSETS, build_onnx
@@ -197,12 +198,12 @@ def test_verification_catches_planted_faults(case_a_avatar, generators, fault):
 def test_an_overflow_of_one_pixel_in_fp16_fails_the_gate(case_a_avatar, generators, monkeypatch, value):
     model, avatar, crop = case_a_avatar
 
-    def overflowing(generator, poses):
-        layers = evaluate_hybrid(generator, poses)
+    def overflowing(generator, pose, arithmetic):
+        layers = emulate(generator, pose, arithmetic)
         layers[generator.outputs.delta_uv.tensor][0, 0, 0, 0] = value
         return layers
 
-    monkeypatch.setattr("bilayer.export.verify.evaluate_hybrid", overflowing)
+    monkeypatch.setattr("bilayer.export.verify.emulate", overflowing)
     probes, texture = make_probes(model, avatar.parameters, crop.pose, count=1), avatar.texture[0].numpy()
     network = hybrid_network(generators["deconv"], GIVEN)
     found = verify_half(probes, network, texture, model.config.align_corners)

@@ -90,9 +90,10 @@ def main(options: ParityOptions, as_json: bool) -> None:
     """
     avatar = options.check()
     from bilayer.benchmarks.parity import report
-    from bilayer.benchmarks.parity.subject import choose_poses, open_subject
+    from bilayer.benchmarks.parity.subject import open_subject
+    from bilayer.runtime.motion.poses import choose_poses
 
-    subject = open_subject(avatar, choose_poses(avatar, options.poses, options.drive))
+    subject = open_subject(avatar, choose_poses(avatar.contract.source.pose, options.poses, options.drive))
     if options.write_inputs:
         from bilayer.benchmarks.parity.device import write_inputs
 

@@ -4,52 +4,47 @@ Layout of both is that of snpe-net-run and qnn-net-run: an input list, and `Resu
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from bilayer.benchmarks.parity.rungs import Kind
-from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
+from bilayer.benchmarks.parity.rungs import BundleRung
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.frame import Floats, NetworkOutputs, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
 _KINDS: dict[DevicePrecision, Kind] = {"fp32": "float32", "fp16-hybrid": "hybrid", "fp16": "arithmetic"}
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceRung:
+class DeviceRung(BundleRung):
     """Outputs in a folder; `open_device` makes it."""
 
-    subject: Subject
     folder: Path
     layout: Literal["nchw", "nhwc"]
     kind: Kind
     label: str
     name = "device"
-    emulated = False
-    slow = False
 
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        outputs, shapes = self.subject.bundle.contract.outputs, self.subject.own.shapes()
-        tensors = self.subject.own.output_tensors
-        frames = [
-            {name: _read(self.folder, index, name, shapes[name], self.layout) for name in tensors} for index in indices
-        ]
-        return [read_results(outputs, frame) for frame in frames]
+        outputs = self.subject.bundle.contract.outputs
+        return [NetworkOutputs.read(outputs, self._read(i, self.subject.own.output_tensors)) for i in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung: the output tensors, and any other layer whose file is there (`write_inputs` asks for them)."""
-        shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
-        names = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
+        needed = self.subject.own.output_tensors
+        there = [n for n in self.subject.own.shapes() if n in needed or _find(self.folder, index, n) is not None]
+        return self._read(index, there)
+
+    def _read(self, index: int, names: Iterable[str]) -> dict[str, Values]:
+        shapes = self.subject.own.shapes()
         return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in names}
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bilayer.benchmarks.parity.rungs import Kind, NotRun
-from bilayer.benchmarks.parity.subject import Results, Subject, Values
+from bilayer.benchmarks.parity.rungs import BundleRung, NotRun
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
+from bilayer.runtime.frame import NetworkOutputs, Values
 
 NO_VULKAN = (
     "no Vulkan device; install the driver of yours, or Mesa's lavapipe (apt install mesa-vulkan-drivers libvulkan1)"
@@ -16,25 +18,17 @@ _DEVICE_KINDS = {1: ", a GPU in the processor", 2: ", a virtual GPU", 3: ", whic
 
 
 @dataclass(frozen=True, eq=False)
-class EngineRung:
+class EngineRung(BundleRung):
     """An engine, loaded."""
 
-    subject: Subject
     engine: TensorEngine
     name: str
     label: str
     kind: Kind
-    emulated = False
-    slow = False
 
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        return [self.engine.run(self.subject.poses[index]).copy().by_name for index in indices]
+        return [self.engine.run(self.subject.poses[index]).copy() for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """The output tensors alone: engines rearrange the layers between."""

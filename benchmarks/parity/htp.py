@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from bilayer.benchmarks.parity.htp_worker import NOT_LOADED
-from bilayer.benchmarks.parity.rungs import Kind, NotRun, with_all_outputs
-from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
+from bilayer.benchmarks.parity.rungs import BundleRung, NotRun, with_all_outputs
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.subprocesses import run
 
 # v69, the oldest whose HTP computes in FP16. The Snapdragon 855 has no HTP: this stands for "FP16 by the vendor"
@@ -22,29 +24,22 @@ SECONDS_A_FRAME = 120  # then it is stopped; 5 to 18 were measured at 256 px
 
 
 @dataclass(frozen=True, eq=False)
-class HtpRung:
+class HtpRung(BundleRung):
     """Each call is a process of its own."""
 
-    subject: Subject
     name = "htp-fp16"
     label = "Qualcomm's FP16 on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
     kind: Kind = "arithmetic"
-    emulated = False
     slow = True
 
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung.
 
         Raises:
             ToolMissingError: the simulator does not load, refuses the network, or does not end.
         """
         outputs = self.subject.bundle.contract.outputs
-        return [read_results(outputs, dict(frame)) for frame in self._run(self.subject.onnx_path, indices)]
+        return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.subject.onnx_path, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung: every node's output asked for, which leaves the simulator less to fuse.

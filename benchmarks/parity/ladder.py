@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bilayer.benchmarks.parity.compare import Comparison, compare, uv_pixels
-from bilayer.benchmarks.parity.gate import Ruling, Verdict, judge
+from bilayer.benchmarks.parity.compare import Comparison, compare
 from bilayer.benchmarks.parity.layer_errors import LayerReport
-from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, Kind, NotRun, OnnxRung, Rung
+from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc
-from bilayer.benchmarks.parity.subject import Bytes, Results, Subject, choose_poses, compose, open_subject, spread
-from bilayer.runtime.agreement import DEFAULT, Thresholds
+from bilayer.benchmarks.parity.subject import Subject, open_subject
+from bilayer.runtime.agreement import DEFAULT, Bytes, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import ParityError, ToolMissingError
+from bilayer.runtime.frame import NetworkOutputs
+from bilayer.runtime.motion.poses import choose_poses, spread
 
 OF_ONNX = "the ONNX's own weights in float64"
 FOLDED = "folded anew from the checkpoint, in float64"
@@ -85,7 +86,7 @@ def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAU
     Raises:
         ParityError: one is broken.
     """
-    subject = open_subject(bundle, choose_poses(bundle, frames, None))
+    subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
     ladder = climb(subject, [OnnxRung(subject), EmulatedRung(subject, "hybrid")], thresholds=thresholds)
     ladder.require()
     return ladder
@@ -112,33 +113,33 @@ def climb(
     """
     exact = truth or Float64(subject, OF_ONNX)
     expected = exact.results(list(range(len(subject.poses))))
-    expected_frames = [compose(subject, results, exact.align_corners) for results in expected]
+    expected_frames = [subject.frame(results, exact.align_corners) for results in expected]
     advance(exact.name)
     steps: list[Step] = []
     missing: list[NotRun] = []
     pictures: dict[str, Pictures] = {}
-    above: tuple[str, dict[int, Results], dict[int, Bytes]] | None = None
+    above: tuple[str, dict[int, NetworkOutputs], dict[int, Bytes]] | None = None
     for rung in rungs:
         if isinstance(rung, NotRun):
             missing.append(rung)
             continue
-        indices = spread(len(subject.poses), slow_poses if rung.slow else len(subject.poses)).tolist()
+        indices = spread(len(subject.poses), slow_poses if rung.slow else len(subject.poses))
         try:
             found = dict(zip(indices, rung.results(indices), strict=True))
         except ToolMissingError as error:
             missing.append(NotRun(rung.name, rung.label, str(error)))
             continue
-        frames = {i: compose(subject, results, rung.align_corners) for i, results in found.items()}
+        frames = {i: subject.frame(results, rung.align_corners) for i, results in found.items()}
         comparison = _compare(found, dict(enumerate(expected)), frames, dict(enumerate(expected_frames)))
         with_above = None
         if above is not None and (common := found.keys() & above[1].keys()):
             kept = {i: found[i] for i in sorted(common)}
             with_above = above[0], _compare(kept, above[1], frames, above[2])
-        ruling = judge(comparison, rung.kind, thresholds, _worse_end(rung, steps))
+        ruling = judge(comparison.agreement, rung.kind, thresholds, _worse_end(rung, steps))
         steps.append(
             Step(rung.name, rung.label, rung.kind, rung.emulated, len(indices), comparison, with_above, ruling)
         )
-        pixels = [uv_pixels(results["delta_uv"], expected[i]["delta_uv"]) for i, results in found.items()]
+        pixels = [uv_pixels(results.delta_uv, expected[i].delta_uv) for i, results in found.items()]
         pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
         above = (rung.name, found, frames)
         advance(rung.name)
@@ -159,8 +160,8 @@ def climb(
 
 
 def _compare(
-    found: dict[int, Results],
-    expected: dict[int, Results],
+    found: dict[int, NetworkOutputs],
+    expected: dict[int, NetworkOutputs],
     frames: dict[int, Bytes],
     expected_frames: dict[int, Bytes],
 ) -> Comparison:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bilayer.benchmarks.parity.compare import MOST_PSNR, decibels
 from bilayer.benchmarks.parity.diagnosis import explain, recognise
-from bilayer.benchmarks.parity.rungs import Kind, Rung
+from bilayer.benchmarks.parity.rungs import Rung
 from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Conv, ConvTranspose, FoldedGenerator, Gemm, Layer
+from bilayer.runtime.agreement import MOST_DB, Kind, decibels
 from bilayer.runtime.errors import InputError
 
 # dB of a layer's signal over its error, by what the second rung is held to
@@ -91,7 +91,7 @@ def compare_layers(
     if over is not None:
         layer, error = over
         inherited = [_sqnr(expected[name], found[name]) for name in layer.inputs if name in found and name in expected]
-        cause = explain(layer, own_db=error.own_db, inherited_db=min(inherited, default=MOST_PSNR), terms=error.terms)
+        cause = explain(layer, own_db=error.own_db, inherited_db=min(inherited, default=MOST_DB), terms=error.terms)
         named = fault if fault is not None and fault.layer == layer.name else FirstOver(layer.name, cause)
     ranked = tuple(sorted(errors, key=lambda e: e.sqnr_db))
     return LayerReport(first.name, second.name, limit, ranked, named, fault)
@@ -151,7 +151,7 @@ def _sqnr(expected: NDArray[Any], found: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         signal = float(np.sqrt(np.mean(np.square(expected, dtype=np.float64))))
         error = float(np.mean(np.square(found.astype(np.float64) - expected)))
-    return decibels(error, signal) if signal or error else MOST_PSNR
+    return decibels(error, signal)
 
 
 def _terms(layer: Layer) -> int:

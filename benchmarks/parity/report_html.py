@@ -10,7 +10,7 @@ from PIL import Image
 
 from bilayer.benchmarks.parity.ladder import Ladder, Pictures
 from bilayer.benchmarks.parity.report import RESULTS, as_markdown
-from bilayer.benchmarks.parity.subject import Bytes
+from bilayer.runtime.agreement import Bytes
 from bilayer.runtime.files import replacing
 
 GAIN = 32  # of the differences, to be seen at all

@@ -1,19 +1,21 @@
 """The rungs of the parity ladder that need nothing but the bundle: float64, ONNX Runtime, emulated FP16."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from bilayer.benchmarks.parity.subject import Floats, Results, Subject, Values, read_results
+from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.network.emulate import Arithmetic, emulate
 from bilayer.export.network.layers import INPUT
+from bilayer.runtime.agreement import Kind
+from bilayer.runtime.engines.onnx_runtime import onnx_tensors
+from bilayer.runtime.engines.pose_encoding import TensorNetwork
+from bilayer.runtime.frame import NetworkOutputs, Values
 
 if TYPE_CHECKING:
     import onnx
 
-# What a rung is held to: see gate.py
-Kind = Literal["float32", "hybrid", "arithmetic", "bfloat16"]
+THREADS = 2
 
 
 class Rung(Protocol):
@@ -49,7 +51,7 @@ class Rung(Protocol):
         """It takes seconds a frame, and is compared on fewer poses."""
         ...
 
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """What it gives for these poses of the subject."""
         ...
 
@@ -83,9 +85,9 @@ class Float64:
         """What the network was made for."""
         return self.subject.align_corners
 
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        return [read_results(self.subject.generator.outputs, self.layers(index)) for index in indices]
+        return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
@@ -98,41 +100,54 @@ class Float64:
 
 
 @dataclass(frozen=True, eq=False)
-class OnnxRung:
-    """The ONNX file in ONNX Runtime, as the player runs it."""
+class BundleRung(ABC):
+    """A rung that a player could be: it reads the bundle's network as avatar.json says."""
 
     subject: Subject
-    name = "onnx"
-    label = "ONNX in ONNX Runtime, float32, CPU"
-    kind: Kind = "float32"
     emulated = False
     slow = False
 
     @property
     def align_corners(self) -> bool:
-        """What avatar.json says, as for every rung that a player could be."""
+        """What avatar.json says."""
         return self.subject.bundle.contract.align_corners
 
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        session = _session(self.subject.model.SerializeToString())
-        outputs = self.subject.bundle.contract.outputs
-        return [read_results(outputs, _run(session, self.subject, index)) for index in indices]
+        return [NetworkOutputs.read(self.subject.bundle.contract.outputs, self.layers(index)) for index in indices]
 
+    @abstractmethod
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: nothing optimised away."""
-        session = _session(with_all_outputs(self.subject).SerializeToString(), optimised=False)
-        return {INPUT: self.subject.encoded()[index][None], **_run(session, self.subject, index)}
+        """See Rung; the output tensors at least."""
 
 
 @dataclass(frozen=True, eq=False)
-class EmulatedRung:
+class OnnxRung(BundleRung):
+    """The ONNX file in ONNX Runtime, as the player runs it."""
+
+    name = "onnx"
+    label = "ONNX in ONNX Runtime, float32, CPU"
+    kind: Kind = "float32"
+
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
+        """See Rung."""
+        contract, infer = self.subject.bundle.contract, onnx_tensors(self.subject.model.SerializeToString(), THREADS)
+        network = TensorNetwork(contract.input, contract.outputs, infer, str(self.subject.onnx_path))
+        return [network.run(self.subject.poses[index]) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """See Rung: nothing optimised away."""
+        pose = self.subject.encoded()[index]
+        infer = onnx_tensors(with_all_outputs(self.subject).SerializeToString(), THREADS, optimised=False)
+        return {INPUT: pose[None], **infer(pose)}
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedRung(BundleRung):
     """FP16 by emulation of the ONNX file's weights: how a phone rounds, computed here."""
 
-    subject: Subject
     arithmetic: Arithmetic
     emulated = True
-    slow = False
 
     @property
     def name(self) -> str:
@@ -153,39 +168,19 @@ class EmulatedRung:
         """See Rung."""
         return "hybrid" if self.arithmetic == "hybrid" else "arithmetic"
 
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[Results]:
-        """See Rung."""
-        return [read_results(self.subject.own.outputs, self.layers(index)) for index in indices]
-
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
         return dict(emulate(self.subject.own, self.subject.encoded()[index], self.arithmetic))
 
 
 @dataclass(frozen=True, eq=False)
-class EmulatedBfloat16:
+class EmulatedBfloat16(BundleRung):
     """What bfloat16 between the layers costs: what the engine that has it is held against."""
 
-    subject: Subject
     name = "bf16-storage"
     label = "emulated bfloat16 storage, float32 sums"
     kind: Kind = "bfloat16"
     emulated = True
-    slow = False
-
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[Results]:
-        """See Rung."""
-        return [read_results(self.subject.own.outputs, dict(self.layers(index))) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
@@ -211,20 +206,3 @@ def with_all_outputs(subject: Subject) -> "onnx.ModelProto":
             value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shapes[name]])
             model.graph.output.append(value)
     return model
-
-
-def _session(model: bytes, optimised: bool = True) -> Any:
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 2, 3  # of the latter: its advice on old opsets
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: Any, subject: Subject, index: int) -> dict[str, Floats]:
-    names = [output.name for output in session.get_outputs()]
-    pose = {subject.bundle.contract.input.tensor: subject.encoded()[index][None]}
-    return {name: np.asarray(array) for name, array in zip(names, session.run(names, pose), strict=True)}

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from bilayer.benchmarks.parity.gate import Verdict
 from bilayer.benchmarks.parity.rungs import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
+from bilayer.runtime.agreement import Verdict
 from bilayer.runtime.errors import ParityError
 
 

@@ -8,8 +8,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from bilayer.benchmarks.parity.rungs import Kind
-from bilayer.benchmarks.parity.subject import Results, Subject, Values, read_results
+from bilayer.benchmarks.parity.subject import Subject
 from bilayer.benchmarks.parity.trained_layers import trained_layers
 from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.export.options import ExportOptions, UpsampleKind
@@ -25,10 +24,12 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Avatar, create_avatar, make_source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.runtime.agreement import Kind
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import crop_face, erode_mask
 from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 POSE_TOLERANCE = 1e-4  # of the crop: the same landmarks, found again
@@ -63,11 +64,11 @@ class TrainedRung:
         """The checkpoint's."""
         return self.model.config.align_corners
 
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
         torch.set_num_threads(THREADS)
         network = TrainedNetwork(self.model, self.parameters)
-        return [network.run(self.subject.poses[index]).by_name for index in indices]
+        return [network.run(self.subject.poses[index]) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung: those that the folded network has, too."""
@@ -98,9 +99,9 @@ class ExactTrained:
         """The checkpoint's."""
         return self.model.config.align_corners
 
-    def results(self, indices: list[int]) -> list[Results]:
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        return [read_results(self.subject.generator.outputs, dict(self.layers(index))) for index in indices]
+        return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""

@@ -119,17 +119,17 @@ def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[Eng
     """Render the same poses with each."""
     import numpy as np
 
-    from bilayer.benchmarks.parity.compare import MOST_PSNR, decibels
+    from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
     from bilayer.runtime.engines.pose_encoding import PoseEncoder
-    from bilayer.runtime.motion.track import demo_motion
+    from bilayer.runtime.motion.poses import load_poses
 
     source = avatars[0].source_pose
-    poses = demo_motion(source.reshape(-1, 2)).landmarks.reshape(-1, len(source))
+    poses, _ = load_poses(source)
     encoder = PoseEncoder(avatars[0].bundle.contract.input, "")
     size = avatars[0].size
     buffers = [np.empty((size, size, 4), np.uint8) for _ in avatars]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in avatars]
-    off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_PSNR] * len(avatars)
+    off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_DB] * len(avatars)
     turns = -(-frames // TURN)
     with progress("playing", turns) as advance:
         for turn in range(turns):
@@ -150,7 +150,7 @@ def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[Eng
             for k, buffer in enumerate(buffers):  # of the turn's last pose
                 difference = np.abs(buffer.astype(np.int16) - buffers[0])
                 off[k], equal[k] = max(off[k], int(difference.max())), equal[k] + int((difference <= 1).sum())
-                least[k] = min(least[k], decibels(float(np.mean(np.square(difference, dtype=np.float64))), 255))
+                least[k] = min(least[k], psnr(buffer, buffers[0], RANGES[FRAME]))
             advance()
     shares = [count / (buffers[0].size * turns) for count in equal]
     played = []

@@ -9,11 +9,12 @@ import onnx
 from onnx import numpy_helper
 from PIL import Image
 
-from bilayer.benchmarks.parity.subject import choose_poses, open_subject
+from bilayer.benchmarks.parity.subject import open_subject
 from bilayer.benchmarks.parity.trained import TrainedFrom
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.runtime.bundle import describe_file, read_bundle
+from bilayer.runtime.motion.poses import choose_poses
 from tests import golden
 
 RUNS = golden.CASE_A / "runs"
@@ -38,7 +39,7 @@ def source_of(folder):
 
 
 def subject_of(bundle, frames=2):
-    return open_subject(bundle, choose_poses(bundle, frames, None))
+    return open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
 
 
 def copied(bundle, folder):

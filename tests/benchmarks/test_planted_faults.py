@@ -21,9 +21,9 @@ from bilayer.benchmarks.parity.ladder import FOLDED, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
 from bilayer.benchmarks.parity.static_checks import check_dlc
-from bilayer.benchmarks.parity.subject import read_results
 from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.runtime.errors import ParityError
+from bilayer.runtime.frame import NetworkOutputs
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
 SEE_ALL = (
@@ -231,7 +231,7 @@ class Misread:
         return layers
 
     def results(self, indices):
-        return [read_results(self.rung.subject.own.outputs, self.layers(index)) for index in indices]
+        return [NetworkOutputs.read(self.rung.subject.own.outputs, self.layers(index)) for index in indices]
 
 
 @pytest.mark.parametrize("rung", RUNGS)

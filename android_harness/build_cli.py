@@ -1,17 +1,16 @@
 """`bilayer-device build-runner`."""
 
-import json
 import shlex
 from pathlib import Path
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.runtime.console import Command, as_json_option, progress, show, table
 
 
 @click.command("build-runner", cls=Command)
-@click.option("--out", type=click.Path(path_type=Path), help="[default: in the cache, where bench finds it]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="[default: in the cache, where bench finds it]")
+@as_json_option
 def build_runner_command(out: Path | None, as_json: bool) -> None:
     """Compile what times the sampler on a phone, with the NDK of $ANDROID_NDK_HOME or aarch64-linux-gnu-g++.
 
@@ -22,10 +21,6 @@ def build_runner_command(out: Path | None, as_json: bool) -> None:
     compiler = find_compiler()
     with progress("compiling", 2) as advance:
         program = build_runner(out or kept_runner(), compiler, advance=lambda line: advance(description=line))
-    found = {"runner": str(program), "bytes": program.stat().st_size, "compiler": compiler.command[0]}
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    click.echo(table(["", "value"], found.items()))
+    found = {"out": str(program), "bytes": program.stat().st_size, "compiler": compiler.command[0]}
     named = f" --runner {shlex.quote(str(program))}" if out else ""
-    click.echo(f"\nTime the sampler with it:\n  bilayer-device bench BUNDLE{named}")
+    show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")

@@ -1,7 +1,6 @@
 """What the commands of `bilayer-device` that touch a device begin and end with."""
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -10,15 +9,13 @@ from bilayer.android_harness.bench.run import BenchSetup
 from bilayer.android_harness.bench.sampler import SamplerSettings
 from bilayer.android_harness.device.adb import Adb, Device
 from bilayer.android_harness.device.workspace import Workspace
+from bilayer.android_harness.options import AvatarOptions
 from bilayer.android_harness.routes.backend import Backend, VendorBackend
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
 from bilayer.android_harness.routes.vendor import choose_route
-from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.vocabulary import RetargetMode
-
-RouteChoice = Literal["snpe", "qnn", "ncnn"]
+from bilayer.runtime.bundle import Bundle
 
 
 def find_device(serial: str | None) -> Device:
@@ -26,26 +23,19 @@ def find_device(serial: str | None) -> Device:
     return Adb.find().choose(serial)
 
 
-def make_setup(
-    bundle: Path,
-    serial: str | None,
-    route: RouteChoice | None,
-    ncnn_runner: Path | None,
-    drive: Path | None,
-    retarget: RetargetMode,
-) -> tuple[BenchSetup, float]:
+def make_setup(options: AvatarOptions) -> tuple[BenchSetup, float]:
     """What to run, everything here checked before the device is asked for; and the track's frames a second."""
-    read = read_bundle(bundle)
-    poses, rate = load_poses(read, drive, retarget)
-    backend = _backend(read, route, ncnn_runner)
-    return BenchSetup(find_device(serial), read, backend, poses), rate
+    bundle = options.check()
+    poses, rate = load_poses(bundle, options.drive, options.retarget)
+    backend = _backend(bundle, options)
+    return BenchSetup(find_device(options.serial), bundle, backend, poses), rate
 
 
-def _backend(bundle: Bundle, route: RouteChoice | None, ncnn_runner: Path | None) -> Backend:
-    if route == "ncnn":
-        return NcnnBackend(find_ncnn_runner(ncnn_runner), bundle)
+def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
+    if options.route == "ncnn":
+        return NcnnBackend(find_ncnn_runner(options.ncnn_runner), bundle)
     sdk = find_sdk()
-    return VendorBackend(choose_route(sdk, bundle, route), sdk, bundle)
+    return VendorBackend(choose_route(sdk, bundle, options.route), sdk, bundle)
 
 
 def sampler_settings(given: Path | None, runs: int) -> SamplerSettings | None:

@@ -12,8 +12,8 @@ import click
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show, table
-from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import check_input, check_output, check_photo_file
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import check_input, check_photo_file, check_video
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
@@ -72,11 +72,7 @@ class RenderOptions:
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))
         if self.out != WINDOW:
-            if self.out.suffix.lower() not in (".mp4", ".gif", ""):
-                raise OutputError(
-                    f"{self.out}: expected .mp4, .gif, or a folder's name for PNGs; found {self.out.suffix}"
-                )
-            check_output(self.out if self.out.suffix else self.out / "00000.png")
+            check_video(self.out)
 
 
 @click.command(cls=Command)

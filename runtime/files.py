@@ -97,6 +97,17 @@ def check_output(target: Path) -> None:
         raise OutputError(f"{target}: cannot write here: no permission for {place}")
 
 
+def check_video(out: Path) -> None:
+    """See that `out` names an .mp4, a .gif or a folder for PNGs, and can be written.
+
+    Raises:
+        OutputError: it does not, or cannot.
+    """
+    if out.suffix.lower() not in (".mp4", ".gif", ""):
+        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {out.suffix.lower()}")
+    check_output(out if out.suffix else out / "00000.png")
+
+
 @contextmanager
 def making_folder(folder: Path) -> Iterator[None]:
     """`folder` is there inside, with its parents; where the block fails, those that were made for it go again."""

@@ -20,4 +20,11 @@ RENAMED = {
     **dict.fromkeys(("f16", "float16", "half"), "fp16"),
     "hybrid": "fp16-hybrid",
     "bfloat16": "bf16",
+    "gpu_float16": "gpu-fp16",
+    "gpu_hybrid": "gpu-fp16-hybrid",
+    "ncnn_cpu": "ncnn-cpu",
+    "ncnn_cpu_fp16": "ncnn-cpu-fp16",
+    "ncnn_vulkan": "ncnn-vulkan",
+    "ncnn_vulkan_hybrid": "ncnn-vulkan-fp16-hybrid",
+    "ncnn_vulkan_fp16": "ncnn-vulkan-fp16",
 }

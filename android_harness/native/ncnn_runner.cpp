@@ -31,7 +31,7 @@ const char *const help = R"(bilayer-ncnn-runner: runs an avatar's network on ncn
   --outputs LIST            TENSOR=BLOB with commas between, such as layers=out0
   --input-list FILE         a line NAME:=FILE for each execution
   --output-dir FOLDER       gets ncnn.json, and Result_N/TENSOR.raw when an input comes for the first time
-  --mode MODE               cpu, cpu_fp16, vulkan, vulkan_hybrid (half storage, float arithmetic), vulkan_fp16   [cpu]
+  --mode MODE               cpu, cpu-fp16, vulkan, vulkan-fp16-hybrid (half storage, float arithmetic), vulkan-fp16   [cpu]
   --threads N               of the CPU; 0: as many as there are big cores                                        [0]
   --powersave N             0: all cores, 1: the little ones, 2: the big ones                                    [2]
 )";
@@ -57,9 +57,9 @@ Failure unavailable(const std::string &mode, const std::string &why) {
 
 ncnn::Option read_options(const std::string &mode, int threads) {
     ncnn::Option option;
-    const bool half = mode == "cpu_fp16" || mode == "vulkan_fp16" || mode == "vulkan_hybrid";
+    const bool half = mode == "cpu-fp16" || mode == "vulkan-fp16" || mode == "vulkan-fp16-hybrid";
     option.use_fp16_packed = option.use_fp16_storage = half;
-    option.use_fp16_arithmetic = half && mode != "vulkan_hybrid";
+    option.use_fp16_arithmetic = half && mode != "vulkan-fp16-hybrid";
     option.use_bf16_storage = false;
     option.use_vulkan_compute = mode.rfind("vulkan", 0) == 0;
     option.num_threads = threads > 0 ? threads : std::max(1, ncnn::get_big_cpu_count());
@@ -162,7 +162,7 @@ void work(int count, char **words) {
         return;
     }
     const Arguments given(count, words, options);
-    const std::string mode = given.one_of("--mode", {"cpu", "cpu_fp16", "vulkan", "vulkan_hybrid", "vulkan_fp16"});
+    const std::string mode = given.one_of("--mode", {"cpu", "cpu-fp16", "vulkan", "vulkan-fp16-hybrid", "vulkan-fp16"});
     const Run run = read_run(given);
     const std::string param = given.text("--param"), bin = given.text("--bin");
     const int threads = int(given.whole("--threads", 0, 0, 64)), powersave = int(given.whole("--powersave", 2, 0, 2));

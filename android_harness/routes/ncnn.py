@@ -22,11 +22,11 @@ from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
 VARIABLE = "BILAYER_NCNN_RUNNER"
 PARAM, WEIGHTS, LOG = "avatar.param", "avatar.bin", "ncnn.json"  # in the device's folder; the last in OUT
 MODES: dict[Mode, str] = {
-    "ncnn_cpu": "ncnn, CPU, FP32",
-    "ncnn_cpu_fp16": "ncnn, CPU, FP16",
-    "ncnn_vulkan": "ncnn, Vulkan, FP32",
-    "ncnn_vulkan_hybrid": "ncnn, Vulkan, FP16 storage, FP32 arithmetic",
-    "ncnn_vulkan_fp16": "ncnn, Vulkan, FP16",
+    "ncnn-cpu": "ncnn, CPU, FP32",
+    "ncnn-cpu-fp16": "ncnn, CPU, FP16",
+    "ncnn-vulkan": "ncnn, Vulkan, FP32",
+    "ncnn-vulkan-fp16-hybrid": "ncnn, Vulkan, FP16 storage, FP32 arithmetic",
+    "ncnn-vulkan-fp16": "ncnn, Vulkan, FP16",
 }
 
 
@@ -75,7 +75,7 @@ class NcnnBackend(Backend):
         """See Backend."""
         outputs = ",".join(f"{tensor}=out{number}" for number, tensor in enumerate(self._network.ends.outputs))
         words = ["--param", PARAM, "--bin", WEIGHTS, "--input-size", str(self._width), "--outputs", outputs]
-        words += ["--input-list", input_list, "--output-dir", OUT, "--mode", mode.removeprefix("ncnn_")]
+        words += ["--input-list", input_list, "--output-dir", OUT, "--mode", mode.removeprefix("ncnn-")]
         return shlex.join([f"./bin/{NCNN_RUNNER}", *words])
 
     def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:

@@ -19,8 +19,8 @@ from bilayer.runtime.errors import BundleError, InputError
 
 RouteName = Literal["snpe", "qnn"]
 Mode = Literal[
-    "gpu_float16", "gpu_hybrid", "gpu", "cpu",
-    "ncnn_cpu", "ncnn_cpu_fp16", "ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16",
+    "gpu-fp16", "gpu-fp16-hybrid", "gpu", "cpu",
+    "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
@@ -63,7 +63,7 @@ class Route:
             model = ["--backend", f"lib/{_QNN_BACKENDS[mode]}", "--model", "lib/libQnnModelDlc.so", "--dlc_path", MODEL]
             arguments = [*model, "--input_list", input_list]
         else:
-            runtime = {"gpu_float16": ["--use_gpu", "--gpu_mode", "float16"], "gpu_hybrid": ["--use_gpu"]}
+            runtime = {"gpu-fp16": ["--use_gpu", "--gpu_mode", "float16"], "gpu-fp16-hybrid": ["--use_gpu"]}
             arguments = ["--container", MODEL, "--input_list", input_list, *runtime.get(mode, [])]
         arguments += ["--output_dir", OUT, "--perf_profile", "burst", "--profiling_level", profiling]
         paths = f"LD_LIBRARY_PATH={ROOT}/lib ADSP_LIBRARY_PATH={shlex.quote(_DSP_PATH)}"
@@ -78,7 +78,7 @@ class Route:
 ROUTES: dict[RouteName, Route] = {
     "snpe": Route(
         "snpe", "SNPE", "snpe-net-run", "snpe-diagview", ("SNPEDiag_0.log", "SNPEDiag.log"),
-        {"gpu_float16": "GPU_FLOAT16", "gpu_hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"},
+        {"gpu-fp16": "GPU_FLOAT16", "gpu-fp16-hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"},
     ),
     "qnn": Route(
         "qnn", "QNN", "qnn-net-run", "qnn-profile-viewer", ("qnn-profiling-data_0.log", "qnn-profiling-data.log"),

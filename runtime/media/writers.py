@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import check_output, making_folder, replacing, usual_mode
+from bilayer.runtime.files import check_video, making_folder, replacing, usual_mode
 from bilayer.runtime.media.video import MAX_RATE, load_av, reason_of
 
 Bytes = NDArray[np.uint8]
@@ -47,13 +47,12 @@ def open_writer(out: Path, rate: float) -> AbstractContextManager[FrameWriter]:
     """
     if not 0 < rate <= MAX_RATE:
         raise InputError(f"rate: expected above 0, up to {MAX_RATE:g} frames a second, found {rate:g}")
+    check_video(out)
     kind = out.suffix.lower()
     if kind == ".mp4":
         return _mp4(out, rate)
     if kind == ".gif":
         return _gif(out, rate)
-    if kind:
-        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {kind}")
     return _png_folder(out)
 
 
@@ -138,7 +137,6 @@ class _GifWriter:
 def _png_folder(out: Path) -> Iterator[FrameWriter]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
-    check_output(out / "00000.png")
     part: Path | None = None
     try:
         with making_folder(out.parent):

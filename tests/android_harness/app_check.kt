@@ -19,7 +19,7 @@ fun write(file: File, values: FloatArray) {
 
 /** Gives recorded outputs by pose, and lets an invented clock go on. */
 class Recorded(val outputs: List<Pair<FloatArray, Map<String, FloatArray>>>, val clock: LongArray) : Network {
-    override val mode = "gpu_float16"
+    override val mode = "gpu-fp16"
     override val title = "GPU_FLOAT16"
     override val initMs = 900.5
     override fun run(pose: FloatArray): Map<String, FloatArray> {

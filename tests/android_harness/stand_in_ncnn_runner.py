@@ -25,7 +25,7 @@ def main():
 
     net = ncnn.Net()
     net.opt.num_threads = 1
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = mode == "cpu_fp16"
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = mode == "cpu-fp16"
     net.opt.use_bf16_storage = False
     assert net.load_param(given["--param"]) == 0
     assert net.load_model(given["--bin"]) == 0

@@ -27,7 +27,7 @@ INVENTED = re.compile(rf"{INVENTED_US // 1000}[.,]?{INVENTED_US % 1000}|3[123]\.
 def test_devices_and_what_they_are(command, plug_in, phone):
     listed = command("list", "--json")
     assert listed.exit_code == 0, listed.stderr
-    assert [one["model"] for one in json.loads(listed.stdout)] == ["Test Phone"]
+    assert [one["model"] for one in json.loads(listed.stdout)["devices"]] == ["Test Phone"]
     done = command("probe", "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
@@ -40,7 +40,7 @@ def test_devices_and_what_they_are(command, plug_in, phone):
     assert now["powered"] is True
     shown = command("probe")
     assert "Adreno640v2" in shown.stdout
-    assert "bilayer-device bench BUNDLE" in shown.stdout
+    assert "next: bilayer-device bench BUNDLE" in shown.stderr
 
 
 def test_the_installed_program_reports_errors_in_one_line(variables, bundle):
@@ -55,7 +55,7 @@ def test_the_installed_program_reports_errors_in_one_line(variables, bundle):
 def test_a_bench_of_a_stand_in_shows_parity_and_no_time(command, bundle, tmp_path, phone, track):
     out = tmp_path / "results" / "a.json"
     out.parent.mkdir()
-    done = command("bench", bundle, *FEW, "--drive", track, "--out", out, "--mode", "cpu", "--mode", "gpu_float16")
+    done = command("bench", bundle, *FEW, "--drive", track, "--out", out, "--mode", "cpu", "--mode", "gpu-fp16")
     assert done.exit_code == 0, done.stderr
     result = read_result(out)
     assert (result.measured_on, result.why) == ("stand-in", ["snpe-net-run is no program for 64-bit Android"])
@@ -67,14 +67,14 @@ def test_a_bench_of_a_stand_in_shows_parity_and_no_time(command, bundle, tmp_pat
     assert (result.protocol.executions, result.protocol.processes) == (5, 2)
     assert result.protocol.poses == "3 of track.npy"
     half, full = result.rows
-    assert (half.mode, full.mode, half.processes, full.processes) == ("gpu_float16", "cpu", 2, 2)
+    assert (half.mode, full.mode, half.processes, full.processes) == ("gpu-fp16", "cpu", 2, 2)
     assert (half.latency, half.layers, full.latency, full.layers) == (None, [], None, [])
     assert (set(full.parity.psnr_db.values()), full.parity.uv_px) == ({None}, 0.0)
     assert 55 < half.parity.worst_db < 100  # rounded once to float16
     everything = done.stdout + done.stderr + out.read_text()
     assert not INVENTED.search(everything), INVENTED.search(everything)
     assert "No time is shown" in done.stdout
-    assert f"bilayer-device report {out} --html report.html" in done.stdout
+    assert f"next: bilayer-device report {out} --html report.html" in done.stderr
     assert [path.name for path in out.parent.iterdir()] == ["a.json"]
     here = phone.inside(ROOT)
     assert not (here / "out").exists()
@@ -139,14 +139,14 @@ def running(phone):
 def test_a_runtime_that_the_device_lacks_does_not_stop_the_others(command, bundle, tmp_path, phone):
     phone.environment["STAND_IN"] = "no gpu"
     out = tmp_path / "a.json"
-    done = command("bench", bundle, *FEW, "--out", out, "--mode", "gpu_hybrid", "--mode", "cpu")
+    done = command("bench", bundle, *FEW, "--out", out, "--mode", "gpu-fp16-hybrid", "--mode", "cpu")
     assert done.exit_code == 0, done.stderr
     missing, cpu = read_result(out).rows
     assert "the device does not have this runtime: error_code=500" in missing.missing
     assert (missing.parity, cpu.parity.worst_db, cpu.processes) == (None, float("inf"), 2)
     assert "could not run" in done.stdout
     assert "127.0.0.1" not in out.read_text()  # its serial number
-    only = command("bench", bundle, *FEW, "--out", tmp_path / "b.json", "--mode", "gpu_hybrid")
+    only = command("bench", bundle, *FEW, "--out", tmp_path / "b.json", "--mode", "gpu-fp16-hybrid")
     assert only.exit_code == 3
     assert "no mode could run" in only.stderr
 
@@ -239,7 +239,11 @@ def test_bundles_that_cannot_run_are_named(command, exported_folder, tmp_path):
     assert "a DLC v4, which SNPE 1.x cannot read" in done.stderr
     bundle = make_bundle(exported_folder, tmp_path / "v3", 3, "NHWC")
     done = command("bench", bundle, "--mode", "dsp")
-    assert (done.exit_code, "snpe-net-run has gpu_float16, gpu_hybrid, cpu" in done.stderr) == (3, True)
+    assert (done.exit_code, "'dsp' is not one of" in done.stderr) == (2, True)
+    done = command("bench", bundle, "--mode", "gpu_float16")
+    assert (done.exit_code, "'gpu_float16' is called 'gpu-fp16' here" in done.stderr) == (2, True)
+    done = command("bench", bundle, "--mode", "ncnn-cpu")
+    assert (done.exit_code, "snpe-net-run has gpu-fp16, gpu-fp16-hybrid, cpu" in done.stderr) == (3, True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["report", "--help"]])

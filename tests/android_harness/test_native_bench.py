@@ -154,7 +154,7 @@ def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch):
     assert built_runner() is None
     built = CliRunner().invoke(main, ["build-runner", "--json"], env=environment)
     assert built.exit_code == 0, built.stderr
-    program = Path(json.loads(built.stdout)["runner"])
+    program = Path(json.loads(built.stdout)["out"])
     assert is_android_program(program)
     assert built_runner() == program  # where bench looks
     assert program.stat().st_mode & 0o111

@@ -62,17 +62,17 @@ def test_a_bench_without_an_sdk(ncnn, tmp_path):
     assert (result.tools.program, result.tools.runtime) == ("bilayer-ncnn-runner", "stand-in on CPU, 1 threads")
     assert result.model.converted_by.startswith("pnnx ")
     rows = {row.mode: row for row in result.rows}
-    assert list(rows) == ["ncnn_cpu", "ncnn_cpu_fp16", "ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16"]
-    for mode in ("ncnn_vulkan", "ncnn_vulkan_hybrid", "ncnn_vulkan_fp16"):
+    assert list(rows) == ["ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16"]
+    for mode in ("ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16"):
         assert "there is no Vulkan device" in rows[mode].missing
-    full, half = rows["ncnn_cpu"], rows["ncnn_cpu_fp16"]
+    full, half = rows["ncnn-cpu"], rows["ncnn-cpu-fp16"]
     assert (full.processes, full.latency, full.layers) == (2, None, [])
     assert full.parity.worst_db > 100
     assert 40 < half.parity.worst_db < 100  # 16 bits between the layers
     for text in (done.stdout, done.stderr, out.read_text()):
         assert not any(number in text for number in (str(INVENTED_US), "31.337", "31.34"))
     assert sorted(path.name for path in (tmp_path / "logs").glob("*.txt")) == [
-        f"ncnn_{mode}-{number}.txt" for mode in ("cpu", "cpu_fp16") for number in (1, 2)
+        f"ncnn-{mode}-{number}.txt" for mode in ("cpu", "cpu-fp16") for number in (1, 2)
     ]
 
 
@@ -81,7 +81,7 @@ def test_on_a_device_times_are_kept(ncnn, tmp_path, phone, monkeypatch):
     monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.0.20990101"
     out = tmp_path / "a.json"
-    done = ncnn("bench", *FEW, "--mode", "ncnn_cpu", "--out", out)
+    done = ncnn("bench", *FEW, "--mode", "ncnn-cpu", "--out", out)
     assert done.exit_code == 0, done.stderr
     (row,) = read_result(out).rows
     assert (row.latency.total_ms.median, row.latency.forward_ms) == (INVENTED_US / 1000, None)
@@ -106,14 +106,14 @@ def test_a_run_gives_the_players_frames(ncnn, exported_folder, tmp_path, track):
 def test_what_goes_wrong_is_one_line(ncnn, tmp_path, phone):
     out = tmp_path / "a.json"
     phone.environment["STAND_IN"] = "fail"
-    failed = ncnn("bench", *FEW, "--mode", "ncnn_cpu", "--out", out)
+    failed = ncnn("bench", *FEW, "--mode", "ncnn-cpu", "--out", out)
     assert failed.exit_code == 3
-    assert "bilayer-ncnn-runner (ncnn_cpu) ended with code 1: error: avatar.param: ncnn cannot" in failed.stderr
-    none = ncnn("bench", *FEW, "--mode", "ncnn_vulkan_fp16", "--out", out)
+    assert "bilayer-ncnn-runner (ncnn-cpu) ended with code 1: error: avatar.param: ncnn cannot" in failed.stderr
+    none = ncnn("bench", *FEW, "--mode", "ncnn-vulkan-fp16", "--out", out)
     assert none.exit_code == 3
-    assert "no mode could run: bilayer-ncnn-runner (ncnn_vulkan_fp16): the device does not have" in none.stderr
-    wrong = ncnn("bench", *FEW, "--mode", "gpu_float16", "--out", out)
-    assert "mode gpu_float16: bilayer-ncnn-runner has ncnn_cpu, ncnn_cpu_fp16" in wrong.stderr
+    assert "no mode could run: bilayer-ncnn-runner (ncnn-vulkan-fp16): the device does not have" in none.stderr
+    wrong = ncnn("bench", *FEW, "--mode", "gpu-fp16", "--out", out)
+    assert "mode gpu-fp16: bilayer-ncnn-runner has ncnn-cpu, ncnn-cpu-fp16" in wrong.stderr
     missing = ncnn("bench", *FEW, "--out", out, BILAYER_NCNN_RUNNER="")
     assert (missing.exit_code, missing.stderr.count("\n")) == (5, 1)
     assert "no bilayer-ncnn-runner: give --ncnn-runner or set $BILAYER_NCNN_RUNNER. To build it" in missing.stderr
@@ -155,7 +155,7 @@ def test_the_real_runner_on_arm_code(command, exported_folder, tmp_path):
     assert full.parity.worst_db > 100
     assert 40 < half.parity.worst_db < 80
     assert all("ncnn was built without Vulkan" in row.missing for row in vulkan)
-    log = json.loads((logs / "ncnn_cpu_fp16-1.txt").read_text())
+    log = json.loads((logs / "ncnn-cpu-fp16-1.txt").read_text())
     assert (log["total_us"], log["init_us"], log["executions"]) == (None, None, 3)
     assert "run by qemu" in log["machine"]["emulation"]
 
@@ -169,8 +169,8 @@ def test_the_real_runner_on_a_vulkan_device(command, exported_folder, tmp_path):
     done = command("bench", exported_folder, "--route", "ncnn", *FEW, "--out", out, **settings)
     assert done.exit_code == 0, done.stderr
     result = read_result(out)
-    rows = {row.mode.removeprefix("ncnn_"): row for row in result.rows}
+    rows = {row.mode.removeprefix("ncnn-"): row for row in result.rows}
     assert (result.measured_on, {row.latency for row in result.rows}) == ("stand-in", {None})
-    assert "no half-precision arithmetic" in rows["cpu_fp16"].missing
+    assert "no half-precision arithmetic" in rows["cpu-fp16"].missing
     assert min(rows["cpu"].parity.worst_db, rows["vulkan"].parity.worst_db) > 100
-    assert 40 < rows["vulkan_fp16"].parity.worst_db < rows["vulkan_hybrid"].parity.worst_db < 90
+    assert 40 < rows["vulkan-fp16"].parity.worst_db < rows["vulkan-fp16-hybrid"].parity.worst_db < 90

@@ -71,7 +71,7 @@ def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, 
     facts = replace(parse_facts("uname aarch64 4.14\ngpu Adreno640v2\n"), maker="Test", model=model, build="QD1A")
     layers = [LayerResult("block0", 3.5, "GPU"), LayerResult("layers", 0.25, "GPU")] if latency else []
     row = ModeResult(
-        "gpu_float16",
+        "gpu-fp16",
         "GPU_FLOAT16",
         None,
         parity,
@@ -82,7 +82,7 @@ def make(measured_on="device", latency=LATENCY, model="Phone 1", parity=PARITY, 
         0,
         make_series() if latency else [],
     )
-    missing = ModeResult("gpu_hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0, [])
+    missing = ModeResult("gpu-fp16-hybrid", "GPU_FLOAT32_16_HYBRID", "no such runtime", None, 0, None, [], [], 0, [])
     return Result(
         measured_on,
         [] if measured_on == "device" else ["its processor is x86_64"],
@@ -303,4 +303,4 @@ def test_reports_of_the_command(tmp_path):
     assert done.stdout == report.markdown([read_result(path) for path in paths])
     assert (tmp_path / "r.html").read_text() == report_html.html([read_result(path) for path in paths])
     as_json = CliRunner().invoke(main, ["report", *map(str, paths), "--json"])
-    assert [one["measured_on"] for one in json.loads(as_json.stdout)] == ["device", "emulated"]
+    assert [one["measured_on"] for one in json.loads(as_json.stdout)["results"]] == ["device", "emulated"]

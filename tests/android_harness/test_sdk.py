@@ -42,12 +42,12 @@ def test_libraries_that_go_to_the_device(tmp_path):
 
 
 def test_modes_become_the_documented_options():
-    command = ROUTES["snpe"].command("gpu_float16", "basic", "timed.txt")
+    command = ROUTES["snpe"].command("gpu-fp16", "basic", "timed.txt")
     assert command.endswith(
         "./bin/snpe-net-run --container avatar.dlc --input_list timed.txt --use_gpu --gpu_mode float16 --output_dir "
         "out --perf_profile burst --profiling_level basic"
     )
-    assert "--use_gpu --output_dir" in ROUTES["snpe"].command("gpu_hybrid", "basic", "a")
+    assert "--use_gpu --output_dir" in ROUTES["snpe"].command("gpu-fp16-hybrid", "basic", "a")
     assert "--use_gpu" not in ROUTES["snpe"].command("cpu", "basic", "a")
     assert "--backend lib/libQnnGpu.so --model lib/libQnnModelDlc.so" in ROUTES["qnn"].command("gpu", "detailed", "a")
 

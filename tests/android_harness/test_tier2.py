@@ -115,12 +115,12 @@ def test_from_bundle_to_report_without_a_time(command, bundle, tmp_path, phone, 
     result = read_result(out)
     assert (result.measured_on, result.why) == ("emulated", ["its programs are run by qemu"])
     assert (result.tools.runtime, result.device.architecture) == ("interpreter-1", "aarch64")
-    rows = {row.mode: row for row in result.rows if row.mode in ("gpu_float16", "gpu_hybrid", "cpu")}
+    rows = {row.mode: row for row in result.rows if row.mode in ("gpu-fp16", "gpu-fp16-hybrid", "cpu")}
     assert len(rows) == 3
     for row in rows.values():
         assert (row.processes, row.latency, row.layers, row.missing) == (1, None, [], None)
         assert (row.parity.poses, row.parity.not_finite) == (2, 0)
-    half, hybrid, full = (rows[mode].parity for mode in ("gpu_float16", "gpu_hybrid", "cpu"))
+    half, hybrid, full = (rows[mode].parity for mode in ("gpu-fp16", "gpu-fp16-hybrid", "cpu"))
     assert full.worst_db > 100  # float sums in another order
     assert 35 < half.worst_db < hybrid.worst_db < 80  # half sums, and half storage alone
     assert full.uv_px < 0.001 < hybrid.uv_px < half.uv_px < 1
@@ -161,13 +161,13 @@ def test_a_device_without_a_gpu_runtime_is_measured_without_it(command, bundle, 
     device.shell("touch /data/local/tmp/no-gpu")
     once = ("--executions", 1, "--warm-up", 0, "--processes", 1, "--poses", 1)
     try:
-        modes = ("--mode", "gpu_float16", "--mode", "cpu")
+        modes = ("--mode", "gpu-fp16", "--mode", "cpu")
         done = command("bench", bundle, *once, *modes, "--out", tmp_path / "a.json", "--clean")
     finally:
         device.shell("rm /data/local/tmp/no-gpu")
     assert done.exit_code == 0, done.stderr
     rows = {row.mode: row for row in read_result(tmp_path / "a.json").rows}
-    assert "the device does not have this runtime: error_code=" in rows["gpu_float16"].missing
+    assert "the device does not have this runtime: error_code=" in rows["gpu-fp16"].missing
     assert rows["cpu"].parity.worst_db > 100
     assert device.shell(f"ls {ROOT}").code != 0  # --clean
 

@@ -11,7 +11,7 @@ import org.bilayer.avatar.core.Network
 
 /** The .dlc on Qualcomm's SNPE, GPU in half precision throughout as in the paper; no other runtime steps in unasked. */
 class SnpeNetwork(application: Application, private val bundle: Bundle) : Network {
-    override val mode = "gpu_float16"
+    override val mode = "gpu-fp16"
     override val title = "GPU_FLOAT16"
     override val initMs: Double
     private val network: NeuralNetwork

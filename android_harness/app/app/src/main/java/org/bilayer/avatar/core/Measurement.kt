@@ -2,7 +2,7 @@ package org.bilayer.avatar.core
 
 /** What computes the network, such as SNPE. */
 interface Network : AutoCloseable {
-    val mode: String // as in a result's row: gpu_float16, ...
+    val mode: String // as in a result's row: gpu-fp16, ...
     val title: String // what its maker calls that
     val initMs: Double // once, when it was made
     fun run(pose: FloatArray): Map<String, FloatArray> // encoded pose -> tensors by name

@@ -1,0 +1,101 @@
+"""What the commands of `bilayer-device` may be asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from bilayer.android_harness.routes.vendor import Mode
+from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.files import check_input, check_output, check_video
+from bilayer.runtime.options import Option
+from bilayer.runtime.vocabulary import RetargetMode
+
+RouteChoice = Literal["snpe", "qnn", "ncnn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceChoice:
+    """Which device."""
+
+    serial: Annotated[
+        str | None,
+        Option("Which device, where there are several: see list.", metavar="SERIAL", envvar="ANDROID_SERIAL"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvatarOptions(DeviceChoice):
+    """What all commands need that run an avatar on a device."""
+
+    bundle: Annotated[Path, Option(argument=True)]
+    drive: Annotated[Path | None, Option("A landmark track (.npy .npz .json).", default="the built-in motion")] = None
+    retarget: Annotated[RetargetMode, Option("How the driver's landmarks become the avatar's: docs/motion.md.")] = (
+        "relative"
+    )
+    route: Annotated[
+        RouteChoice | None,
+        Option("ncnn needs no SDK: see --ncnn-runner.", default="what the SDK has, SNPE first"),
+    ] = None
+    ncnn_runner: Annotated[
+        Path | None,
+        Option("Of --route ncnn, for the phone: docs/device.md has how to build it.", envvar="BILAYER_NCNN_RUNNER"),
+    ] = None
+    timeout: Annotated[float, Option("Seconds for one process on the device.", at_least=1)] = 600.0
+    clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False
+
+    def check(self) -> Bundle:
+        """The bundle; and see what else can be seen without a library or a device.
+
+        Raises:
+            InputError: the bundle or the track cannot be used.
+        """
+        check_input(self.drive, LandmarkError)
+        return read_bundle(self.bundle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchCommandOptions(AvatarOptions):
+    """What `bench` measures, and how often."""
+
+    modes: Annotated[tuple[Mode, ...], Option("Of the route; may be repeated.", ("--mode",), default="all")] = ()
+    executions: Annotated[int, Option("Of one process.", at_least=1, at_most=10_000)] = 100
+    warm_up: Annotated[int, Option("Executions before it.", at_least=0, at_most=10_000)] = 20
+    processes: Annotated[int, Option("Of each mode.", at_least=1, at_most=100)] = 3
+    poses: Annotated[int, Option("Poses along the track.", at_least=1, at_most=100)] = 8
+    cool_down: Annotated[float, Option("Seconds at most, per process.", at_least=0, at_most=3600)] = 60.0
+    runner: Annotated[
+        Path | None,
+        Option("The sampler's runner, for the phone.", envvar="BILAYER_RUNNER", default="what build-runner made"),
+    ] = None
+    sampler: Annotated[bool, Option("Time the sampler on the phone's processor.")] = True
+    sampler_runs: Annotated[int, Option("Frames of each.", at_least=1, at_most=100_000)] = 300
+    out: Annotated[Path, Option("The result, JSON.", ("-o",))] = Path("device-result.json")
+    logs: Annotated[Path | None, Option("Folder to keep the diagnostic logs in.")] = None
+
+    def check(self) -> Bundle:
+        """See AvatarOptions.
+
+        Raises:
+            OutputError: the result's place cannot be written to.
+        """
+        check_output(self.out)
+        return super().check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommandOptions(AvatarOptions):
+    """What `run` plays."""
+
+    out: Annotated[Path, Option(".mp4, .gif or a new folder for PNGs.", ("-o",))]
+    mode: Annotated[Mode | None, Option("Of the route.", default="its first")] = None
+    frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
+
+    def check(self) -> Bundle:
+        """See AvatarOptions.
+
+        Raises:
+            OutputError: a name of no known kind, or a place that cannot be written to.
+        """
+        check_video(self.out)
+        return super().check()

@@ -12,6 +12,8 @@ import click
 
 from bilayer.runtime.errors import BilayerError
 
+WIDEST = 60  # characters of a cell that a table's column is as wide as
+
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
@@ -78,11 +80,18 @@ def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, foll
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; columns whose cells are all numbers (or empty, or a dash) are right-aligned."""
+    """A Markdown table; columns whose cells are all numbers (or empty, or a dash) are right-aligned.
+
+    Cells are padded to the widest of their column, but for those of over WIDEST characters: one long path would push
+    every other line over the terminal's edge.
+    """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True)) if cells else [()] * len(headers)
-    widths = [max(map(len, [head, *column])) for head, column in zip(headers, columns, strict=True)]
-    numeric = [bool(column) and all(_is_numeric(cell) for cell in column) for column in columns]
+    widths = [
+        max([len(head), *(len(cell) for cell in column if len(cell) <= WIDEST)])
+        for head, column in zip(headers, columns, strict=True)
+    ]
+    numeric = [bool(column) and all(map(is_numeric, column)) for column in columns]
 
     def line(row: Sequence[str]) -> str:
         padded = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)]
@@ -92,7 +101,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([line(headers), f"|{rule}|", *map(line, cells)])
 
 
-def _is_numeric(cell: str) -> bool:
+def is_numeric(cell: str) -> bool:
+    """Whether a cell of a table is a number, a percentage, a dash or empty."""
     return not cell.strip("-+,.0123456789% ")
 
 

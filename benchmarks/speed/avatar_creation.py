@@ -5,16 +5,14 @@ The networks have random weights and the source is random pictures (never zeros)
 
 import itertools
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
-    from bilayer.benchmarks.speed.report import BenchReport, Cell
     from bilayer.model.avatar import Source
     from bilayer.model.bilayer import BilayerModel
     from bilayer.model.config import ModelConfig
@@ -28,7 +26,7 @@ T = TypeVar("T")
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
 @click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
 @with_results
-def main(preset: str, threads: int, repeats: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+def main(preset: str, threads: int, repeats: int, warmup: int) -> list[BenchReport]:
     """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
 
     The latter are the modules as they are trained, without model/reparameterize.py, timed in the same run, in turns.
@@ -41,12 +39,11 @@ def main(preset: str, threads: int, repeats: int, warmup: int, plot: Path | None
         raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     torch.set_num_threads(threads)
     settings: dict[str, Cell] = {"preset": preset, "threads": threads, "repeats": repeats, "warm-up": warmup}
-    show([report_of(time_stages(PRESETS[preset], repeats, warmup), settings)], plot, as_json)
+    return [report_of(time_stages(PRESETS[preset], repeats, warmup), settings)]
 
 
-def report_of(times: "dict[str, dict[str, list[float]]]", settings: "dict[str, Cell]") -> "BenchReport":
+def report_of(times: "dict[str, dict[str, list[float]]]", settings: dict[str, Cell]) -> BenchReport:
     """The stages' seconds as a report."""
-    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     rows = []

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bilayer.benchmarks.speed import avatar_creation, player, sampler
-from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.benchmarks.speed.report import BenchReport, with_results
 from bilayer.runtime.console import Group
 
 PRESETS = ("small", "medium", "large", "baseline", "demo")
@@ -41,35 +41,33 @@ def network(
     engines: tuple[str, ...],
     repeats: int,
     warmup: int,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+) -> list[BenchReport]:
     """The network of a frame: torch, a naive export, and every variant on every engine."""
     from bilayer.benchmarks.speed.network import NetworkBench, measure
 
     setup = NetworkBench(preset, threads or (1, 2), repeats, warmup, engines or ENGINES)
-    show(measure(setup, lambda line: click.echo(f"left out: {line}", err=True)), plot, as_json)
+    return measure(setup, lambda line: click.echo(f"left out: {line}", err=True))
 
 
 @main.command()
 @_preset
 @with_results
-def macs(preset: str, plot: Path | None, as_json: bool) -> None:
+def macs(preset: str) -> list[BenchReport]:
     """Multiply-accumulates of every network, of each block of a frame, and of each export variant."""
     from bilayer.benchmarks.speed.costs import count_reports
 
-    show(count_reports(preset), plot, as_json)
+    return count_reports(preset)
 
 
 @main.command()
 @_preset
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
 @with_results
-def roofline(preset: str, precision: Any, plot: Path | None, as_json: bool) -> None:
+def roofline(preset: str, precision: Any) -> list[BenchReport]:
     """What mobile GPUs could do at best, and at published rates. Computed, not measured."""
     from bilayer.benchmarks.speed.costs import roofline_reports
 
-    show(roofline_reports(preset, precision), plot, as_json)
+    return roofline_reports(preset, precision)
 
 
 @main.command()
@@ -78,11 +76,11 @@ def roofline(preset: str, precision: Any, plot: Path | None, as_json: bool) -> N
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Timed exports.")
 @click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Exports before them.")
 @with_results
-def export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+def export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int) -> list[BenchReport]:
     """The stages of bilayer-export, from PHOTO to the bundle."""
     from bilayer.benchmarks.speed.export_stages import time_export
 
-    show([time_export(photo, checkpoint, repeats, warmup)], plot, as_json)
+    return [time_export(photo, checkpoint, repeats, warmup)]
 
 
 if __name__ == "__main__":

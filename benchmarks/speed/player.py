@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
-    from bilayer.benchmarks.speed.report import BenchReport, Cell
     from bilayer.runtime.player import AvatarPlayer
 
 TURN = 5  # timed frames of one engine
@@ -54,9 +53,7 @@ def main(
     warmup: int,
     threads: int,
     vulkan: bool,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+) -> list[BenchReport]:
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
         avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
@@ -69,12 +66,11 @@ def main(
         "frames": frames,
         "warm-up": warmup,
     }
-    show([report_of(avatars, played, settings)], plot, as_json)
+    return [report_of(avatars, played, settings)]
 
 
-def report_of(avatars: "list[AvatarPlayer]", played: list[EngineTimes], settings: "dict[str, Cell]") -> "BenchReport":
+def report_of(avatars: "list[AvatarPlayer]", played: list[EngineTimes], settings: dict[str, Cell]) -> BenchReport:
     """A row for each engine; the time of a row is the whole frame's."""
-    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     rows = []

@@ -1,15 +1,20 @@
-"""What a benchmark found: Markdown for a person, JSON for a program. bench_plot.py draws it."""
+"""What a benchmark found: Markdown or a chart for a person, JSON for a program."""
 
+import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import click
+
+from bilayer.benchmarks.report import charts
+from bilayer.benchmarks.report.document import Section, require, write_text
 from bilayer.benchmarks.speed.timing import Samples
-from bilayer.runtime.console import table
 
 Cell = str | float | int | None
 
@@ -56,10 +61,30 @@ class BenchReport:
         named = ", ".join(f"{name} {number}" for name, number in versions(self.packages).items())
         given = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
-        lines = [f"## {self.title}", "", "; ".join(part for part in found if part), ""]
         headers, rows = self._table()
-        lines += [table(headers, rows), *(f"\n{note}" for note in self.notes)]
-        return "\n".join(lines)
+        lead = "; ".join(part for part in found if part)
+        return Section(self.title, headers, rows, self.notes, lead=lead).markdown()
+
+    def chart(self) -> charts.BarChart | None:
+        """Timed rows as medians, from the least to the 90th percentile, with their ratio; else the `bar` column.
+
+        None where nothing can be drawn.
+        """
+        base = next((row.samples for row in self.rows if row.name == self.baseline), None)
+        bars = []
+        for row in self.rows:
+            samples, value = row.samples, row.columns.get(self.bar)
+            if samples is not None:
+                part, spans = charts.Part(samples.median, charts.BLUE), [(samples.least, samples.p90)]
+                ratio = f"  ×{samples.ratio_to(base):.2f}" if base else ""
+                bars.append(charts.Row(row.name, [charts.Bar([part], spans, f"{samples.median:.3g} ms{ratio}")]))
+            elif isinstance(value, int | float):
+                colour = charts.BLUE if self.measured else charts.OCHRE
+                bars.append(charts.Row(row.name, [charts.Bar([charts.Part(value, colour)], (), f"{value:.4g}")]))
+        timed = any(row.samples for row in self.rows)
+        compared = f"; × as long as {self.baseline}" if base else ""
+        label = f"ms: median; line from least to 90th percentile{compared}" if timed else f"{self.bar}, computed"
+        return charts.BarChart(label, bars, self.title) if bars else None
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         extra = list(dict.fromkeys(name for row in self.rows for name in row.columns))
@@ -122,3 +147,24 @@ def _show(value: Cell) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
+
+
+def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[..., None]:
+    """Of a command that returns reports one that shows them: with --json and --plot."""
+
+    @wraps(measure)
+    def command(*, plot: Path | None, as_json: bool, **given: Any) -> None:
+        if plot is not None:
+            require("matplotlib")
+        reports = measure(**given)
+        if as_json:
+            click.echo(json.dumps([report.to_dict() for report in reports], indent=2))
+        else:
+            click.echo("\n\n".join(report.to_markdown() for report in reports))
+        if plot is not None:
+            drawn = [chart for report in reports if (chart := report.chart())]
+            write_text(plot, charts.bar_charts(drawn))
+            click.echo(f"\n{plot}", err=True)
+
+    picture = click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw it.")
+    return picture(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))

@@ -7,19 +7,17 @@ times of the calling thread, medians; ratios are medians of the turns' own ratio
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.benchmarks.speed.output import show, with_results
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, with_results
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bilayer.benchmarks.speed.report import BenchReport
     from bilayer.benchmarks.speed.sampler_sides import Side
 
 PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
@@ -30,22 +28,21 @@ PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 @click.option("--turns", default=60, show_default=True, type=click.IntRange(1), help="Timed turns of each side.")
 @click.option("--warmup", default=2, show_default=True, type=click.IntRange(0), help="Turns before them.")
 @with_results
-def main(sizes: tuple[int, ...], turns: int, warmup: int, plot: Path | None, as_json: bool) -> None:
+def main(sizes: tuple[int, ...], turns: int, warmup: int) -> list[BenchReport]:
     """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
 
     CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
     as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
     of 0..255.
     """
-    show([report for size in sizes or (256, 512) for report in measure(size, turns, warmup)], plot, as_json)
+    return [report for size in sizes or (256, 512) for report in measure(size, turns, warmup)]
 
 
-def measure(size: int, turns: int, warmup: int) -> "list[BenchReport]":
+def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
     """Both tasks at one output size."""
     import numpy as np
 
     from bilayer.benchmarks.speed import sampler_sides
-    from bilayer.benchmarks.speed.report import BenchReport, BenchRow
     from bilayer.benchmarks.speed.timing import Samples
 
     case = sampler_sides.make_case(size)

@@ -1,19 +1,22 @@
 """bilayer-bench: what is counted, computed and timed, and how it is shown."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bilayer.benchmarks.report.charts import BLUE, OCHRE, bar_charts
+from bilayer.benchmarks.speed.cli import main
 from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
 from bilayer.benchmarks.speed.network import NAIVE, TORCH, NetworkBench, measure
-from bilayer.benchmarks.speed.plot import draw
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.roofline import DEVICES, DeviceRates, frame_milliseconds, layer_costs
 from bilayer.benchmarks.speed.timing import Samples, take_turns
@@ -22,6 +25,7 @@ from bilayer.model.config import PRESETS
 from bilayer.runtime.engines.load import installed
 from tests.training import tiny
 
+SVG = "{http://www.w3.org/2000/svg}"
 times = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30)
 
 
@@ -132,18 +136,38 @@ def test_a_report_shows_as_markdown_json_and_picture():
     assert "A note." in text
     assert json.loads(json.dumps(report.to_dict()))["rows"][1]["median_ms"] == 4.0
     counts = BenchReport("Costs", (BenchRow("a", columns={"GMAC": 4}), BenchRow("b")), measured=False, bar="GMAC")
-    picture = ET.fromstring(draw([report, counts]))
-    _, *bars = picture.iter("{http://www.w3.org/2000/svg}rect")  # after the background
-    widths = [float(bar.get("width")) for bar in bars]
-    assert widths[1] == pytest.approx(2 * widths[0], abs=0.1)
-    assert len(widths) == 3
+    picture = bar_charts([report.chart(), counts.chart()])
+    assert picture == bar_charts([report.chart(), counts.chart()])
+    root = ET.fromstring(picture)
+    texts = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    for shown in ("Test", "Costs", "<theirs>", "2 ms  ×1.00", "4 ms  ×2.00", "GMAC, computed"):
+        assert texts.count(shown) == 1, shown
+    colours = {BLUE: 2, OCHRE: 1}  # two timed bars, one computed
+    widths = {colour: bar_widths(root, colour) for colour in colours}
+    assert {colour: len(found) for colour, found in widths.items()} == colours
+    assert widths[BLUE][1] == pytest.approx(2 * widths[BLUE][0], abs=0.1)
+    assert BenchReport("Empty", (BenchRow("a"),)).chart() is None
+
+
+def bar_widths(root, colour):
+    """Of the rectangles of that colour in an SVG, as matplotlib writes them: M x y L x y ..."""
+    paths = [path for path in root.iter(f"{SVG}path") if path.get("style") == f"fill: {colour}"]
+    points = [[float(x) for x in re.findall(r"[ML] (\S+)", path.get("d"))] for path in paths]
+    return [max(xs) - min(xs) for xs in points]
+
+
+def test_a_picture_needs_matplotlib_and_says_so_before_it_measures(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = CliRunner().invoke(main, ["init", "--preset", "none", "--plot", str(tmp_path / "a.svg")])
+    assert (done.exit_code, done.stdout, list(tmp_path.iterdir())) == (5, "", [])
+    assert "pip install 'bilayer[report]'" in done.stderr
 
 
 def test_the_command_prints_json_and_draws(tmp_path):
     process = bench("macs", "--preset", "small", "--json")
     assert process.returncode == 0, process.stderr
     assert [report["benchmark"] for report in json.loads(process.stdout)][2] == "A frame by variant"
-    process = bench("roofline", "--preset", "small", "--plot", tmp_path / "missing" / "a.svg")
+    process = bench("roofline", "--preset", "small", "--plot", tmp_path)
     assert (process.returncode, process.stderr.count("\n")) == (3, 1)
 
 

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from bilayer.benchmarks.report.charts import BLUE
 from bilayer.benchmarks.speed import sampler_sides
 from bilayer.benchmarks.speed.sampler import Times, ratio
 
@@ -61,6 +62,8 @@ def test_the_command_reports_all_sides(tmp_path):
         assert report["settings"] == {"turns": 2, "warm-up": 1}
         assert report["rows"][0]["name"] == report["baseline"]
         assert all(row["min_ms"] <= row["median_ms"] <= row["p90_ms"] for row in report["rows"])
-    assert drawn.read_text().count("<rect") > sum(len(report["rows"]) for report in reports)
+    picture = drawn.read_text()
+    assert picture.count(f"fill: {BLUE}") == sum(len(report["rows"]) for report in reports)
+    assert all(f">{report['benchmark']}</text>" in picture for report in reports)
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "| torch grid_sample " in text

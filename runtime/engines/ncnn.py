@@ -9,9 +9,9 @@ import numpy as np
 
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
-from bilayer.runtime.engines.native_stderr import sifting
 from bilayer.runtime.engines.ncnn_convert import NcnnNetwork, ncnn_network
 from bilayer.runtime.errors import BundleError, ConversionError, ToolMissingError
+from bilayer.runtime.native_stderr import sifting
 
 Half = Literal["no", "store", "compute"]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.engines.native_stderr import sifting
 from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.native_stderr import sifting
 
 
 class TfliteNetwork:

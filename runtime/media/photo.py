@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bilayer.runtime.engines.native_stderr import sifting
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.files import PHOTO_KINDS, check_photo_file, describe_head
+from bilayer.runtime.native_stderr import sifting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
 MAX_PIXELS = 120_000_000  # a 108-megapixel phone camera fits; 360 MB as RGB

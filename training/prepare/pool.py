@@ -5,7 +5,7 @@ from concurrent.futures import as_completed
 from typing import TypeVar
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.training.prepare.worker_pool import worker_processes
+from bilayer.training.worker_pool import worker_processes
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

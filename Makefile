@@ -9,7 +9,7 @@ test: lint types unit
 setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,qairt,openvino,ncnn,window,video,training]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export,qairt,openvino,ncnn,window,video,training]'
 	$(BIN)/python -m bilayer.runtime.face.model_files
 	touch $@
 
@@ -23,13 +23,16 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The rooms become bilayer.<room> at install time; a type checker wants to see them so on disk.
-types: setup
-	mkdir -p .types/bilayer && $(foreach room,$(ROOMS),ln -sfn ../../$(room) .types/bilayer/$(room) &&) true
+# The rooms become bilayer.<room> at install time; a type checker and import-linter want to see them so on disk.
+.types: Makefile $(wildcard bilayer/*)
+	mkdir -p .types/bilayer && ln -sfn $(addprefix ../../,$(ROOMS) $(wildcard bilayer/*.*)) .types/bilayer/
+	touch .types
+
+types: setup .types
 	$(BIN)/mypy
 
 unit: setup
 	$(BIN)/python -m pytest -n auto
 
 clean:
-	rm -rf .venv .types build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,22 +15,23 @@ BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
 
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
 UpsampleKind = Literal["nearest", "deconv", "phase"]
+StrPath = str | Path
 
 
 @dataclass(frozen=True)
 class ExportOptions:
     """What the user asked for."""
 
-    photo: Path
-    out: Annotated[Path, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(
+    photo: StrPath
+    out: Annotated[StrPath, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(
         "avatar.dlc"
     )
     target: Annotated[ConversionTarget | None, Option("What converts; auto: what is set up.", none="auto")] = None
-    checkpoint: Annotated[Path, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")] = (
-        DEMO_CHECKPOINT
-    )
+    checkpoint: Annotated[
+        StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
+    ] = DEMO_CHECKPOINT
     # In the photo's pixels, in place of a landmarker
-    keypoints: Annotated[Path | None, Option("68 landmarks (.npy .json .csv .pts): no detector.")] = None
+    keypoints: Annotated[StrPath | None, Option("68 landmarks (.npy .json .csv .pts): no detector.")] = None
     landmarker: Annotated[
         LandmarkerName, Option("Who finds the face; face-alignment is what the paper used (extra [face-alignment]).")
     ] = "mediapipe"
@@ -50,12 +51,13 @@ class ExportOptions:
     verify: Annotated[bool, Option("Compare with the trained model; the bundle says if not.")] = True
 
 
-def bundle_dlc(out: Path) -> Path:
+def bundle_dlc(out: StrPath) -> Path:
     """The .dlc of a bundle, beside which its other files lie, from the name of any of them, or of its folder.
 
     Raises:
         OutputError: another suffix.
     """
+    out = Path(out)
     if out.is_dir() or not out.suffix:
         return out / "avatar.dlc"
     if out.suffix not in BUNDLE_SUFFIXES:
@@ -70,6 +72,6 @@ def check_options(options: ExportOptions) -> None:
         InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError.
     """
     check_output(bundle_dlc(options.out))
-    check_photo_file(options.photo)
+    check_photo_file(Path(options.photo))
     check_input(options.checkpoint, CheckpointError)
     check_input(options.keypoints, LandmarkError)

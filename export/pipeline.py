@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -112,7 +113,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         digest = hashing.result()
     with watch.stage("avatar"):
         avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
-        origin = Origin(options.checkpoint.name, digest, True, avatar.enhanced, package_versions())
+        origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
     with watch.stage("fold and ONNX"):
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)

@@ -163,14 +163,14 @@ def describe_file(path: Path) -> BundledFile:
         return BundledFile(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: str | Path) -> Bundle:
     """The bundle of an avatar.json, or of the folder with exactly one such file in it.
 
     Raises:
         BundleError: no bundle, a contract with another schema, or files that are missing or not those it was written
             with; names the field or the file.
     """
-    json_path = _find_json(path)
+    json_path = _find_json(Path(path))
     contract = _read_contract(json_path)
     bundle = Bundle(json_path.parent, contract)
     for setting in fields(contract.files):

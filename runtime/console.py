@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bilayer.runtime.errors import BilayerError
+from bilayer.runtime.extras import naming_extras
 
 WIDEST = 60  # characters of a cell that a table's column is as wide as
 
@@ -48,7 +49,8 @@ class _ReportErrors(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with naming_extras():
+                return super().invoke(ctx)
         except BilayerError as error:
             click.echo(f"error: {_one_line(str(error))}", err=True)
             ctx.exit(error.exit_code)

@@ -57,9 +57,9 @@ def describe_head(head: bytes) -> str:
     return "data"
 
 
-def check_input(path: Path | None, error: type[InputError] = InputError) -> None:
+def check_input(path: str | Path | None, error: type[InputError] = InputError) -> None:
     """Raise `error` where nothing lies at `path`, if one is given."""
-    if path is not None and not path.exists():
+    if path is not None and not Path(path).exists():
         raise error(f"{path}: no such file or folder")
 
 

@@ -88,9 +88,8 @@ def _parameters(settings: type) -> list[click.Parameter]:
 
 
 def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:
-    optional = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
-    if optional:
-        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    (hint,) = (one for one in choices if one is not NoneType and not (one is str and Path in choices))
     parts = get_args(hint) if get_origin(hint) is tuple else (hint,)
     several = Ellipsis in parts
     settings: dict[str, Any] = {

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,9 @@ from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
 from bilayer.runtime.vocabulary import EngineName, Precision
+
+if TYPE_CHECKING:
+    from bilayer.runtime.motion.track import Track
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -125,8 +129,24 @@ class AvatarPlayer:
         """The second half of `render`: the frame of the pose that `infer` was last given."""
         return self._compositor.compose(self._outputs, out)
 
-    def frames(self, poses: Iterable[ArrayLike], out: Bytes | None = None) -> Iterator[Bytes]:
-        """Frames (S, S, 4) for the poses of a track, as they come. With `out` it is the same array every time."""
+    def frames(self, poses: "Track | Iterable[ArrayLike]", out: Bytes | None = None) -> Iterator[Bytes]:
+        """Frames (S, S, 4), as they come. With `out` it is the same array every time.
+
+        Args:
+            poses: as `render` takes them; or a track of anybody's face, which moves the avatar's own as `driving_poses`
+                does. One that begins with the avatar's own pose, as `demo_motion`, is taken as it is.
+            out: as of `render`.
+
+        Raises:
+            LandmarkError: as `render` and `driving_poses` do.
+            InputError: an `out` of another shape.
+        """
+        from bilayer.runtime.motion.retarget import driving_poses
+        from bilayer.runtime.motion.track import Track
+
+        if isinstance(poses, Track):
+            own = np.array_equal(poses.landmarks[0].ravel(), self.source_pose)
+            poses = poses.landmarks if own else driving_poses(self.source_pose, poses)
         for pose in poses:
             yield self.render(pose, out)
 

@@ -7,6 +7,7 @@ included.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,7 +113,13 @@ _DEPTH = np.array([
 _NECK = (0.0, 0.55, -0.50)  # what the head turns about, right of, below and before the middle of the eyes
 
 
-def demo_motion(landmarks: ArrayLike, seconds: float = CYCLE, fps: float = DEFAULT_FPS) -> Track:
+class Posed(Protocol):
+    """What knows the pose (136,) of its source, as an `AvatarPlayer`."""
+
+    source_pose: NDArray[np.float32]
+
+
+def demo_motion(source: "ArrayLike | Posed", seconds: float = CYCLE, fps: float = DEFAULT_FPS) -> Track:
     """The source's own landmarks turning, nodding, blinking and talking.
 
     Starts at the source itself and loops: the frame after the last is the first. The points are lifted onto a generic
@@ -120,7 +127,7 @@ def demo_motion(landmarks: ArrayLike, seconds: float = CYCLE, fps: float = DEFAU
     before that. Up to 20 degrees to either side, for a source that looks into the camera.
 
     Args:
-        landmarks: (68, 2), in any unit, a face at any size and angle in the picture.
+        source: (68, 2), in any unit, a face at any size and angle in the picture; or an avatar, for its source's pose.
         seconds: length of the loop; rounds of about 6 seconds fill it.
         fps: frames per second.
 
@@ -130,13 +137,14 @@ def demo_motion(landmarks: ArrayLike, seconds: float = CYCLE, fps: float = DEFAU
     Raises:
         LandmarkError: not 68 finite points, eyes that coincide, or a length or rate that is none.
     """
-    source = check_landmarks(landmarks)
+    pose = getattr(source, "source_pose", None)
+    landmarks = check_landmarks(source if pose is None else pose.reshape(NUM_LANDMARKS, 2))
     for name, value in (("seconds", seconds), ("fps", fps)):
         if not (math.isfinite(value) and value > 0):
             raise LandmarkError(f"{name}: expected a number above 0, found {value}")
     if not seconds * fps <= MAX_FRAMES:
         raise LandmarkError(f"seconds: {seconds} at {fps} a second, expected at most {MAX_FRAMES} frames")
-    face, axis = _upright(source)
+    face, axis = _upright(landmarks)
     count = max(1, round(seconds * fps))
     rounds = max(1, round(seconds / CYCLE))
     phase = np.arange(count) * rounds / count % 1  # (T,) 0..1 of a round
@@ -146,7 +154,7 @@ def demo_motion(landmarks: ArrayLike, seconds: float = CYCLE, fps: float = DEFAU
     moved = _turned(moved, *_head_angles(phase))
     offset = (moved - still)[..., :2]  # exactly zero at rest
     offset = offset[..., :1] * axis + offset[..., 1:] * np.array([-axis[1], axis[0]])
-    return Track((source + offset).astype(np.float32), float(fps))
+    return Track((landmarks + offset).astype(np.float32), float(fps))
 
 
 def _upright(source: NDArray[np.float32]) -> tuple[Points, Points]:

@@ -195,7 +195,7 @@ def test_both_align_corners_pass_and_neither_is_the_other(tmp_path, align_corner
     ladder = trained_ladder(tmp_path, flipped)  # the checkpoint's hash tells
     assert verdicts(ladder) == {"trained": "passed", "onnx": "broken"}
     with pytest.raises(ParityError, match=f"made for {align_corners}"):
-        check_bundle(flipped)  # so does the network's metadata
+        check_bundle(flipped).require()  # so does the network's metadata
     assert ladder.layers.over is None
 
 

@@ -1,0 +1,36 @@
+"""Which extra of the package brings a module that is not installed: the package's own metadata knows."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bilayer.runtime.errors import ToolMissingError
+
+# torch>=2.10; extra == "export", but not extras that take in others
+_OF_EXTRA = re.compile(r"(?!bilayer\[)([\w.-]+).*; .*extra == [\"']([\w-]+)")
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Inside, a module that is not installed and comes with an extra is a ToolMissingError that names the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        extra = extra_of(module)
+        if extra is None:
+            raise
+        raise ToolMissingError(f"{module} is not installed; pip install 'bilayer[{extra}]'") from error
+
+
+def extra_of(module: str) -> str | None:
+    """The first extra that brings the package of that name; None where none does."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("bilayer") or []
+    except PackageNotFoundError:  # run from a source folder
+        return None
+    found = (_OF_EXTRA.match(line) for line in lines)
+    extras = {match[1].replace("-", "_").lower(): match[2] for match in reversed([m for m in found if m])}
+    return extras.get(module)

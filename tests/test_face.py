@@ -1,0 +1,201 @@
+"""`import bilayer`: what a user of the library types."""
+
+import inspect
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bilayer
+from bilayer.export.options import ExportOptions
+from bilayer.runtime import BundleError, InputError, ParityError, ToolMissingError, Track, driving_poses, read_bundle
+from bilayer.runtime.extras import extra_of, naming_extras
+from tests import golden
+from tests.benchmarks.avatars import RUNS, copied, export_tiny, rewritten
+
+HEAVY = ("numpy", "torch", "onnx", "onnxruntime", "numba", "cv2", "click", "importlib.metadata")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return export_tiny(tmp_path_factory.mktemp("face"))
+
+
+def last_line(program, *arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=cwd, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_the_names_are_those_that_the_stub_lists():
+    names = ["__version__", "check", "demo_motion", "export_avatar", "load_avatar", "load_model"]
+    assert bilayer.__all__ == names
+    assert dir(bilayer) == names
+    assert bilayer.__version__ == version("bilayer")
+    for name in names[1:]:
+        assert inspect.getdoc(getattr(bilayer, name))
+    with pytest.raises(AttributeError, match="bilayer attribute export"):
+        bilayer.export_avatars  # noqa: B018
+
+
+def test_the_import_loads_nothing(tmp_path):
+    program = f"import sys, bilayer; print([name for name in {HEAVY} if name in sys.modules])"
+    assert last_line(program, cwd=tmp_path) == "[]"
+
+
+def test_a_photo_becomes_a_bundle_by_strings_alone(tmp_path):
+    case = golden.load("case_a/preproc.npz")
+    from PIL import Image
+
+    Image.fromarray(case["source_image"]).save(tmp_path / "me.png")
+    np.save(tmp_path / "me.npy", case["source_landmarks"])
+    exported = bilayer.export_avatar(
+        str(tmp_path / "me.png"), str(tmp_path / "out"), target="none", checkpoint=str(RUNS),
+        keypoints=str(tmp_path / "me.npy"), mask=False,
+    )  # fmt: skip
+    assert exported.bundle.contract == read_bundle(str(tmp_path / "out")).contract
+    assert exported.bundle.contract.verification.verified
+
+
+def test_an_export_takes_the_fields_of_its_options_and_no_others():
+    assert list(inspect.signature(bilayer.export_avatar).parameters) == [field.name for field in fields(ExportOptions)]
+    with pytest.raises(TypeError, match="sharpen"):
+        bilayer.export_avatar("me.jpg", sharpen=True)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_avatar_moves(bundle, kind):
+    avatar = bilayer.load_avatar(kind(bundle.folder))
+    track = bilayer.demo_motion(avatar, seconds=0.5)
+    poses = track.landmarks.reshape(-1, 136)
+    np.testing.assert_array_equal(poses[0], avatar.source_pose)
+    frames = [frame.copy() for frame in avatar.frames(track)]
+    assert len(frames) == 12
+    assert frames[0].shape == (64, 64, 4)
+    np.testing.assert_array_equal(frames, avatar.render_batch(poses))
+    assert (frames[0] != frames[3]).any()
+
+
+def test_the_track_of_another_face_moves_the_avatars_own(bundle):
+    avatar = bilayer.load_avatar(bundle.folder)
+    pixels = 300 + 120 * bilayer.demo_motion(avatar, seconds=0.5).landmarks * [1.2, 0.9]  # a broader face, in a picture
+    track = Track(pixels)
+    expected = avatar.render_batch(driving_poses(avatar.source_pose, track))
+    np.testing.assert_array_equal([frame.copy() for frame in avatar.frames(track)], expected)
+
+
+def test_an_avatar_is_played_without_torch_and_onnx(bundle, tmp_path):
+    program = """
+import sys
+sys.modules["torch"] = sys.modules["onnx"] = None
+import bilayer
+avatar = bilayer.load_avatar(sys.argv[1])
+print(sum(1 for frame in avatar.frames(bilayer.demo_motion(avatar, seconds=0.2))))"""
+    assert last_line(program, bundle.folder, cwd=tmp_path) == "5"
+
+
+def test_a_good_bundle_passes(bundle):
+    ladder = bilayer.check(str(bundle.folder), frames=1)
+    assert [step.name for step in ladder.steps] == ["onnx", "fp16-hybrid"]
+    assert ladder.steps[0].ruling.verdict == "passed"
+
+
+def test_a_broken_bundle_is_reported_and_refused_where_it_is_required(bundle, tmp_path):
+    broken = rewritten(copied(bundle, tmp_path / "broken"), align_corners=not bundle.contract.align_corners)
+    ladder = bilayer.check(broken.folder, frames=1)
+    assert ladder.verdict == "broken"
+    with pytest.raises(ParityError, match="align_corners"):
+        ladder.require()
+
+
+def test_a_network_is_checked_against_the_rules_of_a_target(bundle):
+    onnx = bundle.path(bundle.contract.files.onnx)
+    for path in (bundle.folder, str(onnx)):
+        findings = bilayer.check(path, "snpe-1.32")
+        assert [finding.rule for finding in findings if finding.severity == "error"] == []
+    with pytest.raises(InputError, match=r"target: expected one of qairt, qairt-sdk, snpe-1\.32; found 'none'"):
+        bilayer.check(onnx, "none")
+
+
+def test_an_onnx_alone_is_no_bundle(bundle, tmp_path):
+    alone = tmp_path / "network.onnx"
+    alone.write_bytes(bundle.path(bundle.contract.files.onnx).read_bytes())
+    with pytest.raises(BundleError, match="is an ONNX network and not an avatar"):
+        bilayer.check(alone)
+    assert isinstance(bilayer.check(alone, "qairt"), list)
+
+
+# ---- what is not installed ----
+
+
+@pytest.mark.parametrize("name", ["export_avatar('me.jpg')", "load_model('runs')", "check('out')"])
+def test_without_its_extra_a_task_names_it(name, bundle, tmp_path):
+    (tmp_path / "me.jpg").write_bytes(b"\xff\xd8\xff")
+    program = f"""
+import sys
+sys.modules["torch"] = sys.modules["onnx"] = None
+import bilayer
+from bilayer.runtime import ToolMissingError
+try:
+    bilayer.{name}
+except ToolMissingError as error:
+    print(error)"""
+    told = last_line(program, cwd=tmp_path)
+    assert told in [f"{module} is not installed; pip install 'bilayer[export]'" for module in ("torch", "onnx")]
+
+
+RUN_WITHOUT = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+from importlib.metadata import entry_points
+(script,) = entry_points(group="console_scripts", name=sys.argv.pop(1))
+sys.argv[0] = script.name
+sys.exit(script.load()())
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bilayer-export {photo} --out {out}",
+        "bilayer-export --check {onnx}",
+        "bilayer-checkpoint inspect {runs}",
+        "bilayer-parity {bundle}",
+        "bilayer-bench macs",
+        "bilayer-train base --config {bundle}/avatar.json --out {out}",
+    ],
+)
+def test_a_command_without_its_extra_ends_with_5_and_the_line_that_installs_it(
+    command, bundle, astronaut_path, tmp_path
+):
+    onnx = bundle.path(bundle.contract.files.onnx)
+    words = command.format(photo=astronaut_path, out=tmp_path / "out", onnx=onnx, runs=RUNS, bundle=bundle.folder)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_WITHOUT, "torch,onnx", *words.split()],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("is not installed; pip install 'bilayer[export]'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_extra_is_that_of_the_packages_metadata():
+    assert extra_of("torch") == "export"
+    assert extra_of("pillow_heif") == "heic"
+    assert extra_of("numpy") is None
+
+
+def test_a_module_of_no_extra_stays_what_it_is():
+    with pytest.raises(ModuleNotFoundError, match=r"bilayer\.nowhere"), naming_extras():
+        import bilayer.nowhere  # noqa: F401
+    with pytest.raises(ToolMissingError, match=r"bilayer\[export\]"), naming_extras():
+        raise ModuleNotFoundError("No module named 'torch.nowhere'", name="torch.nowhere")

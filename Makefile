@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := android_harness benchmarks export model runtime training
 
-.PHONY: test setup lint types unit avatar clean
-test: lint types unit
+.PHONY: test setup lint types contracts unit avatar clean
+test: lint types contracts unit
 
 setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
@@ -30,6 +30,9 @@ lint: setup
 
 types: setup .types
 	$(BIN)/mypy
+
+contracts: setup .types
+	cd .types && ../$(BIN)/lint-imports --no-logo ../pyproject.toml --cache-dir ../.import_linter_cache
 
 unit: setup
 	$(BIN)/python -m pytest -n auto

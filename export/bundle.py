@@ -34,7 +34,7 @@ from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.files import making_folder, usual_mode
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
-PREVIEW = "preview.png"
+PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def write_bundle(parts: BundleParts, draft: BundleDraft) -> tuple[Bundle, ToolMi
     out, folder, conversion, missing = draft.out, draft.folder, None, None
     with _named(out):
         save_file({"texture": pack_texture(parts.texture)}, folder / f"{out.stem}.safetensors")
-        parts.preview.save(folder / PREVIEW)
+        parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
         try:
             conversion = draft.conversion.result() if draft.conversion else None
         except ToolMissingError as error:
@@ -138,7 +138,7 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
         files=Files(
             onnx=describe_file(folder / f"{stem}.onnx"),
             texture=describe_file(folder / f"{stem}.safetensors"),
-            preview=describe_file(folder / PREVIEW),
+            preview=describe_file(folder / f"{stem}{PREVIEW_SUFFIX}"),
             dlc=None if dlc is None else describe_file(dlc),
         ),
         source=parts.source,

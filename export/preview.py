@@ -1,4 +1,4 @@
-"""preview.png: what went in, what was made of it, and what comes out, side by side."""
+"""AVATAR.preview.png: what went in, what was made of it, and what comes out, side by side."""
 
 import numpy as np
 import torch

@@ -4,7 +4,7 @@ avatar.json          this contract
 avatar.onnx          the network: pose vector in, warp and low-frequency layer out
 avatar.safetensors   the texture, packed for the sampler
 avatar.dlc           the network for Qualcomm's runtimes, if it was converted
-preview.png          what it looks like
+avatar.preview.png   what it looks like
 """
 
 import hashlib

@@ -34,7 +34,7 @@ def test_make_avatar_prints_what_the_readme_shows(face_networks):
         "avatar.dlc",
         "avatar.onnx",
         "avatar.json",
-        "preview.png",
+        "avatar.preview.png",
     }
 
 

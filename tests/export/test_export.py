@@ -57,7 +57,7 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
     bundle = read_bundle(out.parent)
     contract = bundle.contract
     assert sorted(path.name for path in out.parent.iterdir()) == [
-        "avatar.json", "avatar.onnx", "avatar.safetensors", "preview.png",
+        "avatar.json", "avatar.onnx", "avatar.preview.png", "avatar.safetensors",
     ]  # fmt: skip
     assert (contract.image_size, contract.align_corners, contract.dlc) == (64, False, None)
     assert contract.origin.trained
@@ -150,7 +150,7 @@ def test_phase_convolutions_are_warned_of(case_a_avatar):
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp_path):
-    names = ("avatar.onnx", "avatar.safetensors", "avatar.json", "preview.png")
+    names = ("avatar.onnx", "avatar.safetensors", "avatar.json", "avatar.preview.png")
     contents = []
     for seed, threads in (("0", "1"), ("1", "2")):
         folder = tmp_path / seed
@@ -184,7 +184,7 @@ def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
     contract = read_bundle(tmp_path).contract
     assert contract.dlc.container == 4
     assert contract.dlc.layout == "NCHW"
-    with Image.open(tmp_path / "preview.png") as preview:
+    with Image.open(tmp_path / "avatar.preview.png") as preview:
         size = contract.image_size
         assert preview.size == (6 * size + 5 * 4, size + 20)
         source = np.asarray(preview)[20:, :size]
@@ -318,8 +318,8 @@ def test_out_names_any_file_of_the_bundle_or_its_folder(photo, tmp_path, name):
     assert done.returncode == 0, done.stderr
     stem = Path(name).stem if Path(name).suffix else "avatar"
     assert sorted(path.name for path in (tmp_path / "new/er").iterdir()) == [
-        *(f"{stem}{suffix}" for suffix in (".json", ".onnx", ".safetensors")), "preview.png",
-    ]  # fmt: skip
+        f"{stem}{suffix}" for suffix in (".json", ".onnx", ".preview.png", ".safetensors")
+    ]
     assert f"{tmp_path}/new/er/{stem}.json  the contract of these files" in done.stdout
 
 

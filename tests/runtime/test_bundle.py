@@ -28,7 +28,7 @@ from bilayer.runtime.errors import BundleError
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("avatar.onnx", "avatar.safetensors", "avatar.dlc", "preview.png"):
+    for name in ("avatar.onnx", "avatar.safetensors", "avatar.dlc", "avatar.preview.png"):
         (tmp_path / name).write_bytes(name.encode() * 9)
     (tmp_path / "avatar.json").write_text(contract(tmp_path).to_json())
     return tmp_path
@@ -46,7 +46,7 @@ def contract(folder, with_dlc=True):
         files=Files(
             onnx=file("avatar.onnx"),
             texture=file("avatar.safetensors"),
-            preview=file("preview.png"),
+            preview=file("avatar.preview.png"),
             dlc=file("avatar.dlc") if with_dlc else None,
         ),
         source=PhotoSource([512, 384], [-3, 4, 509, 516], [0.5, -0.25]),
@@ -66,7 +66,15 @@ def test_what_is_written_is_read_back(folder, with_dlc):
         assert bundle.path(bundle.contract.files.onnx) == folder / "avatar.onnx"
 
 
-@pytest.mark.parametrize("name", ["avatar.onnx", "avatar.safetensors", "avatar.dlc", "preview.png"])
+def test_a_bundle_of_before_0_2_whose_preview_has_another_name_is_read(folder):
+    (folder / "avatar.preview.png").rename(folder / "preview.png")
+    text = (folder / "avatar.json").read_text()
+    (folder / "avatar.json").write_text(text.replace("avatar.preview.png", "preview.png"))
+    bundle = read_bundle(folder)
+    assert bundle.path(bundle.contract.files.preview) == folder / "preview.png"
+
+
+@pytest.mark.parametrize("name", ["avatar.onnx", "avatar.safetensors", "avatar.dlc", "avatar.preview.png"])
 def test_each_file_must_be_the_one_that_was_exported(folder, name):
     (folder / name).write_bytes(b"another")
     with pytest.raises(BundleError, match=f"{name}: not the file that the avatar was exported with .* export again"):

@@ -19,7 +19,6 @@ from .report.html import html as html
 from .report.tables import markdown as markdown
 from .results import Result as Result
 from .results import read_result as read_result
-from .results import result_schema as result_schema
 from .results import write_result as write_result
 from .routes.backend import Backend as Backend
 from .routes.backend import VendorBackend as VendorBackend

@@ -4,18 +4,16 @@
 nothing; or a stand-in for the vendor's program, of which the same holds. Only a device's results hold times at all.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.device.probe import DeviceFacts
-from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import FileFormat
 
-FORMAT, VERSION = "bilayer-device-result", 2
 MeasuredOn = Literal["device", "emulated", "stand-in"]
 
 
@@ -185,16 +183,12 @@ class Result:
 
     def to_json(self) -> str:
         """As it is written."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+        return RESULT.to_json(self)
 
 
-def result_schema() -> dict[str, object]:
-    """The JSON Schema of a result file."""
-    schema = schema_of(Result)
-    properties = {"format": {"enum": [FORMAT]}, "version": {"type": "integer"}, **schema["properties"]}
-    required = ["format", "version", *schema["required"]]
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A measurement of bilayer-device"}
-    return head | schema | {"properties": properties, "required": required}
+RESULT = FileFormat(
+    Result, "bilayer-device-result", 2, "a measurement", "measure again with this version of bilayer-device"
+)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -214,18 +208,13 @@ def read_result(path: Path) -> Result:
         InputError: no result, of another version, or with fields that do not fit; or one that shows times that were
             not taken on a device. Names the field.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not a measurement; expected `format` to be {FORMAT}")
-    if content.get("version") != VERSION:
-        raise InputError(f"{path}: version {str(content.get('version'))[:20]}, expected {VERSION}; measure again")
-    check(content, result_schema(), str(path))
-    result = build(Result, {name: value for name, value in content.items() if name not in ("format", "version")})
-    assert isinstance(result, Result)
+    result = RESULT.read(path)
     for number, row in enumerate(result.rows):
         if result.measured_on != "device" and (row.latency or row.layers or row.series):
-            raise InputError(f"{path}.rows[{number}]: holds times, but was measured on {result.measured_on}: not times")
+            raise InputError(
+                f"{path}: rows[{number}]: holds times, but was measured on {result.measured_on}: not times"
+            )
     sampled = result.sampler.rows if result.sampler else []
     if result.measured_on != "device" and any(row.frame_ms for row in sampled):
-        raise InputError(f"{path}.sampler: holds times, but was measured on {result.measured_on}: not times")
+        raise InputError(f"{path}: sampler: holds times, but was measured on {result.measured_on}: not times")
     return result

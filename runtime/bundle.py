@@ -8,19 +8,23 @@ avatar.preview.png   what it looks like
 """
 
 import hashlib
-import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated
+
+from msgspec import Meta
 
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files import kind_of
+from bilayer.runtime.typed_json import FileFormat
 
-FORMAT, VERSION = "bilayer-avatar", 1
-MAX_JSON_BYTES = 1 << 20
+Count = Annotated[int, Meta(ge=1)]
+Index = Annotated[int, Meta(ge=0)]
+# A wild contract must not ask for gigabytes
+Side = Annotated[int, Meta(ge=1, le=4096, description="px, side of every image")]
+# In half crops from its middle: what is a thousand of them away is no landmark
+PoseNumber = Annotated[float, Meta(gt=-1000, lt=1000)]
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Channels:
     """Where one of the network's results stands: channels `start` to `stop` of `tensor`, times `scale` + `offset`."""
 
     tensor: str
-    start: int
-    stop: int
+    start: Index
+    stop: Annotated[int, Meta(ge=1, description="the first channel that is not its own any more")]
     scale: float = 1.0
     offset: float = 0.0
 
@@ -38,9 +42,9 @@ class Channels:
 class Outputs:
     """The network's results by what they mean."""
 
-    delta_uv: Channels  # x, y offsets of the warp from the identity, -1..1
-    lf_rgb: Channels  # low-frequency layer, -1..1
-    seg: Channels | None  # foreground mask, 0..1; None: all is foreground
+    delta_uv: Annotated[Channels, Meta(description="x, y offsets of the warp from the identity, -1..1")]
+    lf_rgb: Annotated[Channels, Meta(description="low-frequency layer, -1..1")]
+    seg: Annotated[Channels | None, Meta(description="foreground mask, 0..1; null: all is foreground")]
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,30 @@ class PoseInput:
     """The network's input: one pose."""
 
     tensor: str
-    width: int  # numbers
-    harmonics: int  # 0: the 68 (x, y) pairs as they are; else their sines and cosines at so many frequencies
+    width: Annotated[int, Meta(ge=1, description="numbers of the encoded pose; the tensor is (1, width)")]
+    harmonics: Annotated[
+        int,
+        Meta(
+            ge=0, description="0: the 68 (x, y) pairs as they are; else their sines and cosines at so many frequencies"
+        ),
+    ]
 
 
 @dataclass(frozen=True)
 class PhotoSource:
     """The photo's face: where it was, and how it looked."""
 
-    photo_size: list[int]  # width, height in pixels
-    crop: list[int]  # left, top, right, bottom in photo pixels; may leave the photo
-    pose: list[float]  # the pose vector of the photo
+    photo_size: Annotated[list[Count], Meta(min_length=2, max_length=2, description="width, height in pixels")]
+    crop: Annotated[
+        list[int],
+        Meta(min_length=4, max_length=4, description="left, top, right, bottom in photo pixels; may leave the photo"),
+    ]
+    pose: Annotated[
+        list[PoseNumber],
+        Meta(
+            min_length=136, max_length=136, description="the photo's 68 landmarks, x0, y0, x1, ...: -1..1 in the crop"
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class BundledFile:
     """A file of the bundle, beside avatar.json."""
 
     name: str
-    bytes: int
+    bytes: Index
     sha256: str
 
 
@@ -74,10 +91,10 @@ class BundledFile:
 class Files:
     """All of them."""
 
-    onnx: BundledFile
-    texture: BundledFile
+    onnx: Annotated[BundledFile, Meta(description="the network: pose in, warp and low-frequency layer out")]
+    texture: Annotated[BundledFile, Meta(description=".safetensors with the texture, packed for the sampler")]
     preview: BundledFile
-    dlc: BundledFile | None
+    dlc: Annotated[BundledFile | None, Meta(description="the network for Qualcomm's runtimes, if it was converted")]
 
 
 @dataclass(frozen=True)
@@ -85,20 +102,20 @@ class DlcInfo:
     """What made the .dlc, and who reads it."""
 
     target: str
-    tool: str  # with its version
-    container: int  # 3 or 4
+    tool: Annotated[str, Meta(description="with its version")]
+    container: Annotated[int, Meta(description="3 or 4")]
     readable_by: str
-    layout: str  # of its output tensors, NCHW or NHWC
+    layout: Annotated[str, Meta(description="of its output tensors, NCHW or NHWC")]
 
 
 @dataclass(frozen=True)
 class Graph:
     """How the network was simplified."""
 
-    opset: int
-    upsample: str  # nearest, deconv or phase
-    gmacs: float  # per frame
-    norms_kept: list[str]  # ill-conditioned ones, that stay as nodes
+    opset: Count
+    upsample: Annotated[str, Meta(description="nearest, deconv or phase")]
+    gmacs: Annotated[float, Meta(ge=0, description="a frame")]
+    norms_kept: Annotated[list[str], Meta(description="ill-conditioned ones, that stay as nodes")]
 
 
 @dataclass(frozen=True)
@@ -106,22 +123,25 @@ class Verification:
     """What was compared with the trained model before the bundle was written."""
 
     verified: bool
-    poses: int
-    psnr_db: dict[str, float]  # ONNX Runtime, float32: of each result, the worst pose's
-    hybrid_frame_db: (
-        float | None
-    )  # emulated FP16 storage: of the 8-bit RGBA frame, the worst pose's; None: not compared
-    hybrid_uv_pixels: float | None  # the largest error of the warp, in texture pixels
+    poses: Index
+    psnr_db: Annotated[dict[str, float], Meta(description="ONNX Runtime in float32: of each result, the worst pose's")]
+    hybrid_frame_db: Annotated[
+        float | None,
+        Meta(description="FP16 storage, emulated: of the 8-bit RGBA frame, the worst pose's; null: not compared"),
+    ]
+    hybrid_uv_pixels: Annotated[
+        float | None, Meta(description="the largest error of the warp with it, in texture pixels")
+    ]
 
 
 @dataclass(frozen=True)
 class Origin:
     """What the avatar was made from and with."""
 
-    checkpoint: str  # its file name, or what it is
-    checkpoint_sha256: str  # of all its tensors
-    trained: bool  # False: random numbers, for trying the tools
-    enhanced: bool  # the texture went through the enhancer
+    checkpoint: Annotated[str, Meta(description="its file name, or what it is")]
+    checkpoint_sha256: Annotated[str, Meta(description="of all its tensors")]
+    trained: Annotated[bool, Meta(description="false: random numbers, for trying the tools")]
+    enhanced: Annotated[bool, Meta(description="the texture went through the enhancer")]
     versions: dict[str, str]
 
 
@@ -129,8 +149,10 @@ class Origin:
 class Contract:
     """The content of avatar.json."""
 
-    image_size: int  # px, side of every image
-    align_corners: bool  # of the warp: see docs/bundle.md
+    image_size: Side
+    align_corners: Annotated[
+        bool, Meta(description="of the warp: what coordinates of -1 and 1 mean, see docs/bundle.md")
+    ]
     input: PoseInput
     outputs: Outputs
     files: Files
@@ -142,7 +164,12 @@ class Contract:
 
     def to_json(self) -> str:
         """As it is written: the same contract gives the same bytes."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+        return AVATAR.to_json(self)
+
+
+AVATAR = FileFormat(
+    Contract, "bilayer-avatar", 1, "an avatar", "export the avatar again, or update bilayer", BundleError, most=1 << 20
+)
 
 
 @dataclass(frozen=True)
@@ -209,58 +236,13 @@ def _check_kind(path: Path) -> None:
 
 
 def _read_contract(path: Path) -> Contract:
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise BundleError(f"{path}: expected an avatar.json of a few kilobytes, found {path.stat().st_size} bytes")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise BundleError(f"{path}: not an avatar; expected `format` to be {FORMAT}")
-    version = content.pop("version", None)
-    if version != VERSION:
-        raise BundleError(f"{path}: version {version}, expected {VERSION}; export the avatar again, or update bilayer")
-    contract = _parse(Contract, content, "", path)
-    assert isinstance(contract, Contract)
+    contract = AVATAR.read(path)
     for name, channels in (("delta_uv", 2), ("lf_rgb", 3), ("seg", 1)):
         result = getattr(contract.outputs, name)
-        if result is not None and (result.start < 0 or result.stop - result.start != channels):
+        if result is not None and result.stop - result.start != channels:
             found = f"{result.start} to {result.stop}"
             raise BundleError(f"{path}: outputs.{name}: expected {channels} channels, found {found}; export again")
     return contract
-
-
-def _parse(expected: Any, value: object, where: str, path: Path) -> object:
-    """`value` as the annotated type: dataclasses from objects, with exactly their fields; plain types as they are."""
-    if get_origin(expected) is UnionType:
-        if value is None:
-            return None
-        (expected,) = (choice for choice in get_args(expected) if choice is not NoneType)
-    if isinstance(expected, type) and hasattr(expected, "__dataclass_fields__"):
-        known = {setting.name: setting.type for setting in fields(expected)}
-        given = value if isinstance(value, Mapping) else {}
-        for name in [*known, *given]:
-            if name not in known or name not in given:
-                field = f"{where}{name}"
-                raise BundleError(
-                    f"{path}: {field}: {'missing' if name in known else 'unknown'}; export the avatar again"
-                )
-        return expected(**{name: _parse(kind, given[name], f"{where}{name}.", path) for name, kind in known.items()})
-    container = get_origin(expected) or expected
-    if container is float and type(value) is int:
-        return float(value)
-    right = type(value) is container
-    if right and container in (list, dict):
-        items = value if isinstance(value, list) else value.values()  # type: ignore[attr-defined]
-        item_type = get_args(expected)[-1]
-        right = all(type(item) is item_type or (item_type is float and type(item) is int) for item in items)
-    if not right:
-        raise BundleError(f"{path}: {where.rstrip('.')}: expected {_name(expected)}, found {str(value)[:60]!r}")
-    return value
-
-
-def _name(expected: Any) -> str:
-    return expected.__name__ if isinstance(expected, type) and not get_args(expected) else str(expected)
 
 
 def _check_file(path: Path, file: BundledFile) -> None:

@@ -1,8 +1,7 @@
 """An avatar's bundle and a pose -> the frame. Neither torch nor onnx is needed."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
-from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-
-MAX_IMAGE_SIZE = 4096  # px; a wild contract must not ask for gigabytes
-MAX_POSE = 1000  # crops away from the face: not a landmark, nor is NaN
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +88,6 @@ class AvatarPlayer:
         """
         bundle = read_bundle(Path(path))
         contract = bundle.contract
-        _check_contract(bundle)
         texture = read_texture(bundle)
         size = contract.image_size
         backdrop = None if background is None else np.asarray(background)
@@ -188,22 +182,6 @@ class AvatarPlayer:
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
         mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
         return FrameLayers(uv, outputs.lf_rgb, self._sampler.sample(uv), mask)
-
-
-def _check_contract(bundle: Bundle) -> None:
-    """Raise a BundleError where what only rendering needs is out of range."""
-    contract = bundle.contract
-    if not 1 <= contract.image_size <= MAX_IMAGE_SIZE:
-        raise BundleError(f"{bundle.folder}: image_size: {contract.image_size}, expected 1 to {MAX_IMAGE_SIZE}")
-    if len(contract.source.pose) != POSE_WIDTH or not all(abs(number) < MAX_POSE for number in contract.source.pose):
-        raise BundleError(f"{bundle.folder}: source.pose: expected {POSE_WIDTH} numbers below {MAX_POSE}; export again")
-    for setting in fields(contract.outputs):
-        channels = getattr(contract.outputs, setting.name)
-        if channels is not None and not math.isfinite(channels.scale + channels.offset):
-            found = f"{channels.scale} and {channels.offset}"
-            raise BundleError(
-                f"{bundle.folder}: outputs.{setting.name}: expected a finite scale and offset, found {found}"
-            )
 
 
 def read_texture(bundle: Bundle) -> Floats:

@@ -22,10 +22,10 @@ from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.results import FrameTimes, SamplerRow
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
 from bilayer.android_harness.routes.vendor import OUT
-from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.bundle import Bundle, Outputs
-from bilayer.runtime.errors import DeviceError, InputError
+from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.player import read_texture
+from bilayer.runtime.typed_json import FileFormat
 
 Layout = Literal["planar", "interleaved", "merged"]
 FOLDER = "sampler"  # on the device
@@ -94,8 +94,6 @@ class _Moment:
 class RunnerOutput:
     """What the native runner writes: docs/sampler.md."""
 
-    format: Literal["bilayer-sampler-runner"]
-    version: Literal[1]
     machine: RunnerMachine
     cores: list[_Core]
     used: _Used
@@ -103,6 +101,16 @@ class RunnerOutput:
     protocol: _Protocol
     kernels: list[_Kernel]
     log: list[_Moment]
+
+
+_FORMAT = FileFormat(
+    RunnerOutput,
+    "bilayer-sampler-runner",
+    1,
+    f"what {SAMPLER_RUNNER} writes",
+    "build it again with bilayer-device build-runner",
+    DeviceError,
+)
 
 
 def layout_of(outputs: Outputs, files: str) -> Layout:
@@ -170,7 +178,7 @@ class SamplerBench:
         execute(self._workspace, f"{SAMPLER_RUNNER} ({cores} x {threads})", self._command(cores, threads), timeout)
         with tempfile.TemporaryDirectory(prefix="bilayer-sampler-") as name:
             place = fetch_results(self._workspace, Path(name), 3 * expected.nbytes)
-            output = read_output(place / "result.json")
+            output = _FORMAT.read(place / "result.json")
             pictures = {kernel.name: _read(place / f"{kernel.name}.rgba", expected) for kernel in output.kernels}
         keep_times = keep_times and not output.machine.emulation
         rows = [_row(output, kernel, pictures[kernel.name], expected, keep_times) for kernel in output.kernels]
@@ -187,22 +195,6 @@ class SamplerBench:
         words += ["--runs", str(self._settings.runs), "--warm-up", str(self._settings.warm_up)]
         words += ["--evict", str(EVICT_MB), "--frames", OUT, "--json", f"{OUT}/result.json"]
         return shlex.join([f"./bin/{SAMPLER_RUNNER}", *words])
-
-
-def read_output(path: Path) -> RunnerOutput:
-    """The runner's JSON.
-
-    Raises:
-        DeviceError: it is not that.
-    """
-    try:
-        content = read_json(path)
-        check(content, schema_of(RunnerOutput), path.name)
-    except InputError as error:
-        raise DeviceError(f"{SAMPLER_RUNNER}: {error}; build it again with bilayer-device build-runner") from error
-    output = build(RunnerOutput, content)
-    assert isinstance(output, RunnerOutput)
-    return output
 
 
 def _row(

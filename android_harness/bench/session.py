@@ -8,9 +8,9 @@ from pathlib import Path
 from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.results import Moment, SamplerRow
 from bilayer.android_harness.routes.diagnostics import LayerTime
-from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import read_content, typed
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,7 @@ def session_key(*parts: object) -> str:
 def open_session(out: Path, key: str) -> Session:
     """The session of an interrupted measurement of the same kind, or a new one."""
     try:
-        content = read_json(session_path(out))
-        check(content, schema_of(Session), "session")
+        session = typed(Session, read_content(session_path(out)), "session", complete=True)
     except InputError:
         return Session(key)
-    session = build(Session, content)
-    assert isinstance(session, Session)
     return session if session.key == key else Session(key)

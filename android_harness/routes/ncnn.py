@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from bilayer.android_harness.device.execution import NCNN_RUNNER
 from bilayer.android_harness.routes.backend import Backend, ConvertedModel
@@ -14,10 +13,10 @@ from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.runner_build import NATIVE
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
 from bilayer.android_harness.routes.vendor import OUT, Mode, Profiling
-from bilayer.android_harness.typed_json import build, check, read_json, schema_of
 from bilayer.runtime.bundle import Bundle, describe_file
 from bilayer.runtime.engines.ncnn_convert import ncnn_network
-from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
+from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.typed_json import FileFormat
 
 VARIABLE = "BILAYER_NCNN_RUNNER"
 PARAM, WEIGHTS, LOG = "avatar.param", "avatar.bin", "ncnn.json"  # in the device's folder; the last in OUT
@@ -34,8 +33,6 @@ MODES: dict[Mode, str] = {
 class NcnnLog:
     """What the runner writes of one process."""
 
-    format: Literal["bilayer-ncnn-runner"]
-    version: Literal[1]
     ncnn: str  # its version
     machine: RunnerMachine
     mode: str
@@ -45,6 +42,11 @@ class NcnnLog:
     executions: int
     total_us: Microseconds | None  # None where a time means nothing
     init_us: float | None
+
+
+_FORMAT = FileFormat(
+    NcnnLog, "bilayer-ncnn-runner", 1, f"what {NCNN_RUNNER} writes", f"build it again from {NATIVE}", DeviceError
+)
 
 
 class NcnnBackend(Backend):
@@ -84,13 +86,7 @@ class NcnnBackend(Backend):
 
     def read_log(self, log: Path) -> tuple[Profile, str]:
         """See Backend."""
-        try:
-            content = read_json(log)
-            check(content, schema_of(NcnnLog), log.name)
-        except InputError as error:
-            raise DeviceError(f"{NCNN_RUNNER}: {error}; build it again from {NATIVE}") from error
-        said = build(NcnnLog, content)
-        assert isinstance(said, NcnnLog)
+        said = _FORMAT.read(log)
         where = f", emulated: {said.machine.emulation[0]}" if said.machine.emulation else ""
         version = f"{said.ncnn} on {said.device}{where}"[:120]
         total = said.total_us.mean if said.total_us else None

@@ -3,12 +3,15 @@
 import contextlib
 import copy
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bilayer.runtime import bundle
 from bilayer.runtime.bundle import (
+    AVATAR,
     BundledFile,
     Channels,
     Contract,
@@ -24,6 +27,8 @@ from bilayer.runtime.bundle import (
     read_bundle,
 )
 from bilayer.runtime.errors import BundleError
+
+SCHEMA = Path(bundle.__file__).with_name("avatar.schema.json")
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def contract(folder, with_dlc=True):
             preview=file("avatar.preview.png"),
             dlc=file("avatar.dlc") if with_dlc else None,
         ),
-        source=PhotoSource([512, 384], [-3, 4, 509, 516], [0.5, -0.25]),
+        source=PhotoSource([512, 384], [-3, 4, 509, 516], [0.5, -0.25] * 68),
         graph=Graph(8, "deconv", 2.499, []),
         dlc=DlcInfo("qairt", "onnxruntime-qnn 2.7.0", 4, "QAIRT 2.x", "NCHW") if with_dlc else None,
         verification=Verification(True, 4, {"delta_uv": 118.25, "lf_rgb": 120.0}, 63.5, None),
@@ -99,10 +104,22 @@ BROKEN = {
     "unknown": (lambda c: c.update(colour="red"), "colour: unknown"),
     "missing deep": (lambda c: c["outputs"]["seg"].pop("scale"), r"outputs\.seg\.scale: missing"),
     "text for a number": (lambda c: c.update(image_size="64"), "image_size: expected int, found '64'"),
-    "number for a flag": (lambda c: c.update(align_corners=0), "align_corners: expected bool, found '0'"),
-    "list of texts": (lambda c: c["source"].update(crop=["a"]), r"source\.crop: expected list\[int\]"),
+    "number for a flag": (lambda c: c.update(align_corners=0), "align_corners: expected bool, found 0"),
+    "list of texts": (lambda c: c["source"].update(crop=[1, 2, "a", 4]), r"source\.crop\[2\]: expected int, found 'a'"),
     "too many channels": (lambda c: c["outputs"]["lf_rgb"].update(stop=6), r"outputs\.lf_rgb: expected 3 channels"),
-    "null": (lambda c: c.update(input=None), r"input\.tensor: missing"),
+    "null": (lambda c: c.update(input=None), "input: expected object, found None"),
+    "value of a name": (
+        lambda c: c["verification"]["psnr_db"].update(seg="x"),
+        r"verification\.psnr_db\.seg: expected float, found 'x'",
+    ),
+    "not finite": (lambda c: c["graph"].update(gmacs=float("inf")), r"graph\.gmacs: expected a finite number"),
+    "beyond 64 bits": (lambda c: c["source"]["crop"].__setitem__(1, 1 << 63), r"source\.crop\[1\]: .* 64 bits"),
+    "endless digits": (
+        lambda c: c["outputs"]["seg"].update(offset=10**4000),
+        r"outputs\.seg\.offset: expected a finite",
+    ),
+    "negative": (lambda c: c["outputs"]["seg"].update(start=-1), r"outputs\.seg\.start: expected int >= 0, found -1"),
+    "few landmarks": (lambda c: c["source"].update(pose=[0.0]), r"source\.pose: expected array of length >= 136"),
     "a way out": (lambda c: c["files"]["onnx"].update(name="../../etc/passwd"), "expected a name in the avatar's own"),
 }
 
@@ -124,7 +141,7 @@ def test_files_that_are_no_contract_are_refused(folder, content):
 
 def test_a_huge_contract_is_not_read(folder):
     (folder / "avatar.json").write_bytes(b" " * (2 << 20))
-    with pytest.raises(BundleError, match=r"expected an avatar\.json of a few kilobytes"):
+    with pytest.raises(BundleError, match=r"avatar\.json: expected at most 1048576 bytes, found 2097152"):
         read_bundle(folder)
 
 
@@ -135,6 +152,20 @@ def test_of_several_contracts_one_must_be_named(folder):
     assert read_bundle(folder / "avatar.json").contract.image_size == 64
     with pytest.raises(BundleError, match="no such file or folder"):
         read_bundle(folder / "third.json")
+
+
+def test_the_schema_beside_the_code_is_that_of_the_code():
+    assert json.loads(SCHEMA.read_text()) == AVATAR.schema()
+
+
+def test_the_schema_has_every_field_and_says_what_it_is():
+    schema = AVATAR.schema()
+    side = schema["properties"]["image_size"]
+    assert side == {"description": "px, side of every image", "maximum": 4096, "minimum": 1, "type": "integer"}
+    for kind in (schema, *schema["$defs"].values()):
+        assert kind["required"] == list(kind["properties"])
+        assert kind["additionalProperties"] is False
+        assert kind["description"]
 
 
 @given(st.data())
@@ -165,7 +196,7 @@ def contract_of(file: BundledFile):
         "input": {"tensor": "pose", "width": 136, "harmonics": 0},
         "outputs": {"delta_uv": {**channels, "stop": 2}, "lf_rgb": {**channels, "stop": 3}, "seg": None},
         "files": {"onnx": fields, "texture": dict(fields), "preview": dict(fields), "dlc": None},
-        "source": {"photo_size": [1, 1], "crop": [0, 0, 1, 1], "pose": [0.0]},
+        "source": {"photo_size": [1, 1], "crop": [0, 0, 1, 1], "pose": [0.0] * 136},
         "graph": {"opset": 8, "upsample": "deconv", "gmacs": 1.0, "norms_kept": []},
         "dlc": None,
         "verification": {

@@ -1,0 +1,188 @@
+"""A user's JSON and TOML as the project's dataclasses, strictly: the one reader of both, on msgspec.
+
+No name may be unknown, or missing where it has no default (in a FileFormat: at all), no text counts as a number,
+numbers are finite and whole ones have at most 64 bits. Ranges and descriptions stand in the dataclasses, as
+msgspec.Meta, and so in the JSON Schema.
+"""
+
+import json
+import math
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from bilayer.runtime.errors import InputError
+
+MAX_BYTES = 16 << 20
+T = TypeVar("T")
+
+_NAMES = {str: "str", int: "int", float: "float", bool: "bool", NoneType: "null", list: "array", dict: "object"}
+
+
+@dataclass(frozen=True)
+class FileFormat(Generic[T]):
+    """A kind of JSON file of our own: it holds `format`, `version` and every field of `kind`."""
+
+    kind: type[T]  # a dataclass
+    name: str  # its `format`
+    version: int
+    what: str  # with its article, for messages
+    advice: str  # the way out of a file that does not fit
+    error: type[InputError] = InputError
+    most: int = MAX_BYTES
+
+    def read(self, path: Path) -> T:
+        """The content of a file; raises `error`, which names the file and the field."""
+        return self.parse(read_content(path, self.advice, self.error, self.most), str(path))
+
+    def parse(self, content: Any, where: str) -> T:
+        """The same of what is read already; `where` names it."""
+        given = content if isinstance(content, dict) else {}
+        if given.get("format") != self.name:
+            raise self.error(f"{where}: not {self.what}; expected `format` to be {self.name}; {self.advice}")
+        if given.get("version") != self.version:
+            found = repr(given.get("version"))[:20]
+            raise self.error(f"{where}: version {found}, expected {self.version}; {self.advice}")
+        rest = {name: value for name, value in given.items() if name not in ("format", "version")}
+        return typed(self.kind, rest, where, self.advice, self.error, complete=True)
+
+    def to_json(self, value: T) -> str:
+        """As it is written: the same value gives the same bytes."""
+        head = {"format": self.name, "version": self.version}
+        return json.dumps(head | asdict(value), indent=2, allow_nan=False) + "\n"  # type: ignore[call-overload]
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema (draft 2020-12) of such a file, for other programs."""
+        _, definitions = msgspec.json.schema_components([self.kind])
+        for definition in definitions.values():
+            definition |= {"required": list(definition["properties"]), "additionalProperties": False}
+            for setting in definition["properties"].values():
+                setting.pop("default", None)
+        whole = definitions.pop(self.kind.__name__)
+        head = {"format": {"const": self.name}, "version": {"const": self.version}}
+        whole |= {"properties": head | whole["properties"], "required": [*head, *whole["required"]], "title": self.name}
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
+
+
+def read_content(path: Path, advice: str = "", error: type[InputError] = InputError, most: int = MAX_BYTES) -> Any:
+    """What a JSON file, or a .toml file, of at most `most` bytes holds, its types not checked.
+
+    Raises:
+        InputError: as the class `error`: no such file, too large, or not that format.
+    """
+    if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        raise error(f"{path}: {reason}; name a {path.suffix or '.json'} file")
+    toml = path.suffix == ".toml"
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise error(f"{path}: expected at most {most} bytes, found {path.stat().st_size}")
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text) if toml else json.loads(text)
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (ValueError, RecursionError) as problem:
+        reason = " ".join(str(problem).split())[:120]
+        found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({reason})"
+        raise error("; ".join(filter(None, (found, advice)))) from problem
+
+
+def typed(
+    kind: type[T],
+    content: object,
+    where: str,
+    advice: str = "",
+    error: type[InputError] = InputError,
+    complete: bool = False,
+) -> T:
+    """`content` of a file as the dataclass `kind`; if it is to be `complete`, defaults do not count.
+
+    Raises:
+        InputError: as the class `error`: it does not fit. Names `where`, the field, what is expected and what was
+            found, and `advice`.
+    """
+    try:
+        value = msgspec.convert(content, kind)
+        _check(content, asdict(value), "", complete)  # type: ignore[call-overload]
+        return value
+    except msgspec.ValidationError as problem:
+        reason = _explained(str(problem), content, kind)
+    except (InputError, ValueError) as problem:  # of the dataclass itself; of _check
+        reason = str(problem)
+    except RecursionError:
+        reason = "nested too deep"
+    raise error("; ".join(filter(None, (f"{where}: {reason}", advice))))
+
+
+def _check(given: object, kept: Any, where: str, complete: bool) -> None:
+    """Raise a ValueError of what msgspec lets pass: other names than a dataclass has, and numbers out of range."""
+    if isinstance(given, dict):
+        for name, item in given.items():
+            place = _joined(where, name)
+            if name not in kept:
+                near = get_close_matches(name, kept, 1) or kept
+                raise ValueError(f"{place}: unknown; expected {', '.join(near)}")
+            _check(item, kept[name], place, complete)
+        if missing := [name for name in kept if complete and name not in given]:
+            raise ValueError(f"{_joined(where, missing[0])}: missing")
+    elif isinstance(given, list):
+        for number, item in enumerate(given):
+            _check(item, kept[number], f"{where}[{number}]", complete)
+    elif isinstance(given, float) and not math.isfinite(given):
+        raise ValueError(f"{where}: expected a finite number, found {given}")
+    elif isinstance(given, int) and not -(1 << 63) <= given < 1 << 63:
+        raise ValueError(f"{where}: expected a number of at most 64 bits, found {str(given)[:60]}")
+
+
+def _joined(where: str, name: str) -> str:
+    name = name if name.isprintable() and len(name) <= 60 else repr(name[:60])
+    return f"{where}.{name}" if where else name
+
+
+def _explained(message: str, content: object, kind: Any) -> str:
+    """A message of msgspec, as "Expected `int`, got `str` - at `$.rows[...].name`", with the value found there."""
+    said, _, path = message.replace("`", "").partition(" - at $")
+    steps = re.findall(r"\w+|\.\.\.", path)
+    places: list[tuple[str, Any]] = [("", content)]
+    for step in steps:  # [...] is any value of a mapping
+        places = [found for where, value in places for found in _inside(value, step, where)]
+    said, _, got = said.partition(", got ")
+    where, value = next((place for place in places if _NAMES.get(type(place[1])) == got), places[0])
+    if name := said.removeprefix("Object missing required field ") if "missing required" in said else "":
+        where = next((where for where, value in places if name not in value), where)
+        return f"{_joined(where, name)}: missing"
+    if said.startswith("Invalid enum value"):
+        choices = _choices(msgspec.inspect.type_info(kind), steps)
+        where, value = next((place for place in places if place[1] not in choices), (where, value))
+        said = f"expected {' or '.join(map(str, choices))}"
+    said = "expected a finite number" if said == "Number out of range" else said[0].lower() + said[1:]
+    return f"{where}{': ' if where else ''}{said}, found {repr(value)[:60]}"
+
+
+def _inside(value: Any, step: str, where: str) -> list[tuple[str, Any]]:
+    if isinstance(value, list):
+        return [(f"{where}[{step}]", value[int(step)])]
+    return [(_joined(where, name), item) for name, item in value.items() if step in (name, "...")]
+
+
+def _choices(node: Any, steps: list[str]) -> tuple[object, ...]:
+    """What the literal at the end of the `steps` may be."""
+    info = msgspec.inspect
+    for step in [*steps, ""]:
+        while isinstance(node, info.Metadata | info.UnionType):
+            node = node.type if isinstance(node, info.Metadata) else node.types[0]
+        if isinstance(node, info.DataclassType):
+            node = next(field.type for field in node.fields if field.name == step)
+        elif isinstance(node, info.TupleType):
+            node = node.item_types[int(step)]
+        elif not isinstance(node, info.LiteralType):
+            node = node.value_type if isinstance(node, info.DictType) else node.item_type
+    return tuple(node.values)

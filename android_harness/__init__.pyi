@@ -2,10 +2,10 @@ from .bench.parity import Parity as Parity
 from .bench.parity import Reference as Reference
 from .bench.playing import PoseRun as PoseRun
 from .bench.playing import play as play
-from .bench.run import BenchOptions as BenchOptions
-from .bench.run import BenchSetup as BenchSetup
 from .bench.run import run_bench as run_bench
 from .bench.sampler import SamplerSettings as SamplerSettings
+from .bench.setup import BenchOptions as BenchOptions
+from .bench.setup import BenchSetup as BenchSetup
 from .device.adb import Adb as Adb
 from .device.adb import Completed as Completed
 from .device.adb import Device as Device

@@ -70,8 +70,9 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     results cannot be the same network's.
     """
     from bilayer.android_harness.bench.poses import spread
-    from bilayer.android_harness.bench.run import BenchOptions, run_bench
+    from bilayer.android_harness.bench.run import run_bench
     from bilayer.android_harness.bench.session import session_path
+    from bilayer.android_harness.bench.setup import BenchOptions
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
     from bilayer.android_harness.report.tables import markdown
     from bilayer.android_harness.results import write_result

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from bilayer.android_harness.bench.poses import load_poses
-from bilayer.android_harness.bench.run import BenchSetup
 from bilayer.android_harness.bench.sampler import SamplerSettings
+from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.adb import Adb, Device
 from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.options import AvatarOptions

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bilayer.android_harness.bench.outcome import measured_on
 from bilayer.android_harness.bench.parity import Parity, Reference
 from bilayer.android_harness.bench.poses import spread, write_inputs
-from bilayer.android_harness.bench.run import BenchSetup
-from bilayer.android_harness.device.execution import execute, fetch_results, read_results, stop_leftover
+from bilayer.android_harness.bench.setup import BenchSetup
+from bilayer.android_harness.device.execution import execute, fetch_results, read_results, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.results import MeasuredOn
@@ -49,7 +47,7 @@ def play(
     reference = Reference(setup.bundle)
     facts = probe(setup.device)
     stop_leftover(workspace)
-    size = sum(4 * int(np.prod(shape)) for shape in reference.shapes.values())
+    size = results_bytes(reference.shapes)
     poses = setup.poses
     compared = spread(len(poses), COMPARED)
     kept = {}

@@ -1,8 +1,9 @@
 """One process of a program on a device: started, watched, stopped where it hangs, its results fetched."""
 
+import math
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,11 @@ def fetch_results(workspace: Workspace, folder: Path, size: int) -> Path:
     """
     workspace.device.pull(f"{ROOT}/{OUT}", folder / OUT, size)
     return folder / OUT
+
+
+def results_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Bytes of what one execution writes: float32 arrays of the outputs' `shapes`."""
+    return sum(4 * math.prod(shape) for shape in shapes.values())
 
 
 def read_results(folder: Path, index: int, shapes: dict[str, tuple[int, ...]], layout: str) -> dict[str, Floats]:

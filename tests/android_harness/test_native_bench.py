@@ -79,7 +79,7 @@ def test_times_are_kept_of_a_device_alone(command, bundle, inventing, tmp_path, 
     assert "31.3" not in dropped.stdout + dropped.stderr
     assert {row["frame_ms"] for row in json.loads(dropped.stdout)["sampler"]["rows"]} == {None}
 
-    for module in ("bench.outcome", "bench.run"):
+    for module in ("bench.outcome", "bench.steps"):
         monkeypatch.setattr(importlib.import_module(f"bilayer.android_harness.{module}"), "is_android_program", bool)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     kept = command(*arguments, tmp_path / "b.json")

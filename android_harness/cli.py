@@ -69,7 +69,6 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     An interrupted measurement goes on where it stopped when the same command is run again. Exits with 4 if a mode's
     results cannot be the same network's.
     """
-    from bilayer.android_harness.bench.poses import spread
     from bilayer.android_harness.bench.run import run_bench
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.bench.setup import BenchOptions
@@ -78,6 +77,7 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     from bilayer.android_harness.results import write_result
     from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
+    from bilayer.runtime.motion.poses import spread
 
     out = options.out
     setup, _ = make_setup(options)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from bilayer.android_harness.bench.poses import load_poses
 from bilayer.android_harness.bench.sampler import SamplerSettings
 from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.adb import Adb, Device
@@ -16,6 +15,7 @@ from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
 from bilayer.android_harness.routes.vendor import choose_route
 from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.motion.poses import load_poses
 
 
 def find_device(serial: str | None) -> Device:
@@ -26,7 +26,7 @@ def find_device(serial: str | None) -> Device:
 def make_setup(options: AvatarOptions) -> tuple[BenchSetup, float]:
     """What to run, everything here checked before the device is asked for; and the track's frames a second."""
     bundle = options.check()
-    poses, rate = load_poses(bundle, options.drive, options.retarget)
+    poses, rate = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     backend = _backend(bundle, options)
     return BenchSetup(find_device(options.serial), bundle, backend, poses), rate
 

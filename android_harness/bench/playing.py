@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import measured_on
 from bilayer.android_harness.bench.parity import Parity, Reference
-from bilayer.android_harness.bench.poses import spread, write_inputs
+from bilayer.android_harness.bench.poses import write_inputs
 from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.execution import execute, fetch_results, read_results, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
@@ -15,6 +15,7 @@ from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.results import MeasuredOn
 from bilayer.android_harness.routes.vendor import OUT, Mode
 from bilayer.runtime.media.writers import open_writer
+from bilayer.runtime.motion.poses import spread
 
 CHUNK = 64  # frames of one process: 100 MB of results at 256 px
 COMPARED = 8  # frames, evenly spaced

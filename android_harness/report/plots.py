@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bilayer.android_harness.bench.parity import LEAST_DB
 from bilayer.android_harness.report.sampler import frame_ms
 from bilayer.android_harness.report.series import processes, slowed
 from bilayer.android_harness.report.tables import PARITY_COLUMNS, decibels, label
 from bilayer.android_harness.results import ModeResult, Moment, Result, Spread
+from bilayer.runtime.agreement import DEFAULT, MOST_DB
 
 PAPER_MS = 42.0
 _LEFT, _WIDTH, _ROW, _TOP = 350, 1040, 30, 34  # px: where plots begin, their whole width, a line's height, the legend's
@@ -95,13 +95,13 @@ def parity_plot(results: Sequence[Result]) -> str:
     lines = [one for one in _lines(results) if one.row.parity]
     if not lines:
         return _none("Nothing was compared.")
-    known = [db for one in lines if one.row.parity for db in one.row.parity.psnr_db.values() if db is not None]
-    longest = max([LEAST_DB + 20, *known])
+    known = [db for one in lines if one.row.parity for db in one.row.parity.psnr_db.values() if db < MOST_DB]
+    longest = max([DEFAULT.plausible + 20, *known])
     x = _scale(0, longest, _LEFT, _WIDTH - 110)
     bottom = _TOP + _ROW * len(lines)
     legend = [(title.removesuffix(" dB"), _DOTS[name]) for name, title in PARITY_COLUMNS.items()]
     parts = [*_axis(x, longest, bottom, "dB"), *_legend(legend)]
-    exact, least = _WIDTH - 60, x(LEAST_DB)
+    exact, least = _WIDTH - 60, x(DEFAULT.plausible)
     parts += [_text(exact, bottom + 16, "exact", 'text-anchor="middle"')]
     parts += [_stroke(least, _TOP - 4, least, bottom, _WRONG, 'stroke-dasharray="4 3"')]
     for number, line in enumerate(lines):
@@ -112,7 +112,7 @@ def parity_plot(results: Sequence[Result]) -> str:
         for place, (name, colour) in enumerate(_DOTS.items()):
             if name in parity.psnr_db:
                 db = parity.psnr_db[name]
-                at = exact + 10 * place - 15 if db is None else x(max(db, 0.0))
+                at = exact + 10 * place - 15 if db >= MOST_DB else x(max(db, 0.0))
                 hint = f"<title>{escape(PARITY_COLUMNS[name])}: {decibels(parity, name)}</title>"
                 parts.append(f'<circle cx="{at:.1f}" cy="{y}" r="6" fill="{colour}" fill-opacity=".85">{hint}</circle>')
         if not parity.plausible:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from bilayer.android_harness.bench.parity import LEAST_DB, Parity
+from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.report.sampler import sampler_table, user_table
 from bilayer.android_harness.report.series import series_table
 from bilayer.android_harness.results import ModeResult, Result, Spread
+from bilayer.runtime.agreement import DEFAULT, MOST_DB
 from bilayer.runtime.console import table
 
 PAPER = (
@@ -43,7 +44,7 @@ def flags(row: ModeResult) -> str:
     if row.not_cooled:
         said.append(f"{row.not_cooled} of {row.processes} processes began warm, or the temperature is unknown")
     if row.parity and not row.parity.plausible:
-        said.append(f"WRONG RESULTS: under {LEAST_DB:g} dB, or not finite")
+        said.append(f"WRONG RESULTS: under {DEFAULT.plausible:g} dB, or not finite")
     return clean("; ".join(said))
 
 
@@ -52,7 +53,7 @@ def decibels(parity: Parity, name: str) -> str:
     if name not in parity.psnr_db:
         return DASH
     value = parity.psnr_db[name]
-    return "exact" if value is None else f"{value:.1f}"
+    return "exact" if value >= MOST_DB else f"{value:.1f}"
 
 
 def _latency_table(results: Sequence[Result]) -> str:

@@ -69,7 +69,7 @@ def test_a_bench_of_a_stand_in_shows_parity_and_no_time(command, bundle, tmp_pat
     half, full = result.rows
     assert (half.mode, full.mode, half.processes, full.processes) == ("gpu-fp16", "cpu", 2, 2)
     assert (half.latency, half.layers, full.latency, full.layers) == (None, [], None, [])
-    assert (set(full.parity.psnr_db.values()), full.parity.uv_px) == ({None}, 0.0)
+    assert (set(full.parity.psnr_db.values()), full.parity.uv_px) == ({200}, 0.0)
     assert 55 < half.parity.worst_db < 100  # rounded once to float16
     everything = done.stdout + done.stderr + out.read_text()
     assert not INVENTED.search(everything), INVENTED.search(everything)
@@ -143,7 +143,7 @@ def test_a_runtime_that_the_device_lacks_does_not_stop_the_others(command, bundl
     assert done.exit_code == 0, done.stderr
     missing, cpu = read_result(out).rows
     assert "the device does not have this runtime: error_code=500" in missing.missing
-    assert (missing.parity, cpu.parity.worst_db, cpu.processes) == (None, float("inf"), 2)
+    assert (missing.parity, cpu.parity.worst_db, cpu.processes) == (None, 200, 2)
     assert "could not run" in done.stdout
     assert "127.0.0.1" not in out.read_text()  # its serial number
     only = command("bench", bundle, *FEW, "--out", tmp_path / "b.json", "--mode", "gpu-fp16-hybrid")
@@ -212,7 +212,7 @@ def test_qnn_runs_a_v4_dlc(command, exported_folder, tmp_path):
     assert done.exit_code == 0, done.stderr
     result = read_result(out)
     assert (result.tools.route, result.tools.sdk, result.measured_on) == ("qnn", "2.51.0.1", "stand-in")
-    assert [(row.mode, row.parity.psnr_db["frame"]) for row in result.rows] == [("gpu", None), ("cpu", None)]
+    assert [(row.mode, row.parity.psnr_db["frame"]) for row in result.rows] == [("gpu", 200), ("cpu", 200)]
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def test_help_loads_nothing_heavy(arguments):
 def test_on_a_device_times_are_kept(adb, plug_in, snpe_root, bundle, tmp_path, monkeypatch, phone):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
     from bilayer.android_harness import BenchOptions, BenchSetup, VendorBackend, find_sdk
-    from bilayer.android_harness.bench.poses import load_poses
     from bilayer.android_harness.routes.vendor import choose_route
     from bilayer.runtime.bundle import read_bundle
+    from bilayer.runtime.motion.poses import load_poses
 
     bench_module = importlib.import_module("bilayer.android_harness.bench.run")
     monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
     phone.environment["STAND_IN_VERSION"] = "1.32.0.555"
     read, sdk = read_bundle(bundle), find_sdk({"SNPE_ROOT": str(snpe_root)})
-    poses, _ = load_poses(read, None)
+    poses, _ = load_poses(read.contract.source.pose)
     setup = BenchSetup(adb.choose(plug_in()), read, VendorBackend(choose_route(sdk, read), sdk, read), poses[:2])
     options = BenchOptions(("cpu",), executions=3, warm_up=1, processes=2, cool_down=0)
     (row,) = bench_module.run_bench(setup, options, tmp_path / "a.json").rows

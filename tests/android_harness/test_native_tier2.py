@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from bilayer.android_harness.bench.parity import Reference
-from bilayer.android_harness.bench.poses import load_poses
 from bilayer.android_harness.bench.sampler import SamplerBench, SamplerSettings, write_sampler_inputs
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.adb import Adb
@@ -16,6 +15,7 @@ from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.results import read_result
 from bilayer.android_harness.routes import runner_build
 from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.motion.poses import load_poses
 from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_ncnn_route import NCNN_DIR
 from tests.android_harness.test_tier2 import COMPILER, start
@@ -70,7 +70,7 @@ def check_sampler(rows):
 
 def test_the_sampler_gives_the_python_samplers_frames(phone, exported_folder, runner, tmp_path):
     workspace, bundle = Workspace(Adb(str(phone.adb)).choose()), read_bundle(exported_folder)
-    reference, poses = Reference(bundle, "numpy"), load_poses(bundle, None)[0][:2]
+    reference, poses = Reference(bundle, "numpy"), load_poses(bundle.contract.source.pose)[0][:2]
     files = write_sampler_inputs(bundle, reference, poses, "merged", tmp_path)
     workspace.sync(files | {f"bin/{SAMPLER_RUNNER}": runner})
     bench = SamplerBench(workspace, bundle, reference, SamplerSettings(runner, 2, 1), "merged")

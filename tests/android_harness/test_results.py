@@ -38,7 +38,7 @@ from bilayer.android_harness.results import (
 from bilayer.runtime.errors import InputError
 
 SCHEMA = Path(android_harness.__file__).parent / "result.schema.json"
-PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": None, "frame": 49.0}, 0.041, 0)
+PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": 200.0, "frame": 49.0}, 0.041, 0)
 LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(903.746, 900.0, 910.0))
 
 
@@ -101,7 +101,7 @@ def test_a_result_comes_back_as_it_was(tmp_path):
         make(),
         make(sampler=make_sampler()),
         make("emulated", None, sampler=make_sampler(None)),
-        make("stand-in", None, parity=replace(PARITY, psnr_db={"delta_uv": 3, "lf_rgb": None, "frame": 1.5})),
+        make("stand-in", None, parity=replace(PARITY, psnr_db={"delta_uv": 3, "lf_rgb": 200.0, "frame": 1.5})),
     ):
         write_result(tmp_path / "a.json", result)
         assert read_result(tmp_path / "a.json") == result

@@ -120,7 +120,7 @@ def built_runner() -> Path | None:
 def kept_runner() -> Path:
     """Where a runner made of these sources lies in the cache; it need not be there."""
     digest = hashlib.sha256()
-    numba = [_SAMPLER / name for name in ("numba_kernels.py", "c_functions.py", "build.py")]
+    numba = [_SAMPLER / name for name in ("numba_kernels.py", "vector_code.py", "c_functions.py", "build.py")]
     for path in [*sorted(NATIVE.iterdir()), *numba]:
         digest.update(path.read_bytes())
     return cache_folder() / "runner" / digest.hexdigest()[:16] / PROGRAM

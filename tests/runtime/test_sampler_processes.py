@@ -85,7 +85,7 @@ except ToolMissingError as error:
 BOUNDS = """
 import numpy as np
 from numba import njit
-from bilayer.runtime.sampler import numba_kernels
+from bilayer.runtime.sampler import numba_kernels, vector_code
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture
 from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
@@ -99,7 +99,7 @@ except IndexError:
 
 @njit
 def blend(texture, texel, weights, out):
-    numba_kernels._blend(texture, texel, weights, weights, 0, out, 0, 8, 3)
+    vector_code.blend(texture, texel, weights, weights, 0, out, 0, 8, 3)
 
 texture, weights = pack_texture(np.ones((3, 4, 4))), np.zeros(8, np.float32)
 last = (4 + 1) * 7 * 4 + (4 + 1) * 4  # offset of the last texel that has neighbours

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.training.heads.arrays import Bytes, Floats, Ints
-from bilayer.training.heads.kernels import interpolate, rasterise
+from bilayer.training.heads.kernels.raster import interpolate, rasterise
 from bilayer.training.heads.parts import HEAD
 
 TILE = 384  # texels; about 13 a centimetre of skin, where the picture at 256 px has 8.5

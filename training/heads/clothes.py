@@ -3,7 +3,7 @@
 import numpy as np
 
 from bilayer.training.heads.arrays import Floats
-from bilayer.training.heads.kernels import CLOTH
+from bilayer.training.heads.kernels.shading import CLOTH
 from bilayer.training.heads.look import Look, sample_cloth_colour
 from bilayer.training.heads.noise import pick, smooth
 from bilayer.training.heads.props import Prop, grid_triangles, make_prop

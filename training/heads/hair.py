@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from bilayer.training.heads.arrays import Floats, Ints
-from bilayer.training.heads.kernels import STRANDS
+from bilayer.training.heads.kernels.shading import STRANDS
 from bilayer.training.heads.look import Look
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.noise import image_noise, smooth, solid_noise

@@ -8,7 +8,7 @@ from bilayer.training.heads.arrays import Bytes, Floats
 from bilayer.training.heads.atlas import SkinAtlas
 from bilayer.training.heads.clothes import body, paint_clothes
 from bilayer.training.heads.hair import HairShell, long_hair, paint_hair, raise_shell
-from bilayer.training.heads.kernels import blend_shapes, vertex_normals
+from bilayer.training.heads.kernels.geometry import blend_shapes, vertex_normals
 from bilayer.training.heads.look import Look, sample_look
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.parts import EYES_BY_SIDE, SCLERA_LEFT

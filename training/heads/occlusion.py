@@ -3,7 +3,8 @@
 import numpy as np
 
 from bilayer.training.heads.arrays import Floats, Ints
-from bilayer.training.heads.kernels import rasterise, vertex_normals
+from bilayer.training.heads.kernels.geometry import vertex_normals
+from bilayer.training.heads.kernels.raster import rasterise
 
 DIRECTIONS = 96
 MAP_SIZE = 160  # px

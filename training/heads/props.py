@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bilayer.training.heads.arrays import Floats, Ints
-from bilayer.training.heads.kernels import vertex_normals
+from bilayer.training.heads.kernels.geometry import vertex_normals
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,9 @@ from numpy.typing import NDArray
 
 from bilayer.training.heads.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.identity import Identity
-from bilayer.training.heads.kernels import (
-    blend_shapes,
-    lift_shell,
-    pose_points,
-    project,
-    rasterise,
-    shade,
-    vertex_normals,
-)
+from bilayer.training.heads.kernels.geometry import blend_shapes, lift_shell, pose_points, project, vertex_normals
+from bilayer.training.heads.kernels.raster import rasterise
+from bilayer.training.heads.kernels.shading import shade
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.pose import HeadPose
 from bilayer.training.heads.scene_mesh import SceneMesh

@@ -7,7 +7,7 @@ import numpy as np
 from bilayer.training.heads.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.atlas import TILE
 from bilayer.training.heads.hair import HairShell
-from bilayer.training.heads.kernels import HAIR
+from bilayer.training.heads.kernels.shading import HAIR
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.noise import smooth
 from bilayer.training.heads.props import Prop

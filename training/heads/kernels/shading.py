@@ -1,169 +1,21 @@
-"""The renderer's inner loops, compiled by Numba: blend shapes, normals, camera, rasteriser, shading.
-
-All kernels are single-threaded, release the GIL and sum in a fixed order, so that a picture has the same bytes in any
-process and beside any number of threads (BLAS, for one, sums differently with the number of threads it finds).
-They are all in this module because Numba's cache of a function watches that function's own file alone.
-"""
+"""The colour of every sample: skin, hair, eyes, mouth and clothes in the scene's light, resolved to pixels."""
 
 # mypy: ignore-errors
 # Numba infers the types in here, when it compiles.
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from bilayer.training.heads.kernels.options import compiled, inlined
 
 # How a triangle is shaded. SKIN and HAIR read the texture atlas; MOUTH, CLOTH and STRANDS interpolate vertex colours.
 SKIN, HAIR, EYE, MOUTH, CLOTH, STRANDS = 0, 1, 2, 3, 4, 5
-MIN_AREA = 1e-9  # px^2; smaller triangles cover no sample
-FAST_MATH = {"nsz", "arcp", "contract", "reassoc", "afn"}  # without "nnan": NaN is written
 FLAT = 0.4  # cm; a pixel whose samples are of one kind and lie this close in depth is shaded at every other sample
 COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart belong to different surface patches
 
 
-def _inlined(function: Callable[..., Any]) -> Any:
-    return njit(error_model="numpy", fastmath=FAST_MATH, forceinline=True)(function)
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    options = {"error_model": "numpy", "nogil": True, "fastmath": FAST_MATH}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for a cache can be written
-        return njit(**options)(function)
-
-
-@_compiled
-def blend_shapes(base, shapes, indices, weights, out):
-    """out (V, 3) = base (V, 3) + sum of weights (k,) * shapes (K, V, 3)[indices (k,)]."""
-    count = base.shape[0]
-    for i in range(count):
-        out[i, 0] = base[i, 0]
-        out[i, 1] = base[i, 1]
-        out[i, 2] = base[i, 2]
-    for k in range(indices.shape[0]):
-        shape = shapes[indices[k]]
-        weight = weights[k]
-        for i in range(count):
-            out[i, 0] += weight * shape[i, 0]
-            out[i, 1] += weight * shape[i, 1]
-            out[i, 2] += weight * shape[i, 2]
-
-
-@_compiled
-def vertex_normals(vertices, triangles, out):
-    """Unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
-    for i in range(out.shape[0]):
-        out[i, 0] = out[i, 1] = out[i, 2] = 0.0
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for q in (a, b, c):
-            out[q, 0] += nx
-            out[q, 1] += ny
-            out[q, 2] += nz
-    for i in range(out.shape[0]):
-        length = math.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2)
-        if length > 0:
-            out[i, 0] /= length
-            out[i, 1] /= length
-            out[i, 2] /= length
-
-
-@_compiled
-def lift_shell(vertices, normals, indices, lift, out):
-    """out (H, 3) = vertices[indices] + lift (H,) along their normals."""
-    for i in range(indices.shape[0]):
-        j = indices[i]
-        for axis in range(3):
-            out[i, axis] = vertices[j, axis] + lift[i] * normals[j, axis]
-
-
-@_compiled
-def pose_points(points, normals, follow, rotation, pivot, offset, posed, posed_normals):
-    """Turn about `pivot` and move by `offset` as far as each point follows the head (0: stays, 1: fully)."""
-    for i in range(points.shape[0]):
-        f = follow[i]
-        x, y, z = points[i, 0] - pivot[0], points[i, 1] - pivot[1], points[i, 2] - pivot[2]
-        nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
-        for axis in range(3):
-            r0, r1, r2 = rotation[axis, 0], rotation[axis, 1], rotation[axis, 2]
-            turned = r0 * x + r1 * y + r2 * z + pivot[axis] + offset[axis]
-            posed[i, axis] = f * turned + (1 - f) * points[i, axis]
-            posed_normals[i, axis] = f * (r0 * nx + r1 * ny + r2 * nz) + (1 - f) * normals[i, axis]
-
-
-@_compiled
-def project(points, eye, focal, centre_x, centre_y, mid_x, mid_y, screen):
-    """screen (M, 3): x right and y down in samples, and 1 / depth. The camera at `eye` looks along -z."""
-    for i in range(points.shape[0]):
-        inverse = 1.0 / (eye[2] - points[i, 2])
-        screen[i, 0] = centre_x + focal * ((points[i, 0] - eye[0]) * inverse - mid_x)
-        screen[i, 1] = centre_y + focal * ((eye[1] - points[i, 1]) * inverse - mid_y)
-        screen[i, 2] = inverse
-
-
-@_compiled
-def rasterise(screen, triangles, start, stop, cull, left, top, right, bottom, depth, owner):
-    """Write the nearest triangle's number into owner (H, W), 1 / depth into depth (H, W), inside the scissor box.
-
-    With `cull`, triangles that turn their back (clockwise seen from outside) are left out.
-    """
-    for t in range(start, stop):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, w0 = screen[a, 0], screen[a, 1], screen[a, 2]
-        x1, y1, w1 = screen[b, 0], screen[b, 1], screen[b, 2]
-        x2, y2, w2 = screen[c, 0], screen[c, 1], screen[c, 2]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if (cull and area > 0) or abs(area) < MIN_AREA or w0 <= 0 or w1 <= 0 or w2 <= 0:
-            continue
-        column = max(left, math.ceil(min(x0, x1, x2) - 0.5))
-        last_column = min(right - 1, math.floor(max(x0, x1, x2) - 0.5))
-        row = max(top, math.ceil(min(y0, y1, y2) - 0.5))
-        last_row = min(bottom - 1, math.floor(max(y0, y1, y2) - 0.5))
-        if column > last_column or row > last_row:
-            continue
-        inverse = 1.0 / area
-        l1_dx, l1_dy = (y2 - y0) * inverse, -(x2 - x0) * inverse
-        l2_dx, l2_dy = -(y1 - y0) * inverse, (x1 - x0) * inverse
-        for y in range(row, last_row + 1):
-            for x in range(column, last_column + 1):
-                px, py = x + 0.5 - x0, y + 0.5 - y0
-                l1 = px * l1_dx + py * l1_dy
-                l2 = px * l2_dx + py * l2_dy
-                if l1 < -1e-6 or l2 < -1e-6 or l1 + l2 > 1 + 1e-6:
-                    continue
-                w = w0 + l1 * (w1 - w0) + l2 * (w2 - w0)
-                if w > depth[y, x]:
-                    depth[y, x] = w
-                    owner[y, x] = t
-
-
-@_compiled
-def interpolate(screen, triangles, owner, values, out, covered):
-    """Linear (not perspective) interpolation of values (V, C) at every owned sample: for maps in texture space."""
-    for y in range(owner.shape[0]):
-        for x in range(owner.shape[1]):
-            t = owner[y, x]
-            covered[y, x] = t >= 0
-            if t < 0:
-                continue
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            x0, y0 = screen[a, 0], screen[a, 1]
-            area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
-            px, py = x + 0.5 - x0, y + 0.5 - y0
-            l1 = (px * (screen[c, 1] - y0) - (screen[c, 0] - x0) * py) / area
-            l2 = ((screen[b, 0] - x0) * py - px * (screen[b, 1] - y0)) / area
-            for k in range(out.shape[2]):
-                va, vb, vc = values[t, 0, k], values[t, 1, k], values[t, 2, k]
-                out[y, x, k] = va + l1 * (vb - va) + l2 * (vc - va)
-
-
-@_inlined
+@inlined
 def canonical(x, y, z):
     """Texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in -1..1."""
     depth = z + 0.5
@@ -177,13 +29,13 @@ def canonical(x, y, z):
     return min(max(u, -1.0), 1.0), min(max(v, -1.0), 1.0)
 
 
-@_inlined
+@inlined
 def _smooth(low, high, value):
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@_inlined
+@inlined
 def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest, mouth_light,
                 texture, eyes, eye, head_up, lights, light_colours, ambient, colour, coord):  # fmt: skip
     """Shade one sample: linear RGB into colour (3,); canonical coordinate into coord (2,). True if it has one."""
@@ -311,7 +163,7 @@ def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, c
     return kind != MOUTH
 
 
-@_compiled
+@compiled
 def shade(owner, depth, supersampling, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest,
           mouth_light, texture, eyes, eye, head_up, lights, light_colours, ambient, background, exposure, tone,
           image, mask, coords):  # fmt: skip

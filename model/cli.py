@@ -1,36 +1,64 @@
 """`bilayer-checkpoint`: what is in a checkpoint, and ours from the authors'."""
 
-import json
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import click
 
-from bilayer.runtime.console import Group, table
+from bilayer.runtime.console import Group, as_json_option, show, table
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.model.authors_checkpoint import Value
     from bilayer.model.config import ModelConfig, NetworkName
 
-PRESET_NAMES = ("small", "medium", "large", "baseline", "demo")
-
-_runs_options = [
-    click.option("--experiment", metavar="NAME", help="Which experiment of a runs folder (default: the enhancer's)."),
-    click.option("--epoch", type=click.IntRange(min=0), help="Which epoch of it (default: the last)."),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A setting in place of the checkpoint's, such as align_corners=True. Repeatable.",
-    ),
-]
+Preset = Literal["small", "medium", "large", "baseline", "demo"]
 
 
-def _with_runs_options(command: Any) -> Any:
-    for option in reversed(_runs_options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class RunsOptions:
+    """Which of the authors' runs, and settings in place of theirs."""
+
+    experiment: Annotated[
+        str | None, Option("Which experiment of a runs folder.", metavar="NAME", default="the enhancer's")
+    ] = None
+    epoch: Annotated[int | None, Option("Which epoch of it.", at_least=0, default="the last")] = None
+    settings: Annotated[
+        tuple[str, ...],
+        Option(
+            "A setting in place of the checkpoint's, such as align_corners=True. Repeatable.",
+            ("--set",),
+            metavar="NAME=VALUE",
+        ),
+    ] = ()
+
+    def overrides(self) -> "dict[str, Value]":
+        """The settings by their names.
+
+        Raises:
+            UsageError: one that is no NAME=VALUE.
+        """
+        named = [(setting, *setting.partition("=")) for setting in self.settings]
+        for setting, _, equals, _ in named:
+            if not equals:
+                raise click.UsageError(f"--set {setting}: expected NAME=VALUE")
+        from bilayer.model.authors_checkpoint import parse_value
+
+        return {name: parse_value(name, text) for _, name, _, text in named}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(RunsOptions):
+    """What is converted, and what of it is kept."""
+
+    runs_dir: Annotated[Path, Option(argument=True)]
+    out: Annotated[Path, Option("The .safetensors to write.", ("-o",))] = Path("checkpoint.safetensors")
+    precision: Annotated[Literal["fp32", "fp16"], Option("Of the matrices; fp16 halves the size.")] = "fp32"
+    discriminator: Annotated[bool, Option("Keep what only training needs.")] = True
 
 
 @click.group(cls=Group)
@@ -40,26 +68,20 @@ def main() -> None:
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--preset", type=click.Choice(PRESET_NAMES), help="A named architecture instead of a file.")
-@_with_runs_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(
-    path: Path | None,
-    preset: str | None,
-    experiment: str | None,
-    epoch: int | None,
-    settings: tuple[str, ...],
-    as_json: bool,
-) -> None:
+@click.option("--preset", type=click.Choice(get_args(Preset)), help="A named architecture instead of a file.")
+@fills(RunsOptions)
+@as_json_option
+def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: bool) -> None:
     """Networks, parameters, multiply-accumulates and settings of a checkpoint.
 
     PATH is a .safetensors file of ours, or the authors' project, runs or experiment folder.
     """
     if (path is None) == (preset is None):
         raise click.UsageError("give either PATH or --preset")
+    check_input(path, CheckpointError)
     from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 
-    overrides = _parse_settings(settings)
+    overrides = runs.overrides()
     missing: dict[str, str] = {}
     if path is None:
         assert preset is not None
@@ -67,63 +89,42 @@ def inspect(
         networks = NETWORKS
         source = f"preset {preset}"
     else:
-        config, networks, missing = _look_into(path, experiment, epoch, overrides)
+        config, networks, missing = _look_into(path, runs.experiment, runs.epoch, overrides)
         source = str(path)
     report = _report(source, config, networks, missing)
-    click.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
+    show(report, lambda: _as_text(report), as_json)
     _fail_if_no_avatar(missing)
     if path is not None and path.is_dir() and not as_json:
-        click.echo(f"\nnext: bilayer-checkpoint convert {path} checkpoint.safetensors", err=True)
+        click.echo(f"\nnext: bilayer-checkpoint convert {shlex.quote(str(path))}", err=True)
 
 
 @main.command()
-@click.argument("runs_dir", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@_with_runs_options
-@click.option("--half", is_flag=True, help="Store matrices in half precision: half the size.")
-@click.option("--without-discriminator", is_flag=True, help="Leave out what only training needs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def convert(
-    runs_dir: Path,
-    out: Path,
-    experiment: str | None,
-    epoch: int | None,
-    settings: tuple[str, ...],
-    half: bool,
-    without_discriminator: bool,
-    as_json: bool,
-) -> None:
-    """Write the authors' checkpoint in RUNS_DIR as one file OUT.safetensors, spectral norm resolved.
+@fills(ConvertOptions)
+@as_json_option
+def convert(options: ConvertOptions, as_json: bool) -> None:
+    """Write the authors' checkpoint in RUNS_DIR as one .safetensors file, spectral norm resolved.
 
     RUNS_DIR is the project, its runs folder or one experiment. Networks of a base run and of an enhancer run on top
     of it come together. Pickles are read as tensors only; one that wants more is refused.
     """
+    out = options.out
     if out.suffix != ".safetensors":
         raise click.UsageError(f"{out}: expected a name that ends in .safetensors")
+    check_input(options.runs_dir, CheckpointError)
+    check_output(out)
+    overrides = options.overrides()
     from bilayer.model.checkpoint import read_checkpoint, save_checkpoint
 
-    config, tensors = read_checkpoint(runs_dir, experiment=experiment, epoch=epoch, overrides=_parse_settings(settings))
-    if without_discriminator:
+    config, tensors = read_checkpoint(
+        options.runs_dir, experiment=options.experiment, epoch=options.epoch, overrides=overrides
+    )
+    if not options.discriminator:
         tensors.pop("discriminator", None)
-    save_checkpoint(out, config, tensors, half=half)
-    report = {"out": str(out), "bytes": out.stat().st_size, "networks": list(tensors), "half": half}
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        click.echo(f"{out}: {', '.join(tensors)}; {out.stat().st_size / 1e6:.1f} MB")
-        click.echo(f"\nnext: bilayer-checkpoint inspect {out}", err=True)
-
-
-def _parse_settings(settings: tuple[str, ...]) -> "dict[str, Value]":
-    from bilayer.model.authors_checkpoint import parse_value
-
-    parsed = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise click.UsageError(f"--set {setting}: expected NAME=VALUE")
-        parsed[name] = parse_value(name, text)
-    return parsed
+    save_checkpoint(out, config, tensors, half=options.precision == "fp16")
+    size = out.stat().st_size
+    report = {"out": str(out), "bytes": size, "networks": list(tensors), "precision": options.precision}
+    following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(out))}"
+    show(report, lambda: f"{out}: {', '.join(tensors)}; {size / 1e6:.1f} MB", as_json, following)
 
 
 def _look_into(
@@ -199,7 +200,6 @@ def _as_text(report: dict[str, Any]) -> str:
 
 def _fail_if_no_avatar(missing: dict[str, str]) -> None:
     from bilayer.model.config import AVATAR_NETWORKS
-    from bilayer.runtime.errors import CheckpointError
 
     needed = [missing[network] for network in AVATAR_NETWORKS if network in missing]
     if needed:

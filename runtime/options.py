@@ -50,6 +50,8 @@ class Words(click.Choice[Any]):
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator for a click command: options of the fields of `settings`, an object of which is its first argument.
 
+    Of several decorators the nearest to the function comes first.
+
     Literals become choices, booleans `--name/--no-name` (or a flag alone where they are False), tuples options that may
     be repeated, and fields without a default must be given.
     """
@@ -57,8 +59,8 @@ def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
-        def filled(**given: Any) -> Any:
-            return command(settings(**{name: given.pop(name) for name in names}), **given)
+        def filled(*others: Any, **given: Any) -> Any:
+            return command(settings(**{name: given.pop(name) for name in names}), *others, **given)
 
         return with_options(settings)(filled)
 

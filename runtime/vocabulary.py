@@ -4,6 +4,8 @@ from typing import Literal
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
 LandmarkerName = Literal["mediapipe", "face-alignment"]
+PictureFormat = Literal["jpg", "png"]
+Split = Literal["train", "test"]
 TensorLayout = Literal["auto", "nchw", "nhwc"]  # of raw files; auto recognises it
 RetargetMode = Literal["absolute", "relative", "procrustes"]
 

@@ -1,44 +1,62 @@
 """`bilayer-train`: the paper's two stages."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Group, progress
+from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.training.data.dataset import FramePairs
     from bilayer.training.settings import TrainingSettings
     from bilayer.training.stages import Stage
 
-_options = [
-    click.option(
-        "--config", type=click.Path(path_type=Path), required=True, help="Settings, TOML; see docs/training.md."
-    ),
-    click.option(
-        "--out", type=click.Path(path_type=Path), required=True, help="The run's folder; a begun run goes on."
-    ),
-    click.option("--data", metavar="FOLDER", help="In place of [data] root."),
-    click.option("--iterations", type=click.IntRange(min=1), help="In place of [schedule] iterations."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--validate/--no-validate", default=True, help="Measure each checkpoint on the test split."),
-]
 
-_with_init = click.option(
-    "--init",
-    type=click.Path(path_type=Path),
-    help="Weights to start from: a checkpoint of this picture size, or of a half, a quarter, ... of it.",
-)
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What to train on, where and how long; the rest is in the file of settings."""
+
+    config: Annotated[Path, Option("Settings, TOML; see docs/training.md.")]
+    out: Annotated[Path, Option("The run's folder; a begun run goes on.", ("-o",))]
+    data: Annotated[Path | None, Option("Data folder, in place of [data] root.")] = None
+    iterations: Annotated[int | None, Option("In place of [schedule] iterations.", at_least=1)] = None
+    device: Annotated[str, Option("auto, cpu, cuda or cuda:N.")] = "auto"
+    validate: Annotated[bool, Option("Measure each checkpoint on the test split.")] = True
+    init: Annotated[
+        Path | None,
+        Option("Weights to start from: a checkpoint of this picture size, or of a half, a quarter, ... of it."),
+    ] = None
+
+    def check(self) -> None:
+        """See what can be seen without torch.
+
+        Raises:
+            InputError: a file is not there, or the run's place cannot be written to.
+        """
+        check_input(self.config)
+        check_input(self.data)
+        check_input(self.init, CheckpointError)
+        check_output(self.out / "checkpoint.safetensors")
 
 
-def _with_options(command: Any) -> Any:
-    for option in reversed(_options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class EnhancerOptions(TrainOptions):
+    """And the model that is enhanced."""
+
+    base: Annotated[Path, Option("The trained model.")]
+
+    def check(self) -> None:
+        """See TrainOptions."""
+        check_input(self.base, CheckpointError)
+        super().check()
 
 
 @click.group(cls=Group)
@@ -47,72 +65,68 @@ def main() -> None:
 
 
 @main.command()
-@_with_options
-@_with_init
-def base(init: Path | None, **options: Any) -> None:
+@fills(TrainOptions)
+@as_json_option
+def base(options: TrainOptions, as_json: bool) -> None:
     """Stage 1: embedder, pose MLP, both generators and the discriminator at once."""
 
     def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
         from bilayer.training.build import make_base_stage
 
-        return make_base_stage(settings, init, say, training)
+        return make_base_stage(settings, options.init, say, training)
 
-    _train("base", make_stage, **options)
+    _train("base", make_stage, options, as_json)
 
 
 @main.command()
-@_with_options
-@click.option("--base", "base_checkpoint", type=click.Path(path_type=Path), required=True, help="The trained model.")
-@_with_init
-def enhancer(base_checkpoint: Path, init: Path | None, **options: Any) -> None:
+@fills(EnhancerOptions)
+@as_json_option
+def enhancer(options: EnhancerOptions, as_json: bool) -> None:
     """Stage 2: the texture enhancer, for the model of a finished stage 1, which stays as it is."""
 
     def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
         from bilayer.training.build import make_enhancer_stage
 
-        return make_enhancer_stage(settings, base_checkpoint, init, say)
+        return make_enhancer_stage(settings, options.base, options.init, say)
 
-    _train("enhancer", make_stage, **options)
+    _train("enhancer", make_stage, options, as_json)
 
 
 def _train(
     name: Any,
     make_stage: Callable[["TrainingSettings", Callable[[str], None], "FramePairs"], "Stage"],
-    config: Path,
-    out: Path,
-    data: str | None,
-    iterations: int | None,
-    device: str,
-    validate: bool,
+    options: TrainOptions,
+    as_json: bool,
 ) -> None:
+    options.check()
     from bilayer.training.build import make_data
     from bilayer.training.loop import Data, train
     from bilayer.training.processes import join_processes
     from bilayer.training.run_folder import RunFolder
     from bilayer.training.settings import read_settings
 
-    settings = read_settings(config)
-    if data is not None:
-        settings = replace(settings, data=replace(settings.data, root=data))
-    if iterations is not None:
-        settings = replace(settings, schedule=replace(settings.schedule, iterations=iterations))
-    with join_processes(device) as process, _stoppable(out):
+    settings = read_settings(options.config)
+    if options.data is not None:
+        settings = replace(settings, data=replace(settings.data, root=str(options.data)))
+    if options.iterations is not None:
+        settings = replace(settings, schedule=replace(settings.schedule, iterations=options.iterations))
+    with join_processes(options.device) as process, _stoppable(options.out):
 
         def say(line: str) -> None:
             if process.is_first:
                 click.echo(line, err=True)
 
-        folder = RunFolder(out)
+        folder = RunFolder(options.out)
         if process.is_first:
             folder.claim(name, settings)
         training, pictures = make_data(settings, process.rank)
         stage = make_stage(settings, say, training).to(process.device)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")
         with progress(f"training {name}", settings.schedule.iterations) as advance:
-            measure = _validation(settings) if validate and pictures is not None else None
+            measure = _validation(settings) if options.validate and pictures is not None else None
             losses = train(stage, settings, Data(training, pictures), folder, process, advance, measure)
         if process.is_first:
-            _report(name, folder.checkpoint, losses)
+            _report(folder.checkpoint, losses, as_json)
 
 
 def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, float]]:
@@ -145,12 +159,10 @@ def _stoppable(out: Path) -> Iterator[None]:
         raise click.exceptions.Exit(130) from None
 
 
-def _report(name: str, checkpoint: Path, losses: dict[str, Any]) -> None:
-    from bilayer.runtime.console import table
-
-    if losses:
-        click.echo(table(["loss", "last step"], [(key, f"{float(value):.4f}") for key, value in losses.items()]))
-        click.echo()
-    click.echo(f"{checkpoint}  {checkpoint.stat().st_size / 1e6:.1f} MB")
-    follow_up = f"bilayer-export PHOTO --checkpoint {checkpoint} --out avatar.dlc"
-    click.echo(f"\nnext: {follow_up}", err=True)
+def _report(checkpoint: Path, losses: dict[str, Any], as_json: bool) -> None:
+    last = {key: float(value) for key, value in losses.items()}
+    size = checkpoint.stat().st_size
+    rows = table(["loss", "last step"], [(key, f"{value:.4f}") for key, value in last.items()]) + "\n\n" if last else ""
+    following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(checkpoint))} --out avatar.dlc"
+    report = {"out": str(checkpoint), "bytes": size, "losses": last}
+    show(report, lambda: f"{rows}{checkpoint}  {size / 1e6:.1f} MB", as_json, following)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
+from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ T = TypeVar("T")
 
 
 @click.command(cls=Command)
-@click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
+@click.option("--preset", type=click.Choice(tuple(PRESETS)), default="medium", show_default=True, help="Architecture.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="CPU threads.")
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
-@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
+@click.option("--warm-up", "warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
 @with_results
 def main(preset: str, threads: int, repeats: int, warmup: int) -> list[BenchReport]:
     """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
@@ -33,10 +34,6 @@ def main(preset: str, threads: int, repeats: int, warmup: int) -> list[BenchRepo
     """
     import torch
 
-    from bilayer.model.config import PRESETS
-
-    if preset not in PRESETS:
-        raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     torch.set_num_threads(threads)
     settings: dict[str, Cell] = {"preset": preset, "threads": threads, "repeats": repeats, "warm-up": warmup}
     return [report_of(time_stages(PRESETS[preset], repeats, warmup), settings)]

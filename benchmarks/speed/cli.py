@@ -7,12 +7,14 @@ import click
 
 from bilayer.benchmarks.speed import avatar_creation, player, sampler
 from bilayer.benchmarks.speed.report import BenchReport, with_results
+from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Group
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files import check_input, check_photo_file
 
-PRESETS = ("small", "medium", "large", "baseline", "demo")
 ENGINES = ("onnxruntime", "openvino", "ncnn")
 
-_preset = click.option("--preset", type=click.Choice(PRESETS), default="medium", show_default=True)
+_preset = click.option("--preset", type=click.Choice(tuple(PRESETS)), default="medium", show_default=True)
 
 
 @click.group(cls=Group)
@@ -33,7 +35,7 @@ main.add_command(avatar_creation.main, "init")
 @click.option("--threads", type=click.IntRange(1), multiple=True, help="[default: 1 and 2]")
 @click.option("--engine", "engines", type=click.Choice(ENGINES), multiple=True, help="[default: all installed]")
 @click.option("--repeats", type=click.IntRange(1), default=15, show_default=True, help="Timed turns.")
-@click.option("--warmup", type=click.IntRange(0), default=2, show_default=True, help="Turns before them.")
+@click.option("--warm-up", "warmup", type=click.IntRange(0), default=2, show_default=True, help="Turns before them.")
 @with_results
 def network(
     preset: str,
@@ -74,10 +76,12 @@ def roofline(preset: str, precision: Any) -> list[BenchReport]:
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="As bilayer-export takes it.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Timed exports.")
-@click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Exports before them.")
+@click.option("--warm-up", "warmup", type=click.IntRange(0), default=1, show_default=True, help="Exports before them.")
 @with_results
 def export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int) -> list[BenchReport]:
     """The stages of bilayer-export, from PHOTO to the bundle."""
+    check_photo_file(photo)
+    check_input(checkpoint, CheckpointError)
     from bilayer.benchmarks.speed.export_stages import time_export
 
     return [time_export(photo, checkpoint, repeats, warmup)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
+from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class EngineTimes:
 
 @click.command(cls=Command)
 @click.option("--bundle", type=click.Path(path_type=Path), help="An avatar. [default: random, of the preset]")
-@click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
+@click.option("--preset", type=click.Choice(tuple(PRESETS)), default="medium", show_default=True, help="Architecture.")
 @click.option("--upsample", type=click.Choice(["nearest", "deconv", "phase"]), default="deconv", show_default=True)
 @click.option("--frames", default=40, show_default=True, type=click.IntRange(1), help="Timed frames of each engine.")
-@click.option("--warmup", default=1, show_default=True, type=click.IntRange(0), help="Frames left out at each turn.")
+@click.option("--warm-up", "warmup", default=1, show_default=True, type=click.IntRange(0), help="Frames before them.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Of the network.")
 @click.option("--vulkan", is_flag=True, help="ncnn on its Vulkan device as well.")
 @with_results
@@ -162,10 +163,7 @@ def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
     from bilayer.benchmarks.speed.export_variants import make_generator
     from bilayer.export.network.lower import GraphOptions, lower
     from bilayer.export.network.rewrite import fold_norms
-    from bilayer.model.config import PRESETS
 
-    if preset not in PRESETS:
-        raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
     return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample)

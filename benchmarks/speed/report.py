@@ -1,6 +1,5 @@
 """What a benchmark found: Markdown or a chart for a person, JSON for a program."""
 
-import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import click
 from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.document import Section, require, write_text
 from bilayer.benchmarks.speed.timing import Samples
+from bilayer.runtime.console import as_json_option, show
 
 Cell = str | float | int | None
 
@@ -157,14 +157,12 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
         if plot is not None:
             require("matplotlib")
         reports = measure(**given)
-        if as_json:
-            click.echo(json.dumps([report.to_dict() for report in reports], indent=2))
-        else:
-            click.echo("\n\n".join(report.to_markdown() for report in reports))
+        text = "\n\n".join(report.to_markdown() for report in reports)
+        show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)
         if plot is not None:
             drawn = [chart for report in reports if (chart := report.chart())]
             write_text(plot, charts.bar_charts(drawn))
             click.echo(f"\n{plot}", err=True)
 
     picture = click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw it.")
-    return picture(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
+    return picture(as_json_option(command))

@@ -25,8 +25,8 @@ PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 
 @click.command(cls=Command)
 @click.option("--size", "sizes", type=click.IntRange(8, 4096), multiple=True, help="Output side.  [default: 256, 512]")
-@click.option("--turns", default=60, show_default=True, type=click.IntRange(1), help="Timed turns of each side.")
-@click.option("--warmup", default=2, show_default=True, type=click.IntRange(0), help="Turns before them.")
+@click.option("--repeats", "turns", default=60, show_default=True, type=click.IntRange(1), help="Timed turns.")
+@click.option("--warm-up", "warmup", default=2, show_default=True, type=click.IntRange(0), help="Turns before them.")
 @with_results
 def main(sizes: tuple[int, ...], turns: int, warmup: int) -> list[BenchReport]:
     """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.

@@ -1,33 +1,30 @@
 """`bilayer-sampler`: the texture sampler for other processors, and a check of this one."""
 
-import json
 import shlex
 import time
 from pathlib import Path
 
 import click
 
-from bilayer.runtime.console import Command, Group, progress, table
+from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, build
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
 
 @click.group(cls=Group)
-@click.version_option(package_name="bilayer")
 def main() -> None:
     """The texture sampler that SNPE lacks: build it for a phone, check it here."""
 
 
-@main.command("build", cls=Command)
+@main.command("build")
 @click.option("--target", type=click.Choice(list(TARGETS)), required=True, help="Processor and system to build for.")
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the files, made if need be. [default: bilayer-sampler-TARGET]",
 )
-@_as_json
+@as_json_option
 def build_command(target: str, out: Path | None, as_json: bool) -> None:
     """Write the sampler as an object file, with its C header and a C++17 example.
 
@@ -39,15 +36,13 @@ def build_command(target: str, out: Path | None, as_json: bool) -> None:
         written = build(target, folder, advance)
     inputs = f"{shlex.quote(str(folder / EXAMPLE))} {shlex.quote(str(folder / OBJECT))}"
     link = f"{TARGETS[target].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
-    if as_json:
-        click.echo(json.dumps({"target": target, "files": [str(path) for path in written], "link": link}, indent=2))
-        return
-    click.echo(table(["file", "bytes"], [(path, path.stat().st_size) for path in written]))
-    click.echo(f"\nLink the example:\n  {link}")
+    report = {"target": target, "out": str(folder), "files": [str(path) for path in written], "link": link}
+    rows = table(["file", "bytes"], [(path, path.stat().st_size) for path in written])
+    show(report, lambda: rows, as_json, link)
 
 
-@main.command("check", cls=Command)
-@_as_json
+@main.command("check")
+@as_json_option
 def check_command(as_json: bool) -> None:
     """Compile the kernels or read their cache, and compare them with the numpy fallback to the bit.
 
@@ -79,7 +74,7 @@ def check_command(as_json: bool) -> None:
         "frame_256_ms": round(float(np.median(times)) * 1e3, 3),
         "bytes_unlike_numpy": differing,
     }
-    click.echo(json.dumps(report, indent=2) if as_json else table(["", "value"], report.items()))
+    show(report, lambda: table(["", "value"], report.items()), as_json)
     if differing:
         raise ParityError(
             f"numba and numpy differ in {differing} of {frame.size} bytes; run with engine numpy and report this"

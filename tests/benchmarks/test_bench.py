@@ -166,7 +166,7 @@ def test_a_picture_needs_matplotlib_and_says_so_before_it_measures(monkeypatch, 
 def test_the_command_prints_json_and_draws(tmp_path):
     process = bench("macs", "--preset", "small", "--json")
     assert process.returncode == 0, process.stderr
-    assert [report["benchmark"] for report in json.loads(process.stdout)][2] == "A frame by variant"
+    assert [report["benchmark"] for report in json.loads(process.stdout)["benchmarks"]][2] == "A frame by variant"
     process = bench("roofline", "--preset", "small", "--plot", tmp_path)
     assert (process.returncode, process.stderr.count("\n")) == (3, 1)
 

@@ -49,14 +49,14 @@ def test_the_command_reports_all_sides(tmp_path):
         "bilayer.benchmarks.speed.sampler",
         "--size",
         "16",
-        "--turns",
+        "--repeats",
         "2",
-        "--warmup",
+        "--warm-up",
         "1",
     ]
     drawn = tmp_path / "sampler.svg"
     done = subprocess.run([*command, "--json", "--plot", drawn], capture_output=True, check=True)
-    reports = json.loads(done.stdout)
+    reports = json.loads(done.stdout)["benchmarks"]
     assert [report["benchmark"] for report in reports] == ["Warp, 16 x 16", "Frame, 16 x 16"]
     for report in reports:
         assert report["settings"] == {"turns": 2, "warm-up": 1}

@@ -154,7 +154,7 @@ def test_the_same_checkpoint_gives_the_same_bytes_in_every_process(tmp_path):
     files = []
     for seed, threads in (("0", "1"), ("1", "2")):
         files.append(tmp_path / f"{seed}.safetensors")
-        command = ["convert", str(golden.CASE_A / "runs"), str(files[-1])]
+        command = ["convert", str(golden.CASE_A / "runs"), "--out", str(files[-1])]
         environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
         subprocess.run([sys.executable, "-m", "bilayer.model", *command], env=environment, check=True)
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -494,9 +494,9 @@ def run_cli(*arguments):
 
 def test_convert_then_inspect(tmp_path):
     out = tmp_path / "tiny.safetensors"
-    converted = run_cli("convert", golden.CASE_A, out, "--half", "--without-discriminator")
+    converted = run_cli("convert", golden.CASE_A, "-o", out, "--precision", "fp16", "--no-discriminator")
     assert converted.returncode == 0, converted.stderr
-    assert "next: bilayer-checkpoint inspect" in converted.stderr
+    assert f"next: bilayer-export PHOTO --checkpoint {out}" in converted.stderr
     report = json.loads(run_cli("inspect", out, "--json").stdout)
     assert list(report["missing"]) == ["discriminator"]
     assert report["settings"]["image_size"] == 64
@@ -528,7 +528,7 @@ def test_a_refused_file_ends_the_command_with_3_and_leaves_nothing(runs, tmp_pat
     HOSTILE[kind][0](checkpoint(runs, "keypoints_embedder"))
     out = tmp_path / "out.safetensors"
     out.write_bytes(b"an older file")
-    result = run_cli("convert", runs, out)
+    result = run_cli("convert", runs, "--out", out)
     assert result.returncode == 3
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
@@ -549,7 +549,7 @@ def test_hostile_files_are_refused_within_a_gigabyte(runs):
         path = checkpoint(runs, "keypoints_embedder")
         original = path.read_bytes()
         HOSTILE[kind][0](path)
-        command = [sys.executable, "-c", code, "convert", str(runs), str(runs / "out.safetensors")]
+        command = [sys.executable, "-c", code, "convert", str(runs), "--out", str(runs / "out.safetensors")]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 3
         assert 50_000 < int(result.stderr.splitlines()[-1]) < 1 << 20  # KiB
@@ -567,9 +567,13 @@ def test_hostile_files_are_refused_within_a_gigabyte(runs):
             3,
             "expected image_size = 99 over a power of two",
         ),
-        (["convert", "nowhere", "x.pth"], 2, "expected a name that ends in .safetensors"),
-        (["convert", "nowhere", "x.safetensors"], 3, "nowhere: no such file or folder"),
-        (["convert", str(golden.CASE_A), "x.safetensors", "--set", "epochs=1"], 3, "--set epochs: no such setting"),
+        (["convert", "nowhere", "--out", "x.pth"], 2, "expected a name that ends in .safetensors"),
+        (["convert", "nowhere", "--out", "x.safetensors"], 3, "nowhere: no such file or folder"),
+        (
+            ["convert", str(golden.CASE_A), "--out", "x.safetensors", "--set", "epochs=1"],
+            3,
+            "--set epochs: no such setting",
+        ),
     ],
 )
 def test_wrong_arguments(arguments, code, words):

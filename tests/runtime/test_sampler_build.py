@@ -78,7 +78,7 @@ def test_the_command_says_how_to_link(tmp_path):
         check=True,
     )
     HOST.check()
-    link = result.stdout.splitlines()[-1].split()
+    link = result.stderr.splitlines()[-1].removeprefix("next: ").split()
     subprocess.run(link, cwd=tmp_path, check=True)
     assert HOST.run(tmp_path / "bilayer-sampler-native" / "example").strip()
 

@@ -37,7 +37,7 @@ def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     done = run(
         *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--times", "--threads", 1),
-        *("--json", out / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
+        *("--out", out / "new" / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
     )
     assert done.returncode == 0, done.stderr
     return out, done
@@ -57,7 +57,7 @@ def test_checkpoint_prints_tables_and_writes_what_was_asked_for(evaluated):
     assert "Not available: LPIPS: needs two files: vgg16-397923af.pth" in done.stdout
     assert "Not available: CSIM: needs an ArcFace network" in done.stdout
     assert "threads: 1." in done.stdout
-    document = json.loads((out / "r.json").read_text())
+    document = json.loads((out / "new" / "r.json").read_text())
     assert (document["identities"], document["frames"]) == (2, 4)
     by_name = {row["method"]: row for row in document["methods"]}
     assert by_name["ours + updater"]["inference_ms"] > 0
@@ -72,10 +72,10 @@ def test_saved_frames_score_as_they_did_in_the_model(evaluated, tmp_path):
     saved = out / "frames"
     names = {"ours": "ours", "up": "ours-updater", "copy": "source-copy"}
     methods = [f"{name}={saved / folder}" for name, folder in names.items()]
-    done = run("frames", *methods, "--truth", saved / "truth", "--no-landmarks", "--json", "-")
+    done = run("frames", *methods, "--truth", saved / "truth", "--no-landmarks", "--json")
     assert done.returncode == 0, done.stderr
     frames = {row["method"]: row for row in json.loads(done.stdout)["methods"]}
-    document = json.loads((out / "r.json").read_text())
+    document = json.loads((out / "new" / "r.json").read_text())
     model = {row["method"]: row for row in document["methods"]}
     for name, full in (("ours", "ours"), ("up", "ours + updater"), ("copy", "source copy")):
         for metric in ("l1", "psnr", "ssim"):
@@ -99,7 +99,7 @@ def test_masks_hide_the_background(tmp_path):
     truth, method = write_frames(tmp_path / "truth", [0]), write_frames(tmp_path / "method", [255])
     mask = write_frames(tmp_path / "masks", [0])
     Image.fromarray(np.repeat(np.uint8([255, 0]), 8)[None].repeat(16, axis=0)).save(mask / "000.png")
-    common = ("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--json", "-")
+    common = ("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--json")
     assert json.loads(call(*common).stdout)["methods"][0]["l1"] == pytest.approx(1)
     assert json.loads(call(*common, "--masks", mask).stdout)["methods"][0]["l1"] == pytest.approx(0.5)
 
@@ -128,15 +128,8 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
         "face.onnx: no such file": ("frames", f"m={truth}", "--truth", truth, "--arcface", tmp_path / "face.onnx"),
         "no such file or folder": ("checkpoint", tmp_path / "none.safetensors", "--data", data),
         "expected a folder imgs/test": ("checkpoint", RUNS, "--data", tmp_path),
-        "the folder": ("checkpoint", RUNS, "--data", data, "--sheet", tmp_path / "none" / "sheet.png"),
-        "does not exist; create it first": (
-            "frames",
-            f"m={truth}",
-            "--truth",
-            truth,
-            "--json",
-            tmp_path / "none" / "r",
-        ),
+        "is a file and not a folder": ("checkpoint", RUNS, "--data", data, "--sheet", f"{__file__}/sheet.png"),
+        "test_evaluate_cli.py is a file": ("frames", f"m={truth}", "--truth", truth, "--out", f"{__file__}/r.json"),
         "expected a new or empty folder": ("checkpoint", RUNS, "--data", data, "--save-frames", truth),
     }
     for message, arguments in cases.items():
@@ -172,7 +165,7 @@ def test_landmarks_of_a_real_photograph(tmp_path, astronaut_path, face_networks)
     photo.save(tmp_path / "truth" / "a.png")
     Image.fromarray(np.roll(np.asarray(photo), 8, axis=1)).save(tmp_path / "moved" / "a.png")
     truth = tmp_path / "truth"
-    done = run("frames", f"same={truth}", f"moved={tmp_path / 'moved'}", "--truth", truth, "--json", "-")
+    done = run("frames", f"same={truth}", f"moved={tmp_path / 'moved'}", "--truth", truth, "--json")
     assert done.returncode == 0, done.stderr
     same, moved = json.loads(done.stdout)["methods"]
     assert same["nme"] == 0

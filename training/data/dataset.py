@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import (
     COORDS,
     MASKS,
     FrameSequence,
-    Split,
     StoredFrame,
     has_kind,
     list_sequences,

@@ -12,7 +12,7 @@ It is the layout that the authors document for VoxCeleb2, plus `coords`: the can
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +21,8 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import check_landmarks
+from bilayer.runtime.vocabulary import Split
 
-Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 IMAGES, KEYPOINTS, MASKS, COORDS = "imgs", "keypoints", "segs", "coords"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")

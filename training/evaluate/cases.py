@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import (
     MASKS,
     FrameSequence,
-    Split,
     StoredFrame,
     has_kind,
     list_sequences,

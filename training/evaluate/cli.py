@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.runtime.console import Group, progress
+from bilayer.runtime.console import Group, as_json_option, progress, show
+from bilayer.runtime.errors import CheckpointError, InputError
+from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.options import Option, fills
+from bilayer.runtime.vocabulary import Split
 
 if TYPE_CHECKING:
     from bilayer.model.bilayer import BilayerModel
@@ -16,29 +21,74 @@ if TYPE_CHECKING:
     from bilayer.training.evaluate.result import EvaluationResult
     from bilayer.training.metrics.meter import Bytes, Meter
 
-_FILE = click.Path(path_type=Path)
 
-_meter_options = [
-    click.option("--lpips-vgg16", type=_FILE, metavar="FILE", help="For LPIPS: torchvision's vgg16-397923af.pth."),
-    click.option("--lpips-heads", type=_FILE, metavar="FILE", help="For LPIPS: its heads, weights/v0.1/vgg.pth."),
-    click.option("--arcface", type=_FILE, metavar="FILE", help="For CSIM: an ArcFace network as .onnx."),
-    click.option("--no-landmarks", is_flag=True, help="Leave out NME, pose and expression errors: quicker."),
-    click.option("--device", default="cpu", show_default=True, help="Where networks run: cpu, cuda or cuda:N."),
-    click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]"),
-    click.option(
-        "--json", "json_file", type=_FILE, metavar="FILE", help="Write JSON, too; - prints it in place of the tables."
-    ),
-]
+@dataclass(frozen=True, kw_only=True)
+class MeterOptions:
+    """What is measured, where, and where the numbers go."""
+
+    out: Annotated[Path | None, Option("Write the numbers as JSON, too.", ("-o",))] = None
+    lpips_vgg16: Annotated[Path | None, Option("For LPIPS: torchvision's vgg16-397923af.pth.", metavar="FILE")] = None
+    lpips_heads: Annotated[Path | None, Option("For LPIPS: its heads, weights/v0.1/vgg.pth.", metavar="FILE")] = None
+    arcface: Annotated[Path | None, Option("For CSIM: an ArcFace network as .onnx.", metavar="FILE")] = None
+    landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
+    device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
+    threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
+
+    def check(self) -> None:
+        """See what can be seen without torch.
+
+        Raises:
+            UsageError: one of LPIPS' files without the other.
+            InputError: a file is not there, or the result's place cannot be written to.
+        """
+        if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
+            raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
+        for weights in (self.lpips_vgg16, self.lpips_heads, self.arcface):
+            if weights is not None and not weights.is_file():
+                raise InputError(f"{weights}: no such file")
+        if self.out is not None:
+            check_output(self.out)
 
 
-def _with_meter_options(command: Any) -> Any:
-    for option in reversed(_meter_options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class FramesOptions(MeterOptions):
+    """Which frames are compared with which."""
+
+    methods: Annotated[tuple[str, ...], Option(argument=True, metavar="METHOD=FOLDER...")]
+    truth: Annotated[Path, Option("Folder of the true frames.")]
+    masks: Annotated[Path | None, Option("Folder of masks, white in the foreground: the rest is painted black.")] = None
+    keypoints: Annotated[
+        Path | None, Option("Folder of the landmarks that drove the methods (.npy): the pose error.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(MeterOptions):
+    """Which checkpoints are measured, on what."""
+
+    checkpoints: Annotated[tuple[str, ...], Option(argument=True, metavar="[NAME=]CHECKPOINT...")]
+    data: Annotated[Path, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it.")]
+    split: Annotated[Split, Option("Of it.")] = "test"
+    identities: Annotated[int, Option("People, a sequence each.", at_least=1)] = 50
+    every: Annotated[
+        int, Option("Frames from one target to the next: 25 is the paper's 1 FPS of a 25 FPS video.", at_least=1)
+    ] = 25
+    times: Annotated[bool, Option("Also measure initialisation and inference, in torch.")] = False
+    sheet: Annotated[Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE")] = (
+        None
+    )
+    sheet_rows: Annotated[int, Option("Identities on it.", at_least=1)] = 8
+    save_frames: Annotated[Path | None, Option("Write all frames, to use with `frames`.", metavar="FOLDER")] = None
+
+    def check(self) -> None:
+        """See MeterOptions."""
+        super().check()
+        check_input(self.data)
+        if self.sheet is not None:
+            check_output(self.sheet)
 
 
 @click.group(cls=Group)
-@click.version_option(package_name="bilayer")
 def main() -> None:
     """Measure image quality, identity, pose, expression and cost, in the form of the paper's Tables 1 and 2.
 
@@ -48,95 +98,61 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("methods", nargs=-1, required=True, metavar="METHOD=FOLDER...")
-@click.option("--truth", type=_FILE, required=True, help="Folder of the true frames.")
-@click.option("--masks", type=_FILE, help="Folder of masks, white in the foreground: the rest is painted black.")
-@click.option("--keypoints", type=_FILE, help="Folder of the landmarks that drove the methods (.npy): the pose error.")
-@_with_meter_options
-def frames(
-    methods: tuple[str, ...],
-    truth: Path,
-    masks: Path | None,
-    keypoints: Path | None,
-    json_file: Path | None,
-    **meter_options: Any,
-) -> None:
+@fills(FramesOptions)
+@as_json_option
+def frames(options: FramesOptions, as_json: bool) -> None:
     """Compare folders of frames of any methods with the true ones, in one table.
 
     Files belong together by their name, the suffix aside; folders within folders are searched.
     """
-    folders = _named(methods, "METHOD=FOLDER")
-    _check_place(json_file)
-    meter = _make_meter(**meter_options)
+    folders = _named(options.methods, "METHOD=FOLDER")
+    options.check()
+    meter = _make_meter(options)
     from bilayer.training.evaluate.frames import evaluate_frames
 
-    _report(evaluate_frames(folders, truth, meter, masks, keypoints), json_file)
+    _report(evaluate_frames(folders, options.truth, meter, options.masks, options.keypoints), options, as_json)
 
 
 @main.command()
-@click.argument("checkpoints", nargs=-1, required=True, metavar="[NAME=]CHECKPOINT...")
-@click.option("--data", type=_FILE, required=True, help="Dataset folder, with imgs/, keypoints/ and segs/ in it.")
-@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
-@click.option("--identities", type=click.IntRange(1), default=50, show_default=True, help="People, a sequence each.")
-@click.option(
-    "--every",
-    type=click.IntRange(1),
-    default=25,
-    show_default=True,
-    help="Frames from one target to the next: 25 is the paper's 1 FPS of a 25 FPS video.",
-)
-@click.option("--times", is_flag=True, help="Also measure initialisation and inference, in torch.")
-@click.option("--sheet", type=_FILE, metavar="FILE", help="Write a picture sheet (.png) of the first checkpoint.")
-@click.option("--sheet-rows", type=click.IntRange(1), default=8, show_default=True, help="Identities on it.")
-@click.option("--save-frames", type=_FILE, metavar="FOLDER", help="Write all frames, to use with `frames`.")
-@_with_meter_options
-def checkpoint(
-    checkpoints: tuple[str, ...],
-    data: Path,
-    split: Any,
-    identities: int,
-    every: int,
-    times: bool,
-    sheet: Path | None,
-    sheet_rows: int,
-    save_frames: Path | None,
-    json_file: Path | None,
-    **meter_options: Any,
-) -> None:
+@fills(CheckpointOptions)
+@as_json_option
+def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     """Measure checkpoints and baselines on a dataset by the paper's protocol.
 
     CHECKPOINT is a .safetensors file, or a folder of the authors' runs. One without a name is called "ours"; several
     need names, such as baseline=a.safetensors ours=b.safetensors.
     """
-    paths = _named([item if "=" in item else f"ours={item}" for item in checkpoints], "NAME=CHECKPOINT")
-    meter = _make_meter(**meter_options)
+    paths = _named([item if "=" in item else f"ours={item}" for item in options.checkpoints], "NAME=CHECKPOINT")
+    options.check()
+    for path in paths.values():
+        check_input(path, CheckpointError)
+    meter = _make_meter(options)
     from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences
     from bilayer.training.evaluate.frames import new_folder, save_case
     from bilayer.training.evaluate.models import evaluate_models
     from bilayer.training.evaluate.sheet import draw_sheet, save_sheet
     from bilayer.training.evaluate.times import add_times
 
-    for place in (sheet, json_file):
-        _check_place(place)
+    sheet, save_frames = options.sheet, options.save_frames
     if save_frames is not None:
         new_folder(save_frames)
-    models = _load(paths, meter_options["device"])
-    protocol = EvaluationProtocol(split, identities, every)
+    models = _load(paths, options.device)
+    protocol = EvaluationProtocol(options.split, options.identities, options.every)
     shown: list[EvaluationCase] = []
-    total = len(choose_sequences(data, protocol))
+    total = len(choose_sequences(options.data, protocol))
     with progress("identities", total) as advance:
 
         def on_case(case: "EvaluationCase", truths: "Sequence[Bytes]", pictures: "Pictures") -> None:
-            if len(shown) < sheet_rows:
+            if len(shown) < options.sheet_rows:
                 shown.append(case)
             if save_frames is not None:
                 save_case(save_frames, case, truths, pictures)
             advance()
 
-        result = evaluate_models(models, data, protocol, meter, on_case=on_case)
-    if times:
+        result = evaluate_models(models, options.data, protocol, meter, on_case=on_case)
+    if options.times:
         result = add_times(result, models, shown[0])
-    _report(result, json_file)
+    _report(result, options, as_json)
     if sheet is not None:
         save_sheet(sheet, draw_sheet(next(iter(models.values())), shown))
         click.echo(f"\n{sheet}: {len(shown)} identities, a row each", err=True)
@@ -157,16 +173,7 @@ def _named(items: Sequence[str], form: str) -> dict[str, Path]:
     return named
 
 
-def _make_meter(
-    lpips_vgg16: Path | None,
-    lpips_heads: Path | None,
-    arcface: Path | None,
-    no_landmarks: bool,
-    device: str,
-    threads: int | None,
-) -> "Meter":
-    if (lpips_vgg16 is None) != (lpips_heads is None):
-        raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
+def _make_meter(options: MeterOptions) -> "Meter":
     import torch
 
     from bilayer.runtime.errors import ToolMissingError
@@ -175,18 +182,19 @@ def _make_meter(
     from bilayer.training.metrics.lpips import load_lpips
     from bilayer.training.metrics.meter import Meter
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    _check_device(device)
-    lpips = load_lpips(lpips_vgg16, lpips_heads) if lpips_vgg16 is not None and lpips_heads is not None else None
-    recogniser = None if arcface is None else FaceRecogniser(arcface)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    _check_device(options.device)
+    weights, heads = options.lpips_vgg16, options.lpips_heads
+    lpips = load_lpips(weights, heads) if weights is not None and heads is not None else None
+    recogniser = None if options.arcface is None else FaceRecogniser(options.arcface)
     landmarker = None
-    if not no_landmarks:
+    if options.landmarks:
         try:
             landmarker = default_landmarker()
         except ToolMissingError as error:
             click.echo(f"warning: no landmark metrics: {error}", err=True)
-    return Meter(landmarker, lpips, recogniser, device)
+    return Meter(landmarker, lpips, recogniser, options.device)
 
 
 def _load(paths: dict[str, Path], device: str) -> "dict[str, BilayerModel]":
@@ -206,22 +214,13 @@ def _check_device(device: str) -> None:
         ) from error
 
 
-def _check_place(file: Path | None) -> None:
-    """A result that has no place to go is an error before the work, not after it."""
-    from bilayer.runtime.errors import OutputError
-
-    if file is not None and not file.parent.is_dir():
-        raise OutputError(f"{file}: the folder {file.parent} does not exist; create it first")
-
-
-def _report(result: "EvaluationResult", json_file: Path | None) -> None:
-    document = json.dumps(result.to_dict(), indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
+def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:
+    if options.out is not None:
         from bilayer.runtime.files import replacing
 
-        with replacing(json_file) as part:
-            part.write_text(document, encoding="utf-8")
-    click.echo(document.rstrip() if str(json_file) == "-" else result.to_markdown())
+        with replacing(options.out) as part:
+            part.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+    show(result.to_dict(), result.to_markdown, as_json)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import (
     COORDS,
     IMAGES,
     MASKS,
     SPLITS,
     FrameSequence,
-    Split,
     StoredFrame,
     has_kind,
     list_sequences,

@@ -1,72 +1,74 @@
 """`bilayer-prepare`: videos, or synthetic heads, as training data; and a look at what is there."""
 
-import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Group, progress, table
+from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.options import Option, fills, with_options
+from bilayer.runtime.vocabulary import Split
+from bilayer.training.prepare.options import HeadSettings, VideoSettings
 
 if TYPE_CHECKING:
     from bilayer.training.prepare.check import SplitCounts
 
 
 @click.group(cls=Group)
-@click.version_option(package_name="bilayer")
 def main() -> None:
     """Make the data that bilayer-train takes (docs/data.md), and check it."""
 
 
-_out = click.option("--out", "root", type=click.Path(path_type=Path), required=True, help="Data folder, new or begun.")
-_split = click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
-_size = click.option(
-    "--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="Pixels, of the pictures."
-)
-_jobs = click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one for each core]")
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """Where data go, and how many processes make them."""
+
+    out: Annotated[Path, Option("Data folder, new or begun.", ("-o",))]
+    split: Annotated[Split, Option("Of it.")] = "train"
+    jobs: Annotated[int | None, Option("Processes.", at_least=1, default="one for each core")] = None
+
+    @property
+    def processes(self) -> int:
+        """How many."""
+        return self.jobs or os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityOptions:
+    """Which heads are rendered."""
+
+    model: Annotated[Path | None, Option("ICT-FaceKit, or what it was reduced to.", default="a built-in ellipsoid")] = (
+        None
+    )
+    identities: Annotated[int, Option("People.", at_least=1)] = 300
+    first_identity: Annotated[int, Option("Its seed; the others follow.", at_least=0)] = 0
 
 
 @main.command()
 @click.argument("places", metavar="VIDEO_OR_FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_out
-@_split
-@_size
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Frames kept of each second. [default: all]")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of each video, from its start.")
+@fills(VideoSettings)
+@fills(PrepareOptions)
 @click.option("--min-side", type=click.IntRange(1), help="Pixels of the video a crop must span. [default: size / 2]")
-@click.option("--min-frames", type=click.IntRange(1), default=5, show_default=True, help="Of a sequence.")
-@click.option(
-    "--format", "picture_format", type=click.Choice(["jpg", "png"]), default="jpg", show_default=True, help="Pictures."
-)
-@click.option(
-    "--landmarker", type=click.Choice(["mediapipe", "face-alignment"]), default="mediapipe", show_default=True
-)
-@_jobs
-@_json
+@as_json_option
 def videos(
-    places: tuple[Path, ...],
-    root: Path,
-    split: Any,
-    jobs: int | None,
-    as_json: bool,
-    min_side: int | None,
-    **given: Any,
+    options: PrepareOptions, settings: VideoSettings, places: tuple[Path, ...], min_side: int | None, as_json: bool
 ) -> None:
     """Follow the largest face of each video, cut it out, and store landmarks and mask beside it.
 
     A file PERSON.mp4 is one person's; a folder holds PERSON/VIDEO.mp4. Run it again to go on where it ended.
     """
-    from bilayer.training.prepare.videos import VideoSettings, find_videos, prepare_videos
+    check_output(options.out / "videos.json")
+    from bilayer.training.prepare.videos import find_videos, prepare_videos
 
-    settings = VideoSettings(min_side=min_side or given["size"] // 2, **given)
-    found = find_videos(places, root, split, settings)
+    settings = replace(settings, min_side=min_side or settings.size // 2)
+    found = find_videos(places, options.out, options.split, settings)
     with progress("preparing videos", len(found)) as advance:
-        report = prepare_videos(found, jobs or _cores(), advance)
+        report = prepare_videos(found, options.processes, advance)
     results = report.done.values()
     totals = {
         "videos": len(results),
@@ -78,74 +80,49 @@ def videos(
         "face too small": sum(result.too_small for result in results),
         "sequence too short": sum(result.too_short for result in results),
     }
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else _totals(totals))
+    show(asdict(report), lambda: _totals(totals), as_json)
     for problem in report.failed.values():
         click.echo(f"failed: {problem}", err=True)
     if report.failed:
         from bilayer.runtime.errors import InputError
 
         advice = "mend or leave them out, and run this again"
-        raise InputError(f"{root}: {len(report.failed)} of {len(found)} videos could not be read; {advice}")
+        raise InputError(f"{options.out}: {len(report.failed)} of {len(found)} videos could not be read; {advice}")
     if not as_json:
-        _say_next(root)
+        click.echo(f"\nnext: {_next(options.out)}", err=True)
 
 
 @main.command()
-@_out
-@click.option(
-    "--model",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Head model: ICT-FaceKit, or what it was reduced to. [default: a built-in ellipsoid]",
-)
-@click.option("--identities", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--frames", type=click.IntRange(1, 99999), default=20, show_default=True, help="Of each identity.")
-@click.option(
-    "--first-identity", type=click.IntRange(0), default=0, show_default=True, help="Its seed; the others follow."
-)
-@_split
-@_size
-@click.option(
-    "--supersampling", type=click.IntRange(1, 4), default=2, show_default=True, help="Samples along a pixel's side."
-)
-@_jobs
-@_json
-def heads(
-    root: Path,
-    folder: Path | None,
-    identities: int,
-    frames: int,
-    first_identity: int,
-    split: Any,
-    size: int,
-    supersampling: int,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
+@with_options(HeadSettings)
+@fills(IdentityOptions)
+@fills(PrepareOptions)
+@as_json_option
+def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **given: Any) -> None:
     """Render synthetic heads with exact landmarks, masks and texture coordinates.
 
     Each identity is its seed: give the test split others by --first-identity. Run it again to go on where it ended.
     """
-    from bilayer.training.prepare.heads import HeadSettings, head_jobs, model_fingerprint, prepare_heads
+    check_input(people.model)
+    check_output(options.out / "heads.json")
+    from bilayer.training.prepare.heads import head_jobs, model_fingerprint, prepare_heads
 
-    settings = HeadSettings(model_fingerprint(folder), frames, size, supersampling)
-    wanted = head_jobs(folder, root, split, range(first_identity, first_identity + identities), settings)
+    settings = HeadSettings(model_fingerprint(people.model), **given)
+    seeds = range(people.first_identity, people.first_identity + people.identities)
+    wanted = head_jobs(people.model, options.out, options.split, seeds, settings)
     with progress("rendering heads", len(wanted)) as advance:
-        report = prepare_heads(wanted, jobs or _cores(), advance)
+        report = prepare_heads(wanted, options.processes, advance)
     totals = {
         "identities": report.identities,
         "frames": report.frames,
         "finished before": report.finished_before,
         "model": settings.model,
     }
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else _totals(totals))
-    if not as_json:
-        _say_next(root)
+    show(asdict(report), lambda: _totals(totals), as_json, _next(options.out))
 
 
 @main.command()
 @click.argument("root", type=click.Path(path_type=Path))
-@_json
+@as_json_option
 def check(root: Path, as_json: bool) -> None:
     """Read every file under ROOT, count, and name what is broken; exit code 3 if anything is."""
     from bilayer.runtime.errors import InputError
@@ -154,12 +131,10 @@ def check(root: Path, as_json: bool) -> None:
     total = sum(len(sequences) for sequences in sequences_of(root).values())
     with progress("checking", total) as advance:
         found = check_dataset(root, advance)
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
-    else:
-        headings = ["split", "persons", "videos", "sequences", "frames", "masks", "coords"]
-        click.echo(table(headings, [_split_row(split, counts) for split, counts in found.splits.items()]))
-        click.echo("pictures: " + ", ".join(f"{count} of {size} px" for size, count in found.sizes.items()))
+    headings = ["split", "persons", "videos", "sequences", "frames", "masks", "coords"]
+    rows = table(headings, [_split_row(split, counts) for split, counts in found.splits.items()])
+    pictures = "pictures: " + ", ".join(f"{count} of {size} px" for size, count in found.sizes.items())
+    show(asdict(found), lambda: f"{rows}\n{pictures}", as_json)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
     for problem in found.problems[:SHOWN_PROBLEMS]:
@@ -181,12 +156,8 @@ def _split_row(split: str, counts: "SplitCounts") -> list[object]:
     return [split, *(("no", "yes")[value] if isinstance(value, bool) else value for value in values)]
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _say_next(root: Path) -> None:
-    click.echo(f"\nnext: bilayer-prepare check {shlex.quote(str(root))}", err=True)
+def _next(root: Path) -> str:
+    return f"bilayer-prepare check {shlex.quote(str(root))}"
 
 
 if __name__ == "__main__":

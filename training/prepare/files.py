@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import replacing
-from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, Split, has_kind
+from bilayer.runtime.vocabulary import PictureFormat, Split
+from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
 
 UNFINISHED = ".unfinished"  # folder of ROOT where work in progress stands; what a killed run left there is redone
 PNG_LEVEL = 1  # of 9: half of the default's time for a tenth more bytes
 JPEG_QUALITY = 95
 
-PictureFormat = Literal["png", "jpg"]
 Bytes = NDArray[np.uint8]
 
 _ORDER = (COORDS, MASKS, KEYPOINTS, IMAGES)  # pictures last: what is listed is complete

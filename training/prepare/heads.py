@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bilayer.runtime.errors import InputError
-from bilayer.training.data.frame_folders import IMAGES, Split
+from bilayer.runtime.vocabulary import Split
+from bilayer.training.data.frame_folders import IMAGES
 from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, remove_stages, staging
+from bilayer.training.prepare.options import HeadSettings
 from bilayer.training.prepare.pool import run_jobs
 
 if TYPE_CHECKING:
@@ -20,16 +22,6 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "heads.json"
 VIDEO = SEQUENCE = "0"
 PIXEL_CENTRE = 0.5  # px from the picture's corner, that the renderer counts from, to landmarkers' zero
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """How heads are rendered: the same for all of a ROOT."""
-
-    model: str  # fingerprint of the head model
-    frames: int = 20  # of each identity
-    size: int = 256  # px
-    supersampling: int = 2  # samples along a pixel's side
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,8 @@ from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files import replacing
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
-from bilayer.training.data.frame_folders import Split
+from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.files import (
-    PictureFormat,
     VideoStage,
     agree_on_settings,
     make_folder,
@@ -27,6 +25,7 @@ from bilayer.training.prepare.files import (
     remove_stages,
     staging,
 )
+from bilayer.training.prepare.options import VideoSettings
 from bilayer.training.prepare.pool import run_jobs
 from bilayer.training.prepare.tracking import Followed, Stretch, split, watch
 
@@ -34,19 +33,6 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
 SETTINGS_FILE, RECORDS = "videos.json", "videos"  # in ROOT: how it was made, and what of each video
 
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """How videos become data: the same for all of a ROOT."""
-
-    size: int = 256  # px, side of the stored pictures
-    fps: float | None = None  # frames kept of each second; None: all
-    seconds: float | None = None  # of each video, from its start (the paper: 10); None: all
-    min_side: int = 128  # px of the video that a crop spans at least: less is blurred by enlarging
-    min_frames: int = 5  # of a sequence
-    landmarker: Literal["mediapipe", "face-alignment"] = "mediapipe"
-    picture_format: PictureFormat = "jpg"  # of the pictures; a third of PNG's bytes
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
 import onnx
-import torch
-from numpy.typing import NDArray
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.run import default_target
@@ -35,23 +32,17 @@ from bilayer.export.verify import (
     verify,
     verify_half,
 )
-from bilayer.model.avatar import Avatar, create_avatar, make_source
+from bilayer.model.avatar import Avatar, create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
+from bilayer.model.photo_source import Portrait, source_of_photo
+from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
-from bilayer.runtime.face.crop import crop_face, erode_mask
 from bilayer.runtime.face.fan import FanLandmarker
-from bilayer.runtime.face.find import face_concerns, find_face
-from bilayer.runtime.face.found import face_from_landmarks
-from bilayer.runtime.face.landmark_files import read_landmarks
-from bilayer.runtime.face.person_mask import PersonMasker
-from bilayer.runtime.media.photo import read_photo
 
-# torch splits its sums by thread: with a number of its own, an export gives the same bytes whatever the environment
-THREADS = 2
 STAGES = (
     "checkpoint",
     "photo and face",
@@ -91,8 +82,9 @@ class Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
+@torch_threads()
 def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Export:
-    """Photo in, bundle out.
+    """The bundle of a photo, written and checked: photo -> crop -> avatar -> plain layers -> ONNX -> .dlc.
 
     Raises:
         InputError: the photo, landmarks, checkpoint or place to write are not usable, or the target refuses the graph.
@@ -100,38 +92,32 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         ToolMissingError: a network that finds the face is not there. A missing converter is none: see `Export`.
     """
     watch = watch or Stopwatch()
-    torch.set_num_threads(THREADS)
     check_options(options)
     out, target = bundle_dlc(options.out), options.target or default_target()
     with watch.stage("checkpoint"):
         model = load_checkpoint(options)
     with watch.stage("photo and face"), ThreadPoolExecutor(1) as beside:
         hashing = beside.submit(checkpoint_hash, model)  # without Python's lock: hundreds of megabytes
-        photo, landmarks, warnings = find_landmarks(options)
-        crop = crop_face(photo, landmarks, model.config.image_size)
-        mask = erode_mask(PersonMasker().mask(crop.image)) if options.mask else None
+        portrait = read_portrait(options, model.config)
         digest = hashing.result()
     with watch.stage("avatar"):
-        avatar = create_avatar(model, make_source(crop, model.config, mask), options.enhance)
+        avatar = create_avatar(model, portrait.source, options.enhance)
         origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
     with watch.stage("fold and ONNX"):
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):
-        warnings += check_rules(proto, target)
+        warnings = [*portrait.concerns, *check_rules(proto, target)]
     with draft_bundle(proto, out, target) as draft:
+        pose, texture, align_corners = portrait.crop.pose, avatar.texture[0].numpy(), model.config.align_corners
+        given = PoseInput("pose", generator.input_width, _harmonics(model.config))
         with watch.stage("verify"):
-            given = PoseInput("pose", generator.input_width, _harmonics(model.config))
-            network = onnx_network(proto, given, generator.outputs)
-            verification = NOT_VERIFIED
+            network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
             if options.verify:
-                with threads(1 if draft.conversion else THREADS):  # the converter has the other core
-                    probes = make_probes(model, avatar.parameters, crop.pose)
+                with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
+                    probes = make_probes(model, avatar.parameters, pose)
                 verification = verify(probes, network)
-                texture = avatar.texture[0].numpy()
-                half = verify_half(
-                    probes[:HALF_POSES], hybrid_network(generator, given), texture, model.config.align_corners
-                )
+                half = verify_half(probes[:HALF_POSES], hybrid_network(generator, given), texture, align_corners)
                 verification = replace(
                     verification,
                     hybrid_frame_db=round(half.psnr_db[FRAME], 2),
@@ -139,16 +125,16 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                 )
                 warnings += judge_half(half, target)
         with watch.stage("preview"):
-            preview = draw_preview(crop, avatar, network.run(crop.pose), model.config.align_corners)
+            preview = draw_preview(portrait.crop, avatar, network.run(pose), align_corners)
         parts = BundleParts(
             image_size=model.config.image_size,
-            align_corners=model.config.align_corners,
-            texture=avatar.texture[0].numpy(),
+            align_corners=align_corners,
+            texture=texture,
             preview=preview,
             input=given,
             outputs=generator.outputs,
             source=PhotoSource(
-                list(photo.shape[1::-1]), list(crop.box.corners), [float(number) for number in crop.pose]
+                list(portrait.photo.shape[1::-1]), list(portrait.crop.box.corners), [float(number) for number in pose]
             ),
             graph=graph,
             verification=verification,
@@ -159,31 +145,28 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     return Export(bundle, warnings, watch.seconds, not_converted)
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """torch's number of threads, inside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def find_landmarks(options: ExportOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]:
-    """The photo (H, W, 3), its face's 68 landmarks in its pixels, and what may spoil the avatar."""
-    photo = np.ascontiguousarray(np.rot90(read_photo(options.photo), k=-(options.rotate // 90)))
-    if options.keypoints is None:
-        landmarker = FanLandmarker() if options.landmarker == "face-alignment" else None
-        return photo, find_face(photo, landmarker, options.face, str(options.photo)).landmarks, []
-    face = face_from_landmarks(read_landmarks(options.keypoints))
-    return photo, face.landmarks, [f"{options.photo}: {concern}" for concern in face_concerns(face, photo.shape)]
-
-
 def load_checkpoint(options: ExportOptions) -> BilayerModel:
-    """The model asked for."""
+    """The model of the checkpoint that `options` name, with their `align_corners` where they have one.
+
+    Raises:
+        CheckpointError: see `load_model`.
+    """
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
+
+
+def read_portrait(options: ExportOptions, config: ModelConfig) -> Portrait:
+    """The photo that `options` name, its face found as they say; what it raises is `source_of_photo`'s."""
+    wants_fan = options.landmarker == "face-alignment" and options.keypoints is None
+    return source_of_photo(
+        options.photo,
+        config,
+        landmarks=options.keypoints,
+        landmarker=FanLandmarker() if wants_fan else None,
+        face=options.face,
+        rotate=options.rotate,
+        mask=options.mask,
+    )
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:

@@ -13,5 +13,7 @@ from .checkpoint import save_checkpoint as save_checkpoint
 from .config import NETWORKS as NETWORKS
 from .config import PRESETS as PRESETS
 from .config import ModelConfig as ModelConfig
+from .photo_source import Portrait as Portrait
+from .photo_source import source_of_photo as source_of_photo
 from .render import Rendering as Rendering
 from .render import render as render

@@ -13,22 +13,20 @@ from bilayer.benchmarks.parity.trained_layers import trained_layers
 from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.export.options import ExportOptions, UpsampleKind
 from bilayer.export.pipeline import (
-    THREADS,
     checkpoint_hash,
-    find_landmarks,
     fold_avatar,
     load_checkpoint,
+    read_portrait,
 )
 from bilayer.export.verify import TrainedNetwork
 from bilayer.model.adaptive import AdaptiveParameters
-from bilayer.model.avatar import Avatar, create_avatar, make_source
+from bilayer.model.avatar import Avatar, create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.model.threads import torch_threads
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face.crop import crop_face, erode_mask
-from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
@@ -64,9 +62,9 @@ class TrainedRung:
         """The checkpoint's."""
         return self.model.config.align_corners
 
+    @torch_threads()
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
-        torch.set_num_threads(THREADS)
         network = TrainedNetwork(self.model, self.parameters)
         return [network.run(self.subject.poses[index]) for index in indices]
 
@@ -108,14 +106,15 @@ class ExactTrained:
         return _layers(self.subject, self.model, self.parameters, index)
 
 
+@torch_threads()
 def _layers(subject: Subject, model: BilayerModel, parameters: AdaptiveParameters, index: int) -> dict[str, Values]:
-    torch.set_num_threads(THREADS)
     dtype = next(model.inference_generator.parameters()).dtype
     pose = torch.from_numpy(subject.encoded()[index]).to(dtype)[None]
     found = trained_layers(model, parameters, pose, subject.generator)
     return {name: tensor.numpy() for name, tensor in {INPUT: pose, **found}.items()}
 
 
+@torch_threads()
 def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     """The trained model of a bundle; its subject's generator is folded anew from the checkpoint.
 
@@ -124,17 +123,14 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     """
     contract = subject.bundle.contract
     options, model = _load(contract, source)
-    torch.set_num_threads(THREADS)
-    photo, landmarks, _ = find_landmarks(options)
-    crop = crop_face(photo, landmarks, model.config.image_size)
-    apart = float(np.abs(crop.pose - np.array(contract.source.pose, np.float32)).max())
+    portrait = read_portrait(options, model.config)
+    apart = float(np.abs(portrait.crop.pose - np.array(contract.source.pose, np.float32)).max())
     if not apart <= POSE_TOLERANCE:
         raise InputError(
             f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
             f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the export"
         )
-    mask = erode_mask(PersonMasker().mask(crop.image)) if source.mask else None
-    avatar = create_avatar(model, make_source(crop, model.config, mask), contract.origin.enhanced)
+    avatar = create_avatar(model, portrait.source, contract.origin.enhanced)
     apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
     if not apart <= TEXTURE_TOLERANCE:
         raise InputError(

@@ -64,7 +64,7 @@ def find_face(
     number: int | None = None,
     name: str = "the photo",
 ) -> Face:
-    """The face of `photo` (H, W, 3) RGB to make an avatar of; what may spoil it is logged as warnings.
+    """The face of `photo` (H, W, 3) RGB to make an avatar of; `face_concerns` tells what may spoil it.
 
     `landmarker` defaults to MediaPipe's networks. `number` counts faces from 1, the largest; `name` is what
     messages call the photo.
@@ -77,7 +77,4 @@ def find_face(
         from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
         landmarker = MediapipeLandmarker()
-    face = choose_face(landmarker.find(photo), number, name)
-    for concern in face_concerns(face, photo.shape):
-        _log.warning("%s: %s", name, concern)
-    return face
+    return choose_face(landmarker.find(photo), number, name)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.face import model_files
+from bilayer.runtime.face.crop import erode_mask
 from bilayer.runtime.face.tflite import TfliteNetwork
 
 SIDE = 256  # px, side of the network's input
@@ -28,3 +29,7 @@ class PersonMasker:
         (mask,) = self._network(view / np.float32(255))
         full = cv2.resize(mask[0, :, :, 0], (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full.clip(0, 1), dtype=np.float32)
+
+    def foreground(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The mask (S, S) that the networks take of a crop (S, S, 3): eroded, as the authors did to theirs."""
+        return erode_mask(self.mask(crop))

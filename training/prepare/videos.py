@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face.crop import cut_box, erode_mask, pose_vector
+from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files import replacing
 from bilayer.runtime.media.video import VideoFrames, load_av
@@ -170,7 +170,7 @@ def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage,
         box, landmarks = stretches[i].box, stretches[i].landmarks[j]
         image = cut_box(picture, box, settings.size)
         keypoints = (pose_vector(landmarks, box).reshape(-1, 2) + 1) * np.float32(settings.size / 2)
-        mask = np.rint(erode_mask(_masker().mask(image)) * 255).astype(np.uint8)  # as bilayer-export does to a photo
+        mask = np.rint(_masker().foreground(image) * 255).astype(np.uint8)  # as bilayer-export does to a photo
         stage.write(f"{i:05d}", f"{j:05d}", image, mask, keypoints, picture_format=settings.picture_format)
 
 

@@ -1,0 +1,67 @@
+"""One photo -> what the networks take of its person: the one way, for exports, comparisons and whoever comes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilayer.model.avatar import Source, make_source
+from bilayer.model.config import ModelConfig
+from bilayer.runtime.face.crop import Crop, crop_face
+from bilayer.runtime.face.find import face_concerns, find_face
+from bilayer.runtime.face.found import Face, Landmarker, face_from_landmarks
+from bilayer.runtime.face.landmark_files import read_landmarks
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.media.photo import read_photo
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A photo, and what was made of it on the way to an avatar."""
+
+    photo: NDArray[np.uint8]  # (H, W, 3) RGB, turned upright
+    face: Face  # in the photo's pixels
+    crop: Crop
+    mask: NDArray[np.float32] | None  # (S, S) 1 on the person, 0 on the background; None: all is taken for the person
+    source: Source  # a batch of one
+    concerns: tuple[str, ...]  # what is likely to spoil the avatar, a sentence each
+
+
+def source_of_photo(
+    photo: Path | str | NDArray[np.uint8],
+    config: ModelConfig,
+    *,
+    landmarks: Path | str | NDArray[np.float32] | None = None,
+    landmarker: Landmarker | None = None,
+    face: int | None = None,
+    rotate: int = 0,
+    mask: bool = True,
+) -> Portrait:
+    """The person of a photo, cut out as the networks of `config` were trained.
+
+    Args:
+        photo: a file, or pixels (H, W, 3) RGB.
+        config: settings of the model; what counts is the picture's size, and how thick landmarks are drawn.
+        landmarks: 68 points (68, 2) in the turned photo's pixels, or a file of them; in place of a landmarker.
+        landmarker: who finds the face otherwise; MediaPipe's networks by default.
+        face: which of several, counted from 1, the largest, which is taken by default.
+        rotate: degrees to turn the photo clockwise first, a multiple of 90.
+        mask: whether the background is taken away before the embedder, as in training.
+
+    Raises:
+        PhotoError: the photo cannot be read, or there is no such face.
+        LandmarkError: `landmarks` are not 68 finite points with a usable extent.
+        ToolMissingError: a network that finds faces or people is not set up.
+    """
+    name = "the photo" if isinstance(photo, np.ndarray) else str(photo)
+    pixels = photo if isinstance(photo, np.ndarray) else read_photo(photo)
+    pixels = np.ascontiguousarray(np.rot90(pixels, k=-(rotate // 90)))
+    if landmarks is None:
+        found = find_face(pixels, landmarker, face, name)
+    else:
+        found = face_from_landmarks(landmarks if isinstance(landmarks, np.ndarray) else read_landmarks(landmarks))
+    crop = crop_face(pixels, found.landmarks, config.image_size)
+    foreground = PersonMasker().foreground(crop.image) if mask else None
+    concerns = tuple(f"{name}: {concern}" for concern in face_concerns(found, pixels.shape))
+    return Portrait(pixels, found, crop, foreground, make_source(crop, config, foreground), concerns)

@@ -1,0 +1,20 @@
+"""torch's number of threads, for as long as a computation takes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# torch splits its sums by thread: with a number of its own, an avatar gives the same bytes whatever the environment
+THREADS = 2
+
+
+@contextmanager
+def torch_threads(count: int = THREADS) -> Iterator[None]:
+    """Let torch compute with `count` threads inside, and with as many as before afterwards; a decorator, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,8 +15,8 @@ from .device.conditions import read_conditions as read_conditions
 from .device.probe import DeviceFacts as DeviceFacts
 from .device.probe import probe as probe
 from .device.workspace import Workspace as Workspace
-from .report.html import html as html
-from .report.tables import markdown as markdown
+from .report.pictures import page as page
+from .report.tables import make_report as make_report
 from .results import Result as Result
 from .results import read_result as read_result
 from .results import write_result as write_result

@@ -73,7 +73,7 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.bench.setup import BenchOptions
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
-    from bilayer.android_harness.report.tables import markdown
+    from bilayer.android_harness.report.tables import make_report
     from bilayer.android_harness.results import write_result
     from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
@@ -98,7 +98,7 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     session_path(out).unlink(missing_ok=True)
     clean_up(setup, options.clean)
     following = f"bilayer-device report {shlex.quote(str(out))} --html report.html"
-    show(json.loads(result.to_json()), lambda: markdown([result]).rstrip("\n"), as_json, following)
+    show(json.loads(result.to_json()), lambda: make_report([result]).markdown().rstrip("\n"), as_json, following)
     wrong = [row.mode for row in result.rows if row.parity and not row.parity.plausible]
     if wrong:
         raise ParityError(f"{out}: {', '.join(wrong)}: the device's results are not this network's; see its parity")
@@ -114,7 +114,7 @@ def run_command(options: RunCommandOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
     from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
-    from bilayer.android_harness.report.tables import PARITY_COLUMNS, decibels
+    from bilayer.android_harness.report.cells import PARITY_COLUMNS, decibels
     from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
 
@@ -136,7 +136,7 @@ def run_command(options: RunCommandOptions, as_json: bool) -> None:
 
 @main.command("report")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write an HTML file with plots as well.")
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write an HTML page with charts as well.")
 @as_json_option
 def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: bool) -> None:
     """Results of bench, side by side, as Markdown."""
@@ -144,18 +144,17 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
         check_input(path)
     if html_path:
         check_output(html_path)
-    from bilayer.android_harness.report.html import html
-    from bilayer.android_harness.report.tables import markdown
+    from bilayer.android_harness.report.pictures import page
+    from bilayer.android_harness.report.tables import make_report
     from bilayer.android_harness.results import read_result
-    from bilayer.runtime.files import replacing
+    from bilayer.benchmarks.report.document import write_text
 
     read: list[Result] = [read_result(path) for path in results]
     if html_path:
-        with replacing(html_path) as part:
-            part.write_text(html(read), encoding="utf-8")
+        write_text(html_path, page(read))
     following = f"open {shlex.quote(str(html_path))}" if html_path else ""
     report = {"results": [json.loads(result.to_json()) for result in read]}
-    show(report, lambda: markdown(read).rstrip("\n"), as_json, following)
+    show(report, lambda: make_report(read).markdown().rstrip("\n"), as_json, following)
 
 
 def _shown(value: object) -> str:

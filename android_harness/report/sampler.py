@@ -1,12 +1,10 @@
 """The sampler's part of a report: what a user sees of network and sampler together, and the sampler by itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
+from bilayer.android_harness.report.cells import DASH, clean, label
 from bilayer.android_harness.results import ModeResult, Result, SamplerRow
-from bilayer.runtime.console import table
-
-DASH = "-"
-Label = Callable[[Result], str]
+from bilayer.benchmarks.report.document import Section
 
 
 def frame_ms(result: Result, row: ModeResult) -> float | None:
@@ -17,8 +15,8 @@ def frame_ms(result: Result, row: ModeResult) -> float | None:
     return row.latency.total_ms.median + felt.frame_ms.median
 
 
-def user_table(results: Sequence[Result], label: Label, clean: Callable[[str], str]) -> str:
-    """Frames a second, of the modes that have a latency and a sampler's time; empty without any."""
+def whole_frames(results: Sequence[Result]) -> Iterator[Section]:
+    """Frames a second, of the modes that have a latency and a sampler's time; nothing without any."""
     rows = []
     for result in results:
         for row in result.rows:
@@ -30,18 +28,18 @@ def user_table(results: Sequence[Result], label: Label, clean: Callable[[str], s
             cells = [f"{network:.2f}", f"{felt.frame_ms.median:.2f}", f"{whole:.2f}", f"{1000 / whole:.1f}"]
             rows.append([label(result), clean(row.title), *cells, f"{1000 / slower:.1f}", felt.kernel])
     if not rows:
-        return ""
+        return
     headers = ["device", "runtime", "network total ms", "sampler ms", "frame ms", "fps", "fps, overlapped", "kernel"]
     note = (
         "What a user sees, without camera, landmarks and display: the network with its copies, then the sampler on one "
         "thread, on cores of the scheduler's choice. Medians. `fps, overlapped`: the sampler works on a frame while "
         "the network is at the next. The paper has 42 ms for the network alone and 2 ms for its sampler."
     )
-    return "\n\n".join(["## A whole frame", table(headers, rows), note])
+    yield Section("A whole frame", headers, rows, [note])
 
 
-def sampler_table(results: Sequence[Result], label: Label, clean: Callable[[str], str]) -> str:
-    """Every kernel on every kind of core; empty where no sampler ran."""
+def sampler_rows(results: Sequence[Result]) -> Iterator[Section]:
+    """Every kernel on every kind of core; nothing where no sampler ran."""
     rows = []
     for result in results:
         for row in result.sampler.rows if result.sampler else []:
@@ -53,7 +51,7 @@ def sampler_table(results: Sequence[Result], label: Label, clean: Callable[[str]
             cores = clean(f"{row.cores}{mhz}")
             rows.append([label(result), clean(row.kernel), cores, row.threads, *times, _parity(row), _flags(row)])
     if not rows:
-        return ""
+        return
     headers = [
         "device",
         "kernel",
@@ -76,7 +74,7 @@ def sampler_table(results: Sequence[Result], label: Label, clean: Callable[[str]
         f"outputs {layouts}. `any` is the scheduler's choice of core, else threads stay where the name says. `bytes` "
         "against the Python sampler's frames."
     )
-    return "\n\n".join(["## Sampler on the processor", table(headers, rows), note])
+    yield Section("Sampler on the processor", headers, rows, [note])
 
 
 def _parity(row: SamplerRow) -> str:

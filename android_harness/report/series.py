@@ -1,13 +1,13 @@
 """Clocks and heat of timed processes: which were slowed down, and a table of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
+from bilayer.android_harness.report.cells import DASH, clean, label
 from bilayer.android_harness.results import ModeResult, Moment, Result
-from bilayer.runtime.console import table
+from bilayer.benchmarks.report.document import Section
 
 SLOWER = 0.95  # of the first process's clock: from here on it counts as slowed down
-DASH = "-"
 
 
 def processes(row: ModeResult) -> list[list[Moment]]:
@@ -26,8 +26,8 @@ def slowed(row: ModeResult) -> list[Moment]:
     return [one for one in row.series if one in held or one in slow]
 
 
-def series_table(results: Sequence[Result], label: Callable[[Result], str], clean: Callable[[str], str]) -> str:
-    """A line for each timed process of a device; empty where none has a series."""
+def series_rows(results: Sequence[Result]) -> Iterator[Section]:
+    """A line for each timed process of a device; nothing where none has a series."""
     rows = []
     for result in results:
         for row in result.rows if result.measured_on == "device" else []:
@@ -41,10 +41,10 @@ def series_table(results: Sequence[Result], label: Callable[[Result], str], clea
                 shown = [f"{own[-1].uptime_s - own[0].uptime_s:.1f}", *cells, " to ".join(heat) or DASH, note]
                 rows.append([label(result), clean(row.title), own[0].process, *shown])
     if not rows:
-        return ""
+        return
     headers = ["device", "runtime", "process", "seconds", "GPU MHz", "lowest limit", "hottest sensor", "notes"]
     note = (
         f"While the process ran, loading included. Slowed down: the GPU's limit fell, or its clock was under "
         f"{100 * SLOWER:.0f} % of that of the mode's first process."
     )
-    return "\n\n".join(["## Clocks and heat", table(headers, rows), note])
+    yield Section("Clocks and heat", headers, rows, [note])

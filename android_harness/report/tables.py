@@ -1,40 +1,60 @@
-"""Results as Markdown. No time is shown of what was not measured on a device: an emulator's would mean nothing."""
+"""Results of devices as tables. No time is shown of what was not measured on one: an emulator's would mean nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from bilayer.android_harness.bench.parity import Parity
-from bilayer.android_harness.report.sampler import sampler_table, user_table
-from bilayer.android_harness.report.series import series_table
-from bilayer.android_harness.results import ModeResult, Result, Spread
-from bilayer.runtime.agreement import DEFAULT, MOST_DB
-from bilayer.runtime.console import table
+from bilayer.android_harness.report.cells import DASH, PARITY_COLUMNS, clean, decibels, label, milliseconds
+from bilayer.android_harness.report.sampler import frame_ms, sampler_rows, whole_frames
+from bilayer.android_harness.report.series import series_rows
+from bilayer.android_harness.results import ModeResult, Result
+from bilayer.benchmarks.report.document import Report, Section
+from bilayer.runtime.agreement import DEFAULT, FRAME
 
 PAPER = (
     "The paper: 42 ms on a Snapdragon 855's GPU in FP16, mean of 100 runs, without sampling and copies: compare with "
     "`forward`. Its CPU sampler takes 2 ms more."
 )
-DASH = "-"
-PARITY_COLUMNS = {"delta_uv": "warp dB", "lf_rgb": "lf dB", "seg": "mask dB", "frame": "frame dB"}
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """A report of some results: latency, parity, what they were measured on, and where the time goes."""
-    parts = ["# Avatars on devices", _latency_table(results), user_table(results, label, clean), _parity_table(results)]
-    parts += [sampler_table(results, label, clean), series_table(results, label, clean), _source_table(results)]
-    parts += map(_layers, results)
-    return "\n\n".join(filter(None, parts)) + "\n"
+def make_report(results: Sequence[Result]) -> Report:
+    """Whether devices compute the avatar's network, how fast, on what, and where the time goes."""
+    parities = [row.parity for result in results for row in result.rows if row.parity]
+    wrong = [
+        f"{label(result)}, sampler {clean(row.kernel)} on {clean(row.cores)} cores: WRONG RESULTS"
+        for result in results
+        for row in (result.sampler.rows if result.sampler else [])
+        if not row.plausible
+    ]
+    doubts = [
+        f"{label(result)}, {clean(row.title)}: {said}"
+        for result in results
+        for row in result.rows
+        if not row.missing and (said := flags(row))
+    ]
+    broken = bool(wrong) or not all(parity.plausible for parity in parities)
+    verdict = "broken" if broken else "warned" if doubts else "passed" if parities else ""
+    sections = [_latency(results), *whole_frames(results), _parity(results), *sampler_rows(results)]
+    sections += [*series_rows(results), _sources(results), *_layers(results)]
+    return Report("Avatars on devices", verdict, [*wrong, *doubts], facts=_facts(results), sections=sections)
 
 
-def label(result: Result) -> str:
-    """A device's name in a table."""
-    device = result.device
-    name = " ".join(filter(None, (device.maker, device.model))) or "unknown device"
-    return clean(name if result.measured_on == "device" else f"{name} ({result.measured_on})")
-
-
-def clean(text: str) -> str:
-    """Text from a device or a file, fit for a cell of a table."""
-    return "".join(c for c in text if c.isprintable()).replace("|", "/").replace("<", "‹").replace(">", "›")
+def _facts(results: Sequence[Result]) -> dict[str, str]:
+    """The quickest mode whose results are right, and the worst frames."""
+    facts = {}
+    timed = [
+        (row.latency.total_ms.median, frame_ms(result, row), f"{label(result)}, {clean(row.title)}")
+        for result in results
+        for row in result.rows
+        if result.measured_on == "device" and row.latency and row.parity and row.parity.plausible
+    ]
+    if timed:
+        network, whole, name = min(timed, key=lambda one: one[0])
+        facts[f"network with copies: {name}"] = f"{network:.1f} ms"
+        if whole is not None:
+            facts[f"with the sampler, one after the other: {name}"] = f"{1000 / whole:.1f} fps"
+    parities = [row.parity.psnr_db for result in results for row in result.rows if row.parity]
+    if frames := [psnr_db[FRAME] for psnr_db in parities if FRAME in psnr_db]:
+        facts["frames against ONNX Runtime, the worst mode"] = f"{min(frames):.1f} dB"
+    return facts
 
 
 def flags(row: ModeResult) -> str:
@@ -48,22 +68,14 @@ def flags(row: ModeResult) -> str:
     return clean("; ".join(said))
 
 
-def decibels(parity: Parity, name: str) -> str:
-    """One figure of parity."""
-    if name not in parity.psnr_db:
-        return DASH
-    value = parity.psnr_db[name]
-    return "exact" if value >= MOST_DB else f"{value:.1f}"
-
-
-def _latency_table(results: Sequence[Result]) -> str:
+def _latency(results: Sequence[Result]) -> Section:
     rows = []
     for result in results:
         for row in result.rows:
             latency = row.latency if result.measured_on == "device" else None
             times = [DASH] * 4
             if latency is not None:
-                forward, total, init = map(_milliseconds, (latency.forward_ms, latency.total_ms, latency.init_ms))
+                forward, total, init = map(milliseconds, (latency.forward_ms, latency.total_ms, latency.init_ms))
                 times = [forward, total, f"{latency.frames_per_second:.1f}", init]
             counts = f"{result.protocol.executions} x {row.processes}" if latency else DASH
             rows.append([label(result), clean(row.title), *times, counts, flags(row)])
@@ -76,26 +88,23 @@ def _latency_table(results: Sequence[Result]) -> str:
     ]
     if any(result.measured_on != "device" for result in results):
         notes.append("No time is shown for what was emulated or run by a stand-in: it would be no phone's.")
-    return "\n\n".join(["## Latency", table(headers, rows), *notes])
+    return Section("Latency", headers, rows, notes)
 
 
-def _parity_table(results: Sequence[Result]) -> str:
+def _parity(results: Sequence[Result]) -> Section:
     rows = []
     for result in results:
         for row in result.rows:
             if row.parity:
-                rows.append([label(result), clean(row.title), *_parity_cells(row.parity)])
+                figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
+                place = [label(result), clean(row.title)]
+                rows.append([*place, *figures, f"{row.parity.uv_px:.3f}", row.parity.poses])
     headers = ["device", "runtime", *PARITY_COLUMNS.values(), "warp error px", "poses"]
     note = "PSNR against ONNX Runtime in float32, the worst of the poses; `exact`: no difference."
-    return "\n\n".join(["## Parity", table(headers, rows), note])
+    return Section("Parity", headers, rows, [note])
 
 
-def _parity_cells(parity: Parity) -> list[str]:
-    figures = [decibels(parity, name) for name in PARITY_COLUMNS]
-    return [*figures, f"{parity.uv_px:.3f}", str(parity.poses)]
-
-
-def _source_table(results: Sequence[Result]) -> str:
+def _sources(results: Sequence[Result]) -> Section:
     names = [
         "measured on", "date", "device", "SoC", "GPU", "Android", "runtime", "SDK", "adb", "bilayer", "avatar",
         "network file", "poses", "statistic", "warm-up", "cool-down",
@@ -126,21 +135,17 @@ def _source_table(results: Sequence[Result]) -> str:
         ]
         columns.append([clean(value.strip()) or DASH for value in values])
     headers = ["", *(f"result {number + 1}" for number in range(len(results)))]
-    return "\n\n".join(["## Measured on", table(headers, zip(names, *columns, strict=True))])
+    return Section("Measured on", headers, list(zip(names, *columns, strict=True)))
 
 
-def _layers(result: Result) -> str:
+def _layers(results: Sequence[Result]) -> Iterator[Section]:
     """The slowest layers of each mode."""
-    parts = []
-    for row in result.rows:
-        if result.measured_on == "device" and row.layers:
-            slowest = sorted(row.layers, key=lambda layer: -layer.ms)[:10]
-            whole = sum(layer.ms for layer in row.layers) or 1.0
-            cells = [[clean(one.name), f"{one.ms:.3f}", f"{100 * one.ms / whole:.0f} %", one.unit] for one in slowest]
-            parts += [f"### {label(result)}, {clean(row.title)}", table(["layer", "ms", "share", "on"], cells)]
     note = "Detailed profiling slows a GPU down, and a GPU has several layers in one: shares, not latencies."
-    return "\n\n".join(["## Slowest layers", *parts, note]) if parts else ""
-
-
-def _milliseconds(spread: Spread | None) -> str:
-    return DASH if spread is None else f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+    profiled = [(one, row) for one in results for row in one.rows if one.measured_on == "device" and row.layers]
+    if profiled:
+        yield Section("Slowest layers", lead=note)
+    for result, row in profiled:
+        slowest = sorted(row.layers, key=lambda layer: -layer.ms)[:10]
+        whole = sum(layer.ms for layer in row.layers) or 1.0
+        cells = [[clean(one.name), f"{one.ms:.3f}", f"{100 * one.ms / whole:.0f} %", one.unit] for one in slowest]
+        yield Section(f"{label(result)}, {clean(row.title)}", ["layer", "ms", "share", "on"], cells, level=3)

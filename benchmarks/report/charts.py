@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ALARM, ALARM_SHADE = "#d1493b", "#d1493b33"
 BLUE, PALE_BLUE, OCHRE, GREEN, PURPLE, GREY = "#3f7cc4", "#93b8e3", "#cf8f24", "#4a9b66", "#8a6fc0", "#8d959e"
 SERIES = (BLUE, OCHRE, GREEN, PURPLE, ALARM, "#2f9c9c", "#b45f95", "#8b7a3a", "#5d6fd0", GREY, "#7aa33a")
+HINT = "hint: "  # begins the name of an element that has one
 WIDTH = 1000  # px of a chart
 LONGEST_NAME = 44  # characters of a row's name
 _STYLE: dict[Any, Any] = {
@@ -43,6 +44,7 @@ class Part:
     length: float
     colour: str
     text: str = ""  # inside, where it fits
+    hint: str = ""  # beside a reader's pointer
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Panel:
     label: str  # of the axis, with its unit
     curves: Sequence[Curve]
     logarithmic: bool = False
+    least: float | None = None  # where the axis begins, instead of at the lowest point
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def line_panels(panels: Sequence[Panel], label: str, grounds: Sequence[Ground] =
                 for number, point in enumerate(zip(curve.x, curve.y, strict=True)) if not curve.dashed else ():
                     colour = ALARM if number in curve.marked else curve.colour
                     axes.plot(*point, "o", color=colour, markersize=4.5)
+            axes.set_ylim(bottom=panel.least)
         grid[-1].set_xlabel(label)
         _legend(figure, {curve.name: curve.colour for panel in panels for curve in panel.curves})
         figure.draw_without_rendering()
@@ -178,6 +182,7 @@ def _svg(figure: "Figure") -> str:
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", metadata=nothing)
     text = re.sub('(width|height)="([0-9.]+)pt"', r'\1="\2"', file.getvalue())  # a point is a pixel here
+    text = re.sub(f'<g id="{HINT}([^"]*)">', r"<g><title>\1</title>", text)
     return re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text[text.index("<svg") :])
 
 
@@ -220,7 +225,8 @@ def _draw_bar(axes: "Axes", bar: Bar, y: float, thick: float) -> _Texts:
     size = 12 if thick > 15 else 10
     inside, left = [], 0.0
     for part in bar.parts:
-        axes.barh(y, part.length, thick, left, color=part.colour, linewidth=0)
+        (drawn,) = axes.barh(y, part.length, thick, left, color=part.colour, linewidth=0)
+        drawn.set_gid(HINT + part.hint if part.hint else None)
         middle = left + part.length / 2
         name = axes.text(middle, y, part.text, ha="center", va="center_baseline", size=11, color="#fff")
         inside.append((name, part.length))

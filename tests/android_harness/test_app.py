@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bilayer import android_harness
-from bilayer.android_harness.report import tables as report
+from bilayer.android_harness.report.tables import make_report
 from bilayer.android_harness.results import read_result
 from bilayer.runtime import Retargeter, crop_box, pose_vector
 from bilayer.runtime.bundle import read_bundle
@@ -204,10 +204,10 @@ def test_its_result_is_one_of_bilayer_device(said, inputs):
     assert (row.latency.total_ms.median, row.latency.init_ms.median, row.latency.forward_ms) == (40.0, 900.5, None)
     assert (row.throttled, row.parity) == (["thermal status 3 of 6"], None)
     assert result.sampler.felt.frame_ms.median == 1.0
-    assert "40.00 (40.00 to 40.00)" in report.markdown([result])
+    assert "40.00 (40.00 to 40.00)" in make_report([result]).markdown()
     emulated = read_result(inputs / "kotlin" / "ranchu.json")
     assert (emulated.measured_on, emulated.rows[0].latency, emulated.sampler.felt) == ("emulated", None, None)
-    assert "40.00" not in report.markdown([emulated])
+    assert "40.00" not in make_report([emulated]).markdown()
 
 
 def test_its_other_files_are_well_formed():

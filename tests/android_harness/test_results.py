@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,9 +16,8 @@ from bilayer import android_harness
 from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.probe import parse_facts
-from bilayer.android_harness.report import html as report_html
-from bilayer.android_harness.report import plots as report_plots
-from bilayer.android_harness.report import tables as report
+from bilayer.android_harness.report.pictures import page as html_page
+from bilayer.android_harness.report.tables import make_report
 from bilayer.android_harness.results import (
     RESULT,
     BenchProtocol,
@@ -35,6 +35,7 @@ from bilayer.android_harness.results import (
     read_result,
     write_result,
 )
+from bilayer.benchmarks.report.charts import ALARM
 from bilayer.runtime.errors import InputError
 
 SCHEMA = Path(android_harness.__file__).parent / "result.schema.json"
@@ -43,6 +44,10 @@ LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(
 
 
 FRAME_TIMES = FrameTimes(1.625, 1.875, 2.125, 2.375, 7.875, 1.925)
+
+
+def markdown(results):
+    return make_report(results).markdown()
 
 
 def make_sampler(times=FRAME_TIMES):
@@ -177,7 +182,7 @@ def test_any_value_in_any_field_is_read_or_refused(tmp_path_factory, name, value
 
 
 def test_a_devices_times_are_shown_with_how_they_were_taken(tmp_path):
-    text = report.markdown([make(throttled=["thermal status 3 of 6"])])
+    text = markdown([make(throttled=["thermal status 3 of 6"])])
     for expected in (
         "41.98 (41.50 to 42.75)",
         "44.15 (44.00 to 45.00)",
@@ -195,11 +200,30 @@ def test_a_devices_times_are_shown_with_how_they_were_taken(tmp_path):
     assert "No time is shown" not in text
 
 
+def test_a_report_begins_with_its_verdict():
+    good = make(sampler=replace(make_sampler(), rows=make_sampler().rows[:3]))
+    throttled = make(throttled=["thermal status 3 of 6"])
+    bad = make(parity=replace(PARITY, psnr_db={"delta_uv": 12.0, "frame": 9.0}))
+    for results, verdict in (([good], "passed"), ([good, throttled], "warned"), ([bad, throttled], "broken")):
+        report = make_report(results)
+        assert (report.verdict, bool(report.findings)) == (verdict, verdict != "passed")
+        assert report.markdown().startswith(f"# Avatars on devices: {verdict}\n")
+        page = html_page(results)
+        places = [page.index(text) for text in (f"badge {verdict}", "<svg", "<table")]
+        assert places == sorted(places)
+    assert make_report([bad]).facts == {
+        "frames against ONNX Runtime, the worst mode": "9.0 dB"
+    }  # no time of a wrong one
+    assert (
+        "Test Phone 1, sampler neon on any cores: WRONG RESULTS" in make_report([make(sampler=make_sampler())]).findings
+    )
+
+
 @pytest.mark.parametrize("measured_on", ["emulated", "stand-in"])
 def test_no_time_is_shown_that_was_not_taken_on_a_device(measured_on):
     """Even if a result should hold one."""
-    page = re.sub(r"<[^>]*>", " ", report_html.html([make(measured_on)]))  # plots hold coordinates
-    for text in (report.markdown([make(measured_on)]), page):
+    page = re.sub(r"<[^>]*>", " ", html_page([make(measured_on)]))  # plots hold coordinates
+    for text in (markdown([make(measured_on)]), page):
         for number in ("41.98", "42.75", "44.15", "903", "22.7", "3.500", "42.0 +", "585", "427", "53"):
             assert number not in text, number
         assert f"({measured_on})" in text
@@ -208,21 +232,21 @@ def test_no_time_is_shown_that_was_not_taken_on_a_device(measured_on):
 
 
 def test_a_whole_frame_is_the_network_and_then_the_quickest_sampler_that_is_right():
-    text = report.markdown([make(sampler=make_sampler())])
+    text = markdown([make(sampler=make_sampler())])
     line = next(line for line in text.splitlines() if "GPU_FLOAT16" in line and "numba" in line)
     cells = [cell.strip() for cell in line.split("|")]
     assert cells[1:-1] == ["Test Phone 1", "GPU_FLOAT16", "44.15", "1.88", "46.02", "21.7", "22.7", "numba"]
     for expected in ("prime, 2842 MHz", "held below its top clock", "1.925", "7.875", "300 frames after 60", "merged"):
         assert expected in text, expected
     assert "77 differ, by 9 of 255 at most | WRONG RESULTS" in text
-    assert "42.0 + 2.2 + 1.9 ms" in report_html.html([make(sampler=make_sampler())])
-    assert "## A whole frame" not in report.markdown([make()])
+    assert "42.0 + 2.2 + 1.9 ms" in html_page([make(sampler=make_sampler())])
+    assert "## A whole frame" not in markdown([make()])
 
 
 @pytest.mark.parametrize("measured_on", ["emulated", "stand-in"])
 def test_the_samplers_times_are_shown_of_a_device_alone(measured_on, tmp_path):
     result = make(measured_on, None, sampler=make_sampler())
-    for text in (report.markdown([result]), report_html.html([result])):
+    for text in (markdown([result]), html_page([result])):
         for number in ("1.875", "1.88", "7.875", "5.500", "1.925"):
             assert number not in text, number
         assert "## A whole frame" not in text
@@ -256,7 +280,7 @@ class Tags(HTMLParser):
 
 def test_html_is_one_file_that_loads_nothing():
     hostile = "<script>alert(1)</script> | `x` \n\"'&"
-    page = report_html.html([make(), make("emulated", None, model=hostile)])
+    page = html_page([make(), make("emulated", None, model=hostile)])
     tags = Tags()
     tags.feed(page.replace("<!doctype html>", ""))
     assert tags.open == []
@@ -269,21 +293,23 @@ def test_html_is_one_file_that_loads_nothing():
 
 
 def test_a_process_that_was_slowed_down_is_flagged_by_itself():
-    text = report.markdown([make()])
+    text = markdown([make()])
     table = text.partition("## Clocks and heat")[2].partition("##")[0]
     first, second, third = (re.split(r" *\| *", line)[3:-1] for line in table.splitlines() if "Phone 1" in line)
     assert first == ["1", "5.0", "585", "585", "40.2 to 45.2", ""]
     assert second == ["2", "5.0", "585", "585", "44.5 to 49.5", ""]
     assert third == ["3", "5.0", "427", "499", "52.8 to 57.8", "SLOWED DOWN"]
-    plot = report_plots.series_plot(make())
-    red = re.findall(r'<circle[^>]*fill="#b3382c"', plot)
-    assert len(red) == 6  # all moments of the third: its limit has fallen
-    assert [re.findall(rf'fill="{ground}"', plot) != [] for ground in ("#fbeae8", "#f3f5f7")] == [True, True]
-    assert report_plots.series_plot(make("emulated")) == ""
+    page = html_page([make()])
+    assert "a red ground" in page
+    assert len(re.findall(f"<use [^>]*fill: {ALARM}", page)) == 6  # all moments of the third: its limit has fallen
+    assert page.count(f"fill: {ALARM}; fill-opacity: 0.2") == 2  # its ground, in both panels
+    assert page.count("fill: var(--shade)") == 4  # the others'
+    assert page.count(">GPU_FLOAT16 3</text>") == 1
+    assert "a red ground" not in html_page([make("emulated")])
 
 
 def test_hostile_names_do_not_break_the_tables():
-    text = report.markdown([make(model="a|b\n| c | <b>")])
+    text = markdown([make(model="a|b\n| c | <b>")])
     widths = {}
     for line in text.splitlines():
         if line.startswith("|"):
@@ -294,13 +320,31 @@ def test_hostile_names_do_not_break_the_tables():
             assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
+def test_hostile_names_do_not_break_the_charts():
+    results = [make(model=name) for name in ("$\\frac{$", "中文 %s {0}", "]]></svg><script>", "&lt;b&gt;")]
+    page = html_page(results)
+    assert html_page(results) == page  # to the byte
+    assert "<script" not in page
+    assert page.count("</svg>") == 3 + len(results)
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_a_page_needs_packages_and_says_which(package, tmp_path, monkeypatch):
+    write_result(tmp_path / "a.json", make())
+    monkeypatch.setitem(sys.modules, package, None)
+    done = CliRunner().invoke(main, ["report", str(tmp_path / "a.json"), "--html", str(tmp_path / "r.html")])
+    assert (done.exit_code, done.stdout, (tmp_path / "r.html").exists()) == (5, "", False)
+    assert package in done.stderr
+    assert "pip install 'bilayer[report]'" in done.stderr
+
+
 def test_reports_of_the_command(tmp_path):
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, result in zip(paths, (make(), make("emulated", None)), strict=True):
         write_result(path, result)
     done = CliRunner().invoke(main, ["report", *map(str, paths), "--html", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
-    assert done.stdout == report.markdown([read_result(path) for path in paths])
-    assert (tmp_path / "r.html").read_text() == report_html.html([read_result(path) for path in paths])
+    assert done.stdout == markdown([read_result(path) for path in paths])
+    assert (tmp_path / "r.html").read_text() == html_page([read_result(path) for path in paths])
     as_json = CliRunner().invoke(main, ["report", *map(str, paths), "--json"])
     assert [one["measured_on"] for one in json.loads(as_json.stdout)["results"]] == ["device", "emulated"]

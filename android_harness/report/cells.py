@@ -1,0 +1,33 @@
+"""What tables and charts of devices call a device, and how they write a figure."""
+
+from bilayer.android_harness.bench.parity import Parity
+from bilayer.android_harness.results import Result, Spread
+from bilayer.runtime.agreement import MOST_DB
+
+DASH = "-"
+PARITY_COLUMNS = {"delta_uv": "warp dB", "lf_rgb": "lf dB", "seg": "mask dB", "frame": "frame dB"}
+
+
+def label(result: Result) -> str:
+    """A device's name, with what it is where it is no device."""
+    device = result.device
+    name = " ".join(filter(None, (device.maker, device.model))) or "unknown device"
+    return clean(name if result.measured_on == "device" else f"{name} ({result.measured_on})")
+
+
+def clean(text: str) -> str:
+    """Text from a device or a file, fit for a cell of a table."""
+    return "".join(c for c in text if c.isprintable()).replace("|", "/").replace("<", "‹").replace(">", "›")
+
+
+def decibels(parity: Parity, name: str) -> str:
+    """One figure of parity."""
+    if name not in parity.psnr_db:
+        return DASH
+    value = parity.psnr_db[name]
+    return "exact" if value >= MOST_DB else f"{value:.1f}"
+
+
+def milliseconds(spread: Spread | None) -> str:
+    """The median of the processes, and their range."""
+    return DASH if spread is None else f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"

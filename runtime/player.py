@@ -45,6 +45,7 @@ class AvatarPlayer:
         source_pose: (136,), the pose of the photo that it was made from.
         engine: "onnxruntime", "openvino", "ncnn" or "ncnn-vulkan".
         precision: "fp32", "bf16" or "fp16", which the network computes in.
+        outputs: what the network gave for the last pose; the same arrays for every pose.
     """
 
     def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
@@ -53,7 +54,7 @@ class AvatarPlayer:
         self.engine, self.precision = network.name, network.precision
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
         self._network, self._texture, self._compositor = network, texture, compositor
-        self._outputs = network.run(self.source_pose)  # the first run is the slow one
+        self.outputs = network.run(self.source_pose)  # the first run is the slow one
         self._sampler: Sampler | None = None
 
     @classmethod
@@ -117,11 +118,11 @@ class AvatarPlayer:
 
     def infer(self, pose: ArrayLike) -> None:
         """The first half of `render`, the network: for those who time or schedule the halves apart."""
-        self._outputs = self._network.run(pose)
+        self.outputs = self._network.run(pose)
 
     def compose(self, out: Bytes | None = None) -> Bytes:
         """The second half of `render`: the frame of the pose that `infer` was last given."""
-        return self._compositor.compose(self._outputs, out)
+        return self._compositor.compose(self.outputs, out)
 
     def frames(self, poses: "Track | Iterable[ArrayLike]", out: Bytes | None = None) -> Iterator[Bytes]:
         """Frames (S, S, 4), as they come. With `out` it is the same array every time.
@@ -177,7 +178,7 @@ class AvatarPlayer:
             align_corners = self.bundle.contract.align_corners
             self._sampler = Sampler(inner, align_corners, texture_layout="interleaved")
         centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
-        outputs = self._outputs.drawable()
+        outputs = self.outputs.drawable()
         delta = outputs.delta_uv
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
         mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)

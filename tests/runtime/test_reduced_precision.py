@@ -31,7 +31,7 @@ def avatars(exported):
     return [AvatarPlayer.load(exported.folder, engine="onnxruntime") for _ in range(2)]
 
 
-@pytest.mark.parametrize(("step", "words"), [(1e-5, ""), (2e-2, "under 45")])
+@pytest.mark.parametrize(("step", "words"), [(1e-5, ""), (2e-2, "dB, expected at least 45 dB")])
 def test_little_error_passes_and_more_is_warned_of(avatars, step, words):
     avatar, reference = avatars
     avatar._network = Coarse(avatar._network, step)
@@ -43,9 +43,27 @@ def test_little_error_passes_and_more_is_warned_of(avatars, step, words):
 def test_where_nothing_is_left_of_the_picture_it_is_refused(avatars):
     avatar, reference = avatars
     avatar._network = Coarse(avatar._network, 1.0)
-    with pytest.raises(ParityError, match="expected at least 20; take --precision fp32") as raised:
+    with pytest.raises(ParityError, match="dB, expected at least 20 dB; take --precision fp32") as raised:
         check_reduced_precision(avatar, reference)
     assert raised.value.exit_code == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_number_that_is_not_finite_is_refused(avatars, value):
+    class Overflowing(Coarse):
+        def run(self, pose):
+            outputs = self.network.run(pose)
+            outputs.lf_rgb[0, 1, 2] = value
+            return outputs
+
+    avatar, reference = avatars
+    avatar._network = Overflowing(avatar._network, 1.0)
+    with pytest.raises(ParityError, match="3 numbers are not finite; take --precision fp32"):
+        check_reduced_precision(avatar, reference)
+
+
+def test_the_same_frames_pass_without_a_word(avatars):
+    assert check_reduced_precision(*avatars) == ""
 
 
 def test_the_command_holds_a_reduced_precision_to_the_gate(exported, tmp_path, monkeypatch):

@@ -1,4 +1,3 @@
-from .bench.parity import Parity as Parity
 from .bench.parity import Reference as Reference
 from .bench.playing import PoseRun as PoseRun
 from .bench.playing import play as play
@@ -17,6 +16,7 @@ from .device.probe import probe as probe
 from .device.workspace import Workspace as Workspace
 from .report.pictures import page as page
 from .report.tables import make_report as make_report
+from .results import Parity as Parity
 from .results import Result as Result
 from .results import read_result as read_result
 from .results import write_result as write_result

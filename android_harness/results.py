@@ -8,13 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.device.probe import DeviceFacts
+from bilayer.runtime.agreement import DEFAULT, FRAME
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
 from bilayer.runtime.typed_json import FileFormat
 
 MeasuredOn = Literal["device", "emulated", "stand-in"]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The worst of some poses, in the figures of `bilayer.runtime.agreement`."""
+
+    poses: int
+    psnr_db: dict[str, float]  # delta_uv, lf_rgb, seg (if there is a mask), and the RGBA frame; 200: no difference
+    uv_px: float  # the warp's error, in texture pixels
+    not_finite: int  # numbers
+
+    @property
+    def worst_db(self) -> float:
+        """Of the network's results."""
+        return min(db for name, db in self.psnr_db.items() if name != FRAME)
+
+    @property
+    def plausible(self) -> bool:
+        """Whether this can be the same network."""
+        return self.not_finite == 0 and self.worst_db >= DEFAULT.plausible
 
 
 @dataclass(frozen=True)

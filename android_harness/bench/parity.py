@@ -1,11 +1,11 @@
 """What a device computed against ONNX Runtime here, on the same poses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Bytes, compare
+from bilayer.android_harness.results import Parity
+from bilayer.runtime.agreement import Agreement, Bytes, compare
 from bilayer.runtime.bundle import Bundle, Channels, Outputs
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.frame import Floats, NetworkOutputs
@@ -14,26 +14,6 @@ from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.rows import Engine
 
 Tensors = Mapping[str, Floats]  # (1, C, S, S) by name
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The worst of some poses, in the figures of `bilayer.runtime.agreement`."""
-
-    poses: int
-    psnr_db: dict[str, float]  # delta_uv, lf_rgb, seg (if there is a mask), and the RGBA frame; 200: no difference
-    uv_px: float  # the warp's error, in texture pixels
-    not_finite: int  # numbers
-
-    @property
-    def worst_db(self) -> float:
-        """Of the network's results."""
-        return min(db for name, db in self.psnr_db.items() if name != FRAME)
-
-    @property
-    def plausible(self) -> bool:
-        """Whether this can be the same network."""
-        return self.not_finite == 0 and self.worst_db >= DEFAULT.plausible
 
 
 class Reference:

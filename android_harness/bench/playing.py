@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import measured_on
-from bilayer.android_harness.bench.parity import Parity, Reference
+from bilayer.android_harness.bench.parity import Reference
 from bilayer.android_harness.bench.poses import write_inputs
 from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.execution import execute, fetch_results, read_results, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
-from bilayer.android_harness.device.workspace import Workspace
-from bilayer.android_harness.results import MeasuredOn
-from bilayer.android_harness.routes.vendor import OUT, Mode
+from bilayer.android_harness.device.workspace import OUT, Workspace
+from bilayer.android_harness.results import MeasuredOn, Parity
+from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.motion.poses import spread
 

@@ -20,9 +20,8 @@ from bilayer.android_harness.bench.setup import BenchOptions, BenchSetup, Measur
 from bilayer.android_harness.bench.steps import check_mode, profile_layers, time_processes, time_sampler
 from bilayer.android_harness.device.execution import SAMPLER_RUNNER, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
-from bilayer.android_harness.device.workspace import Workspace
+from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import BenchProtocol, Result, SamplerTimes
-from bilayer.android_harness.routes.vendor import OUT
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
 

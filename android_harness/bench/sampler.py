@@ -18,10 +18,9 @@ from bilayer.android_harness.bench.parity import Reference, channels_of
 from bilayer.android_harness.bench.poses import Floats
 from bilayer.android_harness.device.conditions import SLOWER
 from bilayer.android_harness.device.execution import SAMPLER_RUNNER, execute, fetch_results
-from bilayer.android_harness.device.workspace import Workspace
+from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import FrameTimes, SamplerRow
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
-from bilayer.android_harness.routes.vendor import OUT
 from bilayer.runtime.bundle import Bundle, Outputs
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.player import read_texture

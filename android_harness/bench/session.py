@@ -5,8 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bilayer.android_harness.bench.parity import Parity
-from bilayer.android_harness.results import Moment, SamplerRow
+from bilayer.android_harness.results import Moment, Parity, SamplerRow
 from bilayer.android_harness.routes.diagnostics import LayerTime
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing

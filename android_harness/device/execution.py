@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from bilayer.android_harness.device.adb import DeviceTimeoutError
 from bilayer.android_harness.device.conditions import SAMPLE, Conditions, parse_conditions
-from bilayer.android_harness.device.workspace import ROOT, Workspace
-from bilayer.android_harness.routes.vendor import OUT
+from bilayer.android_harness.device.workspace import OUT, ROOT, Workspace
 from bilayer.runtime.errors import DeviceError
 
 Floats = NDArray[np.float32]

@@ -10,6 +10,7 @@ from bilayer.android_harness.device.adb import QUICK, Device
 from bilayer.runtime.errors import DeviceError, InputError
 
 ROOT = "/data/local/tmp/bilayer"  # where the shell's user may write and execute
+OUT = "out"  # in it, a program's results
 HASH_RATE = 50 << 20  # bytes a second at the least, of sha256sum on a phone
 _SPARE = 8 << 20  # bytes that stay free
 

@@ -1,7 +1,6 @@
 """What tables and charts of devices call a device, and how they write a figure."""
 
-from bilayer.android_harness.bench.parity import Parity
-from bilayer.android_harness.results import Result, Spread
+from bilayer.android_harness.results import Parity, Result, Spread
 from bilayer.runtime.agreement import MOST_DB
 
 DASH = "-"

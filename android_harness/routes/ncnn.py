@@ -8,11 +8,12 @@ from importlib import metadata
 from pathlib import Path
 
 from bilayer.android_harness.device.execution import NCNN_RUNNER
+from bilayer.android_harness.device.workspace import OUT
 from bilayer.android_harness.routes.backend import Backend, ConvertedModel
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.runner_build import NATIVE
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
-from bilayer.android_harness.routes.vendor import OUT, Mode, Profiling
+from bilayer.android_harness.routes.vendor import Mode, Profiling
 from bilayer.runtime.bundle import Bundle, describe_file
 from bilayer.runtime.engines.ncnn_convert import ncnn_network
 from bilayer.runtime.errors import DeviceError, ToolMissingError

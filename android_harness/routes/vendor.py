@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from bilayer.android_harness.device.workspace import ROOT
+from bilayer.android_harness.device.workspace import OUT, ROOT
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
@@ -24,7 +24,7 @@ Mode = Literal[
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
-MODEL, OUT = "avatar.dlc", "out"  # in the device's folder
+MODEL = "avatar.dlc"  # in the device's folder
 # As the SDK's documents have it for its programs on Android; the last two are the system's own
 _DSP_PATH = f"{ROOT}/lib;/system/lib/rfsa/adsp;/vendor/lib/rfsa/adsp"
 _QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so"}

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilayer import android_harness
-from bilayer.android_harness.bench.parity import Parity
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.probe import parse_facts
 from bilayer.android_harness.report.pictures import page as html_page
@@ -27,6 +26,7 @@ from bilayer.android_harness.results import (
     ModelInfo,
     ModeResult,
     Moment,
+    Parity,
     Result,
     SamplerRow,
     SamplerTimes,

@@ -119,7 +119,7 @@ class OnnxFile:
 Rule = Callable[[OnnxFile], Iterator[Finding]]
 
 
-def read_model(path: Path) -> OnnxFile:
+def read_model(path: str | Path) -> OnnxFile:
     """An ONNX file.
 
     Raises:

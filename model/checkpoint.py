@@ -50,14 +50,12 @@ def load_model(
     Raises:
         CheckpointError: the files are damaged, unsafe, incomplete, or do not fit their settings.
     """
-    config, tensors = read_checkpoint(
-        Path(path), networks, optional, experiment=experiment, epoch=epoch, overrides=overrides
-    )
+    config, tensors = read_checkpoint(path, networks, optional, experiment=experiment, epoch=epoch, overrides=overrides)
     return build_model(config, tensors)
 
 
 def read_checkpoint(
-    path: Path,
+    path: str | Path,
     networks: Collection[NetworkName] = AVATAR_NETWORKS,
     optional: Collection[NetworkName] = NETWORKS,
     *,
@@ -66,7 +64,7 @@ def read_checkpoint(
     overrides: Mapping[str, Value] | None = None,
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
     """Settings, and checked tensors of the networks in `path`; see load_model."""
-    wanted = {*networks, *optional}
+    path, wanted = Path(path), {*networks, *optional}
     if path.is_dir():
         run = find_run(path, experiment, epoch, overrides)
         missing = [str(run.absent[name]) for name in NETWORKS if name in networks and name in run.absent]
@@ -94,7 +92,7 @@ def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
     return reparameterize_model(model.eval().requires_grad_(False))
 
 
-def save_checkpoint(path: Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:
+def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:
     """Write our format, whole or not at all. The same tensors give the same bytes.
 
     Args:
@@ -116,7 +114,7 @@ def save_checkpoint(path: Path, config: ModelConfig, tensors: NetworkTensors, ha
                 continue
             flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
     header = {"format": FORMAT, "version": VERSION, "config": config.to_dict(), "networks": sorted(tensors)}
-    with replacing(path) as part:
+    with replacing(Path(path)) as part:
         save_file(flat, part, metadata={"bilayer": json.dumps(header, sort_keys=True)})
 
 

@@ -1,6 +1,7 @@
 from .bundle import Bundle as Bundle
 from .bundle import Contract as Contract
 from .bundle import read_bundle as read_bundle
+from .engines.pose_encoding import PoseEncoder as PoseEncoder
 from .errors import BilayerError as BilayerError
 from .errors import BundleError as BundleError
 from .errors import CheckpointError as CheckpointError
@@ -33,6 +34,7 @@ from .face.found import mirror_landmarks as mirror_landmarks
 from .face.landmark_files import read_landmarks as read_landmarks
 from .face.mediapipe import MediapipeLandmarker as MediapipeLandmarker
 from .face.person_mask import PersonMasker as PersonMasker
+from .frame import NetworkOutputs as NetworkOutputs
 from .media.photo import read_photo as read_photo
 from .media.video import VideoFrames as VideoFrames
 from .media.writers import open_writer as open_writer

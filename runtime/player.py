@@ -1,6 +1,6 @@
 """An avatar's bundle and a pose -> the frame. Neither torch nor onnx is needed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.bundle import Bundle, Contract, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError
@@ -43,7 +43,7 @@ class AvatarPlayer:
         bundle: what it was loaded from.
         size: S, the frames' side in pixels.
         source_pose: (136,), the pose of the photo that it was made from.
-        engine: "onnxruntime", "openvino", "ncnn" or "ncnn-vulkan".
+        engine: "onnxruntime", "openvino", "ncnn", "ncnn-vulkan" or the name of your own.
         precision: "fp32", "bf16" or "fp16", which the network computes in.
         outputs: what the network gave for the last pose; the same arrays for every pose.
     """
@@ -62,7 +62,7 @@ class AvatarPlayer:
         cls,
         path: str | Path,
         *,
-        engine: EngineName = "auto",
+        engine: EngineName | Callable[[Path, Contract], NetworkEngine] = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
@@ -73,7 +73,8 @@ class AvatarPlayer:
 
         Args:
             path: of the bundle.
-            engine: what runs the network; "auto" is the quickest installed one.
+            engine: what runs the network; "auto" is the quickest installed one. Or what makes one of your own, given
+                the .onnx and the content of avatar.json; then `precision`, `threads` and `providers` are its affair.
             precision: of the network. The frame is composed in float32 in any case.
             threads: of the network; None lets the engine choose.
             providers: ONNX Runtime's execution providers, the preferred one first.
@@ -87,7 +88,7 @@ class AvatarPlayer:
             ConversionError: the network is none that ncnn, asked for, can run.
             ToolMissingError: the engine is not installed.
         """
-        bundle = read_bundle(Path(path))
+        bundle = read_bundle(path)
         contract = bundle.contract
         texture = read_texture(bundle)
         size = contract.image_size
@@ -96,6 +97,8 @@ class AvatarPlayer:
             raise InputError(f"background: {backdrop.shape[1::-1]} px wide and high, the frame {(size, size)}")
         compositor = FrameCompositor(texture, contract.align_corners, alpha=alpha, background=backdrop)
         onnx = bundle.path(contract.files.onnx)
+        if callable(engine):
+            return cls(bundle, engine(onnx, contract), texture, compositor)
         network = load_engine(onnx, contract, engine, precision, threads=threads, providers=providers)
         return cls(bundle, network, texture, compositor)
 

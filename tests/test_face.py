@@ -1,5 +1,6 @@
 """`import bilayer`: what a user of the library types."""
 
+import importlib
 import inspect
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -131,6 +133,18 @@ def test_an_onnx_alone_is_no_bundle(bundle, tmp_path):
     with pytest.raises(BundleError, match="is an ONNX network and not an avatar"):
         bilayer.check(alone)
     assert isinstance(bilayer.check(alone, "qairt"), list)
+
+
+@pytest.mark.parametrize("room", ["runtime", "model", "export"])
+def test_strings_do_for_paths_everywhere(room):
+    package = importlib.import_module(f"bilayer.{room}")
+    functions = [getattr(package, name) for name in package.__all__ if inspect.isfunction(getattr(package, name))]
+    assert functions
+    for function in functions:
+        for name, hint in get_type_hints(function).items():
+            if name != "return" and Path in get_args(hint):
+                assert str in get_args(hint), (function.__qualname__, name)
+            assert name == "return" or hint is not Path, (function.__qualname__, name)
 
 
 # ---- what is not installed ----

@@ -54,6 +54,22 @@ def test_the_second_command(face_networks, astronaut_path, tmp_path):
     assert (tmp_path / "me.dlc").stat().st_size > 10_000
 
 
+FIVE_LINES = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_five_lines_of_python(face_networks, astronaut_path, tmp_path):
+    program = FIVE_LINES[0]
+    assert program in (ROOT / "docs/package.md").read_text(encoding="utf-8")
+    lines = [line for line in program.splitlines() if line and not line.startswith((" ", "import"))]
+    assert len(lines) <= 5
+    with Image.open(astronaut_path) as photo:
+        photo.save(tmp_path / "me.jpg", quality=95)
+    checked = program + "\nassert frame.shape == (256, 256, 4)\n"
+    done = subprocess.run([sys.executable, "-c", checked], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (tmp_path / "out/avatar.onnx").is_file()
+
+
 def test_every_program_that_the_readme_names_is_there():
     named = set(re.findall(r"`(bilayer-[a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert {"bilayer-export", "bilayer-checkpoint", "bilayer-sampler"} <= named

@@ -77,7 +77,10 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
 
 
 def convert_onnx(
-    onnx_path: Path, dlc_path: Path, target: ConversionTarget = "qairt", options: ConvertOptions | None = None
+    onnx_path: str | Path,
+    dlc_path: str | Path,
+    target: ConversionTarget = "qairt",
+    options: ConvertOptions | None = None,
 ) -> Conversion:
     """Convert `onnx_path` and put the result at `dlc_path`, or raise and leave what was there.
 
@@ -92,7 +95,7 @@ def convert_onnx(
         ParityError: the file is not the model: a weight, a layer, a setting, an edge, an input or output differs.
         OutputError: `dlc_path` cannot be written.
     """
-    options = options or ConvertOptions()
+    onnx_path, dlc_path, options = Path(onnx_path), Path(dlc_path), options or ConvertOptions()
     if target not in _ROUTES:
         raise InputError(f"target: expected one of {', '.join(_ROUTES)}, found {target}")
     model = read_model(onnx_path).proto

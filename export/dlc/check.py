@@ -90,7 +90,7 @@ class _Layer:
         return {name for name in (self.node.name, *self.node.output, self.node.input[1]) if name}
 
 
-def compare_weights(dlc: Dlc, model: onnx.ModelProto | Path) -> WeightReport:
+def compare_weights(dlc: Dlc, model: onnx.ModelProto | str | Path) -> WeightReport:
     """Find every Conv, ConvTranspose, Gemm and BatchNormalization of `model` in `dlc` with the same constants.
 
     Weights and biases must be equal to the bit, in a float16 file after rounding to it; a norm's scale and shift, which
@@ -122,7 +122,7 @@ def compare_weights(dlc: Dlc, model: onnx.ModelProto | Path) -> WeightReport:
     return WeightReport(tuple(matches), tuple(sorted(floats - seen)))
 
 
-def check_io(dlc: Dlc, model: onnx.ModelProto | Path) -> tuple[EndMatch, ...]:
+def check_io(dlc: Dlc, model: onnx.ModelProto | str | Path) -> tuple[EndMatch, ...]:
     """Inputs and outputs of `dlc`, which must have the names, shapes and types of `model`'s.
 
     A 4-D tensor may stand in NHWC: SNPE 1.x converters always turn it so.
@@ -140,8 +140,8 @@ def check_io(dlc: Dlc, model: onnx.ModelProto | Path) -> tuple[EndMatch, ...]:
     )
 
 
-def _load(model: onnx.ModelProto | Path) -> onnx.ModelProto:
-    return read_model(model).proto if isinstance(model, Path) else model
+def _load(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
+    return read_model(model).proto if isinstance(model, str | Path) else model
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, Array]:

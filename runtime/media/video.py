@@ -41,7 +41,8 @@ class VideoFrames:
         ToolMissingError: PyAV is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; name a video")
         self._av, self._path = load_av(), path

@@ -31,7 +31,7 @@ class FrameWriter(Protocol):
         ...
 
 
-def open_writer(out: Path, rate: float) -> AbstractContextManager[FrameWriter]:
+def open_writer(out: str | Path, rate: float) -> AbstractContextManager[FrameWriter]:
     """What writes `out`: an .mp4 or .gif, else a folder of PNGs. Nothing of it is seen before all is written.
 
     Transparency is kept by PNGs; a GIF's pixels are opaque or not; an .mp4 shows it as black.
@@ -47,6 +47,7 @@ def open_writer(out: Path, rate: float) -> AbstractContextManager[FrameWriter]:
     """
     if not 0 < rate <= MAX_RATE:
         raise InputError(f"rate: expected above 0, up to {MAX_RATE:g} frames a second, found {rate:g}")
+    out = Path(out)
     check_video(out)
     kind = out.suffix.lower()
     if kind == ".mp4":

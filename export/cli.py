@@ -51,11 +51,11 @@ def main(
         export_photo(ExportOptions(photo, **given), timings, as_json)
 
 
-def export_photo(options: ExportOptions, timings: bool = False, as_json: bool = False) -> "Export":
-    """PHOTO to a bundle, and what there is to say of it.
+def run_export(options: ExportOptions) -> "tuple[Export, Path]":
+    """PHOTO to a bundle, and its contract's file; progress and warnings go to stderr.
 
     Raises:
-        ToolMissingError: the converter is not installed; all but the .dlc has been written, and told.
+        BilayerError: as `export_avatar` does, and what is seen without its libraries before they are loaded.
     """
     check_options(options)
     from bilayer.export.allocator import keep_freed_memory
@@ -70,18 +70,23 @@ def export_photo(options: ExportOptions, timings: bool = False, as_json: bool = 
         click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:
         click.echo(f"warning: {warning}", err=True)
-    contract_file = export.bundle.folder / f"{Path(export.bundle.contract.files.onnx.name).stem}.json"
-    report = {
-        "out": str(contract_file),
-        "folder": str(export.bundle.folder),
-        **json.loads(export.bundle.contract.to_json()),
-    }
+    return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")
+
+
+def export_photo(options: ExportOptions, timings: bool, as_json: bool) -> None:
+    """PHOTO to a bundle, and what there is to say of it.
+
+    Raises:
+        ToolMissingError: the converter is not installed; all but the .dlc has been written, and told.
+    """
+    export, contract_file = run_export(options)
+    bundle = export.bundle
+    report = {"out": str(contract_file), "folder": str(bundle.folder), **json.loads(bundle.contract.to_json())}
     video = "demo.mp4" if find_spec("av") else "demo.gif"
     following = f"bilayer-render {shlex.quote(str(contract_file))} --demo-motion --out {video}"
     show(report | {"seconds": export.seconds}, lambda: _summary(export, contract_file, timings), as_json, following)
     if export.not_converted is not None:
         raise export.not_converted
-    return export
 
 
 def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> None:

@@ -84,17 +84,22 @@ def main(options: RenderOptions, as_json: bool) -> None:
     A window shows it in real time, over and over; Escape, Q or its button closes it. Ctrl-C ends a webcam or a window
     and keeps what was recorded; otherwise nothing is written.
     """
-    try:
-        options.check()
-        avatar = _load(options)
-        rendered, rate = _render(avatar, options)
-    except KeyboardInterrupt:
-        click.echo("interrupted: nothing was written", err=True)
-        click.get_current_context().exit(INTERRUPTED)
+    avatar, rendered, rate = render(options)
     out = options.out
     following = "the same with --out a.mp4" if out == WINDOW else f"open {shlex.quote(str(out))}"
     report = _report(avatar, rendered, out, rate)
     show(report, lambda: _summary(avatar, rendered, out, rate), as_json, following)
+
+
+def render(options: RenderOptions) -> tuple["AvatarPlayer", "Rendered", float]:
+    """Drive the avatar and write its frames: the avatar, what came of it, and the driver's frames a second."""
+    try:
+        options.check()
+        avatar = _load(options)
+        return avatar, *_render(avatar, options)
+    except KeyboardInterrupt:
+        click.echo("interrupted: nothing was written", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def _load(options: RenderOptions) -> "AvatarPlayer":

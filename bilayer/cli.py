@@ -1,0 +1,91 @@
+"""`bilayer`: all commands under one name, none loaded before it is run; and `bilayer demo`."""
+
+import importlib
+import shlex
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import click
+
+from bilayer.runtime.console import Group, as_json_option, show
+from bilayer.runtime.files import check_output
+from bilayer.runtime.options import Option, fills
+
+COMMANDS = {  # by module, and what each does
+    "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),
+    "render": ("bilayer.runtime.cli", "Drives an avatar: a track, a video, a photo, a webcam."),
+    "parity": ("bilayer.benchmarks.parity.cli", "Compares every way to run an avatar with the trained model."),
+    "device": ("bilayer.android_harness.cli", "Measures and checks an avatar on a phone, by adb."),
+    "checkpoint": ("bilayer.model.cli", "Looks into checkpoints, and converts the authors'."),
+    "sampler": ("bilayer.runtime.sampler.cli", "The texture sampler for other processors."),
+    "bench": ("bilayer.benchmarks.speed.cli", "What each part costs on this machine."),
+    "prepare": ("bilayer.training.prepare.cli", "Training data from videos, or synthetic heads."),
+    "train": ("bilayer.training.cli", "Trains the model."),
+    "eval": ("bilayer.training.evaluate.cli", "Measures checkpoints, or frames of any method."),
+}
+
+
+class LazyGroup(Group):
+    """Its own commands, and those of COMMANDS, which are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Its own first."""
+        return [*super().list_commands(ctx), *COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).main
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists them without an import."""
+        own = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([*own, *((name, text) for name, (_, text) in COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup)
+def main() -> None:
+    """One-shot head avatars: `bilayer export ...` is `bilayer-export ...`, and so on."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Of whom, and where to."""
+
+    photo: Annotated[Path, Option(argument=True)]
+    out: Annotated[Path, Option("The avatar's folder, made if need be.", ("-o",))] = Path("avatar")
+    seconds: Annotated[float, Option("Of the built-in motion.", at_least=0.04, at_most=6)] = 4.0
+
+
+@main.command()
+@fills(DemoOptions)
+@as_json_option
+def demo(options: DemoOptions, as_json: bool) -> None:
+    """PHOTO to an avatar that moves: a short video, by the demo weights.
+
+    What it writes is what bilayer-export and bilayer-render write, without a .dlc.
+    """
+    from bilayer.export.cli import run_export
+    from bilayer.export.options import ExportOptions
+    from bilayer.runtime.cli import RenderOptions, render
+
+    folder = options.out
+    video = folder / ("demo.mp4" if find_spec("av") else "demo.gif")
+    check_output(video)
+    export, contract = run_export(ExportOptions(options.photo, folder / "avatar.dlc", target="none"))
+    clip = RenderOptions(contract, video, demo_motion=True, frames=max(1, round(options.seconds * 25)))
+    _, rendered, rate = render(clip)
+    report = {"out": str(video), "avatar": str(contract), "frames": rendered.frames, "frame_rate": rate}
+    size = export.bundle.contract.image_size
+    text = f"{contract}  the avatar\n{video}  {rendered.frames} frames of {size} px: open this file"
+    following = f"bilayer-render {shlex.quote(str(contract))} --drive VIDEO_OR_PHOTO --out {video.name}"
+    show(report, lambda: text, as_json, following)
+
+
+if __name__ == "__main__":
+    main(prog_name="bilayer")

@@ -1,0 +1,93 @@
+"""`bilayer` and what all commands share, as a user's shell runs them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from bilayer.cli import COMMANDS
+
+HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "numba", "PIL", "cv2", "av"}
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments, module="bilayer.cli", **environment):
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+def test_the_list_of_commands_imports_none_of_them():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bilayer.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "bilayer.runtime.console" in names
+    assert not {name.split(".")[0] for name in names} & HEAVY
+    assert not {module for module, _ in COMMANDS.values()} & names
+    for name in ("demo", *COMMANDS):
+        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", ["demo", *COMMANDS])
+def test_every_command_has_help_and_a_version_and_loads_nothing_heavy(name):
+    code = f"""
+import sys
+from bilayer.cli import main
+for asked in ("-h", "--help", "--version"):
+    main(["{name}", asked], standalone_mode=False)
+print(sorted({HEAVY} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("Usage: ") == 2
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert f" {name}, version {version('bilayer')}\n" in done.stdout
+
+
+def test_a_command_of_the_group_is_the_program_itself(tmp_path):
+    group = run("render", tmp_path / "none", "--demo-motion", "--out", "a.mp4")
+    alone = run(tmp_path / "none", "--demo-motion", "--out", "a.mp4", module="bilayer.runtime.cli")
+    assert (group.returncode, group.stderr) == (alone.returncode, alone.stderr)
+    assert group.returncode == 3
+
+
+def test_no_such_command():
+    done = run("nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such command 'nonsense'" in done.stderr
+
+
+def test_completion_of_the_docs():
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    words = re.findall(r"^eval .*?(_BILAYER\w*)=bash_source (bilayer[a-z-]*)", text, re.MULTILINE)
+    assert [program for _, program in words] == ["bilayer", "bilayer-export"]
+    for variable, program in words:
+        path = Path(sys.executable).with_name(program)
+        if not path.is_file():
+            pytest.skip(f"{program} is not beside this Python")
+        environment = os.environ | {variable: "bash_source"}
+        shown = subprocess.run([path], capture_output=True, text=True, check=False, env=environment)
+        assert "complete -o nosort" in shown.stdout, shown.stderr
+        environment = os.environ | {variable: "bash_complete", "COMP_WORDS": f"{program} --he", "COMP_CWORD": "1"}
+        shown = subprocess.run([path], capture_output=True, text=True, check=False, env=environment)
+        assert shown.stdout == "plain,--help\n"
+
+
+def test_demo_makes_an_avatar_and_a_video(astronaut_path, face_networks, tmp_path):
+    done = run("demo", astronaut_path, "--out", tmp_path / "new" / "me", "--seconds", 0.2, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] == 5
+    assert Path(report["out"]).stat().st_size > 1000
+    assert Path(report["out"]).parent == Path(report["avatar"]).parent == tmp_path / "new" / "me"
+
+
+def test_demo_of_no_photo_writes_nothing(tmp_path):
+    done = run("demo", tmp_path / "no.jpg", "--out", tmp_path / "me")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no such file" in done.stderr
+    assert not list(tmp_path.iterdir())

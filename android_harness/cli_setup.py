@@ -54,5 +54,5 @@ def clean_up(setup: BenchSetup, clean: bool) -> None:
 
 
 def say(line: str) -> None:
-    """Progress, to stderr."""
+    """Print a line of progress to stderr."""
     click.echo(line, err=True)

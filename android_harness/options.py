@@ -16,7 +16,7 @@ RouteChoice = Literal["snpe", "qnn", "ncnn"]
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChoice:
-    """Which device."""
+    """Which device a command is for."""
 
     serial: Annotated[
         str | None,
@@ -74,7 +74,7 @@ class BenchCommandOptions(AvatarOptions):
     logs: Annotated[Path | None, Option("Folder to keep the diagnostic logs in.")] = None
 
     def check(self) -> Bundle:
-        """See AvatarOptions.
+        """Check what `AvatarOptions` checks, and the place of the output.
 
         Raises:
             OutputError: the result's place cannot be written to.
@@ -85,14 +85,14 @@ class BenchCommandOptions(AvatarOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommandOptions(AvatarOptions):
-    """What `run` plays."""
+    """What `run` plays, where to, and on what."""
 
     out: Annotated[Path, Option(".mp4, .gif or a new folder for PNGs.", ("-o",))]
     mode: Annotated[Mode | None, Option("Of the route.", default="its first")] = None
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
 
     def check(self) -> Bundle:
-        """See AvatarOptions.
+        """Check what `AvatarOptions` checks, and the place of the output.
 
         Raises:
             OutputError: a name of no known kind, or a place that cannot be written to.

@@ -39,7 +39,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of the processes' means, in milliseconds."""
+    """Median, lowest and highest of the processes' means, in milliseconds."""
 
     median: float
     low: float
@@ -48,7 +48,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one mode."""
+    """The times of an execution in one mode."""
 
     forward_ms: Spread | None  # the runtime alone, as the paper counts; None where the log has it not
     total_ms: Spread  # with copies and changes of layout
@@ -56,7 +56,7 @@ class Latency:
 
     @property
     def frames_per_second(self) -> float:
-        """Of the network with its copies, without the sampler."""
+        """Frames a second of the network with its copies, without the sampler."""
         return 1000 / self.total_ms.median if self.total_ms.median else 0.0
 
 
@@ -99,7 +99,7 @@ class ModeResult:
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Of many frames, each timed by itself, in milliseconds; percentiles are values that occurred."""
+    """Statistics of many frames, each timed by itself, in milliseconds; percentiles are values that occurred."""
 
     min: float
     median: float
@@ -126,7 +126,7 @@ class SamplerRow:
 
     @property
     def plausible(self) -> bool:
-        """Whether this can be the same sampler: fused multiply-adds move a byte by a level at the most."""
+        """Whether this can be the same sampler, in which fused multiply-adds move a byte by a level at the most."""
         return self.worst_levels <= 1
 
 
@@ -150,7 +150,7 @@ class SamplerTimes:
 
 @dataclass(frozen=True)
 class BenchProtocol:
-    """How it was measured."""
+    """The protocol that a result was measured by."""
 
     executions: int  # of one process, all of which its mean counts
     warm_up: int  # executions of a process of their own before it
@@ -163,7 +163,7 @@ class BenchProtocol:
 
 @dataclass(frozen=True)
 class Tools:
-    """What ran, and what ran it."""
+    """The programs that took part, and their versions."""
 
     route: str
     program: str
@@ -176,7 +176,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What was run."""
+    """The avatar's network that was run, and the file it was run from."""
 
     name: str
     image_size: int
@@ -202,7 +202,7 @@ class Result:
     sampler: SamplerTimes | None  # None: it was not measured
 
     def to_json(self) -> str:
-        """As it is written."""
+        """Return the text of a result file."""
         return RESULT.to_json(self)
 
 
@@ -212,7 +212,7 @@ RESULT = FileFormat(
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write a result.
+    """Write a result as JSON, whole or not at all.
 
     Raises:
         OutputError: the place cannot be written to.
@@ -222,7 +222,7 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result.
+    """Read a result, and check it against its schema.
 
     Raises:
         InputError: no result, of another version, or with fields that do not fit; or one that shows times that were

@@ -36,11 +36,11 @@ class WeightAverage:
             self._assign(trained)
 
     def state(self) -> list[Tensor]:
-        """What a checkpoint keeps; empty without averaging."""
+        """Return the averages of all parameters, in their order, for a checkpoint; an empty list without averaging."""
         return self._averages
 
     def load(self, averages: list[Tensor]) -> None:
-        """Go on from `state`."""
+        """Set the averages to those of a checkpoint, as `state` returned them."""
         for average, saved in zip(self._averages, averages, strict=True):
             average.copy_(saved)
 

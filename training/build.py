@@ -13,9 +13,9 @@ from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
-from bilayer.training.growing import keep_results
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
 from bilayer.training.objective import Objective
+from bilayer.training.progressive_growing import keep_results
 from bilayer.training.settings import TrainingSettings
 from bilayer.training.stages import BaseStage, EnhancerStage, Stage
 

@@ -36,7 +36,7 @@ class TrainOptions:
     ] = None
 
     def check(self) -> None:
-        """See what can be seen without torch.
+        """Check what can be checked before torch is imported.
 
         Raises:
             InputError: a file is not there, or the run's place cannot be written to.
@@ -49,12 +49,12 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EnhancerOptions(TrainOptions):
-    """And the model that is enhanced."""
+    """The options of all training, and the model that is enhanced."""
 
     base: Annotated[Path, Option("The trained model.")]
 
     def check(self) -> None:
-        """See TrainOptions."""
+        """Check what can be checked before torch is imported."""
         check_input(self.base, CheckpointError)
         super().check()
 

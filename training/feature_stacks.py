@@ -136,7 +136,10 @@ class PerceptualLoss(nn.Module):
         self.stack, self.weights = stack, tuple(weights)
 
     def forward(self, pictures: Tensor, targets: Tensor) -> Tensor:
-        """Of pictures (N, 3, H, W) in -1..1 from `targets`, which are constants; a scalar."""
+        """Return the weighted L1 distance of the features of two (N, 3, H, W) in -1..1: a scalar.
+
+        No gradient flows into `targets`.
+        """
         with torch.no_grad():
             wanted = self.stack(targets)
         distances = [F.l1_loss(found, real) for found, real in zip(self.stack(pictures), wanted, strict=True)]

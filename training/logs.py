@@ -35,7 +35,7 @@ class RunLog:
         self._scalars("losses", iteration, values)
 
     def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Results on held-out people."""
+        """Log the metrics on held-out people at an iteration, to the log file and to TensorBoard."""
         self._folder.append_log({"iteration": iteration, "metrics": dict(values)})
         self._scalars("metrics", iteration, values)
 

@@ -23,7 +23,7 @@ from bilayer.training.processes import Process, mean_over_processes, together
 from bilayer.training.run_folder import RunFolder
 from bilayer.training.settings import Optimisation, TrainingSettings
 from bilayer.training.stages import Stage
-from bilayer.training.standing import standing_statistics
+from bilayer.training.standing_statistics import standing_statistics
 
 _STANDING_SEED = 1 << 20  # added to the seed: batches for the standing statistics are none of the training's
 
@@ -32,7 +32,7 @@ Validate = Callable[[Path], dict[str, float]]  # a saved checkpoint -> named res
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What a run reads."""
+    """The data of a run: pairs to train on, and held-out people."""
 
     training: FramePairs
     pictures: TrainingBatch | None  # held-out people for the picture grids

@@ -53,7 +53,7 @@ class WarpingSchedule:
     least: float = 1e-7  # below it the loss is switched off
 
     def weight(self, iteration: int) -> float:
-        """At the `iteration`-th step, counted from 0."""
+        """Return the weight at the `iteration`-th step, counted from 0; 0 once it has fallen below `least`."""
         weight = self.initial * self.factor ** (iteration // self.interval)
         return weight if weight >= self.least else 0.0
 

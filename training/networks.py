@@ -83,7 +83,7 @@ def start_from(model: BilayerModel, config: ModelConfig, states: NetworkStates) 
 
 
 def _moved(network: NetworkName, key: str, levels: int, config: ModelConfig) -> str:
-    """Where a tensor goes when the picture has 2 ** `levels` times the side."""
+    """Return the name that a tensor of the smaller model has in one whose picture has 2 ** `levels` times the side."""
     if not levels:
         return key
     if network in ("identity_embedder", "discriminator"):  # they begin at the full size

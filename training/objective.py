@@ -41,7 +41,7 @@ class Objective:
     def base(
         self, prediction: Prediction, target: Target, discriminator: Discriminator | None, iteration: int
     ) -> Losses:
-        """Of the base model (stage 1)."""
+        """Return the weighted losses of the base model (stage 1) by name: those of `picture`, and its own."""
         weights, mask = self.weights, prediction.mask
         losses = self.picture(prediction, target, discriminator)
         if weights.low_frequency:
@@ -58,7 +58,7 @@ class Objective:
         return losses
 
     def picture(self, prediction: Prediction, target: Target, discriminator: Discriminator | None) -> Losses:
-        """What the picture is judged by: all that trains the enhancer (stage 2), and most of what trains the base."""
+        """Return the weighted losses of the picture by name: the enhancer's (stage 2), and most of the base's."""
         weights, mask = self.weights, prediction.mask
         real = on_black(target.images, mask)
         losses: Losses = {}

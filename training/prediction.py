@@ -25,7 +25,7 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the base model makes of a batch, in float32."""
+    """The base model's results for a batch of B people with T target frames each, in float32."""
 
     texture: Tensor  # (B, 3, S, S)
     delta_uv: Tensor  # (B * T, 2, S, S)
@@ -64,7 +64,7 @@ def source_of(frames: FrameBatch) -> Source:
 
 
 def predict_avatars(model: BilayerModel, source: Source, bfloat16: bool = False) -> tuple[AdaptiveParameters, Tensor]:
-    """What is computed once per person: parameters of the inference generator, and textures (B, 3, S, S)."""
+    """Compute what each of B people has once: the inference generator's parameters, and textures (B, 3, S, S)."""
     with torch.autocast(source.images.device.type, torch.bfloat16, enabled=bfloat16):
         embeddings = embed(model, source)
         return model.inference_generator.predict_parameters(embeddings), model.texture_generator(embeddings)

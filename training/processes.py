@@ -58,7 +58,7 @@ def join_processes(device: str) -> Iterator[Process]:
 
 
 def together() -> bool:
-    """Whether several processes train together."""
+    """Tell whether this process trains together with others."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

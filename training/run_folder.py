@@ -22,7 +22,7 @@ from bilayer.training.stages import StageName
 
 
 class RunFolder:
-    """A run's files.
+    """The folder that a training run keeps its files in.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """What a run goes on from."""
+        """The file with all that a run goes on from after an interruption."""
         return self.path / "state.pt"
 
     @property
@@ -104,7 +104,7 @@ class RunFolder:
             part.write_text("".join(kept), encoding="utf-8")
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
-        """Add a line."""
+        """Add an entry to the log, a JSON object in a line of its own."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 

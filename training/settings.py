@@ -33,7 +33,7 @@ class LossWeights:
 
     @property
     def needs_discriminator(self) -> bool:
-        """Whether any loss does."""
+        """Whether any of the losses uses the discriminator."""
         return bool(self.adversarial or self.feature_matching)
 
 
@@ -47,7 +47,7 @@ class PerceptualFiles:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What is trained on: a folder in the layout of docs/data.md."""
+    """The data to train on, a folder in the layout of docs/data.md, and how batches are made of it."""
 
     root: str = ""
     batch_size: int = 48  # sequences a step, over all processes; the paper's, for the base model
@@ -81,7 +81,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, and how often what is done. A unit is one iteration."""
+    """The length of a run and how often checkpoints, pictures and metrics are made, all in iterations."""
 
     iterations: int = 100_000
     standing_batches: int = 500  # batches whose statistics the saved batch norms have; 0: those of the last batch
@@ -95,7 +95,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One stage of training."""
+    """All settings of one stage of training, a table each in the configuration's file."""
 
     model: ModelConfig
     data: DataSettings = DataSettings()

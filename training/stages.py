@@ -33,7 +33,7 @@ class Stage(nn.Module):
         raise NotImplementedError
 
     def predict(self, batch: TrainingBatch) -> Prediction:
-        """The batch's target frames."""
+        """Return the stage's results for the target frames of a batch."""
         raise NotImplementedError
 
     @property

@@ -29,7 +29,7 @@ from bilayer.runtime.bundle import Bundle
 
 
 def measured_on(facts: DeviceFacts, program: Path, runtime: str) -> tuple[MeasuredOn, list[str]]:
-    """What the numbers are worth, and why; in doubt the least."""
+    """Tell whether numbers are a device's, an emulated one's or a stand-in's, and why; in doubt the least of these."""
     if not is_android_program(program):
         return "stand-in", [f"{program.name} is no program for 64-bit Android"]
     if "stand-in" in runtime.lower():
@@ -51,7 +51,7 @@ def make_result(
     modes: Sequence[str],
     sampler: SamplerTimes | None,
 ) -> Result:
-    """Of all that a session has got."""
+    """Make the result of all that a session has measured; without times unless it ran on a device."""
     contract = bundle.contract
     on, why = measured_on(facts, backend.executable, session.runtime)
     if sampler and on != "device":
@@ -87,7 +87,7 @@ def make_result(
 
 
 def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> ModeResult:
-    """What a session has of a mode; times only if measured on a device."""
+    """Make a result's row of what a session has of a mode; without times unless it ran on a device."""
     processes = session.of(mode)
     layers = session.layers.get(mode, []) if on == "device" else []
     return ModeResult(
@@ -105,7 +105,7 @@ def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> ModeRes
 
 
 def moments(process: int, conditions: Sequence[Conditions]) -> list[Moment]:
-    """What a report shows of a process's conditions, those whose time is known."""
+    """Return what a report shows of a process's conditions, those whose time is known."""
     return [
         Moment(
             process=process,

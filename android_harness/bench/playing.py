@@ -23,7 +23,7 @@ COMPARED = 8  # frames, evenly spaced
 
 @dataclass(frozen=True)
 class PoseRun:
-    """What came of it."""
+    """The number of frames played, and how right some of them were."""
 
     frames: int
     parity: Parity  # of some of the frames

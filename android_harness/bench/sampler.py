@@ -36,7 +36,7 @@ _TOGETHER = ("big", 2)  # cores and threads of one more run
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How to time it."""
+    """How to time the sampler: by which program, and over how many frames."""
 
     runner: Path  # the program, for the device
     runs: int = 300  # frames of each kernel and kind of core
@@ -91,7 +91,7 @@ class _Moment:
 
 @dataclass(frozen=True)
 class RunnerOutput:
-    """What the native runner writes: docs/sampler.md."""
+    """The JSON that the native runner writes, described in docs/sampler.md."""
 
     machine: RunnerMachine
     cores: list[_Core]
@@ -113,7 +113,7 @@ _FORMAT = FileFormat(
 
 
 def layout_of(outputs: Outputs, files: str) -> Layout:
-    """How a program that writes `files`, NCHW or NHWC, leaves the outputs in memory."""
+    """Tell how a program that writes `files`, NCHW or NHWC, leaves the outputs in memory."""
     if files != "NHWC":
         return "planar"
     tensors = {channels.tensor for channels in channels_of(outputs).values()}
@@ -151,7 +151,7 @@ class SamplerBench:
         self._reference = reference
 
     def measure(self, poses: Floats, timeout: float, keep_times: bool) -> list[SamplerRow]:
-        """Every kernel on every kind of core.
+        """Time every kernel on every kind of core, and compare its frames with the Python sampler's.
 
         Args:
             poses: those of `write_sampler_inputs`.
@@ -221,7 +221,7 @@ def _row(
 
 
 def _held_back(output: RunnerOutput) -> bool:
-    """Whether a core that was used might not run at its top clock at some moment."""
+    """Tell whether a core that was used was held below its top clock at some moment."""
     used = [core.core in output.used.pinned or not output.used.pinned for core in output.cores]
     for moment in output.log:
         for wanted, core, limit in zip(used, output.cores, moment.cpu_limit_mhz, strict=False):

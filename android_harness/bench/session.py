@@ -28,7 +28,7 @@ class SessionProcess:
 
 @dataclass
 class Session:
-    """So far."""
+    """What a measurement has got so far."""
 
     key: str  # of all that it depends on
     start_celsius: float | None = None
@@ -41,11 +41,11 @@ class Session:
     sampler_key: str = ""  # of the runner that timed it, and how often: these may change without all else being lost
 
     def of(self, mode: str) -> list[SessionProcess]:
-        """The processes of a mode."""
+        """Return the processes of a mode, in the order in which they ran."""
         return [process for process in self.processes if process.mode == mode]
 
     def save(self, path: Path) -> None:
-        """Write it.
+        """Write the session as JSON.
 
         Raises:
             OutputError: the place cannot be written to.
@@ -55,12 +55,12 @@ class Session:
 
 
 def session_path(out: Path) -> Path:
-    """Where the session of a result lies."""
+    """Return the path of the session that belongs to a result: beside it, with .partial added."""
     return out.with_name(f"{out.name}.partial")
 
 
 def session_key(*parts: object) -> str:
-    """Of what a measurement depends on."""
+    """Return a digest of all that a measurement depends on, by which a session is known to be of the same."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -43,7 +43,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command on the device ended."""
+    """The exit code of a command on the device and what it printed."""
 
     code: int
     out: str
@@ -57,7 +57,7 @@ class Completed:
 
 
 class Adb:
-    """The client program."""
+    """The program adb on this machine, which talks to devices."""
 
     def __init__(self, program: str) -> None:
         self.program = program
@@ -79,7 +79,7 @@ class Adb:
         return cls(found)
 
     def call(self, arguments: Sequence[str], timeout: float = QUICK) -> Completed:
-        """Run the client once.
+        """Run adb once with `arguments`; `timeout` is in seconds.
 
         Raises:
             ToolMissingError: it cannot be started.
@@ -99,12 +99,12 @@ class Adb:
         return Completed(done.returncode, *(text.decode("utf-8", "replace") for text in (done.stdout, done.stderr)))
 
     def version(self) -> str:
-        """Of the client, such as 29.0.6-debian."""
+        """Return the version of adb, such as "29.0.6-debian"; "unknown" where it does not say."""
         found = re.search(r"^Version (\S+)", self.call(["version"]).out, re.MULTILINE)
         return found[1] if found else "unknown"
 
     def devices(self) -> list[Listed]:
-        """What is plugged in, ready or not.
+        """List the devices that are plugged in, ready or not.
 
         Raises:
             DeviceError: adb's server does not answer.
@@ -144,7 +144,7 @@ class DeviceTimeoutError(DeviceError):
 
 
 class Device:
-    """One device, ready.
+    """One device that is ready for commands.
 
     Attributes:
         serial: as adb knows it.

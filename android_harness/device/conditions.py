@@ -63,7 +63,7 @@ class Conditions:
 
 
 def read_conditions(device: Device) -> Conditions:
-    """Ask a device.
+    """Ask a device for its temperatures, clocks, governors and battery now.
 
     Raises:
         DeviceError: it is gone, or does not answer.
@@ -72,7 +72,7 @@ def read_conditions(device: Device) -> Conditions:
 
 
 def parse_conditions(text: str) -> Conditions:
-    """What the scripts of this module print; lines that are none of theirs are passed over."""
+    """Read what the scripts of this module print; lines that are none of theirs are passed over."""
     values: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, _, value = line.strip().partition(": " if ": " in line else " ")

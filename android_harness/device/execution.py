@@ -81,16 +81,16 @@ def execute(workspace: Workspace, name: str, command: str, timeout: float) -> li
     )
     what = f"{workspace.device.serial}: {name}"
     try:
-        code, said = workspace.shell(script, timeout)
+        code, printed = workspace.shell(script, timeout)
     except DeviceTimeoutError as error:
         stop_leftover(workspace)
         raise DeviceError(
             f"{what} did not end within {timeout:.0f} s and was stopped; run the same command again, or with a longer "
             "--timeout"
         ) from error
-    samples, _, log = said.partition("--- log\n")
+    samples, _, log = printed.partition("--- log\n")
     if code:
-        log = log or said  # of the script itself, where the program was not even started
+        log = log or printed  # of the script itself, where the program was not even started
         reason = _last_line(log)
         if _MISSING.search(log):
             raise RuntimeMissingError(f"{what}: the device does not have this runtime: {reason}")

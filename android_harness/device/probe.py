@@ -58,21 +58,21 @@ def probe(device: Device) -> DeviceFacts:
 
 
 def parse_facts(text: str) -> DeviceFacts:
-    """What the script of this module prints."""
+    """Read what the script of this module prints."""
     properties: dict[str, str] = {}
-    said: dict[str, list[str]] = {}
+    printed: dict[str, list[str]] = {}
     for line in text.splitlines():
         found = _PROPERTY.match(line.strip())
         if found:
             properties[found[1]] = _clean(found[2])
         else:
             name, _, value = line.strip().partition(" ")
-            said.setdefault(name.rstrip(":"), []).append(_clean(value.lstrip(": \t")))
+            printed.setdefault(name.rstrip(":"), []).append(_clean(value.lstrip(": \t")))
     get = properties.get
-    architecture, _, kernel = said.get("uname", [""])[0].partition(" ")
+    architecture, _, kernel = printed.get("uname", [""])[0].partition(" ")
     platform = get("ro.board.platform", "")
-    part = get("ro.soc.model", "") or next(iter(said.get("Hardware", [])), "")
-    free = said.get("free", [""])[0]
+    part = get("ro.soc.model", "") or next(iter(printed.get("Hardware", [])), "")
+    free = printed.get("free", [""])[0]
     return DeviceFacts(
         maker=get("ro.product.manufacturer", ""),
         model=get("ro.product.model", ""),
@@ -81,30 +81,30 @@ def parse_facts(text: str) -> DeviceFacts:
         patch=get("ro.build.version.security_patch", ""),
         platform=platform,
         soc=" ".join(filter(None, (part, f"({_MARKETED[platform]})" if platform in _MARKETED else ""))),
-        gpu=_gpu(said),
+        gpu=_gpu(printed),
         architecture=architecture,
         kernel=kernel,
-        runtimes=said.get("runtime", []),
+        runtimes=printed.get("runtime", []),
         free_mb=int(free) / 1024 if free.isdecimal() else None,
-        emulation=_emulation(properties, architecture, said),
+        emulation=_emulation(properties, architecture, printed),
     )
 
 
-def _gpu(said: dict[str, list[str]]) -> str:
-    if "gpu" in said:
-        return said["gpu"][0]
-    parts = said.get("GLES", [""])[0].split(",")
+def _gpu(printed: dict[str, list[str]]) -> str:
+    if "gpu" in printed:
+        return printed["gpu"][0]
+    parts = printed.get("GLES", [""])[0].split(",")
     return parts[1].strip() if len(parts) > 1 else ""
 
 
-def _emulation(properties: dict[str, str], architecture: str, said: dict[str, list[str]]) -> list[str]:
+def _emulation(properties: dict[str, str], architecture: str, printed: dict[str, list[str]]) -> list[str]:
     reasons = [name for name in ("ro.kernel.qemu", "ro.boot.qemu") if properties.get(name) == "1"]
     hardware = properties.get("ro.hardware", "")
     if hardware.startswith(_EMULATED_HARDWARE):
         reasons.append(f"ro.hardware is {hardware}")
     if not architecture.startswith(("aarch64", "arm")):
         reasons.append(f"its processor is {architecture or 'unknown'}")
-    if "binfmt" in said:
+    if "binfmt" in printed:
         reasons.append("its programs are run by qemu")
     return reasons
 

@@ -17,7 +17,7 @@ _SPARE = 8 << 20  # bytes that stay free
 
 @dataclass(frozen=True)
 class Synced:
-    """What a `sync` did."""
+    """The names of the files that a `sync` has pushed, found unchanged, and removed."""
 
     pushed: tuple[str, ...]
     unchanged: tuple[str, ...]

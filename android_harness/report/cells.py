@@ -20,7 +20,7 @@ def clean(text: str) -> str:
 
 
 def decibels(parity: Parity, name: str) -> str:
-    """One figure of parity."""
+    """Return one PSNR of a parity as a table shows it, in dB."""
     if name not in parity.psnr_db:
         return DASH
     value = parity.psnr_db[name]

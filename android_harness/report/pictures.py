@@ -145,5 +145,5 @@ def _rows(results: Sequence[Result], *, on_device: bool = False) -> list[tuple[R
 
 
 def _name(result: Result, row: ModeResult) -> str:
-    """Of a row; whether it is a stand-in stands last."""
+    """Return the label of a result's row in a plot."""
     return f"{label(result)}, {clean(row.title)}"

@@ -86,7 +86,7 @@ def _parity(row: SamplerRow) -> str:
 
 
 def _flags(row: SamplerRow) -> str:
-    said = ["held below its top clock"] if row.held_back else []
+    remarks = ["held below its top clock"] if row.held_back else []
     if not row.plausible:
-        said.append("WRONG RESULTS")
-    return "; ".join(said)
+        remarks.append("WRONG RESULTS")
+    return "; ".join(remarks)

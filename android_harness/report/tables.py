@@ -59,13 +59,13 @@ def _facts(results: Sequence[Result]) -> dict[str, str]:
 
 def flags(row: ModeResult) -> str:
     """What a reader has to know of a row."""
-    said = [f"could not run: {row.missing}"] if row.missing else []
-    said += [f"THROTTLED: {sign}" for sign in row.throttled]
+    remarks = [f"could not run: {row.missing}"] if row.missing else []
+    remarks += [f"THROTTLED: {sign}" for sign in row.throttled]
     if row.not_cooled:
-        said.append(f"{row.not_cooled} of {row.processes} processes began warm, or the temperature is unknown")
+        remarks.append(f"{row.not_cooled} of {row.processes} processes began warm, or the temperature is unknown")
     if row.parity and not row.parity.plausible:
-        said.append(f"WRONG RESULTS: under {DEFAULT.plausible:g} dB, or not finite")
-    return clean("; ".join(said))
+        remarks.append(f"WRONG RESULTS: under {DEFAULT.plausible:g} dB, or not finite")
+    return clean("; ".join(remarks))
 
 
 def _latency(results: Sequence[Result]) -> Section:

@@ -38,7 +38,7 @@ class Backend(ABC):
 
     @abstractmethod
     def files(self) -> dict[str, Path]:
-        """What goes to the device, by its name there.
+        """Return the files that go to the device, by their names there.
 
         Raises:
             ToolMissingError: it is not here.
@@ -46,7 +46,7 @@ class Backend(ABC):
 
     @abstractmethod
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
-        """What the device's shell is to run in its folder: the inputs of the list, results to OUT."""
+        """Return the command for the device's shell in its folder, to run the inputs of the list and write to OUT."""
 
     @abstractmethod
     def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
@@ -54,7 +54,7 @@ class Backend(ABC):
 
     @abstractmethod
     def read_log(self, log: Path) -> tuple[Profile, str]:
-        """What a log of the program says, and as a text.
+        """Read a log of the program: what it measured, and the log as a text.
 
         Raises:
             ToolMissingError: what reads it does not start here.
@@ -81,19 +81,19 @@ class VendorBackend(Backend):
         self.model = ConvertedModel(file.sha256, dlc.tool)
 
     def files(self) -> dict[str, Path]:
-        """See Backend."""
+        """Return the program and the network, by their names on the device."""
         return self._route.files(self._sdk, self._model)
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
-        """See Backend."""
+        """Return the command that runs the program over the inputs of the list."""
         return self._route.command(mode, profiling, input_list)
 
     def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """See Backend."""
+        """Return the text of an input list: a line for each execution."""
         return self._route.input_list(tensor, inputs, outputs)
 
     def read_log(self, log: Path) -> tuple[Profile, str]:
-        """See Backend."""
+        """Read a log of the program, as a profile and as a text."""
         arguments = [str(self._viewer), "--input_log", str(log)]
         kept, environment = log.with_suffix(".txt"), self._sdk.host_environment()
         try:

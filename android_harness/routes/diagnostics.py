@@ -40,7 +40,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """What one process measured."""
+    """The times that one process measured, in microseconds."""
 
     version: str  # of the runtime; empty where the log does not tell
     total_us: float | None  # mean of the executions, copies included; None where it means nothing
@@ -63,8 +63,8 @@ def parse_profile(text: str, where: str) -> Profile:
     else:
         profile = _table(lines, text)
     if profile is None:
-        said = next((line for line in lines if line), "nothing")[:100]
-        raise DeviceError(f"{where}: expected a Total Inference Time, found {said!r}; was --profiling_level taken?")
+        found = next((line for line in lines if line), "nothing")[:100]
+        raise DeviceError(f"{where}: expected a Total Inference Time, found {found!r}; was --profiling_level taken?")
     return profile
 
 

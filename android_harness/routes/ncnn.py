@@ -32,7 +32,7 @@ MODES: dict[Mode, str] = {
 
 @dataclass(frozen=True)
 class NcnnLog:
-    """What the runner writes of one process."""
+    """The JSON that the ncnn runner writes at the end of a process."""
 
     ncnn: str  # its version
     machine: RunnerMachine
@@ -71,27 +71,27 @@ class NcnnBackend(Backend):
         self.model = ConvertedModel(weights, f"pnnx {metadata.version('pnnx')}")
 
     def files(self) -> dict[str, Path]:
-        """See Backend."""
+        """Return the program and the network, by their names on the device."""
         return {f"bin/{NCNN_RUNNER}": self.executable, PARAM: self._network.param, WEIGHTS: self._network.weights}
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
-        """See Backend."""
+        """Return the command that runs the program over the inputs of the list."""
         outputs = ",".join(f"{tensor}=out{number}" for number, tensor in enumerate(self._network.ends.outputs))
         words = ["--param", PARAM, "--bin", WEIGHTS, "--input-size", str(self._width), "--outputs", outputs]
         words += ["--input-list", input_list, "--output-dir", OUT, "--mode", mode.removeprefix("ncnn-")]
         return shlex.join([f"./bin/{NCNN_RUNNER}", *words])
 
     def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """See Backend."""
+        """Return the text of an input list: a line for each execution."""
         return "".join(f"{tensor}:={name}\n" for name in inputs)
 
     def read_log(self, log: Path) -> tuple[Profile, str]:
-        """See Backend."""
-        said = _FORMAT.read(log)
-        where = f", emulated: {said.machine.emulation[0]}" if said.machine.emulation else ""
-        version = f"{said.ncnn} on {said.device}{where}"[:120]
-        total = said.total_us.mean if said.total_us else None
-        profile = Profile(version, total, None, said.init_us, ())
+        """Read a log of the program, as a profile and as a text."""
+        record = _FORMAT.read(log)
+        where = f", emulated: {record.machine.emulation[0]}" if record.machine.emulation else ""
+        version = f"{record.ncnn} on {record.device}{where}"[:120]
+        total = record.total_us.mean if record.total_us else None
+        profile = Profile(version, total, None, record.init_us, ())
         return profile, log.read_text(encoding="utf-8")
 
 

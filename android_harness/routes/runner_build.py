@@ -112,13 +112,13 @@ def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ)
 
 
 def built_runner() -> Path | None:
-    """What `bilayer-device build-runner` made of these sources, if it did."""
+    """Return the runner that `bilayer-device build-runner` made of these sources; None if it did not yet."""
     path = kept_runner()
     return path if path.is_file() else None
 
 
 def kept_runner() -> Path:
-    """Where a runner made of these sources lies in the cache; it need not be there."""
+    """Return where the cache has a runner of these sources, by their digest; it need not be there."""
     digest = hashlib.sha256()
     numba = [_SAMPLER / name for name in ("numba_kernels.py", "vector_code.py", "c_functions.py", "build.py")]
     for path in [*sorted(NATIVE.iterdir()), *numba]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunnerMachine:
-    """What a runner ran on."""
+    """The machine that a runner ran on, by its own words."""
 
     architecture: str
     kernel: str
@@ -15,7 +15,7 @@ class RunnerMachine:
 
 @dataclass(frozen=True)
 class Microseconds:
-    """Of many executions, each timed by itself."""
+    """Statistics of many executions, each timed by itself, in microseconds."""
 
     min: float
     median: float

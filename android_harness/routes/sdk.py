@@ -33,7 +33,7 @@ class Sdk:
 
     @property
     def version(self) -> str:
-        """As far as the folder's name or its sdk.yaml tells; else empty: the device's log has it."""
+        """The SDK's version by its folder's name or its sdk.yaml; empty if neither has it: the device's log does."""
         named = _VERSION.search(self.root.name)
         if named:
             return named[0]
@@ -52,7 +52,7 @@ class Sdk:
         return self._existing(self.root / "bin" / self.target / name)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a program for the device."""
+        """Tell whether the SDK has the program `name` for the device."""
         return (self.root / "bin" / self.target / name).is_file()
 
     def host_tool(self, name: str) -> Path:
@@ -67,7 +67,7 @@ class Sdk:
         return path
 
     def host_environment(self) -> dict[str, str]:
-        """What the SDK's bin/envsetup.sh would set for its programs on this machine."""
+        """Return this process's environment with what the SDK's bin/envsetup.sh sets for its programs here."""
         environment = dict(os.environ)
         for variable, folder in (("PATH", "bin"), ("LD_LIBRARY_PATH", "lib")):
             rest = environment.get(variable)
@@ -118,7 +118,7 @@ def find_sdk(environment: Mapping[str, str] = os.environ) -> Sdk:
 
 
 def is_android_program(path: Path) -> bool:
-    """Whether a file is an ELF program for 64-bit ARM: no stand-in script, and nothing of this machine's."""
+    """Tell whether a file is an ELF program for 64-bit ARM: no stand-in script, and nothing of this machine's."""
     with path.open("rb") as file:
         header = file.read(20)
     return len(header) == 20 and header[:5] == b"\x7fELF\x02" and struct.unpack_from("<H", header, 18)[0] == _AARCH64

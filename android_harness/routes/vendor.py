@@ -32,7 +32,7 @@ _QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so"}
 
 @dataclass(frozen=True)
 class Route:
-    """One of the programs."""
+    """One of the vendor's two ways to run a .dlc on a device: the program, its viewer and its modes."""
 
     name: RouteName
     title: str
@@ -42,7 +42,7 @@ class Route:
     modes: dict[Mode, str]  # what it can run on, and what that is called
 
     def files(self, sdk: Sdk, model: Path) -> dict[str, Path]:
-        """What goes to the device, by its name there.
+        """Return the files that go to the device, by their names there.
 
         Raises:
             ToolMissingError: it is not in the SDK.
@@ -58,7 +58,7 @@ class Route:
         return files | {f"lib/{path.name}": path for path in libraries}
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
-        """What the device's shell is to run in its folder: the inputs of the list, results to OUT."""
+        """Return the command for the device's shell in its folder, to run the inputs of the list and write to OUT."""
         if self.name == "qnn":
             model = ["--backend", f"lib/{_QNN_BACKENDS[mode]}", "--model", "lib/libQnnModelDlc.so", "--dlc_path", MODEL]
             arguments = [*model, "--input_list", input_list]

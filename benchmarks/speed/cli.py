@@ -66,7 +66,7 @@ def macs(preset: str) -> list[BenchReport]:
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
 @with_results
 def roofline(preset: str, precision: Any) -> list[BenchReport]:
-    """What mobile GPUs could do at best, and at published rates. Computed, not measured."""
+    """Compute what mobile GPUs could do at best, and at published rates. Nothing is measured."""
     from bilayer.benchmarks.speed.costs import roofline_reports
 
     return roofline_reports(preset, precision)

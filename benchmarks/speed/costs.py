@@ -19,7 +19,7 @@ OTHER_METHODS = {
 
 
 def count_reports(preset: str) -> list[BenchReport]:
-    """Of every network; of each block of a frame, by variant; and of each variant, beside the paper's Table 2."""
+    """Report GMACs of every network, of each block by variant, and of each variant beside the paper's Table 2."""
     config = PRESETS[preset]
     costs = count_costs(config)
     networks = [

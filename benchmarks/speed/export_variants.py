@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """One graph's row."""
+    """One variant of the exported graph: its size, its time and its errors."""
 
     name: str
     gmacs: float
@@ -118,7 +118,7 @@ def make_generator(preset: str) -> tuple["PlainGenerator", "NDArray[np.float64]"
 
 
 def variants_of(plain: "PlainGenerator") -> "dict[str, FoldedGenerator]":
-    """Every variant by name."""
+    """Return the graphs to compare by name, from norms kept as nodes to what the export writes."""
     from bilayer.export.network.lower import GraphOptions, lower
     from bilayer.export.network.rewrite import fold_norms
 
@@ -139,7 +139,7 @@ def measure(
     pose: "NDArray[np.float64]",
     repeats: int,
 ) -> list[Variant]:
-    """All columns; the timing goes round the variants, so that a busy moment hits them alike."""
+    """Measure every variant. The timing goes round them, so that a busy moment hits them alike."""
     import numpy as np
 
     from bilayer.export.network.layers import ScaleShift
@@ -198,7 +198,7 @@ def error(
 
 
 def guard_table(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> list[tuple[str, ...]]:
-    """What the conditioning guard saves, for a norm whose gamma is far smaller than its beta."""
+    """Return rows of the errors with and without the conditioning guard, for a norm of gamma far below its beta."""
     import numpy as np
     import torch
 

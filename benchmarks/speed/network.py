@@ -46,7 +46,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class NetworkBench:
-    """What is to be timed."""
+    """The sides to time, and how often."""
 
     preset: str = "medium"
     threads: tuple[int, ...] = (1, 2)
@@ -57,7 +57,7 @@ class NetworkBench:
 
 @dataclass(frozen=True)
 class NetworkSide:
-    """What is known of a side but its times."""
+    """The properties of a side other than its times."""
 
     precision: str
     gmacs: float | None = None
@@ -127,7 +127,7 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
 
 
 def _quickest(reports: list[BenchReport]) -> BenchReport:
-    """Of every precision, the pair of variant and engine that took least against the naive export."""
+    """Report, for each precision, the variant and engine that took the least time relative to the naive export."""
     rows = []
     for report in reports:
         for precision in get_args(Precision):

@@ -27,7 +27,7 @@ REST = 0.05  # s; other engines' threads spin for some milliseconds after a fram
 
 @dataclass(frozen=True)
 class EngineTimes:
-    """One engine's frames."""
+    """The times and errors of the frames that one engine played."""
 
     network_ms: list[float]  # and the check and encoding of the pose
     sample_ms: list[float]  # warp, layers, mask and bytes in one pass

@@ -23,7 +23,7 @@ WIDE = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "asimdhp", 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One side."""
+    """One side of a benchmark, a row of its table."""
 
     name: str
     samples: Samples | None = None  # None: computed, not timed
@@ -44,7 +44,7 @@ class BenchReport:
     bar: str = ""  # the column that a picture shows of rows that are not timed
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; times in ms."""
+        """Return the report as JSON values, with times in ms and the machine that took them."""
         return {
             "benchmark": self.title,
             "measured": self.measured,
@@ -127,7 +127,7 @@ def _cpuinfo() -> list[str]:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of those that are installed."""
+    """Return the versions of those of `packages` that are installed, by name."""
     found = {}
     for package in packages:
         try:
@@ -150,7 +150,7 @@ def _show(value: Cell) -> str:
 
 
 def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[..., None]:
-    """Of a command that returns reports one that shows them: with --json and --plot."""
+    """Make of a function that returns reports a command that shows them, with --json and --plot."""
 
     @wraps(measure)
     def command(*, plot: Path | None, as_json: bool, **given: Any) -> None:

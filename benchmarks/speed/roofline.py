@@ -64,14 +64,14 @@ RATES = (
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one kernel does: a layer, with the activations that follow it."""
+    """The arithmetic and memory traffic of one kernel: a layer, with the activations that follow it."""
 
     name: str
     macs: int
     elements: int  # read and written: inputs, weights, output
 
     def milliseconds(self, device: DeviceRates, precision: Precision) -> float:
-        """At best."""
+        """Return the least time in ms: that of its arithmetic or of its traffic, whichever is longer."""
         return 1e3 * max(self.arithmetic(device, precision), self.traffic(device, precision))
 
     def megabytes(self, precision: Precision) -> float:
@@ -79,7 +79,7 @@ class LayerCost:
         return self.elements * BYTES[precision] / 1e6
 
     def bound(self, device: DeviceRates, precision: Precision) -> str:
-        """What it waits for: arithmetic, or memory."""
+        """Return which of the two bounds its time: "arithmetic" or "memory"."""
         return "arithmetic" if self.arithmetic(device, precision) > self.traffic(device, precision) else "memory"
 
     def arithmetic(self, device: DeviceRates, precision: Precision) -> float:

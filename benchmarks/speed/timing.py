@@ -16,12 +16,12 @@ class Samples:
 
     @property
     def least(self) -> float:
-        """What the machine can do when nothing else wants it."""
+        """The least time in ms: what the machine can do when nothing else wants it."""
         return min(self.milliseconds)
 
     @property
     def median(self) -> float:
-        """The usual time."""
+        """The median time in ms."""
         return statistics.median(self.milliseconds)
 
     @property
@@ -32,7 +32,7 @@ class Samples:
         return statistics.quantiles(self.milliseconds, n=10, method="inclusive")[-1]
 
     def ratio_to(self, other: "Samples") -> float:
-        """How many times as long as the other side this one took: median over the turns of their own ratios."""
+        """Return how many times as long as the other side this one took: the median of the ratios in each turn."""
         return statistics.median(a / b for a, b in zip(self.milliseconds, other.milliseconds, strict=True))
 
 

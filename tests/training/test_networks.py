@@ -16,13 +16,13 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.average import WeightAverage
 from bilayer.training.data.dataset import FramePairs, collate
-from bilayer.training.growing import keep_results
 from bilayer.training.loop import learning_rate
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from, weights_of
 from bilayer.training.prediction import source_of
+from bilayer.training.progressive_growing import keep_results
 from bilayer.training.regions import blur, feature_mask
 from bilayer.training.settings import Optimisation
-from bilayer.training.standing import standing_statistics
+from bilayer.training.standing_statistics import standing_statistics
 from tests.training import tiny
 
 

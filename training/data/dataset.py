@@ -36,7 +36,7 @@ class FrameBatch:
     coords: Tensor | None  # (B, T, S, S, 2) -1..1, NaN where unknown; None where the data has none
 
     def to(self, device: torch.device | str) -> "FrameBatch":
-        """The same on another device."""
+        """Return the same on another device."""
         return FrameBatch(
             images=self.images.to(device),
             stickmen=self.stickmen.to(device),
@@ -48,13 +48,13 @@ class FrameBatch:
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """What one training step takes."""
+    """The frames that one training step takes: of B sequences, source and target frames."""
 
     source: FrameBatch  # T = source_frames
     target: FrameBatch  # T = target_frames
 
     def to(self, device: torch.device | str) -> "TrainingBatch":
-        """The same on another device."""
+        """Return the same on another device."""
         return TrainingBatch(self.source.to(device), self.target.to(device))
 
 
@@ -132,7 +132,7 @@ class FramePairs(Dataset[TrainingBatch]):
         return pair_batch([self.reader.pair(self.person(index), epoch, index)])
 
     def person(self, index: int) -> FrameSequence | Sequence[StoredFrame]:
-        """Where the frames of a sequence are: on the disk, or here."""
+        """Return the frames of sequence `index`: decoded ones if they are kept in memory, else the files to read."""
         if not 0 <= index < len(self):
             raise IndexError(f"sequence {index} of {len(self)}")
         return self._kept[index] if self._kept else self.sequences[index]

@@ -47,11 +47,11 @@ class FrameSequence:
 
     @property
     def label(self) -> str:
-        """PERSON/VIDEO/SEQUENCE."""
+        """The sequence's name in messages: PERSON/VIDEO/SEQUENCE."""
         return f"{self.person}/{self.video}/{self.name}"
 
     def folder(self, kind: str) -> Path:
-        """Where its files of one kind are: `IMAGES`, `KEYPOINTS`, `MASKS` or `COORDS`."""
+        """Return the folder of its files of one kind: `IMAGES`, `KEYPOINTS`, `MASKS` or `COORDS`."""
         return self.root / kind / self.split / self.person / self.video / self.name
 
     def pictures(self) -> list[Path]:
@@ -79,7 +79,7 @@ class StoredFrame:
 
 
 def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
-    """All sequences of a split, sorted by person, video and sequence. Frames are not listed: there may be millions.
+    """List all sequences of a split, sorted by person, video and sequence; not their frames: there may be millions.
 
     Raises:
         InputError: no such folder, or nothing in it.
@@ -99,7 +99,7 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
 
 
 def has_kind(root: Path, split: Split, kind: str) -> bool:
-    """Whether a split holds masks or coordinates at all."""
+    """Tell whether a split has a folder of this `kind`: some data have no masks or no coordinates."""
     return (root / kind / split).is_dir()
 
 
@@ -151,7 +151,7 @@ def read_picture(path: Path, flags: int) -> Bytes:
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """A .npy file's array.
+    """Read the array of a .npy file; nothing pickled is loaded.
 
     Raises:
         InputError: no such file, or not a whole .npy file of numbers.

@@ -20,7 +20,7 @@ from bilayer.training.data.frame_folders import (
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """What is evaluated."""
+    """Which people and frames of a dataset are evaluated; the defaults are the paper's protocol (section 4)."""
 
     split: Split = "test"
     identities: int = 50  # people, one sequence of each

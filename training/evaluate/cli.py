@@ -35,7 +35,7 @@ class MeterOptions:
     threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
 
     def check(self) -> None:
-        """See what can be seen without torch.
+        """Check what can be checked before torch is imported.
 
         Raises:
             UsageError: one of LPIPS' files without the other.
@@ -81,7 +81,7 @@ class CheckpointOptions(MeterOptions):
     save_frames: Annotated[Path | None, Option("Write all frames, to use with `frames`.", metavar="FOLDER")] = None
 
     def check(self) -> None:
-        """See MeterOptions."""
+        """Check what can be checked before torch is imported."""
         super().check()
         check_input(self.data)
         if self.sheet is not None:

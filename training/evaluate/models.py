@@ -115,7 +115,7 @@ def evaluate_models(
 
 
 def render_case(model: BilayerModel, case: EvaluationCase) -> dict[str, list[Bytes]]:
-    """All targets of `case` by `model`: under "lf only", "", and "+ updater" where it has an enhancer."""
+    """Render all targets of `case`: RGB pictures by part, "lf only", "" and, with an enhancer, "+ updater"."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
     source = source_of(frame_batch([case.source], thickness).to(device))
@@ -150,7 +150,7 @@ def join_scores(parts: Sequence[Scores]) -> Scores:
 
 
 def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
-    """By every method, background black."""
+    """Make the pictures of every method for one case, with a black background, by the methods' names."""
     made: Pictures = {}
     if mean is not None:
         made[SOURCE_COPY] = source_copies(case)
@@ -173,7 +173,7 @@ def _common_size(models: Mapping[str, BilayerModel]) -> int:
 
 
 def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
-    """Of the models' rows; what makes lf only costs nothing less but the sampler."""
+    """Count what each model's rows cost; "lf only" runs the same networks and saves the sampler alone."""
     costs: dict[str, Costs] = {}
     for name, model in models.items():
         gmacs = macs_per_frame(count_costs(model.config, model.networks)) / 1e9

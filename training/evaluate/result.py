@@ -20,7 +20,7 @@ _LANDMARKS = ("nme", "pose_error", "mouth_error", "eye_error")
 
 @dataclass(frozen=True)
 class Costs:
-    """What a method costs; None where it was not counted or measured."""
+    """The computation and time that a method takes; None where it was not counted or measured."""
 
     gmacs: float | None = None  # per frame, as the paper counts: without what is done once per avatar
     init_ms: float | None = None  # median, once per avatar
@@ -55,7 +55,7 @@ class MethodResult:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """All methods on the same frames. Means are over frames."""
+    """The metrics of all methods on the same frames, as means over the frames."""
 
     methods: tuple[MethodResult, ...]
     frames: int
@@ -82,7 +82,7 @@ class EvaluationResult:
         return self.faces_in_truth - int(np.isfinite(method.scores["nme"]).sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: means, costs, and what is not available. Errors of expression also over the affine warp's."""
+        """Return JSON values: means (of expression also over the affine warp's), costs, and what is not available."""
         return {
             "frames": self.frames,
             "identities": self.identities,

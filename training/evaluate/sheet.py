@@ -79,7 +79,7 @@ def hardest_target(case: EvaluationCase) -> StoredFrame:
 
 
 def save_sheet(path: Path, sheet: Image.Image) -> None:
-    """Write a PNG.
+    """Write a sheet of pictures as a PNG, whole or not at all.
 
     Raises:
         OutputError: it cannot be written there.

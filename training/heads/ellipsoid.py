@@ -53,7 +53,7 @@ class _Mesh:
 
 
 def build_ellipsoid_head() -> HeadModel:
-    """The built-in head model."""
+    """Build the head model that needs no files: an ellipsoid with a nose, eyes, mouth and expressions."""
     mesh = _build_mesh()
     vertices = mesh.vertices.astype(np.float32)
     names, shapes = zip(*_expressions(mesh).items(), strict=True)
@@ -83,7 +83,7 @@ def _surface(angle: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray
 
 
 def _nose(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the nose stands out, cm."""
+    """Return how far the nose stands out of the face at positions (x, y), all in cm."""
     return np.asarray(np.exp(-((x / 0.9) ** 2)) * np.interp(y, (-2, -1.2, 0.3, 4), (0, 0.6, 2, 0)))
 
 

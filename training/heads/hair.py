@@ -47,7 +47,7 @@ def paint_hair(painter: Painter) -> Floats:
 
 
 def raise_shell(model: HeadModel, look: Look, rng: np.random.Generator) -> HairShell:
-    """How far hair stands off each scalp vertex; empty for the bald."""
+    """Grow a person's hair as a shell: scalp vertices and how far it stands off each, in cm; empty for the bald."""
     style, surfaces = look.style, model.surfaces
     x, y, z = model.vertices.T
     azimuth = np.degrees(np.arctan2(np.abs(x), z)).astype(np.float32)

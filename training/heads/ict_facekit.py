@@ -42,7 +42,7 @@ _CORNER = re.compile(rb"(\d+)/(\d+)")
 
 
 def is_checkout(folder: Path) -> bool:
-    """Whether the folder looks like a checkout of ICT-FaceKit."""
+    """Tell whether the folder has ICT-FaceKit's neutral mesh where a checkout of it does."""
     return (folder / SHAPES_FOLDER / NEUTRAL_FILE).is_file()
 
 
@@ -115,7 +115,7 @@ def _read_lines(file: Path, prefix: bytes) -> list[bytes]:
 
 
 def _read_positions(file: Path) -> Floats:
-    """All vertices (26719, 3) of an OBJ file, cm."""
+    """Read all vertices (26719, 3) of an OBJ file, in cm."""
     lines = _read_lines(file, b"v ")
     try:
         positions = np.array([line.split()[1:4] for line in lines], dtype=np.float32).reshape(-1, 3)

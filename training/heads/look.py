@@ -34,7 +34,7 @@ IRIS_COLOURS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Hairstyle:
-    """Where hair grows, as heights over the azimuth, and how it stands."""
+    """A hairstyle: the hairline, as heights over the azimuth, and how the hair stands."""
 
     kind: str  # "bald", "short", "medium", "curly" or "long"
     front: float  # cm, height of the hairline over the middle of the forehead
@@ -57,7 +57,7 @@ class Hairstyle:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What painters need to know of a person."""
+    """A person's colours, age and hair, from which skin, eyes and hair are painted."""
 
     skin: Colour
     darkness: float  # 0 the lightest skin .. 1 the darkest
@@ -72,7 +72,7 @@ class Look:
 
 
 def sample_look(rng: np.random.Generator) -> Look:
-    """A person."""
+    """Draw a person's look at random; equal generators give equal people."""
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
     share = tone - int(tone)
     skin = SKIN_TONES[int(tone)] * (1 - share) + SKIN_TONES[int(tone) + 1] * share

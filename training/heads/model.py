@@ -36,7 +36,7 @@ class HeadModel:
 
     @cached_property
     def atlas(self) -> "SkinAtlas":
-        """Where each texel of the skin lies on the neutral head; made at first use."""
+        """The map from texels of the skin to places on the neutral head, made when it is first used."""
         from bilayer.training.heads.atlas import build_atlas
 
         return build_atlas(self.vertices, self.triangles, self.uv, self.uv_triangles, self.part, self.landmarks)

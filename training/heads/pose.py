@@ -12,7 +12,7 @@ MAX_YAW, MAX_PITCH, MAX_ROLL = 42.0, 20.0, 18.0  # degrees, of sampled poses
 
 @dataclass(frozen=True, eq=False)
 class HeadPose:
-    """What may change from frame to frame."""
+    """A head's pose and expression in one frame."""
 
     weights: Floats  # (E,) of the model's expression shapes, 0..1.1
     yaw: float = 0.0  # degrees; positive turns the face to the picture's right
@@ -23,7 +23,7 @@ class HeadPose:
 
 
 def neutral_pose(model: HeadModel) -> HeadPose:
-    """Straight ahead, no expression."""
+    """Return the pose of a head that looks straight ahead without expression."""
     return HeadPose(np.zeros(len(model.expression_names), np.float32))
 
 

@@ -19,7 +19,7 @@ NECK = (-17.0, -8.0)  # cm; the head's turn fades out between these heights
 
 @dataclass(frozen=True, eq=False)
 class SceneMesh:
-    """What a frame does not change.
+    """The part of a person's scene that is the same in every frame: triangles, texture coordinates, colours.
 
     Vertices: the head's V, then the hair shell's H, then the props' P; M = V + H + P.
     Triangles in drawing order: closed surfaces (skin, hair), sheets seen from both sides, then eyes and mouth.

@@ -13,7 +13,7 @@ EAR_EDGE = 0.7  # cm over which the box fades
 
 
 def ear(position: Floats) -> Floats:
-    """How far each of the positions (n, 3) belongs to an ear, 0..1."""
+    """Return how far each of the positions (n, 3), in cm, belongs to an ear: (n,) in 0..1."""
     x, y, z = position.T
     share = smooth(EAR_X - EAR_EDGE, EAR_X, np.abs(x))
     for axis, (low, high) in ((y, EAR_Y), (z, EAR_Z)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown."""
+    """A metric's name, and how tables show its values."""
 
     name: str  # in JSON
     heading: str  # in tables; the arrow tells which way is better

@@ -102,7 +102,7 @@ def _open_session(path: Path) -> Any:
 
 
 def _scales_by_itself(path: Path) -> bool:
-    """Whether the graph starts by subtracting and multiplying, as InsightFace's exports from MXNet do."""
+    """Tell whether the graph itself normalises pixels: InsightFace's exports from MXNet begin with Sub and Mul."""
     import onnx
 
     first = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node[:8]]

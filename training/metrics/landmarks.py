@@ -32,13 +32,13 @@ def nme(landmarks: NDArray[np.float32], truth: NDArray[np.float32], points: slic
 
 
 def find_landmarks(landmarker: Landmarker, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Of the largest face in (H, W, 3) RGB; None where the detector sees none."""
+    """Find the landmarks (68, 2) in pixels of the largest face in a picture (H, W, 3) RGB; None without one."""
     faces = landmarker.find(picture)
     return faces[0].landmarks if faces else None
 
 
 def default_landmarker() -> Landmarker:
-    """MediaPipe's networks.
+    """Load MediaPipe's detector and landmarks, which measure pose and expression by default.
 
     Raises:
         ToolMissingError: they are not set up; the message says how to get them.

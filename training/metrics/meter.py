@@ -38,7 +38,7 @@ class Truth:
     embeddings: tuple[Points | None, ...]  # of the recogniser
 
     def places(self) -> list[Points | None]:
-        """Where the faces are: by the keypoints, or else by the detector."""
+        """Return each face's landmarks (68, 2) in pixels: the keypoints, or else the detector's; None without any."""
         pairs = zip(self.keypoints, self.landmarks, strict=True)
         return [found if given is None else given for given, found in pairs]
 
@@ -77,7 +77,7 @@ class Meter:
         return missing
 
     def look_at(self, pictures: Sequence[Bytes], keypoints: Sequence[Points | None] | None = None) -> Truth:
-        """What methods are to be compared with: true pictures (H, W, 3) RGB, all of one size.
+        """Prepare true pictures (H, W, 3) RGB, all of one size, for methods to be compared with.
 
         `keypoints` (68, 2), in pixels, are those that drive the methods: pose error is measured against them, and
         faces are aligned by them for CSIM, as published; without them the detector's do the latter.

@@ -33,7 +33,7 @@ MIN_PERSON = 0.01  # of a mask
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """How much there is of a split."""
+    """The number of people, videos, sequences and frames of a split, and whether it has masks."""
 
     persons: int
     videos: int
@@ -45,7 +45,7 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What `check_dataset` found."""
+    """The contents of a dataset, and all that is wrong with them."""
 
     splits: dict[str, SplitCounts]
     sizes: dict[int, int]  # px of the pictures -> how many
@@ -89,7 +89,7 @@ def sequences_of(root: Path) -> dict[Split, list[FrameSequence]]:
 
 
 def check_sequence(sequence: FrameSequence) -> tuple[Counter[int], list[str]]:
-    """How many pictures of which size, and what is wrong with them."""
+    """Read all of a sequence; return how many pictures there are of each side in px, and what is wrong, a line each."""
     sizes: Counter[int] = Counter()
     problems: list[str] = []
     masks = has_kind(sequence.root, sequence.split, MASKS)
@@ -111,7 +111,7 @@ def check_sequence(sequence: FrameSequence) -> tuple[Counter[int], list[str]]:
 
 
 def _implausible(frame: StoredFrame) -> list[str]:
-    """What can be read but cannot be meant."""
+    """Return what of a readable frame cannot be meant, a line each: landmarks far off, a mask that is nearly empty."""
     problems = []
     span = float(np.ptp(frame.keypoints, axis=0).max()) / frame.width
     inside = float(((frame.keypoints >= 0) & (frame.keypoints <= frame.width)).all(axis=1).mean())

@@ -34,13 +34,13 @@ class PrepareOptions:
 
     @property
     def processes(self) -> int:
-        """How many."""
+        """The number of processes to work with."""
         return self.jobs or os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityOptions:
-    """Which heads are rendered."""
+    """The identities to render, and by which head model."""
 
     model: Annotated[Path | None, Option("ICT-FaceKit, or what it was reduced to.", default="a built-in ellipsoid")] = (
         None

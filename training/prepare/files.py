@@ -134,7 +134,7 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_other_split(root: Path, split: Split, persons: set[str], way_out: str) -> None:
-    """See that no person is in the other split already: a model must be tested on people it never saw.
+    """Refuse people who are in the other split already: a model must be tested on people it never saw.
 
     Raises:
         InputError: one is.

@@ -26,7 +26,7 @@ PIXEL_CENTRE = 0.5  # px from the picture's corner, that the renderer counts fro
 
 @dataclass(frozen=True)
 class HeadJob:
-    """One identity to render."""
+    """One identity to render, and where its files go."""
 
     identity: int  # its seed
     folder: Path | None  # of the head model; None: the built-in ellipsoid
@@ -36,18 +36,18 @@ class HeadJob:
 
     @property
     def person(self) -> str:
-        """Name of its folder."""
+        """The name of the identity's folder, which stands for a person's."""
         return f"head{self.identity:05d}"
 
     @property
     def is_done(self) -> bool:
-        """Whether its pictures, which come last, are there."""
+        """Whether the identity is rendered: its pictures, which are written last, are there."""
         return (self.root / IMAGES / self.split / self.person / VIDEO).is_dir()
 
 
 @dataclass(frozen=True)
 class HeadsReport:
-    """What a run did."""
+    """The number of identities and frames that a run has rendered, and of those it found."""
 
     identities: int  # rendered
     frames: int  # rendered
@@ -62,7 +62,7 @@ def frame_seed(identity: int, frame: int) -> int:
 def head_jobs(
     folder: Path | None, root: Path, split: Split, identities: range, settings: HeadSettings
 ) -> list[HeadJob]:
-    """One job an identity."""
+    """Return the jobs that render `identities` into a split of `root`, one for each."""
     return [HeadJob(identity, folder, root, split, settings) for identity in identities]
 
 

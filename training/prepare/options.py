@@ -9,7 +9,7 @@ from bilayer.runtime.vocabulary import LandmarkerName, PictureFormat
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How videos become data."""
+    """The settings that videos become data by, the same for all of a ROOT."""
 
     size: Annotated[int, Option("Pixels, of the pictures' sides.", at_least=16, at_most=2048)] = 256
     fps: Annotated[float | None, Option("Frames kept of each second.", at_least=0.01, default="all")] = None
@@ -25,7 +25,7 @@ class VideoSettings:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """How heads are rendered."""
+    """The settings that heads are rendered by, the same for all of a ROOT."""
 
     model: str  # fingerprint of the head model
     frames: Annotated[int, Option("Of each identity.", at_least=1, at_most=99999)] = 20

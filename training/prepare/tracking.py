@@ -61,7 +61,7 @@ def watch(
 
 
 def split(sightings: Sequence[Sighting], min_frames: int) -> list[Stretch]:
-    """Where one face is followed without a gap.
+    """Return the stretches of a video in which one face is followed without a gap.
 
     A stretch ends where the face is lost, at a cut, and where its box overlaps the stretch's first by less than
     `MIN_OVERLAP`: another face, or one that wandered. Those under `min_frames` are left out.
@@ -81,7 +81,7 @@ def split(sightings: Sequence[Sighting], min_frames: int) -> list[Stretch]:
 
 
 def overlap(a: CropBox, b: CropBox) -> float:
-    """Intersection over union."""
+    """Return the intersection of two boxes over their union, 0..1."""
     ours, theirs = a.corners, b.corners
     width = min(ours[2], theirs[2]) - max(ours[0], theirs[0])
     height = min(ours[3], theirs[3]) - max(ours[1], theirs[1])
@@ -90,12 +90,12 @@ def overlap(a: CropBox, b: CropBox) -> float:
 
 
 def is_kept(number: int, step: float) -> bool:
-    """Whether frame `number` is one of those that `step` (kept frames per frame, up to 1) spreads evenly."""
+    """Tell whether frame `number` is kept, when `step` of all frames (up to 1) are, evenly spread."""
     return number == 0 or int(number * step + 1e-9) > int((number - 1) * step + 1e-9)
 
 
 def is_cut(before: Bytes, after: Bytes) -> bool:
-    """Whether two neighbouring frames' thumbnails are of different scenes."""
+    """Tell from the thumbnails of two neighbouring frames whether there is a cut between them."""
     return float(np.abs(before.astype(np.int16) - after).mean()) > CUT_DIFFERENCE
 
 

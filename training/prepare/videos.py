@@ -37,7 +37,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class VideoJob:
-    """One video to prepare."""
+    """One video to prepare, and where its files go."""
 
     path: Path
     root: Path
@@ -48,13 +48,13 @@ class VideoJob:
 
     @property
     def record(self) -> Path:
-        """What says that it is done."""
+        """The path of the record that is written when the video is prepared."""
         return self.root / RECORDS / self.split / self.person / f"{self.video}.json"
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What a video gave."""
+    """The record of a prepared video: what it was and how much came of it. It is written last."""
 
     file: str  # name of the video
     bytes: int  # of it
@@ -69,7 +69,7 @@ class VideoResult:
 
 @dataclass(frozen=True)
 class VideosReport:
-    """What a run did."""
+    """The videos that a run has prepared, found prepared, and failed at."""
 
     done: dict[str, VideoResult]  # by PERSON/VIDEO
     finished_before: int
@@ -191,7 +191,7 @@ def _videos_of(place: Path) -> list[tuple[Path, tuple[str, ...]]]:
 
 
 def _is_done(job: VideoJob) -> bool:
-    """Whether a record says so, of this very file."""
+    """Tell whether a video is prepared: it has a record, which names a file of the same name and size."""
     if not job.record.exists():
         return False
     record = read_json(job.record)

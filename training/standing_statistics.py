@@ -1,4 +1,4 @@
-"""Standing statistics: what the batch norms of a saved model normalise by (paper, section 3.5).
+"""Standing statistics (Brock et al., ICLR 2019), which a saved model's batch norms normalise by (paper, section 3.5).
 
 The mean over many batches of each batch's mean and (unbiased) variance. The published routine sets every batch norm
 to evaluation before it counts, and so changes nothing; this one does what was meant.

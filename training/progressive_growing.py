@@ -1,5 +1,6 @@
-"""Growing to twice the picture's size without forgetting: at first the larger model's results are the smaller one's,
-enlarged.
+"""Progressive growing (as Karras et al., ICLR 2018) to twice the picture's size.
+
+At first the larger model's results are the smaller one's, enlarged.
 
 `networks.start_from` moves the layers that both have. Here the new ones are set to hand the results on: the new
 block's first convolution computes what the old heads did; its norms shift that so far above zero that activations

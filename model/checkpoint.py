@@ -37,7 +37,7 @@ def load_model(
     epoch: int | None = None,
     overrides: Mapping[str, Value] | None = None,
 ) -> BilayerModel:
-    """The model in `path`, for evaluation, in float32: our .safetensors, or the authors' runs folder.
+    """The model in `path`, for evaluation, in float32, rewritten to be quick at that (see reparameterize_model).
 
     Args:
         path: a .safetensors file, or a project, `runs` or experiment folder as the authors have it.
@@ -81,7 +81,7 @@ def read_checkpoint(
 
 
 def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
-    """The model of checked tensors, for evaluation."""
+    """The model of checked tensors, for evaluation, rewritten to be quick at that (see reparameterize_model)."""
     with torch.device("meta"):
         model = BilayerModel(config, list(tensors))
     for name, state in tensors.items():
@@ -89,7 +89,7 @@ def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
         full = {key: torch.tensor(0) for key in network.state_dict() if key.endswith(OPTIONAL)}
         full.update({key: t.float() if t.is_floating_point() else t for key, t in state.items()})
         network.load_state_dict(full, assign=True)
-    return reparameterize_model(model.eval().requires_grad_(False))
+    return reparameterize_model(model.eval().requires_grad_(False), inplace=True)
 
 
 def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:

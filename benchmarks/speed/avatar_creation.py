@@ -64,8 +64,8 @@ def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[st
     from bilayer.model.reparameterize import reparameterize_model
 
     networks = (*AVATAR_NETWORKS, *ENHANCER)
-    ours, plain = (random_model(config, networks=networks) for _ in range(2))
-    sides = {"ours": reparameterize_model(ours), "plain": plain}
+    plain = random_model(config, networks=networks)
+    sides = {"ours": reparameterize_model(plain), "plain": plain}
     source = random_source(config)
     times: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode(), progress("avatars", repeats + warmup) as advance:

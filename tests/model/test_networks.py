@@ -10,7 +10,8 @@ from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 from bilayer.model.embedders import KeypointsEmbedder
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.model.render import render
-from bilayer.model.reparameterize import ConvThenPool, UpsampleThenConv, for_training, reparameterize_model
+from bilayer.model.reparameterize import for_training, reparameterize_model
+from bilayer.model.resized_conv import ConvThenPool, UpsampleThenConv
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from tests import golden
@@ -228,9 +229,10 @@ def test_fast_forms_are_exact_and_keep_the_state_dict(preset):
 
     names = ("tex_norm_layer_type", "tex_pixelwise_bias_type", "tex_skip_layer_type")
     config = replace(TINY, **{name: getattr(PRESETS[preset], name) for name in names})
-    plain, fast = random_model(config, seed=6).double(), reparameterize_model(random_model(config, seed=6).double())
+    plain = random_model(config, seed=6).double()
+    fast = reparameterize_model(plain)
     assert list(plain.state_dict()) == list(fast.state_dict())
-    assert sum(isinstance(module, ConvThenPool | UpsampleThenConv) for module in fast.modules()) == 15
+    assert count_joined(fast) == 15
     generator = torch.Generator().manual_seed(1)
     pictures = torch.rand(1, 3, 32, 32, generator=generator, dtype=torch.float64) * 2 - 1
     source = Source(pictures, torch.rand(1, 136, dtype=torch.float64), pictures, torch.ones(1, 1, 32, 32).double())
@@ -238,6 +240,29 @@ def test_fast_forms_are_exact_and_keep_the_state_dict(preset):
     torch.testing.assert_close(first.texture, second.texture, rtol=0, atol=1e-10)
     scores = [model.discriminator(pictures, pictures)[0] for model in (plain, fast)]
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-10)
+
+
+def count_joined(model):
+    return sum(isinstance(module, ConvThenPool | UpsampleThenConv) for module in model.modules())
+
+
+def test_only_in_place_is_a_model_itself_rewritten_and_only_once():
+    model = random_model(TINY, seed=6)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fast = reparameterize_model(model)
+    assert count_joined(model) == 0
+    assert not any(
+        p.is_contiguous(memory_format=torch.channels_last) and p.ndim == 4 and min(p.shape[1:]) > 1
+        for p in model.parameters()
+    )
+    joined = count_joined(fast)
+    for tensor in fast.parameters():
+        tensor.detach().zero_()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], rtol=0, atol=0)
+    assert reparameterize_model(model, inplace=True) is model
+    assert count_joined(model) == joined > 0
+    assert count_joined(reparameterize_model(model, inplace=True)) == joined
 
 
 def test_the_form_for_training_has_the_same_results_and_gradients():

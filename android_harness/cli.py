@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.android_harness.build_cli import build_runner_command
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
-from bilayer.runtime.console import Group, as_json_option, show, table
+from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files import check_input, check_output
 from bilayer.runtime.options import fills
 
@@ -157,6 +156,24 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
     show(report, lambda: make_report(read).markdown().rstrip("\n"), as_json, following)
 
 
+@main.command("build-runner")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="[default: in the cache, where bench finds it]")
+@as_json_option
+def build_runner_command(out: Path | None, as_json: bool) -> None:
+    """Compile what times the sampler on a phone, with the NDK of $ANDROID_NDK_HOME or aarch64-linux-gnu-g++.
+
+    Exits with 5 and the command to give to a compiler if there is none here.
+    """
+    from bilayer.android_harness.routes.runner_build import build_runner, find_compiler, kept_runner
+
+    compiler = find_compiler()
+    with progress("compiling", 2) as advance:
+        program = build_runner(out or kept_runner(), compiler, advance=lambda line: advance(description=line))
+    found = {"out": str(program), "bytes": program.stat().st_size, "compiler": compiler.command[0]}
+    named = f" --runner {shlex.quote(str(program))}" if out else ""
+    show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")
+
+
 def _shown(value: object) -> str:
     if value is None:
         return "-"
@@ -166,8 +183,6 @@ def _shown(value: object) -> str:
         return ", ".join(f"{one:.0f}" if isinstance(one, float) else str(one) for one in value) or "-"
     return str(value) or "-"
 
-
-main.add_command(build_runner_command)
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,8 @@ that range: JSON has no infinity, and a worst or a mean over poses stays a numbe
 float32 arrays that differ by more than their rounding reaches 200. A frame's PSNR is over R, G, B and A. The warp's
 error is the largest Euclidean distance of two offsets, in texture pixels; of one that is not finite it is the texture's
 side: it points anywhere.
+
+SSIM is kept by hand: scikit-image's differs from the authors' in padding and constants, and so from the paper's tables.
 """
 
 import math

@@ -2,6 +2,8 @@
 
 The format is that of https://flatbuffers.dev/internals/: a table starts with its distance to a vtable, which holds one
 16-bit offset per field, or 0 where the field has its default. Fields are named by their number in the schema.
+
+Kept by hand: the `flatbuffers` package trusts its input, and follows any offset of a hostile file.
 """
 
 import struct

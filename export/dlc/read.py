@@ -2,6 +2,8 @@
 
 Container, graph and weights of v4 were read from real files of QAIRT 2.51 (the onnxruntime-qnn wheel); v3 follows the
 public description only (v3.py). Files come from anywhere: a damaged one raises DlcError and costs bounded memory.
+
+Kept by hand: the format is not published, and the vendor's own reader is in its SDK alone.
 """
 
 import itertools

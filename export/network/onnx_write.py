@@ -1,7 +1,8 @@
 """A folded generator -> ONNX, built node by node: static shapes, names of our choosing, the same bytes every time.
 
 The default, opset 8 and IR 3, is the dialect of SNPE 1.32's converter: upsampling with `scales` as an attribute, no
-Constant nodes, initializers listed as inputs. torch's own exporter cannot write it (it starts at opset 9).
+Constant nodes, initializers listed as inputs. Kept by hand: torch's own exporter cannot write
+it (it starts at opset 9).
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ There is no fast-math and no fused multiply-add: every operation rounds once to 
 numpy fallback and the object files for other processors give the same bits (FMA was 7 % faster, and differs).
 Kernels allocate nothing and raise nothing.
 
-Written by hand: no library has the padded, clamped bilinear blend with a mask and these bits on every processor.
+Kept by hand: no library samples, adds and masks in one pass, with the same bits on every processor.
 """
 
 # mypy: ignore-errors

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from bilayer.benchmarks.report.document import require, write_text
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show
@@ -77,6 +78,7 @@ class ParityOptions:
         check_input(self.device_outputs)
         if self.html is not None:
             check_output(self.html)
+            require("jinja2", "matplotlib")
         return read_bundle(self.bundle)
 
 
@@ -103,14 +105,15 @@ def main(options: ParityOptions, as_json: bool) -> None:
         return
     ladder = _climb(subject, options)
     if options.html:
-        from bilayer.benchmarks.parity.report_html import write_html
+        from bilayer.benchmarks.parity.pictures import page
 
-        write_html(ladder, options.html)
-    show(report.as_json(ladder), lambda: report.as_markdown(ladder), as_json)
+        write_text(options.html, page(ladder))
+    show(report.as_json(ladder), lambda: report.make_report(ladder).markdown().rstrip("\n"), as_json)
     ladder.require()
     if not as_json:
         step = "--layers says where the error comes from" if ladder.layers is None else "--html FILE shows the frames"
-        click.echo(f"\nnext: {step}", err=True)
+        step = f"open {options.html}" if options.html else step
+        click.echo(f"\n{ladder.verdict}; next: {step}", err=True)
 
 
 def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":

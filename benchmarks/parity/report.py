@@ -1,4 +1,4 @@
-"""A parity ladder as JSON, and as Markdown for a terminal."""
+"""A parity ladder as JSON, and as a report for people."""
 
 import math
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 from bilayer.benchmarks.parity.compare import Comparison
 from bilayer.benchmarks.parity.ladder import Ladder, Step
 from bilayer.benchmarks.parity.layer_errors import LayerReport
-from bilayer.runtime.console import table
+from bilayer.benchmarks.report.document import Report, Section
 
 MOST_LAYERS = 12  # rows of the layer table
 RESULTS = ("delta_uv", "lf_rgb", "seg")
@@ -32,33 +32,45 @@ def as_json(ladder: Ladder) -> dict[str, Any]:
     return finite
 
 
-def as_markdown(ladder: Ladder) -> str:
-    """Tables of the ladder, of its details, of the checks, and of what was not run."""
-    contract = ladder.bundle.contract
+def make_report(ladder: Ladder) -> Report:
+    """Verdict, the ladder, its details, the checks, and what was not run."""
+    contract, steps = ladder.bundle.contract, ladder.steps
     origin = contract.origin.checkpoint + ("" if contract.origin.trained else ", not trained")
-    parts = [
-        f"{ladder.bundle.folder} ({origin}), {contract.image_size} px, {ladder.poses} poses.\n"
+    lead = [
+        f"{ladder.bundle.folder} ({origin}), {contract.image_size} px, {ladder.poses} poses.",
         f"Truth: {ladder.truth}. dB of the worst pose; px: texture pixels.",
-        ladder_table(ladder),
-        rungs_table(ladder),
-        details_table(ladder),
-        levels_table(ladder),
-        table(["check", "what", "verdict", "found"], [(c.name, c.label, c.verdict, c.text) for c in ladder.checks]),
+    ]
+    warned = [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in steps if s.ruling.verdict == "warned"]
+    warned += [f"{check.name}: {check.text}" for check in ladder.checks if check.verdict == "warned"]
+    headers = ["rung", "uv dB", "uv px", "lf dB", "seg dB", "frame dB", "SSIM", "above dB", "poses", "verdict"]
+    checks = [(check.name, check.label, check.verdict, check.text) for check in ladder.checks]
+    sections = [
+        Section("Ladder", headers, [_row(step) for step in steps]),
+        Section("Rungs", ["rung", "held to", "what it is"], [(step.name, step.kind, step.label) for step in steps]),
+        _details(ladder),
+        _levels(ladder),
+        Section("Checks", ["check", "what", "verdict", "found"], checks),
     ]
     if ladder.not_run:
-        parts.append(table(["not run", "what", "why"], [(m.name, m.label, m.reason) for m in ladder.not_run]))
+        missing = [(one.name, one.label, one.reason) for one in ladder.not_run]
+        sections.append(Section("Not run", ["not run", "what", "why"], missing))
     if ladder.layers is not None:
-        parts.append(layers_text(ladder.layers))
-    said = [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in ladder.steps if s.ruling.verdict == "warned"]
-    parts += [f"warning: {line}" for line in said]
-    parts.append(f"{ladder.verdict}" + "".join(f"\n- {line}" for line in ladder.failures))
-    return "\n\n".join(parts)
+        sections.append(_layers(ladder.layers))
+    title = f"Parity of {ladder.bundle.folder.name or 'an avatar'}"
+    return Report(title, ladder.verdict, [*ladder.failures, *warned], lead, _facts(ladder), sections)
 
 
-def ladder_table(ladder: Ladder) -> str:
-    """A row for each rung."""
-    headers = ["rung", "uv dB", "uv px", "lf dB", "seg dB", "frame dB", "SSIM", "above dB", "poses", "verdict"]
-    return table(headers, [_row(step) for step in ladder.steps])
+def _facts(ladder: Ladder) -> dict[str, str]:
+    verdicts = [step.ruling.verdict for step in ladder.steps]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("passed", "warned", "broken") if verdict in verdicts}
+    facts = {f"rungs {' / '.join(counts)}": " / ".join(map(str, counts.values()))} if counts else {}
+    if ladder.steps:
+        worst = min(ladder.steps, key=lambda step: step.truth.frame.psnr_db)
+        facts[f"frames of the worst rung, {worst.name}"] = f"{worst.truth.frame.psnr_db:.1f} dB"
+        pixels = {step.name: step.truth.results["delta_uv"].max_pixels or 0.0 for step in ladder.steps}
+        furthest = max(pixels, key=lambda name: pixels[name])
+        facts[f"largest error of the warp, {furthest}"] = f"{pixels[furthest]:.2g} px"
+    return facts
 
 
 def _row(step: Step) -> tuple[object, ...]:
@@ -79,33 +91,28 @@ def _row(step: Step) -> tuple[object, ...]:
     return step.name, *numbers, above, step.poses, step.ruling.verdict
 
 
-def rungs_table(ladder: Ladder) -> str:
-    """What each rung is, and what it is held to."""
-    return table(["rung", "held to", "what it is"], [(step.name, step.kind, step.label) for step in ladder.steps])
-
-
-def details_table(ladder: Ladder) -> str:
+def _details(ladder: Ladder) -> Section:
     """Every result of every rung against the truth."""
     rows = [
         (step.name, name, f"{d.max_abs:.1e}", f"{d.mean_abs:.1e}", f"{d.cosine:.7f}")
         for step in ladder.steps
         for name, d in step.truth.results.items()
     ]
-    return table(["rung", "result", "max abs", "mean abs", "cosine"], rows)
+    return Section("Results", ["rung", "result", "max abs", "mean abs", "cosine"], rows)
 
 
-def levels_table(ladder: Ladder) -> str:
+def _levels(ladder: Ladder) -> Section:
     """Shares of the frames' 8-bit values by how many levels they differ from the truth's."""
     names = list(ladder.steps[0].truth.frame.level_shares) if ladder.steps else []
     rows = [(step.name, *(_percent(step.truth, name) for name in names)) for step in ladder.steps]
-    return table(["levels apart", *names], rows)
+    return Section("Frames by levels apart", ["levels apart", *names], rows)
 
 
 def _percent(comparison: Comparison, name: str) -> str:
     return f"{100 * comparison.frame.level_shares[name]:.3f}%"
 
 
-def layers_text(report: LayerReport) -> str:
+def _layers(report: LayerReport) -> Section:
     """The worst layers, and the first over the threshold."""
     rows = [
         (
@@ -121,13 +128,13 @@ def layers_text(report: LayerReport) -> str:
     ]
     headers = ["layer", "kind", "dB", "own dB", "max abs", "peak", "terms"]
     more = f" (worst {MOST_LAYERS} of {len(report.layers)})" if len(report.layers) > MOST_LAYERS else ""
-    title = f"Layers of {report.second} against {report.first}, the worst first{more}; signal over error:"
-    over = f"No layer is under {report.threshold_db:.0f} dB."
+    title = f"Layers of {report.second} against {report.first}, the worst first{more}; signal over error"
+    notes = [f"No layer is under {report.threshold_db:.0f} dB."]
     if report.over is not None:
-        over = f"First layer under {report.threshold_db:.0f} dB: {report.over.layer}. {report.over.suggestion}"
+        notes = [f"First layer under {report.threshold_db:.0f} dB: {report.over.layer}. {report.over.suggestion}"]
     if report.fault is not None and report.fault != report.over:
-        over += f"\nA fault that is no rounding: {report.fault.layer}. {report.fault.suggestion}"
-    return f"{title}\n\n{table(headers, rows)}\n\n{over}"
+        notes.append(f"A fault that is no rounding: {report.fault.layer}. {report.fault.suggestion}")
+    return Section(title, headers, rows, notes)
 
 
 def _finite(value: Any) -> Any:

@@ -5,6 +5,7 @@ What is drawn is said in data, so that nobody imports matplotlib who draws nothi
 
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,7 +140,12 @@ def line_panels(panels: Sequence[Panel], label: str, grounds: Sequence[Ground] =
             axes.grid(visible=True, axis="both")
             axes.set_ylabel(panel.label)
             if panel.logarithmic:
+                powers = [math.log10(y) for curve in panel.curves for y in curve.y]
+                low, high = math.floor(min(powers)), math.ceil(max(powers))
                 axes.set_yscale("log")
+                axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter("")
             for ground in grounds:
                 colour = ALARM_SHADE if ground.alarm else SHADE
                 axes.axvspan(ground.left, ground.right, facecolor=colour, edgecolor="none", zorder=0)
@@ -149,8 +155,11 @@ def line_panels(panels: Sequence[Panel], label: str, grounds: Sequence[Ground] =
                 for number, point in enumerate(zip(curve.x, curve.y, strict=True)) if not curve.dashed else ():
                     colour = ALARM if number in curve.marked else curve.colour
                     axes.plot(*point, "o", color=colour, markersize=4.5)
-            axes.set_ylim(bottom=panel.least)
+            if panel.least is not None:
+                axes.set_ylim(bottom=panel.least)
         grid[-1].set_xlabel(label)
+        if all(x == int(x) for panel in panels for curve in panel.curves for x in curve.x):  # poses: no half ones
+            grid[-1].locator_params(axis="x", integer=True)
         _legend(figure, {curve.name: curve.colour for panel in panels for curve in panel.curves})
         figure.draw_without_rendering()
         _name_grounds(grid[0], grounds)

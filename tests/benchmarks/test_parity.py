@@ -13,8 +13,8 @@ from bilayer.benchmarks.parity.engines import bfloat16, vulkan
 from bilayer.benchmarks.parity.htp import simulator
 from bilayer.benchmarks.parity.ladder import Pictures, check_bundle, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.report import as_markdown
-from bilayer.benchmarks.parity.report_html import strip
+from bilayer.benchmarks.parity.pictures import strip
+from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, OnnxRung
 from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.benchmarks.speed.avatar_creation import random_source
@@ -97,7 +97,7 @@ def test_what_is_missing_is_said_with_how_to_get_it(made, monkeypatch):
     words = ("apt install mesa-vulkan-drivers", "bilayer[qairt]", "bilayer[openvino]", "bilayer-export --target qairt")
     for rung, how in zip(ladder.not_run, words, strict=True):
         assert how in rung.reason
-        assert rung.name in as_markdown(ladder)
+        assert rung.name in make_report(ladder).markdown()
 
 
 def test_each_precision_costs_more_and_the_frames_say_so(made):
@@ -356,7 +356,7 @@ def test_a_strip_shows_every_pose_that_there_is():
     frames = {i: np.full((8, 8, 4), 40 * i, np.uint8) for i in range(5)}
     for count, shown in ((1, 1), (2, 2), (3, 3), (5, 3)):
         few = {i: frames[i] for i in range(count)}
-        assert strip(Pictures(few, few, [0.0] * count)).size == (3 * 8 * shown, 8)
+        assert strip(Pictures(few, few, [0.0] * count)).size == (3 * 8, 8 * shown)
 
 
 def test_frames_that_are_equal_and_frames_that_are_not():

@@ -35,7 +35,10 @@ def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
     text = page.read_text()
     assert text.count("<figure>") == 2
     assert text.count("<svg") == 2
-    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text)
+    assert all(">fp16-hybrid</text>" in chart for chart in text.split("<svg")[1:])
+    verdict, failure, picture, table = (text.index(it) for it in ("badge broken", "<li>", "<svg", "<table"))
+    assert verdict < failure < picture < text.index("data:image/png") < table
 
 
 @pytest.mark.parametrize(

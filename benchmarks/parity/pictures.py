@@ -1,0 +1,102 @@
+"""Charts and frames of a parity ladder, and the page that they stand on."""
+
+import base64
+import io
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from bilayer.benchmarks.parity.ladder import Ladder, Pictures
+from bilayer.benchmarks.parity.report import RESULTS, make_report
+from bilayer.benchmarks.report import charts
+from bilayer.benchmarks.report.charts import Bar, BarChart, Curve, Panel, Part, Row
+from bilayer.benchmarks.report.document import Picture
+from bilayer.runtime.agreement import Bytes
+
+GAIN = 32  # of the differences, to be seen at all
+STRIP_POSES = 3  # per rung
+MOST_SHOWN = 150.0  # dB: longer bars would shorten all others
+LEAST_SHOWN = 1e-8  # px, of an error that is none on a logarithmic axis
+COLOURS = {"delta_uv": charts.BLUE, "lf_rgb": charts.OCHRE, "seg": charts.GREEN, "frame": charts.PURPLE}
+
+
+def page(ladder: Ladder) -> str:
+    """The report as one HTML file that loads nothing.
+
+    Raises:
+        ToolMissingError: jinja2 or matplotlib is not installed.
+    """
+    return make_report(ladder).page([_psnr(ladder), _warp(ladder), *_frames(ladder)] if ladder.steps else [])
+
+
+def _psnr(ladder: Ladder) -> Picture:
+    """A bar for each result of each rung; as lines two gates, and the warning of FP16 arithmetic."""
+    rows = []
+    for step in ladder.steps:
+        values = {name: step.truth.results[name].psnr_db for name in RESULTS if name in step.truth.results}
+        values["frame"] = step.truth.frame.psnr_db
+        bars = [
+            Bar([Part(float(np.clip(db, 0, MOST_SHOWN)), COLOURS[name], hint=f"{name}: {db:.1f} dB")], (), f"{db:.1f}")
+            for name, db in values.items()
+        ]
+        rows.append(Row(step.name, bars))
+    held = ladder.thresholds
+    limits = (held.arithmetic_warning, held.hybrid_frame_psnr, held.float32_psnr)
+    chart = BarChart("PSNR, dB", rows, legend=COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits})
+    caption = (
+        f"Against: {ladder.truth}. Of the worst pose; 200 dB: no difference. Dashed, from the left: under it frames of "
+        "FP16 arithmetic are warned of, and frames of FP16 storage and any result of float32 are broken."
+    )
+    return Picture(charts.bar_charts([chart]), "How near each rung is to the truth", caption)
+
+
+def _warp(ladder: Ladder) -> Picture:
+    """The warp's error in texture pixels by pose; one line for each rung."""
+    curves = []
+    for step, colour in zip(ladder.steps, itertools.cycle(charts.SERIES), strict=False):
+        pictures = ladder.pictures[step.name]
+        pixels = [max(value, LEAST_SHOWN) for value in pictures.uv_pixels]
+        curves.append(Curve(step.name, colour, [number + 1 for number in pictures.found], pixels))
+    panel = Panel("largest error, texture pixels", curves, logarithmic=True)
+    return Picture(charts.line_panels([panel], "pose"), "The warp along the track")
+
+
+def _frames(ladder: Ladder) -> Iterator[Picture]:
+    title = f"Frames: truth, rung, |difference| × {GAIN}"
+    for step in ladder.steps:
+        yield Picture(
+            _data_uri(strip(ladder.pictures[step.name])), title, f"{step.name}: {step.label}", step.ruling.verdict
+        )
+        title = ""
+
+
+def strip(pictures: Pictures) -> Image.Image:
+    """Truth, rung and difference over white, (S, 3 S), of up to three poses, one below the other; of alpha in grey."""
+    poses = list(pictures.found)
+    count = min(STRIP_POSES, len(poses))
+    lines = []
+    for i in (poses[k * len(poses) // count] for k in range(count)):
+        found, expected = pictures.found[i], pictures.expected[i]
+        panels = [_over_white(expected), _over_white(found), _difference(found, expected)]
+        lines.append(np.concatenate(panels, axis=1))
+    return Image.fromarray(np.concatenate(lines))
+
+
+def _over_white(frame: Bytes) -> Bytes:
+    alpha = frame[..., 3:] / 255
+    shown: Bytes = np.rint(frame[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return shown
+
+
+def _difference(found: Bytes, expected: Bytes) -> Bytes:
+    apart = np.abs(found.astype(np.int32) - expected)
+    shown: Bytes = np.minimum(255, GAIN * np.maximum(apart[..., :3], apart[..., 3:])).astype(np.uint8)
+    return shown
+
+
+def _data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

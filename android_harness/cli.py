@@ -39,7 +39,7 @@ def list_command(as_json: bool) -> None:
 @fills(DeviceChoice)
 @as_json_option
 def probe_command(options: DeviceChoice, as_json: bool) -> None:
-    """What a device is, and how warm and fast it is now."""
+    """Tell what a device is, and how warm and fast it is now."""
     from bilayer.android_harness.cli_setup import find_device
     from bilayer.android_harness.device.conditions import read_conditions
     from bilayer.android_harness.device.probe import probe

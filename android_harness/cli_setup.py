@@ -24,7 +24,7 @@ def find_device(serial: str | None) -> Device:
 
 
 def make_setup(options: AvatarOptions) -> tuple[BenchSetup, float]:
-    """What to run, everything here checked before the device is asked for; and the track's frames a second."""
+    """Return what to run, all of it checked before the device is asked for, and the track's frames a second."""
     bundle = options.check()
     poses, rate = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     backend = _backend(bundle, options)
@@ -39,7 +39,7 @@ def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
 
 
 def sampler_settings(given: Path | None, runs: int) -> SamplerSettings | None:
-    """How to time the sampler; None, and a word on it, where there is nothing to time it with."""
+    """Return how to time the sampler; None, and a line to stderr, where there is nothing to time it with."""
     runner = find_runner(given, {})  # the option has read the environment
     if runner is None:
         say("the sampler is left out: bilayer-device build-runner makes what times it; or give --runner")

@@ -26,7 +26,7 @@ class DeviceChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class AvatarOptions(DeviceChoice):
-    """What all commands need that run an avatar on a device."""
+    """The options of all commands that run an avatar on a device."""
 
     bundle: Annotated[Path, Option(argument=True)]
     drive: Annotated[Path | None, Option("A landmark track (.npy .npz .json).", default="the built-in motion")] = None
@@ -56,7 +56,7 @@ class AvatarOptions(DeviceChoice):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCommandOptions(AvatarOptions):
-    """What `bench` measures, and how often."""
+    """The options of `bench`: what it measures, and how often."""
 
     modes: Annotated[tuple[Mode, ...], Option("Of the route; may be repeated.", ("--mode",), default="all")] = ()
     executions: Annotated[int, Option("Of one process.", at_least=1, at_most=10_000)] = 100
@@ -85,7 +85,7 @@ class BenchCommandOptions(AvatarOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommandOptions(AvatarOptions):
-    """What `run` plays, where to, and on what."""
+    """The options of `run`: where frames go, and what they are computed on."""
 
     out: Annotated[Path, Option(".mp4, .gif or a new folder for PNGs.", ("-o",))]
     mode: Annotated[Mode | None, Option("Of the route.", default="its first")] = None

@@ -28,12 +28,12 @@ class Parity:
 
     @property
     def worst_db(self) -> float:
-        """Of the network's results."""
+        """The least PSNR of the network's results, in dB."""
         return min(db for name, db in self.psnr_db.items() if name != FRAME)
 
     @property
     def plausible(self) -> bool:
-        """Whether this can be the same network."""
+        """Whether the results can be the same network's."""
         return self.not_finite == 0 and self.worst_db >= DEFAULT.plausible
 
 
@@ -83,7 +83,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class ModeResult:
-    """One mode of the runtime."""
+    """What was measured of one of the runtime's modes."""
 
     mode: str
     title: str  # what the vendor calls it
@@ -132,7 +132,7 @@ class SamplerRow:
 
 @dataclass(frozen=True)
 class SamplerTimes:
-    """The sampler on the device's own processor."""
+    """The times of the sampler on the device's own processor."""
 
     runner_sha256: str
     runs: int  # frames timed in each row
@@ -189,7 +189,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Result:
-    """One device, one avatar, one runtime."""
+    """The measurement of one avatar on one device by one runtime."""
 
     measured_on: MeasuredOn
     why: list[str]  # it counts as emulated or as a stand-in; empty for a device

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What to train on, where and how long; the rest is in the file of settings."""
+    """The options of both stages: data, place and length of a run; the rest is in the file of settings."""
 
     config: Annotated[Path, Option("Settings, TOML; see docs/training.md.")]
     out: Annotated[Path, Option("The run's folder; a begun run goes on.", ("-o",))]

@@ -30,7 +30,7 @@ class RunLog:
         self._board = _open_board(folder, first)
 
     def losses(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Weighted losses of a step."""
+        """Log the weighted losses of a step."""
         self._folder.append_log({"iteration": iteration, "losses": {k: round(v, 6) for k, v in values.items()}})
         self._scalars("losses", iteration, values)
 
@@ -40,7 +40,7 @@ class RunLog:
         self._scalars("metrics", iteration, values)
 
     def pictures(self, iteration: int, batch: TrainingBatch, prediction: Prediction) -> None:
-        """A grid of a batch's frames."""
+        """Write a grid of a batch's frames as a picture."""
         grid = picture_grid(batch, prediction)
         path = self._folder.pictures / f"{iteration:08d}.png"
         with replacing(path) as part:

@@ -145,7 +145,7 @@ class _Run:
             self._log.pictures(self.iteration, batch, self._stage.predict(batch))
 
     def save_state(self) -> None:
-        """Everything to go on from."""
+        """Save all that an interrupted run goes on from."""
         if self._process.is_first:
             self._folder.save_state(
                 {

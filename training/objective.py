@@ -28,7 +28,7 @@ Losses = dict[str, Tensor]
 
 
 class Objective:
-    """Computes the weighted losses of a prediction.
+    """The objective of training: computes the weighted losses of a prediction.
 
     Real pictures are masked by the predicted mask, as the fakes are (section 3.4).
     """

@@ -59,7 +59,7 @@ def targets_of(frames: FrameBatch) -> Target:
 
 
 def source_of(frames: FrameBatch) -> Source:
-    """The first source frame of each person."""
+    """Return the first source frame of each person, as the model's source."""
     return Source(frames.images[:, 0], frames.poses[:, 0], frames.stickmen[:, 0], frames.masks[:, 0])
 
 

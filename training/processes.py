@@ -23,7 +23,7 @@ class Process:
 
     @property
     def is_first(self) -> bool:
-        """The one that writes files."""
+        """Tell whether this process is the first: the one that writes files."""
         return self.rank == 0
 
 

@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def pictures(self) -> Path:
-        """Folder of the picture grids."""
+        """The folder of the picture grids."""
         return self.path / "pictures"
 
     @property
@@ -52,7 +52,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """Losses, a JSON object a line."""
+        """The file of losses and metrics, a JSON object a line."""
         return self.path / "log.jsonl"
 
     def claim(self, stage: StageName, settings: TrainingSettings) -> None:

@@ -107,7 +107,7 @@ class TrainingSettings:
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Return the settings as JSON values."""
         return asdict(self)
 
 

@@ -31,7 +31,7 @@ class Reference:
         return {name: array.copy() for name, array in self._network.tensors.items()}
 
     def sampler_inputs(self, tensors: Tensors) -> dict[str, Floats]:
-        """What the sampler makes a frame of: delta_uv (2, S, S), lf (3, S, S), seg (1, S, S) if there is one."""
+        """Return the sampler's inputs: delta_uv (2, S, S), lf (3, S, S), and seg (1, S, S) if there is a mask."""
         results, seg = NetworkOutputs.read(self._outputs, tensors), self._outputs.seg
         inputs = {"delta_uv": results.delta_uv, "lf": results.lf_rgb}
         if seg is not None:  # the sampler itself scales it
@@ -43,7 +43,7 @@ class Reference:
         return self._compositor.compose(NetworkOutputs.read(self._outputs, tensors).drawable())
 
     def compare(self, poses: Floats, found: Sequence[Tensors]) -> Parity:
-        """What a device gave for poses (P, 136) against ONNX Runtime."""
+        """Compare what a device gave for poses (P, 136) with ONNX Runtime's results; return the worst of them."""
         worst = Agreement.worst(map(self._compare, poses, found))
         rounded = {name: round(db, 2) for name, db in worst.psnr_db.items()}
         return Parity(len(poses), rounded, round(worst.uv_pixels, 4), worst.not_finite)
@@ -55,6 +55,6 @@ class Reference:
 
 
 def channels_of(outputs: Outputs) -> dict[str, Channels]:
-    """The results that there are, by name."""
+    """Return where the contract has each result that there is, by name; seg may be missing."""
     found = {"delta_uv": outputs.delta_uv, "lf_rgb": outputs.lf_rgb, "seg": outputs.seg}
     return {name: channels for name, channels in found.items() if channels is not None}

@@ -97,7 +97,7 @@ def _bring_files(work: Measurement) -> None:
 
 
 def _result(work: Measurement) -> Result:
-    """What the session has got, as a result."""
+    """Make the result of what the session has got, and of how it was measured."""
     options, session, sampler = work.options, work.session, None
     if options.sampler and session.sampler is not None:
         settings = options.sampler

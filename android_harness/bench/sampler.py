@@ -36,7 +36,7 @@ _TOGETHER = ("big", 2)  # cores and threads of one more run
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How to time the sampler: by which program, and over how many frames."""
+    """The program that times the sampler, and over how many frames."""
 
     runner: Path  # the program, for the device
     runs: int = 300  # frames of each kernel and kind of core

@@ -19,7 +19,7 @@ from bilayer.runtime.bundle import Bundle
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """How to measure; the defaults are the paper's protocol, as far as it tells."""
+    """The protocol of a measurement; the defaults are the paper's, as far as it tells."""
 
     modes: tuple[Mode, ...]  # of the route, measured in turn so that heat falls on all alike
     executions: int = 100  # of a timed process, all of which its mean counts
@@ -34,7 +34,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, eq=False)
 class BenchSetup:
-    """What is measured, where and with what."""
+    """The avatar that is measured, the device, and the program and poses that run it."""
 
     device: Device
     bundle: Bundle
@@ -64,7 +64,7 @@ class Measurement:
 
     @property
     def sampler_layout(self) -> Layout:
-        """How the sampler finds the network's outputs in memory."""
+        """The order in which the sampler finds the network's outputs in memory."""
         return layout_of(self.setup.bundle.contract.outputs, self.setup.backend.layout)
 
     def save(self) -> None:

@@ -139,7 +139,7 @@ def _run(work: Measurement, mode: Mode, profiling: Profiling, input_list: str) -
 
 
 def _profile(work: Measurement, name: str) -> Profile:
-    """What the last process measured; its log is kept under `name` if logs are wanted, its runtime's version always."""
+    """Read what the last process measured and its runtime's version; keep its log under `name` if logs are wanted."""
     backend, logs = work.setup.backend, work.options.logs
     with tempfile.TemporaryDirectory(prefix="bilayer-device-") as folder:
         log = fetch_log(work.workspace, backend.program, backend.logs, Path(folder))

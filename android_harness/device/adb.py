@@ -34,7 +34,7 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of `adb devices -l`."""
+    """One device that adb sees: a line of `adb devices -l`."""
 
     serial: str
     state: str  # "device" is ready

@@ -44,7 +44,7 @@ SAMPLE = _FILES
 
 @dataclass(frozen=True)
 class Conditions:
-    """One moment of a device."""
+    """The temperatures, clocks, governors and battery of a device at one moment."""
 
     thermal_status: int | None  # Android's, 0 none to 6 shutdown
     hottest_celsius: float | None  # of the sensors at CPU, GPU, SoC and skin
@@ -129,7 +129,7 @@ def throttling(
 
 
 def busy_gpu_mhz(during: Sequence[Conditions]) -> float | None:
-    """The GPU's clock while something ran."""
+    """Return the GPU's clock in MHz while something ran; None where it is unknown."""
     clocks = [one.gpu_mhz for one in during if one.gpu_mhz]
     return median(clocks) if clocks else None
 

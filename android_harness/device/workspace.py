@@ -25,7 +25,7 @@ class Synced:
 
 
 class Workspace:
-    """Our folder on one device."""
+    """The folder of this harness on one device."""
 
     def __init__(self, device: Device) -> None:
         self.device = device

@@ -53,7 +53,7 @@ def _latency(results: Sequence[Result]) -> Picture:
 
 
 def _layers(results: Sequence[Result]) -> Picture:
-    """What each layer has of the whole, in the network's order; those too small to see together at the end."""
+    """Draw each layer's share of the time, in the network's order; those too small to see are one bar at the end."""
     title, rows = "Where the network's time goes", []
     for result, row in _rows(results, on_device=True):
         if not row.layers:

@@ -58,7 +58,7 @@ def _facts(results: Sequence[Result]) -> dict[str, str]:
 
 
 def flags(row: ModeResult) -> str:
-    """What a reader has to know of a row."""
+    """Return what a reader has to know of a row: why it is missing, throttled, or wrong; empty if nothing is."""
     remarks = [f"could not run: {row.missing}"] if row.missing else []
     remarks += [f"THROTTLED: {sign}" for sign in row.throttled]
     if row.not_cooled:
@@ -139,7 +139,7 @@ def _sources(results: Sequence[Result]) -> Section:
 
 
 def _layers(results: Sequence[Result]) -> Iterator[Section]:
-    """The slowest layers of each mode."""
+    """Make the table of the slowest layers of each mode."""
     note = "Detailed profiling slows a GPU down, and a GPU has several layers in one: shares, not latencies."
     profiled = [(one, row) for one in results for row in one.rows if one.measured_on == "device" and row.layers]
     if profiled:

@@ -24,7 +24,7 @@ class ConvertedModel:
 
 
 class Backend(ABC):
-    """A program for one network."""
+    """A program that runs one network on a device."""
 
     name: str  # of the route
     program: str  # file name, here and on the device

@@ -51,7 +51,7 @@ _FORMAT = FileFormat(
 
 
 class NcnnBackend(Backend):
-    """ncnn for a bundle's .onnx.
+    """Our ncnn runner, for a bundle's .onnx.
 
     Raises:
         BundleError, ConversionError, OutputError: the network cannot be converted.
@@ -96,7 +96,7 @@ class NcnnBackend(Backend):
 
 
 def find_ncnn_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The runner that is named, else $BILAYER_NCNN_RUNNER.
+    """Find the ncnn runner that is named, else that of $BILAYER_NCNN_RUNNER.
 
     Raises:
         ToolMissingError: neither, or it is not there; the message has the command that builds one.

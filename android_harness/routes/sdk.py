@@ -44,7 +44,7 @@ class Sdk:
         return described[0] if described else ""
 
     def program(self, name: str) -> Path:
-        """A program for the device.
+        """Return the path of the SDK's program `name` for the device.
 
         Raises:
             ToolMissingError: it is not in this SDK.
@@ -56,7 +56,7 @@ class Sdk:
         return (self.root / "bin" / self.target / name).is_file()
 
     def host_tool(self, name: str) -> Path:
-        """A program for this machine.
+        """Return the path of the SDK's program `name` for this machine.
 
         Raises:
             ToolMissingError: it is not in this SDK, or not executable.

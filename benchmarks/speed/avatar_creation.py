@@ -40,7 +40,7 @@ def main(preset: str, threads: int, repeats: int, warmup: int) -> list[BenchRepo
 
 
 def report_of(times: "dict[str, dict[str, list[float]]]", settings: dict[str, Cell]) -> BenchReport:
-    """The stages' seconds as a report."""
+    """Report the seconds of each stage."""
     from bilayer.benchmarks.speed.timing import Samples
 
     rows = []
@@ -78,7 +78,7 @@ def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[st
 
 
 def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
-    """Seconds of each stage of one avatar."""
+    """Make one avatar and return the seconds of each stage."""
     from bilayer.model.avatar import embed, enhancer_steps
 
     marks = [time.perf_counter()]

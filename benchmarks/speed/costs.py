@@ -125,7 +125,7 @@ def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
 
 
 def _trained(preset: str) -> float:
-    """GMAC of a frame, nothing folded."""
+    """Return the GMAC of a frame of the trained model, with nothing folded."""
     return macs_per_frame(count_costs(PRESETS[preset])) / 1e9
 
 

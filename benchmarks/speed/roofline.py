@@ -75,7 +75,7 @@ class LayerCost:
         return 1e3 * max(self.arithmetic(device, precision), self.traffic(device, precision))
 
     def megabytes(self, precision: Precision) -> float:
-        """Moved, if no cache helps."""
+        """Return the megabytes that are moved if no cache helps."""
         return self.elements * BYTES[precision] / 1e6
 
     def bound(self, device: DeviceRates, precision: Precision) -> str:
@@ -108,5 +108,5 @@ def layer_costs(generator: FoldedGenerator) -> list[LayerCost]:
 
 
 def frame_milliseconds(costs: list[LayerCost], device: DeviceRates, precision: Precision) -> float:
-    """A frame at best, kernel after kernel."""
+    """Return the least time of a frame in ms: that of its kernels one after the other."""
     return sum(cost.milliseconds(device, precision) for cost in costs)

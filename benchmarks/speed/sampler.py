@@ -39,7 +39,7 @@ def main(sizes: tuple[int, ...], turns: int, warmup: int) -> list[BenchReport]:
 
 
 def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
-    """Both tasks at one output size."""
+    """Time both tasks at one output size, and return a report of each."""
     import numpy as np
 
     from bilayer.benchmarks.speed import sampler_sides

@@ -22,7 +22,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Side:
-    """One way to get the result."""
+    """One way to compute the sampler's result."""
 
     name: str
     run: Callable[[], Any]
@@ -92,7 +92,7 @@ def frame_sides(case: Case) -> Iterator[Side]:
 
 
 def exact_warp(case: Case) -> NDArray[np.float64]:
-    """(3, h, w) in float64, by torch."""
+    """Warp by torch in float64: (3, h, w)."""
     import torch
 
     uv, texture = (torch.from_numpy(array.astype(np.float64))[None] for array in (case.uv, case.texture))

@@ -26,7 +26,7 @@ class Samples:
 
     @property
     def p90(self) -> float:
-        """One in ten takes longer."""
+        """The 90th percentile in ms: one call in ten takes longer."""
         if len(self.milliseconds) == 1:
             return self.milliseconds[0]
         return statistics.quantiles(self.milliseconds, n=10, method="inclusive")[-1]

@@ -146,7 +146,7 @@ class FramePairs(Dataset[TrainingBatch]):
 
 
 def pair_batch(pairs: Sequence[StoredPair], device: torch.device | str = "cpu") -> TrainingBatch:
-    """Pairs of B people on a device."""
+    """Put pairs of B people together as a batch on a device."""
     return TrainingBatch(_on_device([source for source, _ in pairs], device), _on_device([t for _, t in pairs], device))
 
 
@@ -156,7 +156,7 @@ def frame_batch(frames: Sequence[StoredFrame], stickmen_thickness: int) -> Frame
 
 
 def _on_device(people: Sequence[FrameBytes], device: torch.device | str) -> FrameBatch:
-    """Bytes travel, floats are made there."""
+    """Move a frame's bytes to a device, and make float32 of them there."""
 
     def put(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)
@@ -195,7 +195,7 @@ def _join(batches: Sequence[FrameBatch]) -> FrameBatch:
 def sequence_frames(
     sequence: FrameSequence, image_size: int, stickmen_thickness: int, every: int = 1
 ) -> Iterator[FrameBatch]:
-    """For evaluation: the sequence's frames in order (1, 1, ...), lazily; only each `every`-th, from the first on.
+    """Return a sequence's frames in order for evaluation: each `every`-th from the first on, (1, 1, ...), read lazily.
 
     Raises:
         InputError: a file is missing or damaged.

@@ -44,7 +44,7 @@ class PairReader:
     coords: bool  # the data has texture coordinates
 
     def frame(self, sequence: FrameSequence, picture: Path) -> StoredFrame:
-        """One frame off the disk.
+        """Read one frame from the disk.
 
         Raises:
             InputError: a file is missing or damaged.
@@ -90,7 +90,7 @@ def frame_bytes(frames: Sequence[StoredFrame], stickmen_thickness: int) -> Frame
 
 
 def mirror_frame(frame: StoredFrame) -> StoredFrame:
-    """The frame left to right."""
+    """Mirror a frame left to right, its landmarks renamed."""
     coords = None if frame.coords is None else frame.coords[:, ::-1] * np.array([-1, 1], np.float16)
     keypoints = mirror_landmarks(frame.keypoints, frame.width)
     return StoredFrame(frame.image[:, ::-1], frame.mask[:, ::-1], keypoints, frame.width, coords)

@@ -20,7 +20,7 @@ Bytes = NDArray[np.uint8]
 
 
 def source_copies(case: EvaluationCase) -> list[Bytes]:
-    """The source, for every target."""
+    """Return the source picture for every target."""
     return [remove_background(case.source.image, case.source.mask)] * len(case.targets)
 
 

@@ -74,7 +74,7 @@ def read_case(sequence: FrameSequence, every: int, size: int) -> EvaluationCase:
 
 
 def first_frame(sequence: FrameSequence, size: int) -> StoredFrame:
-    """The source of a sequence.
+    """Read the frame of a sequence that is its source: the first.
 
     Raises:
         InputError: a file is missing or damaged.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MeterOptions:
-    """What is measured, where, and where the numbers go."""
+    """The options of both commands: metrics, their networks, and where the numbers go."""
 
     out: Annotated[Path | None, Option("Write the numbers as JSON, too.", ("-o",))] = None
     lpips_vgg16: Annotated[Path | None, Option("For LPIPS: torchvision's vgg16-397923af.pth.", metavar="FILE")] = None
@@ -52,7 +52,7 @@ class MeterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FramesOptions(MeterOptions):
-    """Which frames are compared with which."""
+    """The options of `frames`: which pictures are compared with which."""
 
     methods: Annotated[tuple[str, ...], Option(argument=True, metavar="METHOD=FOLDER...")]
     truth: Annotated[Path, Option("Folder of the true frames.")]
@@ -64,7 +64,7 @@ class FramesOptions(MeterOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions(MeterOptions):
-    """Which checkpoints are measured, on what."""
+    """The options of `checkpoint`: which models are measured, and on what data."""
 
     checkpoints: Annotated[tuple[str, ...], Option(argument=True, metavar="[NAME=]CHECKPOINT...")]
     data: Annotated[Path, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it.")]

@@ -29,7 +29,7 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One row of the tables."""
+    """The metrics and costs of one method, a row of the tables."""
 
     name: str
     scores: Mapping[str, NDArray[np.float64]]  # by metric (N,), a value per frame; NaN where no face was found
@@ -65,7 +65,7 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()  # how it was measured, a sentence each
 
     def method(self, name: str) -> MethodResult:
-        """The row of that name.
+        """Return the row of the method of that name.
 
         Raises:
             KeyError: there is none.

@@ -19,7 +19,7 @@ MIN_LIFT = 0.03  # cm; triangles with a corner higher than this are the shell, a
 
 @dataclass(frozen=True, eq=False)
 class HairShell:
-    """Scalp vertices raised along their normals."""
+    """A hair shell: scalp vertices raised along their normals."""
 
     vertices: Ints  # (H,) of the model
     lift: Floats  # (H,) cm

@@ -69,7 +69,7 @@ def reduce_checkout(checkout: Path, out_folder: Path) -> Path:
 
 
 def read_checkout(checkout: Path) -> dict[str, NDArray[Any]]:
-    """The fields of the reduced form.
+    """Read a checkout of ICT-FaceKit into the arrays of the reduced form, by name.
 
     `V` (V, 3) cm; `T` (T, 3) triangles; `TT` (T, 3) into `uv` (C, 2); `part` (V,); `lm` (68,); `ID` (K, V, 3) bytes
     with `IDs` (K,) cm a step; `EX` (E, V, 3) and `EXs` (E,) likewise, `names` (E,).

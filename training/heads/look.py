@@ -115,7 +115,7 @@ def _sample_style(rng: np.random.Generator, age: float) -> Hairstyle:
 
 
 def sample_cloth_colour(rng: np.random.Generator) -> Colour:
-    """Mostly muted, now and then strong."""
+    """Draw a colour for clothes at random: mostly muted, now and then strong."""
     grey = rng.uniform(0.05, 0.85)
     strength = rng.beta(1.0, 2.2)
     return np.asarray(np.clip(grey + strength * rng.uniform(-0.5, 0.5, 3), 0.03, 0.95))

@@ -49,7 +49,7 @@ class HeadModel:
         return sort_surfaces(self.triangles, self.uv, self.uv_triangles, self.part)
 
     def expression_index(self, name: str) -> int:
-        """Row of `expression_shapes` of that name.
+        """Return the row of `expression_shapes` that has that name.
 
         Raises:
             KeyError: the model has no such shape.

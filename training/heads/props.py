@@ -10,7 +10,7 @@ from bilayer.training.heads.kernels.geometry import vertex_normals
 
 @dataclass(frozen=True, eq=False)
 class Prop:
-    """A mesh that expressions do not deform."""
+    """A mesh beside the head that expressions do not deform, such as clothes."""
 
     vertices: Floats  # (P, 3) cm
     normals: Floats  # (P, 3)

@@ -113,7 +113,7 @@ def _mouth_light(model: HeadModel, points: Floats) -> np.float32:
 
 
 def _rasterise(mesh: SceneMesh, screen: Floats, landmarks: Floats, side: int) -> tuple[Ints, Floats]:
-    """For each sample (side, side) the triangle that it shows, -1 for none, and 1 / its depth.
+    """Return for each sample (side, side) the triangle that it shows, -1 for none, and 1 / its depth.
 
     Eyes and the mouth's inside show only through the lids and lips: no more of them is drawn.
     """

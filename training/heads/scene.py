@@ -16,7 +16,7 @@ JITTER_ZOOM, JITTER_CENTRE = (0.88, 1.12), 0.04  # of the product's crop; the ce
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """Two distant lights and the sky."""
+    """The light of a scene: two distant lights and the sky."""
 
     directions: Floats  # (2, 3) unit vectors towards the lights
     colours: Floats  # (2, 3) linear RGB

@@ -26,7 +26,7 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """Where data go, and how many processes make them."""
+    """The options of all commands that make data: where they go, and how many processes make them."""
 
     out: Annotated[Path, Option("Data folder, new or begun.", ("-o",))]
     split: Annotated[Split, Option("Of it.")] = "train"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bilayer.runtime.console import importing
+from bilayer.runtime.console import WIDEST, importing, table
 
 
 def test_nothing_is_collected_while_libraries_are_imported() -> None:
@@ -47,3 +47,11 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "frozen True\n", "error: photo.jpg: is no photo\n")
+
+
+def test_one_long_cell_widens_no_other_line() -> None:
+    long = "x" * (WIDEST + 1)
+    lines = table(["name", "n"], [("short", 1), (long, 22), ("a" * WIDEST, 3)]).splitlines()
+    assert lines[2] == f"| {'short':{WIDEST}} |  1 |"
+    assert lines[3] == f"| {long} | 22 |"
+    assert {len(line) for line in lines if long not in line} == {WIDEST + 9}

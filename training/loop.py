@@ -19,7 +19,7 @@ from bilayer.training.data.dataset import FramePairs, TrainingBatch
 from bilayer.training.logs import RunLog
 from bilayer.training.networks import weights_of
 from bilayer.training.objective import Losses
-from bilayer.training.processes import Process, mean_over_processes, together
+from bilayer.training.processes import Process, is_distributed, mean_over_processes
 from bilayer.training.run_folder import RunFolder
 from bilayer.training.settings import Optimisation, TrainingSettings
 from bilayer.training.stages import Stage
@@ -93,7 +93,7 @@ class _Run:
         self._log = RunLog(folder, self.iteration) if process.is_first else None
         # The embedder's last convolution feeds nothing: it never has a gradient
         self._forward: nn.Module = stage
-        if together():
+        if is_distributed():
             self._forward = DistributedDataParallel(stage, find_unused_parameters=True)
 
     def _resume(self) -> None:

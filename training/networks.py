@@ -11,7 +11,7 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig, NetworkName, doublings
 from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
-from bilayer.training.processes import synchronize_batch_norms, together
+from bilayer.training.processes import is_distributed, synchronize_batch_norms
 from bilayer.training.settings import Optimisation
 
 BASE_NETWORKS: tuple[NetworkName, ...] = (
@@ -35,7 +35,7 @@ def prepare_network(network: nn.Module, name: NetworkName, settings: Optimisatio
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = settings.batch_norm_momentum
-    if together():
+    if is_distributed():
         synchronize_batch_norms(network)
 
 
@@ -73,7 +73,7 @@ def start_from(model: BilayerModel, config: ModelConfig, states: NetworkStates) 
         if name not in states:
             continue
         own = model.get_submodule(name).state_dict()
-        moved = {_moved(name, key, levels, config): tensor for key, tensor in states[name].items()}
+        moved = {_grown_name(name, key, levels, config): tensor for key, tensor in states[name].items()}
         fitting = {key: tensor for key, tensor in moved.items() if key in own and own[key].shape == tensor.shape}
         if not fitting:
             raise CheckpointError(f"{name}: no tensor of the start fits; its channels belong to other settings")
@@ -82,7 +82,7 @@ def start_from(model: BilayerModel, config: ModelConfig, states: NetworkStates) 
     return copied
 
 
-def _moved(network: NetworkName, key: str, levels: int, config: ModelConfig) -> str:
+def _grown_name(network: NetworkName, key: str, levels: int, config: ModelConfig) -> str:
     """Return the name that a tensor of the smaller model has in one whose picture has 2 ** `levels` times the side."""
     if not levels:
         return key

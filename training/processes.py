@@ -57,7 +57,7 @@ def join_processes(device: str) -> Iterator[Process]:
         dist.destroy_process_group()
 
 
-def together() -> bool:
+def is_distributed() -> bool:
     """Tell whether this process trains together with others."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
@@ -80,20 +80,20 @@ class _SumOverProcesses(torch.autograd.Function):
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """Differentiable; the tensor itself where there is one process."""
-    return _SumOverProcesses.apply(tensor) if together() else tensor  # type: ignore[no-untyped-call]
+    return _SumOverProcesses.apply(tensor) if is_distributed() else tensor  # type: ignore[no-untyped-call]
 
 
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """Mean of all elements, over all processes, each of which has as many."""
     mean = tensor.mean()
-    return sum_over_processes(mean) / dist.get_world_size() if together() else mean
+    return sum_over_processes(mean) / dist.get_world_size() if is_distributed() else mean
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with the statistics of all processes' batches. torch's own (nn.SyncBatchNorm) knows GPUs only."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
-        if not self.training or not together():
+        if not self.training or not is_distributed():
             return super().forward(x)
         count = x.numel() / x.shape[1] * dist.get_world_size()
         mean = sum_over_processes(x.sum(dim=(0, 2, 3))) / count

@@ -42,10 +42,10 @@ def keep_results(model: BilayerModel, old: BilayerModel, batch: TrainingBatch) -
     with _Raw(old.inference_generator.gen_inf) as layers:
         old.inference_generator(pose_embedding, parameters)
     texture, inference = model.texture_generator, model.inference_generator
-    _hand_on(texture.gen_tex, texture.prj_tex, old.texture_generator.gen_tex, textures.results)
-    _hand_on(inference.gen_inf, inference.prj_inf, old.inference_generator.gen_inf, layers.results)
+    _reproduce_heads(texture.gen_tex, texture.prj_tex, old.texture_generator.gen_tex, textures.results)
+    _reproduce_heads(inference.gen_inf, inference.prj_inf, old.inference_generator.gen_inf, layers.results)
     pictures = torch.cat([small.images, small.stickmen], dim=1)
-    _begin_as(model, old, pictures[:, :3] if old.config.emb_no_stickman else pictures)
+    _initialise_embedder(model, old, pictures[:, :3] if old.config.emb_no_stickman else pictures)
 
 
 class _Raw:
@@ -72,7 +72,7 @@ def _halved(source: Source) -> Source:
     return Source(images, source.poses, stickmen, masks)
 
 
-def _hand_on(decoder: Decoder, projector: Projector, old: Decoder, results: Tensor) -> None:
+def _reproduce_heads(decoder: Decoder, projector: Projector, old: Decoder, results: Tensor) -> None:
     """Let the last block of `decoder` compute what `old`'s heads do, and its heads pass that on."""
     block = decoder.blocks[-2]
     first, second = (
@@ -88,17 +88,17 @@ def _hand_on(decoder: Decoder, projector: Projector, old: Decoder, results: Tens
     _pass_through(second)
     for layer in block.get_submodule("skip").modules():
         if isinstance(layer, nn.Conv2d):
-            _silence(layer)
+            _set_zero(layer)
     norms = 2 if projector.spade else 1  # predicted layers of a norm; the last one has its shift
     stacks = [[layer for layer in stack.modules() if isinstance(layer, nn.Linear)][-1] for stack in _last(projector)]
     for stack in stacks:
-        _silence(stack)
+        _set_zero(stack)
     for stack in (stacks[norms - 1], stacks[-1]):  # of the second norm, and of the last one
         stack.bias[-1] = _SHIFT
     mean, deviation = results.mean(dim=(0, 2, 3)), results.std(dim=(0, 2, 3))
     channel = 0
     for head in decoder.heads.convolutions:
-        _silence(head)
+        _set_zero(head)
         assert head.bias is not None
         for out in range(head.out_channels):
             head.weight[out, channel, 1, 1] = deviation[channel]
@@ -111,7 +111,7 @@ def _last(projector: Projector) -> list[nn.Module]:
     return list(list(projector.fc_blocks.children())[-1].children())
 
 
-def _begin_as(model: BilayerModel, old: BilayerModel, pictures: Tensor) -> None:
+def _initialise_embedder(model: BilayerModel, old: BilayerModel, pictures: Tensor) -> None:
     """Let the embedder's first block compute what `old`'s first convolution does of the halved picture, nearly."""
     first, block = list(model.identity_embedder.net["enc"].children())[:2]
     (was,) = list(old.identity_embedder.net["enc"].children())[:1]
@@ -134,7 +134,7 @@ def _begin_as(model: BilayerModel, old: BilayerModel, pictures: Tensor) -> None:
     conv1.bias.copy_(was.bias - was.weight.sum(dim=(1, 2, 3)) - least)
     _pass_through(conv2)
     conv2.bias.fill_(float(least))
-    _silence(skip)
+    _set_zero(skip)
 
 
 def _pass_through(conv: nn.Conv2d) -> None:
@@ -143,6 +143,6 @@ def _pass_through(conv: nn.Conv2d) -> None:
         conv.bias.zero_()
 
 
-def _silence(layer: nn.Module) -> None:
+def _set_zero(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         parameter.zero_()

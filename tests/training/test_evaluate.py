@@ -135,7 +135,7 @@ def test_pixels_are_compared_without_the_background(result, data, model):
 def test_a_perfect_picture_scores_perfectly(data):
     case = case_of(data)
     meter = Meter()
-    truth = meter.look_at([target.image for target in case.targets])
+    truth = meter.prepare_truth([target.image for target in case.targets])
     scores = meter.score([target.image for target in case.targets], truth)
     assert scores["l1"].max() == 0
     np.testing.assert_allclose(scores["ssim"], 1, atol=1e-5)
@@ -274,7 +274,7 @@ def test_undetected_faces_are_counted(data):
     detector = ScriptedLandmarker(known)
     meter = Meter(landmarker=detector)
     shown, hidden = (np.full((SIZE, SIZE, 3), value, np.uint8) for value in (1, 0))
-    truth = meter.look_at([shown, shown, hidden])
+    truth = meter.prepare_truth([shown, shown, hidden])
     scores = meter.score([shown, hidden, shown], truth)
     result = EvaluationResult((MethodResult("m", scores),), 3, None, faces_in_truth=2)
     assert result.faces_missed(result.method("m")) == 1

@@ -63,10 +63,10 @@ def test_meter_aligns_both_by_the_truths_keypoints(tmp_path):
     meter = Meter(recogniser=FaceRecogniser(recogniser_file(tmp_path / "r.onnx")))
     landmarks = face(scale=15, centre=(48, 48))
     red, yellow = flat(255, 0, 0), flat(255, 255, 51)
-    scores = meter.score([red, yellow], meter.look_at([red, red], [landmarks, landmarks]))
+    scores = meter.score([red, yellow], meter.prepare_truth([red, red], [landmarks, landmarks]))
     np.testing.assert_allclose(scores["csim"], [1, unit(1, -1, -1) @ unit(1, 1, -0.6)], atol=1e-5)
     assert "csim" not in meter.unavailable
-    assert np.isnan(meter.score([red], meter.look_at([red]))["csim"]).all()  # nobody knows where the face is
+    assert np.isnan(meter.score([red], meter.prepare_truth([red]))["csim"]).all()  # nobody knows where the face is
 
 
 def test_similarity_is_umeyamas():

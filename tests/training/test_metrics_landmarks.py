@@ -60,7 +60,7 @@ def test_meter_compares_the_detectors_findings():
     truth_face, shifted = face(), face() + np.float32([3, 4])
     driving = face() + np.float32([0, 1])
     meter = Meter(landmarker=ScriptedLandmarker(truth_face, shifted))
-    truth = meter.look_at([numbered(1)] * 3, [driving] * 3)
+    truth = meter.prepare_truth([numbered(1)] * 3, [driving] * 3)
     scores = meter.score([numbered(1), numbered(2), numbered(0)], truth)
     distance = eye_distance(truth_face)
     np.testing.assert_allclose(scores["nme"], [0, 5 / distance, np.nan], rtol=1e-4)
@@ -72,7 +72,7 @@ def test_meter_compares_the_detectors_findings():
 
 def test_no_face_in_the_truth_is_no_score():
     meter = Meter(landmarker=ScriptedLandmarker(face()))
-    scores = meter.score([numbered(1)], meter.look_at([numbered(0)]))
+    scores = meter.score([numbered(1)], meter.prepare_truth([numbered(0)]))
     assert np.isnan(scores["nme"]).all()
     assert np.isnan(scores["pose_error"]).all()
     assert np.isfinite(scores["l1"]).all()
@@ -81,7 +81,7 @@ def test_no_face_in_the_truth_is_no_score():
 def test_without_networks_the_rest_is_measured_and_the_lack_is_said():
     meter = Meter()
     pictures = [numbered(200)] * 10
-    scores = meter.score(pictures, meter.look_at(pictures))
+    scores = meter.score(pictures, meter.prepare_truth(pictures))
     assert set(scores) == {"l1", "psnr", "ssim"}
     assert scores["l1"].tolist() == [0] * 10
     assert set(meter.unavailable) == {"lpips", "csim", "nme", "nme_x10", "pose_error", "mouth_error", "eye_error"}

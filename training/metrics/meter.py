@@ -76,7 +76,7 @@ class Meter:
             missing.update(dict.fromkeys(LANDMARK_METRICS, DETECTOR_SOURCE))
         return missing
 
-    def look_at(self, pictures: Sequence[Bytes], keypoints: Sequence[Points | None] | None = None) -> Truth:
+    def prepare_truth(self, pictures: Sequence[Bytes], keypoints: Sequence[Points | None] | None = None) -> Truth:
         """Prepare true pictures (H, W, 3) RGB, all of one size, for methods to be compared with.
 
         `keypoints` (68, 2), in pixels, are those that drive the methods: pose error is measured against them, and

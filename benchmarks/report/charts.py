@@ -4,7 +4,6 @@ What is drawn is said in data, so that nobody imports matplotlib who draws nothi
 """
 
 import io
-import logging
 import math
 import re
 import warnings
@@ -169,6 +168,8 @@ def line_panels(panels: Sequence[Panel], label: str, grounds: Sequence[Ground] =
 @contextmanager
 def _figure(height: float) -> Iterator["Figure"]:
     """An empty figure in our style; what matplotlib is set to, and what it logs, is as before afterwards."""
+    import logging
+
     logger = logging.getLogger("matplotlib")  # says at its first start that it looks for fonts
     before = logger.level
     logger.setLevel(logging.ERROR)

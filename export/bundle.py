@@ -121,7 +121,7 @@ def _part_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(out: Path) -> Iterator[None]:
-    """Failures to write, as the user's."""
+    """Turn an OSError inside into an OutputError that names `out`."""
     try:
         yield
     except OSError as error:

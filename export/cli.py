@@ -90,7 +90,7 @@ def export_photo(options: ExportOptions, timings: bool, as_json: bool) -> None:
 
 
 def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> None:
-    """--check: exit 3 if a rule is broken."""
+    """Print the rules of `target` that an ONNX file breaks; raise an InputError if one of them is an error."""
     from bilayer.runtime.errors import InputError
 
     if target == "none":
@@ -112,7 +112,7 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
 
 
 def inspect_file(path: Path, as_json: bool) -> None:
-    """--inspect."""
+    """Print what a .dlc holds."""
     from bilayer.export.dlc.read import as_text, describe, read_dlc
 
     dlc = read_dlc(path)

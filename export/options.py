@@ -20,7 +20,7 @@ StrPath = str | Path
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the user asked for."""
+    """What an export is of, where it goes, and how it is made; `bilayer-export`'s options come from it."""
 
     photo: StrPath
     out: Annotated[StrPath, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(

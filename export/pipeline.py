@@ -58,7 +58,7 @@ PACKAGES = ("bilayer", "torch", "onnx", "onnxruntime", "numpy")
 
 @dataclass(frozen=True, eq=False)
 class Export:
-    """What came out."""
+    """A bundle that was written, and what there is to say of it."""
 
     bundle: Bundle
     warnings: list[str]
@@ -68,7 +68,7 @@ class Export:
 
 @dataclass
 class Stopwatch:
-    """Seconds of each stage; `on_stage` hears of each as it begins."""
+    """The seconds of each stage; `on_stage` is told each stage's name as it begins."""
 
     on_stage: Callable[[str], None] = lambda name: None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def read_portrait(options: ExportOptions, config: ModelConfig) -> Portrait:
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:
-    """The avatar's network as plain layers, and how it was simplified."""
+    """Return the avatar's network as plain layers, and how it was simplified."""
     folded, norms = fold_norms(fold(model, avatar.parameters), max_kappa=0 if options.keep_norms else MAX_KAPPA)
     channels = model.config.inference_channels
     upsample = options.upsample or ("deconv" if all(fits_deconvolution(c, c) for c in channels[1:]) else "nearest")
@@ -180,7 +180,7 @@ def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> 
 
 
 def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
-    """Warnings of the target's rules.
+    """Return what the target's rules warn of, a sentence each.
 
     Raises:
         InputError: a rule is broken that the conversion or the runtime would fail on.
@@ -196,7 +196,7 @@ def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
 
 
 def judge_half(found: Agreement, target: ConversionTarget) -> list[str]:
-    """Warnings of an avatar for no phone, whose runtimes compute in float32.
+    """Return what FP16 would spoil, as a warning, in an avatar for no phone, whose runtimes compute in float32.
 
     Raises:
         ParityError: FP16 would change what is seen, in an avatar for a phone's GPU.
@@ -210,7 +210,7 @@ def judge_half(found: Agreement, target: ConversionTarget) -> list[str]:
 
 
 def checkpoint_hash(model: BilayerModel) -> str:
-    """sha256 over the model's settings and tensors, by name: the same model, however it was stored."""
+    """Return the sha256 of the model's settings and tensors, the same however they were stored."""
     digest = hashlib.sha256(repr(model.config).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -219,7 +219,7 @@ def checkpoint_hash(model: BilayerModel) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that an export's numbers depend on."""
+    """Return the versions of the packages that an export's numbers depend on."""
     versions = {}
     for package in PACKAGES:
         try:

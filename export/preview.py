@@ -15,7 +15,7 @@ GAP = 4  # px
 
 
 def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corners: bool) -> Image.Image:
-    """A strip of six pictures, S px each: source, landmarks, texture, warped texture, low-frequency layer, result.
+    """Draw a strip of six pictures, S px each: source, landmarks, texture, warped texture, low-frequency layer, result.
 
     Args:
         crop: the source.
@@ -47,5 +47,5 @@ def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corn
 
 
 def _to_bytes(planar: Values) -> NDArray[np.uint8]:
-    """(3, H, W) in -1..1 -> (H, W, 3): clamped and truncated, as the authors display."""
+    """Turn (3, H, W) in -1..1 into bytes (H, W, 3), clamped and truncated as the authors display them."""
     return ((np.clip(planar, -1, 1) + 1) / 2 * 255).astype(np.uint8).transpose(1, 2, 0)

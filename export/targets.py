@@ -70,7 +70,7 @@ class Finding:
     source: str
 
     def describe(self) -> str:
-        """One line."""
+        """Return where it is, what is found, the rule and the fix, in one line."""
         return f"{self.where}: {self.message} [{self.rule}]; {self.fix}"
 
 
@@ -87,22 +87,22 @@ class OnnxFile:
 
     @property
     def opset(self) -> int:
-        """Version of the default operator set."""
+        """The version of the default operator set; 0 where the model names none."""
         return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     @cached_property
     def initializers(self) -> dict[str, onnx.TensorProto]:
-        """Constant tensors by name."""
+        """The constant tensors by name."""
         return {tensor.name: tensor for tensor in self.proto.graph.initializer}
 
     @cached_property
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """What the application feeds: initializers listed among the inputs are not."""
+        """The tensors that the application feeds: inputs that are no initializers."""
         return [value for value in self.proto.graph.input if value.name not in self.initializers]
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every tensor where it is known and static."""
+        """The shape of every tensor by name, where it is known and static."""
         try:
             inferred = shape_inference.infer_shapes(self.proto).graph
         except shape_inference.InferenceError:  # an operator that this opset has in another form: other rules tell
@@ -120,7 +120,7 @@ Rule = Callable[[OnnxFile], Iterator[Finding]]
 
 
 def read_model(path: str | Path) -> OnnxFile:
-    """An ONNX file.
+    """Return the model of an ONNX file, checked.
 
     Raises:
         InputError: missing, or not an ONNX model.
@@ -137,13 +137,13 @@ def read_model(path: str | Path) -> OnnxFile:
 
 
 def check_target(model: OnnxFile, target: TargetName) -> list[Finding]:
-    """All the rules of `target` that the model breaks, errors first."""
+    """Return a finding for each place that breaks a rule of `target`, errors first."""
     findings = [finding for rule in RULES[target] for finding in rule(model)]
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def fits_deconvolution(channels_in: int, channels_out: int) -> bool:
-    """Whether SNPE's GPU takes a transposed convolution of that width (LIMITATIONS, Deconvolution)."""
+    """Tell whether SNPE's GPU takes a transposed convolution of that width (LIMITATIONS, Deconvolution)."""
     return math.ceil(channels_in / 4) * channels_out <= MAX_PER_GPU_SIZE
 
 

@@ -46,12 +46,12 @@ class TrainedNetwork:
 
 
 def onnx_network(model: onnx.ModelProto, given: PoseInput, outputs: Outputs) -> Network:
-    """The exported network in ONNX Runtime, on the CPU."""
+    """Return the exported network as ONNX Runtime runs it on the CPU."""
     return TensorNetwork(given, outputs, onnx_tensors(model.SerializeToString(), THREADS))
 
 
 def hybrid_network(generator: FoldedGenerator, given: PoseInput) -> Network:
-    """The folded network in emulated FP16 storage (GPU_FLOAT32_16_HYBRID)."""
+    """Return the folded network in emulated FP16 storage (GPU_FLOAT32_16_HYBRID)."""
 
     def infer(encoded: Floats) -> dict[str, Floats]:
         stored = emulate(generator, encoded, "hybrid")
@@ -69,13 +69,13 @@ class Probe:
 
 
 def make_probes(model: BilayerModel, parameters: AdaptiveParameters, pose: Floats, count: int = POSES) -> list[Probe]:
-    """By the trained model: the source's pose, then others of the built-in motion."""
+    """Return `count` probes by the trained model: the source's pose (136,), then others of the built-in motion."""
     trained = TrainedNetwork(model, parameters)
     return [Probe(probe, trained.run(probe)) for probe in choose_poses(pose, count)]
 
 
 def verify(probes: Sequence[Probe], network: Network) -> Verification:
-    """Compare every probe.
+    """Return the worst agreement of `network` with the trained model over the probes.
 
     Raises:
         ParityError: a result is under Thresholds.float32_psnr in a pose; names it.
@@ -97,7 +97,7 @@ def verify_half(
     texture: NDArray[np.float32],  # (3, S, S)
     align_corners: bool,
 ) -> Agreement:
-    """Of `hybrid_network` with the trained model, and of their frames; the worst probe's."""
+    """Return the worst agreement of `hybrid_network` and its frames with the trained model's over the probes."""
     # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
     compositor = FrameCompositor(texture, align_corners, engine="numpy")
 
@@ -110,7 +110,7 @@ def verify_half(
 
 
 def half_failure(found: Agreement) -> str:
-    """What is wrong with the findings of `verify_half`, and what to do; empty where nothing is."""
+    """Return what is wrong with the findings of `verify_half`, and what to do; empty where nothing is."""
     ruling = judge(found, "hybrid")
     if ruling.verdict == "passed":
         return ""

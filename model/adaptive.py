@@ -20,13 +20,13 @@ class Conv1x1:
     bias: Tensor  # (B, out)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B or 1, in, H, W) -> (B, out, H, W)."""
+        """Convolve x (B or 1, in, H, W): returns (B, out, H, W)."""
         batch, out = self.bias.shape
         columns = x.flatten(2).expand(batch, -1, -1)
         return torch.baddbmm(self.bias[:, :, None], self.weight, columns).view(batch, out, *x.shape[2:])
 
     def map(self, function: Map) -> "Conv1x1":
-        """The same with `function` applied to each tensor."""
+        """Return the same with `function` applied to each tensor."""
         return Conv1x1(function(self.weight), function(self.bias))
 
 
@@ -38,7 +38,7 @@ class Affine:
     bias: Tensor  # (B, channels)
 
     def map(self, function: Map) -> "Affine":
-        """The same with `function` applied to each tensor."""
+        """Return the same with `function` applied to each tensor."""
         return Affine(function(self.weight), function(self.bias))
 
 
@@ -50,7 +50,7 @@ class Spade:
     bias: Conv1x1
 
     def map(self, function: Map) -> "Spade":
-        """The same with `function` applied to each tensor."""
+        """Return the same with `function` applied to each tensor."""
         return Spade(self.weight.map(function), self.bias.map(function))
 
 
@@ -74,7 +74,7 @@ class AdaptiveParameters:
     final_norm: Norm
 
     def map(self, function: Map) -> "AdaptiveParameters":
-        """The same with `function` applied to each tensor."""
+        """Return the same with `function` applied to each tensor."""
         return AdaptiveParameters(
             tuple(
                 BlockParameters(
@@ -88,7 +88,7 @@ class AdaptiveParameters:
         )
 
     def repeat_frames(self, frames: int) -> "AdaptiveParameters":
-        """For B avatars with `frames` consecutive samples each: (B, ...) -> (B * frames, ...)."""
+        """Return each avatar's parameters `frames` times in a row: (B, ...) becomes (B * frames, ...)."""
         return self.map(lambda tensor: tensor.repeat_interleave(frames, dim=0)) if frames > 1 else self
 
 

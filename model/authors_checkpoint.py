@@ -63,7 +63,7 @@ class Experiment:
 
     @property
     def args_file(self) -> Path:
-        """Where the settings stand."""
+        """The file that the settings stand in."""
         return self.folder / "args.txt"
 
     def latest_epoch(self) -> int:
@@ -98,7 +98,7 @@ class PublishedRun:
 
 
 def parse_value(name: str, text: str) -> Value:
-    """A value as the authors' own reader takes it: digits an int, other numbers a float, True and False a bool."""
+    """Return a value as the authors' reader takes it: digits an int, other numbers a float, True and False a bool."""
     if name not in _STRINGS:
         if text.isdigit() and text.isascii() and len(text) < _MOST_DIGITS:
             return int(text)

@@ -47,13 +47,13 @@ class Avatar:
     enhanced: bool
 
     def render(self, model: BilayerModel, poses: Tensor) -> Rendering:
-        """Frames for `poses` (B * T, 136), by the model that the avatar was made with."""
+        """Return the frames of `poses` (B * T, 136), by the model that the avatar was made with."""
         with torch.inference_mode():
             return render(model, self.parameters, self.texture, poses, self.enhanced)
 
 
 def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | None = None) -> Source:
-    """One person's crop, and its soft foreground mask (S, S) in 0..1, as tensors. Without a mask all is foreground.
+    """Return one person's crop, and its soft mask (S, S) in 0..1, as tensors. Without a mask all is foreground.
 
     Raises:
         PhotoError: the crop or the mask is not S = image_size pixels square, or the mask leaves 0..1.
@@ -75,7 +75,7 @@ def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | Non
 
 
 def embed(model: BilayerModel, source: Source) -> tuple[Tensor, ...]:
-    """The identity embeddings."""
+    """Return the identity embeddings of B people, the k-th (B, C_k, s, s)."""
     images = on_black(source.images, source.masks) if model.config.emb_apply_masks else source.images
     frames = images if model.config.emb_no_stickman else torch.cat([images, source.stickmen], dim=1)
     return model.identity_embedder(frames[:, None])  # type: ignore[no-any-return]  # a Module's result is Any
@@ -84,7 +84,7 @@ def embed(model: BilayerModel, source: Source) -> tuple[Tensor, ...]:
 def enhancer_steps(
     model: BilayerModel, source: Source, parameters: AdaptiveParameters, texture: Tensor
 ) -> Iterator[EnhancerStep]:
-    """Update the texture M times towards the source picture (paper, equation 7).
+    """Yield M updates of the texture (B, 3, S, S) towards the source picture (paper, equation 7).
 
     The loss is half the sum of squared errors of the source's reconstruction, seen through its predicted mask. It
     is linear in the texture up to the square, so its gradient is the error scattered back through the warp:
@@ -108,7 +108,7 @@ def enhancer_steps(
 
 @torch.inference_mode()
 def create_avatar(model: BilayerModel, source: Source, enhance: bool | None = None) -> Avatar:
-    """The avatars of B people. `enhance` defaults to whether the checkpoint has a texture enhancer.
+    """Return the avatars of B people. `enhance` defaults to whether the checkpoint has a texture enhancer.
 
     Raises:
         CheckpointError: a network that this needs is missing.

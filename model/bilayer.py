@@ -41,7 +41,7 @@ class BilayerModel(nn.Module):
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
-        """Names of the networks that are there."""
+        """The names of the networks that are there."""
         return tuple(name for name in NETWORKS if name in self._modules)
 
     def require(self, *names: NetworkName) -> None:

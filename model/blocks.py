@@ -16,12 +16,12 @@ LEAKY_SLOPE = 0.2
 
 
 def activate(x: Tensor) -> Tensor:
-    """The activation of every network but the heads' tanh."""
+    """Apply the leaky ReLU that all networks have, but for the heads' tanh."""
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Nearest, to twice the size."""
+    """Return x (B, C, H, W) at twice its size (B, C, 2H, 2W), every pixel four times."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
         return self.block(feature) + self.skip(x), feature
 
     def fuse(self) -> "ResidualBlock":
-        """The block itself, its convolutions joined with the resizing beside them: the same results, quicker."""
+        """Join the convolutions with the resizing beside them, and return the block itself: equal results, quicker."""
         for sequence in (self.block_feats, self.block, self.skip):
             if isinstance(sequence, nn.Sequential):
                 join_resizing(sequence)
@@ -116,8 +116,8 @@ class AdaptiveUpBlock(nn.Module):
         return conv2(y) + skipped  # type: ignore[no-any-return]  # a Module's result is Any
 
     def fuse(self) -> "AdaptiveUpBlock":
-        """The block itself; one of the texture generator has its upsamplings joined with the convolutions behind them:
-        the same results, quicker. That of the inference generator keeps its form.
+        """Join a texture generator's upsamplings with the convolutions behind them, and return the block itself:
+        equal results, quicker. A block of the inference generator keeps its form.
         """
         conv1 = self.block_feats["3"]
         if not self.efficient and isinstance(conv1, nn.Conv2d):

@@ -37,7 +37,7 @@ def load_model(
     epoch: int | None = None,
     overrides: Mapping[str, Value] | None = None,
 ) -> BilayerModel:
-    """The model in `path`, for evaluation, in float32, rewritten to be quick at that (see reparameterize_model).
+    """Return the model in `path`, for evaluation, in float32, rewritten to be quick at that (see reparameterize_model).
 
     Args:
         path: a .safetensors file, or a project, `runs` or experiment folder as the authors have it.
@@ -63,7 +63,7 @@ def read_checkpoint(
     epoch: int | None = None,
     overrides: Mapping[str, Value] | None = None,
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
-    """Settings, and checked tensors of the networks in `path`; see load_model."""
+    """Return settings, and checked tensors of the networks in `path`; arguments and errors are load_model's."""
     path, wanted = Path(path), {*networks, *optional}
     if path.is_dir():
         run = find_run(path, experiment, epoch, overrides)
@@ -81,7 +81,7 @@ def read_checkpoint(
 
 
 def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
-    """The model of checked tensors, for evaluation, rewritten to be quick at that (see reparameterize_model)."""
+    """Return the model of checked tensors, for evaluation, rewritten to be quick at that (see reparameterize_model)."""
     with torch.device("meta"):
         model = BilayerModel(config, list(tensors))
     for name, state in tensors.items():

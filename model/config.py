@@ -89,34 +89,34 @@ class ModelConfig:
 
     @property
     def num_blocks(self) -> int:
-        """Upsampling blocks of either generator, and the number of embeddings."""
+        """The number of upsampling blocks of either generator, and of embeddings."""
         return doublings(self.tex_input_tensor_size, self.image_size, "tex_input_tensor_size")
 
     @property
     def texture_channels(self) -> tuple[int, ...]:
-        """Channels of the texture generator's input, then after each block; embedding k has those after block k."""
+        """The channels of the texture generator's input, then after each block; embedding k has those after block k."""
         return self._decoder_channels(self.tex_num_channels, self.tex_max_channels)
 
     @property
     def inference_channels(self) -> tuple[int, ...]:
-        """Channels of the pose embedding, then after each block of the inference generator."""
+        """The channels of the pose embedding, then after each block of the inference generator."""
         return self._decoder_channels(self.inf_num_channels, self.inf_max_channels)
 
     @property
     def projector_channels(self) -> tuple[int, ...]:
-        """Width of the hidden linear layers that predict block k's parameters."""
+        """The width of the hidden linear layers that predict block k's parameters."""
         return self._decoder_channels(self.emb_num_channels, self.emb_max_channels)[:-1]
 
     def _decoder_channels(self, num: int, most: int) -> tuple[int, ...]:
         return tuple(min(num << i, most) for i in range(self.num_blocks, -1, -1))
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Return the settings by name, as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any], source: str) -> "ModelConfig":
-        """The given settings, and defaults for the others.
+        """Return the given settings, with defaults for the others.
 
         Raises:
             CheckpointError: an unknown name, or a value of another type or out of range; it names `source`.
@@ -144,7 +144,7 @@ _MOST_OTHERWISE = 8192  # far beyond any real model; a hostile file must not ask
 
 
 def doublings(small: int, large: int, setting: str) -> int:
-    """How often `small` doubles to `large`.
+    """Return how often `small` doubles to become `large`.
 
     Raises:
         CheckpointError: `large` is not `small` times a power of two; names `setting`.

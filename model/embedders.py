@@ -69,7 +69,7 @@ class KeypointsEmbedder(nn.Module):
 
 
 def harmonic_encoding(poses: Tensor, harmonics: int) -> Tensor:
-    """(B, 136) -> (B, 2 * 136 * harmonics): all sines, then all cosines; a coordinate's frequencies side by side."""
+    """Return (B, 2 * 136 * harmonics) of poses (B, 136): sines, then cosines, a coordinate's frequencies adjacent."""
     frequencies = math.pi * 2.0 ** torch.arange(harmonics, dtype=poses.dtype, device=poses.device)
     phases = (poses[:, :, None] * frequencies).flatten(1)
     return torch.cat([phases.sin(), phases.cos()], dim=1)

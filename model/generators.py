@@ -40,7 +40,7 @@ class Heads(nn.ModuleList):
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
-        """Those of the heads."""
+        """The convolutions, one of each head."""
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -148,7 +148,7 @@ class InferenceGenerator(nn.Module):
         )
 
     def predict_parameters(self, embeddings: Sequence[Tensor]) -> AdaptiveParameters:
-        """What is computed once per avatar."""
+        """Return what is computed once per avatar, from its embeddings, the k-th (B, C_k, s, s)."""
         return self.prj_inf(embeddings)  # type: ignore[no-any-return]  # a Module's result is Any
 
     def forward(self, pose_embedding: Tensor, predicted: AdaptiveParameters) -> GeneratorOutputs:

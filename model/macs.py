@@ -32,7 +32,7 @@ class Cost:
 
 
 def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORKS) -> list[Cost]:
-    """A row for each network, the generators split into projector and decoder, in the order of their use."""
+    """Return a row for each network, the generators split into projector and decoder, in the order of their use."""
     size = config.image_size
     with torch.device("meta"):
         model = BilayerModel(config).eval()
@@ -64,12 +64,12 @@ def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORK
 
 
 def macs_per_frame(costs: list[Cost]) -> int:
-    """What runs on the phone for every frame: pose MLP and inference generator."""
+    """Return the multiply-accumulates of a frame on the phone: those of pose MLP and inference generator."""
     return sum(cost.macs for cost in costs if cost.when == "frame")
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trained numbers of a module, statistics not counted."""
+    """Return how many numbers of a module are trained; statistics are not counted."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -38,7 +38,7 @@ def source_of_photo(
     rotate: int = 0,
     mask: bool = True,
 ) -> Portrait:
-    """The person of a photo, cut out as the networks of `config` were trained.
+    """Return a photo's person as the networks take it, and every step on the way.
 
     Args:
         photo: a file, or pixels (H, W, 3) RGB.

@@ -50,7 +50,7 @@ class Projector(nn.Module):
             )
 
     def predict_raw(self, embeddings: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Per block and predicted layer, (B, rows, weights + 1): the last column is the bias."""
+        """Return, per block and predicted layer, (B, rows, weights + 1): the last column is the bias."""
         raw = []
         for embedding, size, rows, stacks in zip(embeddings, self.sizes, self.rows, self.fc_blocks, strict=True):
             assert isinstance(stacks, nn.ModuleList)
@@ -73,7 +73,7 @@ class Projector(nn.Module):
 
 
 def _resize(x: Tensor, size: int) -> Tensor:
-    """(B, C, s, s) -> (B, C, size, size) as adaptive average pooling does, which to larger sizes only repeats."""
+    """Resize (B, C, s, s) to (B, C, size, size) as adaptive average pooling does; to larger sizes it only repeats."""
     times, rest = divmod(size, x.shape[2])
     if rest or times == 1:
         return F.adaptive_avg_pool2d(x, size)

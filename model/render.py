@@ -23,7 +23,7 @@ class Rendering:
 
 
 def on_black(image: Tensor, mask: Tensor) -> Tensor:
-    """Paint the background black: `image` in -1..1, `mask` 1 in the foreground."""
+    """Return `image` (B, 3, S, S) in -1..1 with a black background; `mask` (B, 1, S, S) is 1 in the foreground."""
     return image * mask - (1 - mask)
 
 
@@ -34,7 +34,7 @@ def render(
     poses: Tensor,  # (B * T, 136): T consecutive frames of each of B avatars
     enhanced: bool = False,
 ) -> Rendering:
-    """Frames of B avatars. `enhanced` tells whether inf_apply_masks alone or enh_apply_masks too is obeyed.
+    """Return frames of B avatars. `enhanced` tells whether inf_apply_masks alone or enh_apply_masks too is obeyed.
 
     As published, a masked enhanced frame is masked twice: its low-frequency layer, then the sum.
     """

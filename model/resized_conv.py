@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 
 def pooled_kernel(weight: Tensor) -> Tensor:
-    """3x3 convolution, then 2x2 average pool -> (out, in, 4, 4) for a convolution of stride 2 and padding 1."""
+    """Return a 3x3 convolution and a 2x2 average pool as a kernel (out, in, 4, 4) of stride 2 and padding 1."""
     return _overlapped(weight) / 4
 
 
 def upsampled_kernel(weight: Tensor) -> Tensor:
-    """Nearest x2, then 3x3 convolution -> (in, out, 4, 4) for a transposed convolution of stride 2 and padding 1."""
+    """Return nearest x2 and a 3x3 convolution as a transposed kernel (in, out, 4, 4) of stride 2 and padding 1."""
     return _overlapped(weight.flip(2, 3).transpose(0, 1))
 
 
 def _overlapped(weight: Tensor) -> Tensor:
-    """(a, b, 3, 3) -> (a, b, 4, 4): the sum of the kernel, itself one row down, and both one column on."""
+    """Return (a, b, 4, 4) of (a, b, 3, 3): the sum of the kernel, itself one row down, and both one column on."""
     padded = F.pad(weight, (1, 1, 1, 1))
     rows = padded[:, :, :-1] + padded[:, :, 1:]
     return rows[..., :-1] + rows[..., 1:]
@@ -37,12 +37,12 @@ class _Rewritten(nn.Module):
 
     @property
     def is_pointwise(self) -> bool:
-        """1x1: needs no other kernel, only the other order."""
+        """Whether the kernel is 1x1: it stays, and only the order changes."""
         return self.weight.shape[2] == 1
 
 
 class ConvThenPool(_Rewritten):
-    """Convolution, then 2x2 average pool."""
+    """A convolution, then a 2x2 average pool."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_pointwise:
@@ -51,7 +51,7 @@ class ConvThenPool(_Rewritten):
 
 
 class UpsampleThenConv(_Rewritten):
-    """Nearest upsampling to twice the size, then convolution."""
+    """A nearest upsampling to twice the size, then a convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_pointwise:

@@ -18,7 +18,7 @@ OPTIONAL = ".num_batches_tracked"  # old torch did not save it
 
 
 def expected_shapes(config: ModelConfig, network: NetworkName) -> dict[str, tuple[int, ...]]:
-    """State dict of the network without spectral norm: name -> shape. Allocates nothing."""
+    """Return the shape of each tensor, by name, of the network without spectral norm. Allocates nothing."""
     with torch.device("meta"):
         return {key: tuple(tensor.shape) for key, tensor in BUILDERS[network](config).state_dict().items()}
 
@@ -73,13 +73,13 @@ def _contradictions(config: ModelConfig, network: NetworkName, shapes: Shapes) -
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
-    """One more than the largest number that follows `prefix` in a name."""
+    """Return one more than the largest number that follows `prefix` in a name; 0 where none does."""
     numbers = [int(key.removeprefix(prefix).split(".")[0]) for key in shapes if key.startswith(prefix)]
     return max(numbers) + 1 if numbers else 0
 
 
 def _widest(num: int, blocks: int, widest: int, configured: int) -> int:
-    """The `max_channels` that shows as `widest`: any value does that is not reached."""
+    """Return the `max_channels` that shows as `widest`: any value does that is not reached."""
     return configured if widest == num << blocks and configured >= widest else widest
 
 

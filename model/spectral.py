@@ -18,7 +18,7 @@ def add_spectral_norm(network: nn.Module, eps: float) -> None:
 
 
 def resolve_spectral_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict with every normalised weight computed and its parts dropped; other tensors as they are.
+    """Return the state dict with every normalised weight computed, its parts dropped, and other tensors as they are.
 
     Files older than torch 1.0 hold no `weight_v`: it is then one step of the power iteration away from `weight_u`.
     """

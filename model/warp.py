@@ -10,24 +10,24 @@ from torch import Tensor
 
 
 def identity_grid(size: int, like: Tensor) -> Tensor:
-    """(1, S, S, 2): the pixel centres. An exact identity under align_corners False only, as published."""
+    """Return the pixel centres (1, S, S, 2): an exact identity under align_corners False only, as published."""
     centres = (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     return torch.stack([x, y], dim=-1)[None]
 
 
 def warping_field(delta_uv: Tensor) -> Tensor:
-    """(B, 2, S, S) offsets from the identity -> (B, S, S, 2)."""
+    """Return the field (B, S, S, 2) of offsets (B, 2, S, S) from the identity."""
     return identity_grid(delta_uv.shape[-1], delta_uv) + delta_uv.permute(0, 2, 3, 1)
 
 
 def warp(texture: Tensor, uv: Tensor, align_corners: bool) -> Tensor:
-    """Sample (B, C, H, W) at (B, h, w, 2), bilinearly: (B, C, h, w)."""
+    """Return the texture (B, C, H, W) sampled bilinearly at `uv` (B, h, w, 2): (B, C, h, w)."""
     return F.grid_sample(texture, uv, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
 
 
 def warp_transpose(image: Tensor, uv: Tensor, texture_size: tuple[int, int], align_corners: bool) -> Tensor:
-    """Scatter (B, C, h, w) back through `uv`: the gradient of `warp` for its texture, (B, C, H, W)."""
+    """Return the gradient of `warp` for its texture, (B, C, H, W): (B, C, h, w) scattered back through `uv`."""
     batch, channels = image.shape[:2]
     height, width = texture_size
     x, y = (_to_texels(uv[..., i], size, align_corners).flatten(1) for i, size in enumerate((width, height)))

@@ -12,7 +12,7 @@ NOT_LOADED = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Convert; see the module."""
+    """Convert as the module says, and return the exit code."""
     model, folder, soc = arguments
     try:
         import onnxruntime as ort

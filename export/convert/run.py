@@ -53,7 +53,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
-    """What was converted, and by what."""
+    """A network that was converted and read back, and the tool that did it."""
 
     target: ConversionTarget
     tool: str
@@ -143,7 +143,7 @@ def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, 
 
 
 def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, bytes]:
-    """Start the converter: how it ended, and the file that it wrote."""
+    """Run the converter: returns how it ended, and the bytes of the file that it wrote."""
     try:
         finished = run(
             invocation.arguments,
@@ -179,7 +179,7 @@ def _read_back(invocation: Invocation, job: Job, finished: Finished, data: bytes
 
 
 def _reason(finished: Finished) -> str:
-    """Why it failed: the nodes that ONNX Runtime left out, or the last thing that the tool said."""
+    """Return why it failed: the nodes that ONNX Runtime left out, or the tool's last line."""
     unsupported = _UNSUPPORTED.findall(finished.log)
     nodes = _NODE.findall(unsupported[-1]) if unsupported else []
     if nodes:
@@ -188,7 +188,7 @@ def _reason(finished: Finished) -> str:
 
 
 def _failure(invocation: Invocation, job: Job, finished: Finished, what: str) -> ConversionError:
-    """The error to raise, after what the tool printed has been kept."""
+    """Keep what the tool printed beside the .dlc, and return the error to raise."""
     log = job.shown_dlc.with_name(f"{job.shown_dlc.name}.log")
     kept = f"; what it printed: {log}"
     try:

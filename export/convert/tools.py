@@ -25,7 +25,7 @@ _USAGE_SECONDS = 60.0  # these tools import onnx before they print their usage
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be converted."""
+    """One network to convert, and where."""
 
     onnx_path: Path  # absolute
     folder: Path  # absolute; the tool runs there and writes there
@@ -38,11 +38,11 @@ class Job:
 
     @property
     def dlc_path(self) -> Path:
-        """Where a tool that takes a name is to write."""
+        """The file that a tool writes which takes a name for it."""
         return self.folder / "avatar.dlc"
 
     def show(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """The arguments without this machine's folders."""
+        """Return the arguments with names in place of this machine's folders."""
         names = {
             arguments[0]: Path(arguments[0]).name,
             str(self.onnx_path): self.shown_onnx.name,
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Invocation:
-    """How to start a converter."""
+    """A converter's command line, and what it must write."""
 
     tool: str
     version: str  # empty where only the file that it writes tells
@@ -65,7 +65,7 @@ class Invocation:
 
 
 def package(job: Job) -> Invocation:
-    """The onnxruntime-qnn package; it writes a .dlc of some name into the folder.
+    """Return how to start the onnxruntime-qnn package, which writes a .dlc of some name into the folder.
 
     Raises:
         ToolMissingError: it is not installed.
@@ -131,7 +131,7 @@ def snpe_arguments(usage: str, onnx_path: Path, dlc_path: Path, job: Job) -> tup
 
 
 def _find(tool: str, variables: tuple[str, ...], job: Job, by_hand: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """The tool's path, and the environment that its SDK's bin/envsetup.sh would make."""
+    """Return the tool's path, and the environment that its SDK's bin/envsetup.sh would make."""
     environment = dict(os.environ)
     for variable in variables:
         if not environment.get(variable):

@@ -54,12 +54,12 @@ def emulate(generator: FoldedGenerator, pose: Floats, arithmetic: Arithmetic) ->
 
 
 def half_storage(tensor: Tensor) -> Tensor:
-    """The nearest numbers that FP16 has, in the tensor's own precision."""
+    """Return the nearest numbers that FP16 has, in the tensor's own precision; infinite beyond 65504."""
     return tensor.half().to(tensor.dtype)
 
 
 def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
-    """Names of the layers that compute, and whose only reader is an activation: their output is never stored."""
+    """Return the layers that compute and whose only reader is an activation: their output is never stored."""
     readers = Counter(name for layer in generator.layers for name in layer.inputs)
     kinds = {layer.name: layer for layer in generator.layers}
     return frozenset(
@@ -72,7 +72,7 @@ def fused_layers(generator: FoldedGenerator) -> frozenset[str]:
 
 
 def _run_in_half(layer: Layer, inputs: list[Tensor], store: Store, lanes: int) -> Tensor:
-    """As `run_layer`, a batch of one, every sum and product rounded to FP16."""
+    """Do what `run_layer` does to a batch of one, every sum and product rounded to FP16."""
 
     def per_channel(array: Array) -> Tensor:
         return store(torch.from_numpy(array).float())[:, None, None]
@@ -92,7 +92,7 @@ def _run_in_half(layer: Layer, inputs: list[Tensor], store: Store, lanes: int) -
 
 
 def _sums(layer: Gemm | Conv | ConvTranspose, weight: Floats, x: Floats, lanes: int) -> Floats:
-    """The layer without its bias, of x (C, H, W): (C', H', W')."""
+    """Return the layer's output (C', H', W') for x (C, H, W), without its bias."""
     if isinstance(layer, Gemm):
         return accumulate(x, weight[None], np.zeros((1, 2), np.int64), (1, 1), lanes)
     _, height, width = x.shape

@@ -35,7 +35,7 @@ _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 
 
 def equalize(generator: FoldedGenerator) -> FoldedGenerator:
-    """`generator` with its hidden channels scaled and its blocks' biases split; float32 results differ by rounding."""
+    """Return `generator` with hidden channels scaled and blocks' biases split; float32 results differ by rounding."""
     work = _Rewrite(generator)
     for layer in generator.layers:
         if isinstance(layer, Add):
@@ -47,7 +47,7 @@ def equalize(generator: FoldedGenerator) -> FoldedGenerator:
 
 
 def half_rounded(values: Array) -> Array:
-    """The nearest numbers that FP16 has; infinite beyond it."""
+    """Return the nearest numbers that FP16 has, in float64; infinite beyond 65504."""
     rounded: Array = torch.from_numpy(np.ascontiguousarray(values)).float().half().double().numpy()
     return rounded
 
@@ -64,7 +64,7 @@ class _Rewrite:
                 self._readers[name].append(layer.name)
 
     def split_bias(self, add: Add) -> None:
-        """Of two summands' biases, the first shall fit FP16."""
+        """Give one of two summands what FP16 holds of their biases' sum, the other the rest."""
         first, second = (self._producer(name) for name in add.inputs)
         if not isinstance(first, Conv | ConvTranspose) or not isinstance(second, Conv):
             return
@@ -104,7 +104,7 @@ class _Rewrite:
 
 
 def _best_factors(before: Gemm | Conv, after: Gemm | Conv | ConvTranspose, count: int) -> Array:
-    """A factor for each channel (C,) between two layers, the best of `count`."""
+    """Return a factor for each channel (C,) between two layers, the best of `count`."""
     transposed = isinstance(after, ConvTranspose)
     columns = np.moveaxis(after.weight, 0 if transposed else 1, 0)
     factors = np.ones(len(before.bias))
@@ -122,7 +122,7 @@ def _along(factors: Array, axis: int, dimensions: int) -> Array:
 
 
 def _factors(bias: float, count: int) -> Array:
-    """Factors in 1..2, the first near 1, that a bias times them is a number of FP16."""
+    """Return factors in 1..2 (N,), the first near 1, by which `bias` becomes a number that FP16 has."""
     size = abs(bias)
     if size < _LEAST_BIAS:
         return 1 + np.arange(count) / count
@@ -145,13 +145,13 @@ def _errors(row: Array, column: Array, bias: float, factors: Array, transposed: 
 
 
 def _rounding(values: Array, factors: Array, divide: bool = False) -> Array:
-    """What rounding changes, seen without the factors: (N, *values.shape)."""
+    """Return what rounding changes, seen without the factors: (N, *values.shape)."""
     along = _along(1 / factors if divide else factors, 0, values.ndim + 1)
     return half_rounded(values * along) / along - values
 
 
 def _taps(kernels: Array, transposed: bool) -> Array:
-    """Sums of the taps of (N, channels, k, k) that meet in one pixel; a transposed convolution has four kinds."""
+    """Return sums of the taps of (N, C, k, k) that meet in one pixel; a transposed convolution has four kinds."""
     if kernels.ndim < 4:
         return kernels
     if not transposed:

@@ -28,7 +28,7 @@ Store = Callable[[Tensor], Tensor]  # what becomes of a tensor in memory
 
 
 def as_is(tensor: Tensor) -> Tensor:
-    """The tensor: a `Store` that rounds nothing."""
+    """Return the tensor: a `Store` that rounds nothing."""
     return tensor
 
 

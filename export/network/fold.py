@@ -19,25 +19,25 @@ from bilayer.model.spectral import resolve_spectral_norm
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A linear layer (out, in) or a convolution (out, in, k, k)."""
+    """A linear layer's weight (out, in) or a convolution's (out, in, k, k), and its bias (out,)."""
 
     weight: Array
     bias: Array
 
     def scaled_rows(self, scale: Array, shift: Array | float = 0.0) -> "Weights":
-        """This layer followed by `y * scale + shift` per output channel."""
+        """Return this layer followed by `y * scale + shift` per output channel."""
         rows = scale.reshape(-1, *[1] * (self.weight.ndim - 1))
         return Weights(self.weight * rows, self.bias * scale + shift)
 
     def of_unscaled_input(self, scale: Array, shift: Array) -> "Weights":
-        """This 1x1 convolution for an input that comes as `x * scale + shift` in place of x. Exact: no padding."""
+        """Return this 1x1 convolution for an input that comes as `x * scale + shift`. Exact: it has no padding."""
         weight = self.weight / scale[:, None, None]
         return Weights(weight, self.bias - weight[:, :, 0, 0] @ shift)
 
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm:
-    """gamma * (x - mean) / sqrt(var + eps) + beta, each (C,)."""
+    """A batch norm in evaluation: gamma * (x - mean) / sqrt(var + eps) + beta, each (C,)."""
 
     gamma: Array
     beta: Array
@@ -47,12 +47,12 @@ class BatchNorm:
 
     @property
     def scale(self) -> Array:
-        """What x is multiplied by."""
+        """The factor (C,) that x is multiplied by."""
         return self.gamma / np.sqrt(self.var + self.eps)
 
     @property
     def shift(self) -> Array:
-        """What is then added."""
+        """The shift (C,) that is then added."""
         return self.beta - self.mean * self.scale
 
     @property
@@ -86,7 +86,7 @@ class PlainGenerator:
 
 
 def fold(model: BilayerModel, parameters: AdaptiveParameters, avatar: int = 0) -> PlainGenerator:
-    """The generator of one avatar.
+    """Return the generator of one avatar, in float64.
 
     Args:
         model: with pose MLP and inference generator; spectral norm may still be in place.

@@ -20,7 +20,7 @@ INPUT = "pose"
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Reads the outputs of the layers named in `inputs`; its own output has its `name`. Batch of one."""
+    """One step of the network: reads the outputs of the layers named in `inputs`; its own has its `name`."""
 
     name: str
     inputs: tuple[str, ...]
@@ -28,7 +28,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Gemm(Layer):
-    """weight (out, in) times a vector, plus bias (out,)."""
+    """A linear layer: weight (out, in) times a vector, plus bias (out,)."""
 
     weight: Array
     bias: Array
@@ -36,7 +36,7 @@ class Gemm(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Reshape(Layer):
-    """A vector to (channels, height, width)."""
+    """A vector laid out as a map (channels, height, width)."""
 
     shape: Shape
 
@@ -51,7 +51,7 @@ class ScaleShift(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Conv(Layer):
-    """weight (out, in, k, k), stride 1; `pads` are top, left, bottom, right."""
+    """A convolution of stride 1: weight (out, in, k, k), bias (out,); `pads` are top, left, bottom, right."""
 
     weight: Array
     bias: Array
@@ -60,7 +60,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True, eq=False)
 class ConvTranspose(Layer):
-    """weight (in, out, 4, 4), stride 2, padding 1: doubles the size."""
+    """A convolution that doubles the size: weight (in, out, 4, 4), bias (out,), stride 2, padding 1."""
 
     weight: Array
     bias: Array
@@ -68,26 +68,26 @@ class ConvTranspose(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Upsample(Layer):
-    """Nearest, to twice the size."""
+    """Every pixel four times: the nearest upsampling to twice the size."""
 
 
 @dataclass(frozen=True, eq=False)
 class LeakyRelu(Layer):
-    """x where positive, slope * x elsewhere."""
+    """An activation: x where positive, slope * x elsewhere."""
 
     slope: float
 
 
 @dataclass(frozen=True, eq=False)
 class Activation(Layer):
-    """Tanh or sigmoid."""
+    """An activation: tanh or sigmoid."""
 
     function: Literal["tanh", "sigmoid"]
 
 
 @dataclass(frozen=True, eq=False)
 class Add(Layer):
-    """Sum of two maps."""
+    """The sum of two maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class Concat(Layer):
 
 @dataclass(frozen=True, eq=False)
 class DepthToSpace(Layer):
-    """(4 C, H, W) -> (C, 2 H, 2 W); channel (2 a + b) C + c goes to row offset a, column offset b (ONNX: DCR)."""
+    """(4 C, H, W) to (C, 2 H, 2 W): channel (2 a + b) C + c goes to row offset a, column offset b (ONNX: DCR)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,24 +119,24 @@ class FoldedGenerator:
 
     @property
     def output_tensors(self) -> tuple[str, ...]:
-        """Names of the output tensors, each once."""
+        """The names of the output tensors, each once."""
         results = (self.outputs.delta_uv, self.outputs.lf_rgb, self.outputs.seg)
         return tuple(dict.fromkeys(result.tensor for result in results if result is not None))
 
     def shapes(self) -> dict[str, Shape]:
-        """Shape of the input and of each layer's output."""
+        """Return the shape of the input and of each layer's output, by name, without the batch."""
         shapes: dict[str, Shape] = {INPUT: (self.input_width,)}
         for layer in self.layers:
             shapes[layer.name] = _shape(layer, [shapes[name] for name in layer.inputs])
         return shapes
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates of each layer that has weights."""
+        """Return the multiply-accumulates a frame of each layer that has weights, by name."""
         shapes = self.shapes()
         return {layer.name: _macs(layer, shapes) for layer in self.layers if isinstance(layer, Weighted)}
 
     def weights(self) -> Iterator[tuple[str, Array]]:
-        """Every array of numbers, as `<layer>.<field>`."""
+        """Yield every array of numbers with its name, `<layer>.<field>`."""
         for layer in self.layers:
             for name in ("weight", "bias", "scale", "shift"):
                 if hasattr(layer, name):

@@ -57,7 +57,7 @@ class _Builder:
 
 
 def lower(generator: PlainGenerator, options: GraphOptions | None = None) -> FoldedGenerator:
-    """The layers of `generator`, in the order that they run in."""
+    """Return the layers of `generator`, in the order that they run in, and what its outputs mean."""
     options = options or GraphOptions()
     build = _Builder()
     x = INPUT

@@ -41,7 +41,7 @@ def read_generator(model: onnx.ModelProto, contract: Contract, where: str) -> Fo
 
 
 def read_layers(model: onnx.ModelProto, where: str) -> tuple[Layer, ...]:
-    """The layers alone, with what each reads; arguments and errors as for `read_generator`."""
+    """Return the layers alone, with what each reads; arguments and errors are `read_generator`'s."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     layers = []
     for node in model.graph.node:

@@ -57,18 +57,18 @@ def _then(weights: Weights, norm: BatchNorm) -> Weights:
 
 
 def _normalised_output(block: Block, norm: BatchNorm) -> Block:
-    """The block followed by the norm; the shift goes to one of the two summands."""
+    """Return the block followed by the norm; the shift goes to one of the two summands."""
     return replace(block, conv2=_then(block.conv2, norm), skip=block.skip.scaled_rows(norm.scale))
 
 
 def _normalised_input(block: Block) -> Block:
-    """The block for an input that is normalised already."""
+    """Return the block for an input that is normalised already."""
     assert block.norm1 is not None
     return replace(block, norm1=None, skip=block.skip.of_unscaled_input(block.norm1.scale, block.norm1.shift))
 
 
 def merge_heads(heads: tuple[Weights, ...]) -> Weights:
-    """One convolution for all heads, to be followed by one tanh.
+    """Return one convolution for all heads, to be followed by one tanh.
 
     sigmoid(z) = tanh(z / 2) / 2 + 1/2: the segmentation's weights are halved, the rest is left to the reader.
     """
@@ -77,7 +77,7 @@ def merge_heads(heads: tuple[Weights, ...]) -> Weights:
 
 
 def upsampled_as_transposed(weight: Array) -> Array:
-    """Nearest x2, then a 3x3 convolution (out, in, 3, 3), as one transposed convolution (in, out, 4, 4).
+    """Return a nearest upsampling and a convolution (out, in, 3, 3) as one transposed convolution (in, out, 4, 4).
 
     Stride 2, padding 1. Equal at the borders, too: 2.25 times fewer multiplications.
     """
@@ -90,6 +90,6 @@ _PHASES = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=np.fl
 
 
 def upsampled_as_phases(weight: Array) -> Array:
-    """The same as four 2x2 convolutions (2, 2, out, in, 2, 2), one for each row and column offset of the output."""
+    """Return the same as 2x2 convolutions (2, 2, out, in, 2, 2), for each row and column offset of the output."""
     kernels: Array = np.einsum("oiyx,pay,qbx->pqoiab", weight, _PHASES, _PHASES, optimize=True)
     return kernels

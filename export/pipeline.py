@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -96,14 +95,13 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     out, target = bundle_dlc(options.out), options.target or default_target()
     with watch.stage("checkpoint"):
         model = load_checkpoint(options)
-    with watch.stage("photo and face"), ThreadPoolExecutor(1) as beside:
-        hashing = beside.submit(checkpoint_hash, model)  # without Python's lock: hundreds of megabytes
+        digest = checkpoint_hash(model)
+    with watch.stage("photo and face"):
         portrait = read_portrait(options, model.config)
-        digest = hashing.result()
     with watch.stage("avatar"):
         avatar = create_avatar(model, portrait.source, options.enhance)
-        origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
     with watch.stage("fold and ONNX"):
+        origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
         generator, graph = fold_avatar(model, avatar, options)
         proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
     with watch.stage("target rules"):

@@ -1,6 +1,5 @@
 """ncnn on the CPU, or on a Vulkan device."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.engines.ncnn_convert import NcnnNetwork, ncnn_network
+from bilayer.runtime.environment import environment_default
 from bilayer.runtime.errors import BundleError, ConversionError, ToolMissingError
 from bilayer.runtime.native_stderr import sifting
 
@@ -73,13 +73,8 @@ def load_ncnn() -> Any:
 
     Its OpenMP has them spin. On cores that others want too, that took four to five times as long as sleeping.
     """
-    chosen = os.environ.get("OMP_WAIT_POLICY")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, as the library is loaded
-    try:
+    with environment_default("OMP_WAIT_POLICY", "passive"):  # read once, as the library is loaded
         import ncnn
-    finally:
-        if chosen is None:
-            del os.environ["OMP_WAIT_POLICY"]
     return ncnn
 
 

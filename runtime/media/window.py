@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.environment import environment_default
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.native_stderr import sifting
 
@@ -68,9 +69,9 @@ def open_window(title: str) -> Iterator[Window]:
     Raises:
         ToolMissingError: pygame-ce is not installed, or there is no display to show it on.
     """
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # stdout is for results
     try:
-        import pygame
+        with environment_default("PYGAME_HIDE_SUPPORT_PROMPT", "1"):  # stdout is for results
+            import pygame
     except ImportError as error:
         raise ToolMissingError(f"a window needs pygame-ce ({error}); pip install 'bilayer[window]'") from error
     try:

@@ -6,6 +6,7 @@ The metadata has the single key `bilayer` (so that its bytes do not depend on a 
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,29 @@ from bilayer.model.safe_load import read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import FileFormat
 
-FORMAT, VERSION = "bilayer-checkpoint", 1
 _HEADS = "gen_inf.heads."  # of the inference generator; nothing is folded into them
 
 NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the metadata holds. Of ModelConfig's fields a file of an older version may have fewer."""
+
+    config: dict[str, Any]
+    networks: list[NetworkName]
+
+
+_HEADER = FileFormat(
+    _Header,
+    "bilayer-checkpoint",
+    1,
+    "a bilayer checkpoint",
+    "update bilayer, or make one with `bilayer-checkpoint convert`",
+    CheckpointError,
+)
 
 
 def load_model(
@@ -113,7 +132,7 @@ def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTenso
             if key.rsplit(".", 1)[-1] in DERIVED or key.endswith(OPTIONAL):
                 continue
             flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
-    header = {"format": FORMAT, "version": VERSION, "config": config.to_dict(), "networks": sorted(tensors)}
+    header = _HEADER.to_dict(_Header(config.to_dict(), sorted(tensors)))
     with replacing(Path(path)) as part:
         save_file(flat, part, metadata={"bilayer": json.dumps(header, sort_keys=True)})
 
@@ -132,7 +151,7 @@ def _read_ours(
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
     unwanted = tuple(f"{name}." for name in NETWORKS if name not in wanted)
     flat, metadata = read_safetensors(path, lambda name: not name.startswith(unwanted))
-    config = ModelConfig.from_dict({**_header(path, metadata)["config"], **overrides}, str(path))
+    config = ModelConfig.from_dict({**_header(path, metadata).config, **overrides}, str(path))
     tensors: dict[NetworkName, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
         name, _, rest = key.partition(".")
@@ -146,13 +165,8 @@ def _read_ours(
     return config, {name: tensors[name] for name in BUILDERS if name in tensors}
 
 
-def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _header(path: Path, metadata: Mapping[str, str]) -> _Header:
     try:
-        header = json.loads(metadata.get("bilayer", "null"))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its metadata is damaged") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("config"), dict):
-        raise CheckpointError(f"{path}: not a bilayer checkpoint; make one with `bilayer-checkpoint convert`")
-    if header.get("version") != VERSION:
-        raise CheckpointError(f"{path}: version {header.get('version')}, expected {VERSION}; update bilayer")
-    return header
+        return _HEADER.parse(json.loads(metadata.get("bilayer", "null")), str(path))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its metadata is damaged; download or convert it again") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.typed_json import typed
 
 TextureNorm = Literal["ada_spade_bn", "ada_bn"]
 PixelwiseBias = Literal["none", "bias"]
@@ -121,15 +122,7 @@ class ModelConfig:
         Raises:
             CheckpointError: an unknown name, or a value of another type or out of range; it names `source`.
         """
-        known = {setting.name: setting.type for setting in fields(cls)}
-        for name, value in settings.items():
-            if name not in known:
-                raise CheckpointError(f"{source}: unknown setting {name}; update bilayer, or correct the name")
-            _check_type(name, value, known[name], source)
-        try:
-            return cls(**settings)
-        except CheckpointError as error:
-            raise CheckpointError(f"{source}: {error}") from error
+        return typed(cls, settings, source, "update bilayer, or correct the setting", CheckpointError)
 
 
 _TENSOR_SIZES = (
@@ -162,15 +155,6 @@ def _check_range(name: str, value: object) -> None:
             raise CheckpointError(f"{name}: expected 1 to {most}, found {value}")
     elif isinstance(value, float) and not 0 < value < 1:
         raise CheckpointError(f"{name}: expected a number between 0 and 1, found {value}")
-
-
-def _check_type(name: str, value: object, expected: Any, source: str) -> None:
-    choices = get_args(expected)
-    if choices:
-        if value not in choices:
-            raise CheckpointError(f"{source}: {name}: expected {' or '.join(choices)}, found {value}")
-    elif type(value) is not expected:
-        raise CheckpointError(f"{source}: {name}: expected {expected.__name__}, found {value!r}")
 
 
 PRESETS: dict[str, ModelConfig] = {

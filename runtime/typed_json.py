@@ -9,7 +9,7 @@ import json
 import math
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
@@ -52,10 +52,13 @@ class FileFormat(Generic[T]):
         rest = {name: value for name, value in given.items() if name not in ("format", "version")}
         return typed(self.kind, rest, where, self.advice, self.error, complete=True)
 
+    def to_dict(self, value: T) -> dict[str, Any]:
+        """As `parse` takes it."""
+        return {"format": self.name, "version": self.version, **_plain(value)}
+
     def to_json(self, value: T) -> str:
         """As it is written: the same value gives the same bytes."""
-        head = {"format": self.name, "version": self.version}
-        return json.dumps(head | asdict(value), indent=2, allow_nan=False) + "\n"  # type: ignore[call-overload]
+        return json.dumps(self.to_dict(value), indent=2, allow_nan=False) + "\n"
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of such a file, for other programs."""
@@ -103,7 +106,7 @@ def typed(
     error: type[InputError] = InputError,
     complete: bool = False,
 ) -> T:
-    """`content` of a file as the dataclass `kind`; if it is to be `complete`, defaults do not count.
+    """`content` of a file as `kind`, a dataclass or built of them; if it is to be `complete`, defaults do not count.
 
     Raises:
         InputError: as the class `error`: it does not fit. Names `where`, the field, what is expected and what was
@@ -111,7 +114,7 @@ def typed(
     """
     try:
         value = msgspec.convert(content, kind)
-        _check(content, asdict(value), "", complete)  # type: ignore[call-overload]
+        _check(content, _plain(value), "", complete)
         return value
     except msgspec.ValidationError as problem:
         reason = _explained(str(problem), content, kind)
@@ -119,7 +122,11 @@ def typed(
         reason = str(problem)
     except RecursionError:
         reason = "nested too deep"
-    raise error("; ".join(filter(None, (f"{where}: {reason}", advice))))
+    raise error("; ".join(filter(None, (f"{where}: {reason}" if where else reason, advice))))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _check(given: object, kept: Any, where: str, complete: bool) -> None:
@@ -128,8 +135,9 @@ def _check(given: object, kept: Any, where: str, complete: bool) -> None:
         for name, item in given.items():
             place = _joined(where, name)
             if name not in kept:
-                near = get_close_matches(name, kept, 1) or kept
-                raise ValueError(f"{place}: unknown; expected {', '.join(near)}")
+                near = get_close_matches(name, kept, 1)
+                hint = f"perhaps {near[0]} is meant" if near else f"expected {', '.join(kept)}"
+                raise ValueError(f"{place}: unknown; {hint}")
             _check(item, kept[name], place, complete)
         if missing := [name for name in kept if complete and name not in given]:
             raise ValueError(f"{_joined(where, missing[0])}: missing")

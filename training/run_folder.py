@@ -17,6 +17,7 @@ import torch
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import read_content, typed
 from bilayer.training.settings import TrainingSettings
 from bilayer.training.stages import StageName
 
@@ -65,11 +66,11 @@ class RunFolder:
         wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}))
         path = self.path / "settings.json"
         if self.state.exists() and path.exists():
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            begun = _flat(typed(dict[str, Any], read_content(path, _ANEW), str(path), _ANEW))
             for name, value in _flat(wanted).items():
-                if not name.startswith(_CHANGEABLE) and _flat(begun).get(name) != value:
+                if not name.startswith(_CHANGEABLE) and begun.get(name) != value:
                     raise InputError(
-                        f"{path}: {name}: the run began with {_flat(begun).get(name)}, asked for is {value}; "
+                        f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
                         "set it back, or give another --out"
                     )
         with replacing(path) as part:
@@ -95,13 +96,20 @@ class RunFolder:
         return state
 
     def cut_log(self, iteration: int) -> None:
-        """Drop the lines after `iteration`: a run that goes on from there writes them again."""
+        """Drop the lines after `iteration`: a run that goes on from there writes them again.
+
+        Raises:
+            InputError: the log is damaged.
+        """
         if not self.log.exists():
             return
-        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < iteration]
+        try:
+            whole = [line for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise InputError(f"{self.log}: not readable as JSON, line by line ({error}); move it away") from error
         with replacing(self.log) as part:
-            part.write_text("".join(kept), encoding="utf-8")
+            part.write_bytes(b"".join(kept))
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Add an entry to the log, a JSON object in a line of its own."""
@@ -109,6 +117,7 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
 
+_ANEW = "set right what is damaged, or give another --out"
 _CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")
 
 

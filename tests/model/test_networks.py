@@ -207,10 +207,10 @@ def test_channels_that_do_not_fit_together_are_refused():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"inf_chanels": 3}, "x.json: unknown setting inf_chanels"),
+        ({"inf_chanels": 3}, "x.json: inf_chanels: unknown; perhaps inf_num_channels is meant"),
         ({"image_size": 64.0}, "x.json: image_size: expected int, found 64.0"),
         ({"inf_pred_segmentation": 1}, "expected bool, found 1"),
-        ({"tex_norm_layer_type": "in"}, "expected ada_spade_bn or ada_bn, found in"),
+        ({"tex_norm_layer_type": "in"}, "expected ada_bn or ada_spade_bn, found 'in'"),
     ],
 )
 def test_settings_from_a_file_are_checked_by_name_and_type(settings, words):

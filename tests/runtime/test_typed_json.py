@@ -58,7 +58,7 @@ def test_what_fits_is_read_as_its_type():
         ({"wheels": {}}, "wheels: expected array, found {}"),
         ({"wheels": [{"size": 1}, {}]}, "wheels[1].size: missing"),
         ({"wheels": [{"size": 1}, 3]}, "wheels[1]: expected object, found 3"),
-        ({"wheels": [{"size": 1, "rym": "steel"}]}, "wheels[0].rym: unknown; expected rim"),
+        ({"wheels": [{"size": 1, "rym": "steel"}]}, "wheels[0].rym: unknown; perhaps rim is meant"),
         ({"wheels": [{"size": 1, "rim": "gold"}]}, "wheels[0].rim: expected alloy or steel, found 'gold'"),
         ({"wheels": [{"size": float("nan")}]}, "wheels[0].size: expected a finite number, found nan"),
         ({"wheels": [{"size": 10**400}]}, "wheels[0].size: expected a finite number, found 1" + 59 * "0"),

@@ -147,5 +147,5 @@ def test_settings_are_kept_and_damage_is_named(tmp_path):
             agree_on_settings(path, other)
     for damage in ("{", "[]"):
         path.write_text(damage)
-        with pytest.raises(InputError, match="delete it"):
+        with pytest.raises(InputError, match=r"heads\.json: .*; delete what bilayer-prepare wrote there"):
             agree_on_settings(path, {"size": 8})

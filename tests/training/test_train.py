@@ -121,13 +121,16 @@ def test_the_enhancer_learns_on_a_frozen_base(tmp_path, config, tiny_heads):
     ("text", "message"),
     [
         ("[model]\npreset = 'huge'\n", "preset: expected small or medium"),
-        ("[losses]\nadversary = 1\n", "unknown name adversary"),
+        ("[losses]\nadversary = 1\n", "losses.adversary: unknown; perhaps adversarial is meant"),
         ("[schedule]\niterations = 'many'\n", "iterations: expected int, found 'many'"),
         ("[losses]\nwarping.factor = true\n", "factor: expected float, found True"),
         ("[model]\nimage_size = 100\n", "image_size = 100"),
-        ("precision = 'fp8'\n", "precision: expected fp32 or bf16"),
-        ("[data\n", "not TOML"),
-        ("speed = 1\n", "unknown name speed"),
+        ("precision = 'fp8'\n", "precision: expected bf16 or fp32, found 'fp8'"),
+        ("[data\n", "not readable as TOML"),
+        ("[schedule]\nlog_every = 0\n", "schedule.log_every: expected int >= 1, found 0"),
+        ("[optimisation]\nlearning_rate = nan\n", "optimisation.learning_rate: expected float > 0.0, found nan"),
+        ("losses = 3\n", "losses: expected object, found 3"),
+        ("speed = 1\n", "speed: unknown; perhaps seed is meant"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, tiny_heads, text, message):

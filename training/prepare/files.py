@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
 
 UNFINISHED = ".unfinished"  # folder of ROOT where work in progress stands; what a killed run left there is redone
+DAMAGED = "delete what bilayer-prepare wrote there, and it is made again"
 PNG_LEVEL = 1  # of 9: half of the default's time for a tenth more bytes
 JPEG_QUALITY = 95
 
@@ -99,26 +101,11 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
         with replacing(path) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n")
         return
-    found = read_json(path)
+    found = typed(dict[str, Any], read_content(path, DAMAGED), str(path), DAMAGED)
     for name in [*settings, *found]:
         if found.get(name) != settings.get(name):
             difference = f"{name}: expected {settings.get(name)} as asked for now, found {found.get(name)}"
             raise InputError(f"{path}: {difference}; ask for the same as before, or name another --out")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object out of a file that this program wrote.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected what bilayer-prepare wrote, found damaged data; delete it") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(found).__name__}; delete it")
-    return found
 
 
 def make_folder(folder: Path) -> None:

@@ -15,12 +15,13 @@ from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files import replacing
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
+from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.files import (
+    DAMAGED,
     VideoStage,
     agree_on_settings,
     make_folder,
-    read_json,
     refuse_other_split,
     remove_stages,
     staging,
@@ -194,8 +195,8 @@ def _is_done(job: VideoJob) -> bool:
     """Tell whether a video is prepared: it has a record, which names a file of the same name and size."""
     if not job.record.exists():
         return False
-    record = read_json(job.record)
-    return (record.get("file"), record.get("bytes")) == (job.path.name, job.path.stat().st_size)
+    record = typed(VideoResult, read_content(job.record, DAMAGED), str(job.record), DAMAGED)
+    return (record.file, record.bytes) == (job.path.name, job.path.stat().st_size)
 
 
 @functools.cache  # one a process: networks take longer to load than a frame

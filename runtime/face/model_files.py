@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import platformdirs
 
 from bilayer.runtime.console import Command
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
@@ -65,11 +66,7 @@ def cache_folder() -> Path:
     """$BILAYER_CACHE, or this user's cache folder by the platform's convention."""
     if chosen := os.environ.get("BILAYER_CACHE"):
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bilayer" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "bilayer"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bilayer"
+    return platformdirs.user_cache_path("bilayer", appauthor=False)
 
 
 def load(model: ModelFile) -> bytes:

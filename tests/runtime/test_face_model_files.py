@@ -6,6 +6,9 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs.macos
+import platformdirs.unix
+import platformdirs.windows
 import pytest
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
@@ -115,9 +118,9 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path, small_models, monkeypatc
     [
         ("linux", {}, ".cache/bilayer"),
         ("linux", {"XDG_CACHE_HOME": "/x"}, "/x/bilayer"),
-        ("darwin", {"XDG_CACHE_HOME": "/x"}, "Library/Caches/bilayer"),
+        ("darwin", {}, "Library/Caches/bilayer"),
+        ("darwin", {"XDG_CACHE_HOME": "/x"}, "/x/bilayer"),
         ("win32", {"LOCALAPPDATA": "/local"}, "/local/bilayer/Cache"),
-        ("win32", {}, "AppData/Local/bilayer/Cache"),
         ("darwin", {"BILAYER_CACHE": "/mine"}, "/mine"),
         ("linux", {"BILAYER_CACHE": "~/mine"}, "mine"),
     ],
@@ -129,7 +132,10 @@ def test_the_cache_is_where_each_platform_keeps_its_own(tmp_path, monkeypatch, p
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setattr(sys, "platform", platform)
+    kinds = {"linux": platformdirs.unix.Unix, "darwin": platformdirs.macos.MacOS, "win32": platformdirs.windows.Windows}
+    monkeypatch.setattr(platformdirs, "PlatformDirs", kinds[platform])
+    by_environment = platformdirs.windows.get_win_folder_from_env_vars  # the others ask Windows itself
+    monkeypatch.setattr(platformdirs.windows, "get_win_folder", by_environment)
     assert cache_folder() == tmp_path / expected  # an absolute path on the right wins
 
 

@@ -13,12 +13,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bilayer.runtime.bundle import Contract, describe_file
+from bilayer.runtime.bundle import BundledFile, Contract, describe_file
 from bilayer.runtime.engines.base import IoSpec, check_ends, reading
 from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
-from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
+from bilayer.runtime.errors import ConversionError, InputError, OutputError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
 from bilayer.runtime.files import replacing
+from bilayer.runtime.typed_json import read_content, typed
 
 TIMEOUT = 300  # s; a medium avatar takes 2
 # No rounding of the stored weights: ncnn rounds when it loads them, if it is told to
@@ -32,6 +33,12 @@ class NcnnNetwork:
     param: Path  # layers
     weights: Path
     ends: IoSpec  # as in the .onnx
+
+
+@dataclass(frozen=True)
+class _Record:
+    ends: IoSpec
+    files: list[BundledFile]  # .param and .bin
 
 
 def ncnn_network(onnx: Path, contract: Contract) -> NcnnNetwork:
@@ -105,10 +112,9 @@ def _store(folder: Path, ends: IoSpec, stem: Path) -> NcnnNetwork:
     for suffix in (".param", ".bin"):
         with replacing(stem.with_suffix(suffix)) as part:
             part.write_bytes((folder / f"network.ncnn{suffix}").read_bytes())
-    files = [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")]
-    content = {"ends": asdict(ends), "files": [asdict(file) for file in files]}
+    record = _Record(ends, [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")])
     with replacing(stem.with_suffix(".json")) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")
+        part.write_text(json.dumps(asdict(record), indent=2) + "\n")
     return NcnnNetwork(stem.with_suffix(".param"), stem.with_suffix(".bin"), ends)
 
 
@@ -116,12 +122,9 @@ def _cached(stem: Path) -> NcnnNetwork | None:
     """What an earlier conversion left; None where there is none, or it is damaged."""
     param, weights = stem.with_suffix(".param"), stem.with_suffix(".bin")
     try:
-        content = json.loads(stem.with_suffix(".json").read_text())
-        if content["files"] != [asdict(describe_file(file)) for file in (param, weights)]:
+        record = typed(_Record, read_content(stem.with_suffix(".json")), "cache")
+        if record.files != [describe_file(file) for file in (param, weights)]:
             return None
-        inputs, outputs = (
-            {str(name): tuple(shape) for name, shape in content["ends"][kind].items()} for kind in ("inputs", "outputs")
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, OSError):
         return None
-    return NcnnNetwork(param, weights, IoSpec(inputs, outputs))
+    return NcnnNetwork(param, weights, record.ends)

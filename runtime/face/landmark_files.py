@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+from bilayer.runtime.typed_json import typed
 
 MAX_BYTES = 1 << 20  # 68 points take a few kilobytes in any of the formats
 
@@ -76,8 +77,8 @@ def _read_json(path: Path) -> object:
     if isinstance(content, dict):
         if "landmarks" not in content:
             raise LandmarkError(f'landmarks: expected the field "landmarks", found {sorted(map(str, content))[:8]}')
-        return content["landmarks"]
-    return content
+        content = content["landmarks"]
+    return typed(dict[str, list[tuple[float, float]]], {"landmarks": content}, "", error=LandmarkError)["landmarks"]
 
 
 def _read_csv(path: Path) -> object:

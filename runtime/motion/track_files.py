@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +59,7 @@ def read_track(path: str | Path, fps: float | None = None) -> Track:
         raise LandmarkError(f"{path}: {error}") from error
     except OSError as error:
         raise LandmarkError(f"{path}: reading failed: {error.strerror or error}") from error
-    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, msgspec.ValidationError) as error:
         # RuntimeError: an encrypted archive; NotImplementedError and RecursionError are such too
         expected = f"(frames, 68, 2) numbers as {path.suffix}"
         raise LandmarkError(f"{path}: track: expected {expected}, found {_line(error)}") from error
@@ -150,7 +151,7 @@ def _from_json(content: bytes) -> Content:
         fps, parsed = parsed.get("fps"), parsed["landmarks"]
         if fps is not None and (isinstance(fps, bool) or not isinstance(fps, int | float)):
             raise LandmarkError(f"fps: expected a number, found {fps!r:.40}")
-    return parsed, fps
+    return msgspec.convert(parsed, list[list[tuple[float, float]]]), fps
 
 
 def _npy_bytes(array: NDArray[Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -84,15 +84,17 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
             stop.set()
 
 
-def write_bundle(parts: BundleParts, draft: BundleDraft) -> tuple[Bundle, ToolMissingError | None]:
-    """Await the conversion, write the rest beside it, and move everything into place.
+def write_bundle(
+    parts: BundleParts, draft: BundleDraft, check: Callable[[Bundle], None] | None = None
+) -> tuple[Bundle, ToolMissingError | None]:
+    """Await the conversion, write the rest beside it, let `check` read it as a user would, and move it into place.
 
     Returns:
         the bundle; and, where it has no .dlc because the target's converter is not installed, the error that says so.
 
     Raises:
         OutputError: the files cannot be written.
-        BilayerError: the network was not converted; see `convert`.
+        BilayerError: the network was not converted, see `convert_onnx`; or what `check` raises.
     """
     out, folder, conversion, missing = draft.out, draft.folder, None, None
     with _named(out):
@@ -104,6 +106,8 @@ def write_bundle(parts: BundleParts, draft: BundleDraft) -> tuple[Bundle, ToolMi
             missing = error
         contract = _contract(parts, folder, out.stem, conversion)
         (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
+        if check is not None:
+            check(read_bundle(folder / f"{out.stem}.json"))
         _move_into_place(folder, out.parent, last=f"{out.stem}.json")
         out.with_name(f"{out.name}.log").unlink(missing_ok=True)  # of an earlier conversion that failed
     return read_bundle(out.with_suffix(".json")), missing

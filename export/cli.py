@@ -13,7 +13,7 @@ import click
 
 from bilayer.export.options import ConversionTarget, ExportOptions, check_options
 from bilayer.model.config import DEMO_CHECKPOINT
-from bilayer.runtime.console import Command, as_json_option, progress, show, table
+from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table
 from bilayer.runtime.files import check_input
 from bilayer.runtime.options import with_options
 
@@ -61,7 +61,8 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     from bilayer.export.allocator import keep_freed_memory
 
     keep_freed_memory()
-    from bilayer.export.pipeline import STAGES, Stopwatch, export_avatar
+    with importing():
+        from bilayer.export.pipeline import STAGES, Stopwatch, export_avatar
 
     with progress("starting", len(STAGES)) as advance:
         export = export_avatar(options, Stopwatch(lambda stage: advance(stage)))

@@ -12,6 +12,7 @@ import onnx
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.run import default_target
+from bilayer.export.metadata import describe_contract
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import FoldedGenerator
@@ -29,6 +30,7 @@ from bilayer.export.verify import (
     make_probes,
     onnx_network,
     verify,
+    verify_bundle,
     verify_half,
 )
 from bilayer.model.avatar import Avatar, create_avatar
@@ -41,6 +43,7 @@ from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.face.fan import FanLandmarker
+from bilayer.runtime.sampler.grid_sample import pack_texture
 
 STAGES = (
     "checkpoint",
@@ -103,12 +106,17 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     with watch.stage("fold and ONNX"):
         origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
         generator, graph = fold_avatar(model, avatar, options)
-        proto = build_onnx(generator, _metadata(generator, model.config, origin), options.opset)
+        pose, texture, align_corners = portrait.crop.pose, avatar.texture[0].numpy(), model.config.align_corners
+        given = PoseInput("pose", generator.input_width, _harmonics(model.config))
+        described = describe_contract(
+            given, generator.outputs, model.config.image_size, align_corners, pose, pack_texture(texture)
+        )
+        versions = ", ".join(f"{package} {number}" for package, number in origin.versions.items())
+        made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
+        proto = build_onnx(generator, described | made_from, options.opset)
     with watch.stage("target rules"):
         warnings = [*portrait.concerns, *check_rules(proto, target)]
     with draft_bundle(proto, out, target) as draft:
-        pose, texture, align_corners = portrait.crop.pose, avatar.texture[0].numpy(), model.config.align_corners
-        given = PoseInput("pose", generator.input_width, _harmonics(model.config))
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
             if options.verify:
@@ -139,7 +147,12 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             origin=origin,
         )
         with watch.stage("convert and write"):
-            bundle, not_converted = write_bundle(parts, draft)
+            played = (
+                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners))
+                if options.verify
+                else None
+            )
+            bundle, not_converted = write_bundle(parts, draft, played)
     return Export(bundle, warnings, watch.seconds, not_converted)
 
 
@@ -229,20 +242,3 @@ def package_versions() -> dict[str, str]:
 
 def _harmonics(config: ModelConfig) -> int:
     return config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
-
-
-def _metadata(generator: FoldedGenerator, config: ModelConfig, origin: Origin) -> dict[str, str]:
-    results = {"delta_uv": generator.outputs.delta_uv, "lf_rgb": generator.outputs.lf_rgb, "seg": generator.outputs.seg}
-    described = {
-        f"output.{name}": f"{c.tensor}[:, {c.start}:{c.stop}] * {c.scale:g} + {c.offset:g}, NCHW"
-        for name, c in results.items()
-        if c is not None
-    }
-    return described | {
-        "input.pose": "68 (x, y) landmarks across the crop, -1..1, x right and y down"
-        + (f"; sines, then cosines at {_harmonics(config)} frequencies" if _harmonics(config) else ""),
-        "warp": f"identity + delta_uv, bilinear, zeros outside, align_corners {config.align_corners}",
-        "image_size": str(config.image_size),
-        "checkpoint_sha256": origin.checkpoint_sha256,
-        "versions": ", ".join(f"{package} {number}" for package, number in origin.versions.items()),
-    }

@@ -7,24 +7,29 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.generators import GeneratorOutputs
-from bilayer.runtime.agreement import Agreement, compare, judge
-from bilayer.runtime.bundle import Outputs, PoseInput, Verification
+from bilayer.model.warp import warp, warping_field
+from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, Bytes, compare, judge, psnr
+from bilayer.runtime.bundle import Bundle, Outputs, PoseInput, Verification
+from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Floats, Network, NetworkOutputs
 from bilayer.runtime.motion.poses import choose_poses
+from bilayer.runtime.player import AvatarPlayer, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 
 THREADS = 2
 POSES = 4  # compared in ONNX Runtime
 HALF_POSES = 2  # of them, compared in emulated FP16
+PLAYED_POSES = 2  # of them, played from the written bundle
 
 NOT_VERIFIED = Verification(verified=False, poses=0, psnr_db={}, hybrid_frame_db=None, hybrid_uv_pixels=None)
 
@@ -107,6 +112,43 @@ def verify_half(
         return compare(found, probe.expected, *frames)
 
     return Agreement.worst(map(measured, probes))
+
+
+def verify_bundle(bundle: Bundle, probes: Sequence[Probe], texture: Tensor, align_corners: bool) -> None:
+    """Play a written bundle as a user's player does, and compare its frames with the trained model's.
+
+    Args:
+        bundle: read back from its files.
+        probes: what the trained model makes of some poses; the first PLAYED_POSES are compared.
+        texture: (1, 3, S, S) of the avatar, as torch made it.
+        align_corners: of the trained model's warp.
+
+    Raises:
+        ParityError: a frame differs by more than float32's rounding shows: what was written is not what was made.
+    """
+    packed = read_texture(bundle)
+    contract, path = bundle.contract, bundle.path(bundle.contract.files.onnx)
+    compositor = FrameCompositor(packed, contract.align_corners, engine="numpy")  # started quicker than Numba
+    player = AvatarPlayer(bundle, load_engine(path, contract, "onnxruntime", threads=THREADS), packed, compositor)
+    for probe in probes[:PLAYED_POSES]:
+        found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners)
+        db = psnr(found, expected, RANGES[FRAME])
+        if not db >= DEFAULT.float32_frame_psnr:
+            raise ParityError(
+                f"{path.with_suffix('.json').name}: played from the files that were written, a frame has {db:.1f} dB "
+                f"against the trained model's, expected at least {DEFAULT.float32_frame_psnr:.0f}: its texture, "
+                "align_corners or outputs were written wrong; report this as a bug (nothing was written)"
+            )
+
+
+def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool) -> Bytes:
+    """(S, S, 4) RGBA by torch's own warp: equation 1 of the paper, its mask as alpha."""
+    delta, low = (torch.from_numpy(np.asarray(values))[None] for values in (outputs.delta_uv, outputs.lf_rgb))
+    image = (low + warp(texture, warping_field(delta), align_corners))[0].numpy()
+    mask = np.ones(image.shape[1:], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
+    colours = np.floor((np.clip(image, -1, 1) + 1) / 2 * 255)  # as published: the fraction is cut off
+    frame = np.concatenate([colours, np.rint(mask * 255)[None]]).transpose(1, 2, 0)
+    return np.ascontiguousarray(frame, np.uint8)
 
 
 def half_failure(found: Agreement) -> str:

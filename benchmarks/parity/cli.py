@@ -143,6 +143,7 @@ def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":
 
 
 def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
+    from bilayer.benchmarks.parity.dlc import open_dlc
     from bilayer.benchmarks.parity.engines import bfloat16, vulkan
     from bilayer.benchmarks.parity.htp import HtpRung, simulator
     from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
@@ -151,7 +152,7 @@ def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
     if options.photo is None:
         why = "no --photo (and --checkpoint): the ladder begins at the ONNX, whose weights are the truth"
         top.append(NotRun("trained", "trained model in torch, unfolded, float32; folded anew, float64", why))
-    top += [OnnxRung(subject), EmulatedRung(subject, "hybrid")]
+    top += [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
     if not options.quick:
         top += [EmulatedRung(subject, "half4"), EmulatedRung(subject, "sequential")]
         skipped = NotRun(HtpRung.name, HtpRung.label, "--slow-poses 0")

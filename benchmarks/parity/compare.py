@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.runtime.agreement import FRAME, RANGES, Agreement, Bytes, psnr, ssim, uv_pixels
+from bilayer.runtime.agreement import FRAME, RANGES, Agreement, Bytes, frame_ssim, psnr, uv_pixels
 from bilayer.runtime.frame import NetworkOutputs, Values
 
 LEVELS = (0, 1, 2, 4, 8, 16, 256)  # bounds of the histogram: differences of 0, 1, 2-3, 4-7, 8-15, 16 and more
@@ -52,7 +52,7 @@ class Comparison:
         psnr_db = {name: difference.psnr_db for name, difference in self.results.items()}
         pixels = self.results["delta_uv"].max_pixels
         assert pixels is not None
-        return Agreement(psnr_db | {FRAME: self.frame.psnr_db}, pixels, self.not_finite)
+        return Agreement(psnr_db | {FRAME: self.frame.psnr_db}, pixels, self.not_finite, self.frame.ssim)
 
 
 def compare(
@@ -94,10 +94,9 @@ def compare_frames(frames: Sequence[Bytes], expected: Sequence[Bytes]) -> FrameD
     apart = np.stack([np.abs(a.astype(np.int16) - b) for a, b in pairs])
     counts, _ = np.histogram(apart, LEVELS)
     names = [_level_name(low, high) for low, high in itertools.pairwise(LEVELS)]
-    planes = [[frame.transpose(2, 0, 1) / 127.5 - 1 for frame in pair] for pair in pairs]
     return FrameDifference(
         psnr_db=min(psnr(*pair, RANGES[FRAME]) for pair in pairs),
-        ssim=min(ssim(*pair) for pair in planes),
+        ssim=min(frame_ssim(*pair) for pair in pairs),
         level_shares={name: float(count / apart.size) for name, count in zip(names, counts, strict=True)},
     )
 

@@ -31,17 +31,16 @@ def recognise(
     """
     if not np.isfinite(found).all():
         count = int(np.count_nonzero(~np.isfinite(found)))
-        peak = float(np.abs(right).max())
-        return (
-            f"overflow: {count} values are not finite, where up to {peak:.3g} was right and FP16 ends at "
-            f"{FP16_MAX:.0f}; --keep-norms keeps the values small, or run it in hybrid"
-        )
+        what = f"{count} values are not finite, where up to {float(np.abs(right).max()):.3g} was right"
+        if step <= np.finfo(np.float32).eps:
+            return f"{what}: a weight of it is not finite, or another than the truth's; export again"
+        return f"overflow: {what} and FP16 ends at {FP16_MAX:.0f}; --keep-norms keeps the values small"
     expected, given = right[0].astype(np.float64), found[0].astype(np.float64)
     fault = _layout(expected, given) or _swapped(expected, given) or _bias(layer, expected, given, step)
     return fault or _one_weight(layer, expected, given, inputs, step) or _few_channels(expected, given)
 
 
-def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: int) -> str:
+def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: int, rounds: bool) -> str:
     """A sentence on the cause where no fault is recognised, and what to do.
 
     Args:
@@ -49,9 +48,17 @@ def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: i
         own_db: signal over the error that it adds itself; None where its inputs are hidden.
         inherited_db: signal over error of its worst input.
         terms: products in each of its sums.
+        rounds: whether it computes in less than float32: what float32 shows is no rounding.
     """
     if own_db is None:
         return "its inputs are hidden: the cause is in it or above; --between float64 onnx looks into the weights"
+    if not rounds:
+        if own_db >= inherited_db:
+            return f"its inputs come with {inherited_db:.0f} dB, and it adds nothing: look at the layers above it"
+        return (
+            f"its own doing ({own_db:.0f} dB), and float32 does not round so: a weight, a setting (slope, padding, "
+            "stride) or an edge of it is another than the truth's, or the file is of another avatar; export again"
+        )
     if own_db >= min(inherited_db, MUCH + inherited_db):
         return (
             f"conditioning: its inputs come with {inherited_db:.0f} dB, and it adds little itself ({own_db:.0f} dB); "
@@ -60,7 +67,7 @@ def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: i
     if isinstance(layer, Gemm | Conv | ConvTranspose):
         return (
             f"accumulation length: {terms} products in one sum, rounded on the way; float32 sums (hybrid) or more "
-            "partial sums help. Where the arithmetic is float32, its weights differ"
+            "partial sums help"
         )
     return "rounding of the values that it stores: their range is too wide for FP16; --keep-norms narrows it"
 

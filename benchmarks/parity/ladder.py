@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bilayer.benchmarks.parity.compare import Comparison, compare
+from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
-from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc
+from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc, check_metadata
 from bilayer.benchmarks.parity.subject import Subject, open_subject
 from bilayer.runtime.agreement import DEFAULT, Bytes, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
 from bilayer.runtime.bundle import Bundle
@@ -81,9 +82,10 @@ class Ladder:
 
 
 def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
-    """The cheap rungs of a bundle: ONNX Runtime, the .dlc's weights, emulated FP16 hybrid."""
+    """The cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
     subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
-    return climb(subject, [OnnxRung(subject), EmulatedRung(subject, "hybrid")], thresholds=thresholds)
+    rungs = [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
+    return climb(subject, rungs, thresholds=thresholds)
 
 
 def climb(
@@ -137,7 +139,7 @@ def climb(
         pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
         above = (rung.name, found, frames)
         advance(rung.name)
-    checks = [check_contract(subject)]
+    checks = [check_contract(subject), check_metadata(subject)]
     dlc = check_dlc(subject)
     checks += [dlc] if isinstance(dlc, Check) else []
     missing += [dlc] if isinstance(dlc, NotRun) else []

@@ -91,7 +91,13 @@ def compare_layers(
     if over is not None:
         layer, error = over
         inherited = [_sqnr(expected[name], found[name]) for name in layer.inputs if name in found and name in expected]
-        cause = explain(layer, own_db=error.own_db, inherited_db=min(inherited, default=MOST_DB), terms=error.terms)
+        cause = explain(
+            layer,
+            own_db=error.own_db,
+            inherited_db=min(inherited, default=MOST_DB),
+            terms=error.terms,
+            rounds=second.kind != "float32",
+        )
         named = fault if fault is not None and fault.layer == layer.name else FirstOver(layer.name, cause)
     ranked = tuple(sorted(errors, key=lambda e: e.sqnr_db))
     return LayerReport(first.name, second.name, limit, ranked, named, fault)

@@ -6,6 +6,7 @@ from bilayer.benchmarks.parity.rungs import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
+from bilayer.export.metadata import AVATAR, contradictions, describe_contract
 from bilayer.runtime.agreement import Verdict
 from bilayer.runtime.errors import ParityError
 
@@ -18,6 +19,26 @@ class Check:
     label: str
     verdict: Verdict
     text: str
+
+
+def check_metadata(subject: Subject) -> Check:
+    """Outputs, input, source pose and texture are those that the network was written with."""
+    name, label = "metadata", "avatar.json and the texture belong to the network"
+    contract = subject.bundle.contract
+    described = describe_contract(
+        contract.input,
+        contract.outputs,
+        contract.image_size,
+        subject.align_corners,  # avatar.json's own is checked above
+        contract.source.pose,
+        subject.texture,
+    )
+    found = contradictions(subject.model, described)
+    if found:
+        return Check(name, label, "broken", f"{found[0]}; copy the avatar's whole folder, or export it again")
+    if not any(entry.key == AVATAR for entry in subject.model.metadata_props):
+        return Check(name, label, "warned", "the network does not say: it was exported by version 0.1")
+    return Check(name, label, "passed", f"avatar {described[AVATAR]}")
 
 
 def check_contract(subject: Subject) -> Check:

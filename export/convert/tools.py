@@ -124,8 +124,8 @@ def snpe_arguments(usage: str, onnx_path: Path, dlc_path: Path, job: Job) -> tup
     old = "--model_path" in usage and "--input_network" not in usage
     arguments = ["-m" if old else "-i", str(onnx_path), "-d" if old else "-o", str(dlc_path)]
     for name in job.inputs:  # numbers, and not an image whose channels might be swapped
-        arguments += ["-t", name, "opaque"] if "--input_type" in usage else []
-        arguments += ["-e", name, "other"] if "--input_encoding" in usage else []
+        arguments += ["--input_type", name, "opaque"] if "--input_type" in usage else []
+        arguments += ["--input_encoding", name, "other"] if "--input_encoding" in usage else []
     arguments += ["--model_version", job.digest] if "--model_version" in usage else []
     return tuple(arguments)
 

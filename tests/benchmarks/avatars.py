@@ -63,7 +63,8 @@ def rewritten(bundle, **changes):
     """avatar.json written anew with these fields, and the hashes of the network's files."""
     files = bundle.contract.files
     dlc = None if files.dlc is None else describe_file(bundle.path(files.dlc))
-    files = replace(files, onnx=describe_file(bundle.path(files.onnx)), dlc=dlc)
+    network, texture = (describe_file(bundle.path(file)) for file in (files.onnx, files.texture))
+    files = replace(files, onnx=network, texture=texture, dlc=dlc)
     contract = replace(bundle.contract, files=files, **changes)
     json_path = bundle.folder / "avatar.json"
     json_path.write_text(contract.to_json())

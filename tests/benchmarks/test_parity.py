@@ -41,7 +41,7 @@ from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
 # The golden case has random weights: its texture is noise, in which a tenth of a pixel is many levels (49 dB found)
-NOISY = Thresholds(hybrid_frame_psnr=45)
+NOISY = Thresholds(hybrid_psnr=45)
 
 
 @pytest.fixture(scope="module")

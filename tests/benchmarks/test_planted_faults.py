@@ -124,7 +124,7 @@ def rung_of(name, subject, folder):
         onnx_rung = OnnxRung(subject)
         write_raw(folder, onnx_rung.layers(0))
         truth = {tensor: onnx_rung.layers(0)[tensor] for tensor in subject.own.output_tensors}
-        rung = open_device(subject, folder, "auto", "hybrid", truth)
+        rung = open_device(subject, folder, "auto", "fp16-hybrid", truth)
         assert rung.layout == "nhwc"
         return rung
     made = {
@@ -212,7 +212,7 @@ def test_a_flipped_align_corners_breaks_the_gate_and_is_named(made, rung, tmp_pa
     step = ladder.steps[-1]
     assert (ladder.verdict, ladder.layers.fault) == ("broken", None)  # its layers are right, its picture is not
     assert step.ruling.verdict in (("broken",) if step.kind in ("float32", "hybrid") else ("broken", "warned"))
-    assert step.ruling.reasons[-1].startswith("frame has")
+    assert "frame" in step.ruling.reasons[-1]
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,8 @@ def test_an_sdk_is_told_what_its_manual_says(sdk, model_path, tmp_path):
     record = json.loads((tmp_path / "record").read_text())
     digest = hashlib.sha256(model_path.read_bytes()).hexdigest()
     expected = {
-        "snpe-1.32": f"-i avatar.onnx -o out.dlc -t pose opaque -e pose other --model_version {digest}",
+        "snpe-1.32": "-i avatar.onnx -o out.dlc --input_type pose opaque --input_encoding pose other "
+        f"--model_version {digest}",
         "qairt-sdk": "--input_network avatar.onnx --output_path out.dlc",
     }[sdk]
     assert list(conversion.arguments) == [TOOLS[sdk], *expected.split()]
@@ -209,7 +210,7 @@ def test_the_older_spelling_is_used_where_the_usage_has_it(sdk, model_path, tmp_
     monkeypatch.setenv("STAND_IN_ERA", "1.27")
     conversion = convert_onnx(model_path, tmp_path / "out.dlc", sdk)
     assert conversion.arguments[1:5] == ("-m", "avatar.onnx", "-d", "out.dlc")
-    assert "-t" not in conversion.arguments
+    assert "--input_type" not in conversion.arguments
 
 
 @pytest.mark.parametrize("target", TOOLS)

@@ -120,8 +120,9 @@ def test_the_worst_of_poses_is_that_of_each_figure():
         ("float32", {"delta_uv": 101, "frame": 61}, "passed", ""),
         ("float32", {"delta_uv": 99}, "broken", "delta_uv has 99.0 dB, expected at least 100"),
         ("float32", {"delta_uv": 101, "frame": 59}, "broken", "frame has 59.0 dB, expected at least 60"),
-        ("hybrid", {"delta_uv": 70, "frame": 61}, "passed", ""),
-        ("hybrid", {"delta_uv": 70, "frame": 59}, "broken", "frame has 59.0 dB"),
+        ("hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 61, "frame": 37}, "passed", ""),  # a sharp texture
+        ("hybrid", {"delta_uv": 70, "lf_rgb": 59, "seg": 61, "frame": 61}, "broken", "lf_rgb has 59.0 dB"),
+        ("hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 59, "frame": 61}, "broken", "seg has 59.0 dB"),
         ("arithmetic", {"delta_uv": 70, "frame": 46}, "passed", ""),
         ("arithmetic", {"delta_uv": 70, "frame": 44}, "warned", "frame has 44.0 dB"),
         ("bfloat16", {"delta_uv": 70, "frame": 19}, "broken", "frame has 19.0 dB"),
@@ -137,6 +138,8 @@ def test_a_warp_that_is_off_breaks_the_hybrid_and_a_number_that_is_not_finite_ev
     good = {"delta_uv": 150.0, "frame": 150.0}
     assert judge(Agreement(good, DEFAULT.hybrid_uv_pixels), "hybrid").verdict == "passed"
     assert judge(Agreement(good, 0.3), "hybrid").reasons == ("delta_uv is 0.3 px off, expected at most 0.25",)
+    unlike = judge(Agreement(good, 0.1, frame_ssim=0.98), "hybrid")
+    assert unlike.reasons == ("the frame's SSIM is 0.9800, expected at least 0.99",)
     for kind in ("float32", "hybrid", "arithmetic", "bfloat16"):
         assert judge(Agreement(good, 0.0, 1), kind).reasons == ("1 numbers are not finite",)
 

@@ -1,9 +1,35 @@
 """What all command lines share."""
 
+import gc
 import subprocess
 import sys
 
-from bilayer.runtime.console import WIDEST, table
+import pytest
+
+from bilayer.runtime.console import WIDEST, importing, table
+
+
+def test_nothing_is_collected_while_libraries_are_imported() -> None:
+    assert gc.isenabled()
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_collection_goes_on_after_a_failed_import() -> None:
+    with pytest.raises(ImportError), importing():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_collection_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_the_process_ends_without_a_search_for_cycles_and_with_its_exit_code() -> None:

@@ -1,0 +1,63 @@
+"""What an avatar's ONNX file says of itself, so that files which do not belong together are told from each other.
+
+avatar.json and the texture lie beside the network and could be another avatar's, or changed: each of these entries is
+made of them a second time and compared (`contradictions`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+
+from bilayer.runtime.bundle import Outputs, PoseInput
+from bilayer.runtime.frame import RESULTS
+
+AVATAR = "avatar"  # the entry that names one avatar, in the ONNX's metadata and the texture's
+
+
+def describe_contract(
+    given: PoseInput,
+    outputs: Outputs,
+    image_size: int,
+    align_corners: bool,
+    source_pose: ArrayLike,  # (136,)
+    texture: NDArray[np.float32],  # packed, (S + 3, S + 3, 4)
+) -> dict[str, str]:
+    """The entries that avatar.json and the texture must agree with, in words for whoever opens the ONNX alone."""
+    entries = {
+        "input.pose": f"{given.tensor} (1, {given.width}): 68 (x, y) landmarks across the crop, -1..1, x right, y down"
+        + (f"; sines, then cosines at {given.harmonics} frequencies" if given.harmonics else ""),
+        "warp": f"identity + delta_uv, bilinear, zeros outside, align_corners {align_corners}",
+        "image_size": str(image_size),
+        "source_pose_sha256": _sha256(np.asarray(source_pose, "<f4")),
+        "texture_sha256": _sha256(np.asarray(texture, "<f4")),
+    }
+    for name in RESULTS:
+        channels = getattr(outputs, name)
+        if channels is not None:
+            place = f"{channels.tensor}[:, {channels.start}:{channels.stop}]"
+            entries[f"output.{name}"] = f"{place} * {channels.scale:g} + {channels.offset:g}, NCHW"
+    named = "\n".join(f"{key}={value}" for key, value in sorted(entries.items()))
+    return entries | {AVATAR: hashlib.sha256(named.encode()).hexdigest()[:32]}
+
+
+def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list[str]:
+    """Where the network's metadata and what avatar.json and the texture say differ, a line each.
+
+    A network of version 0.1, which names no avatar, contradicts nothing.
+    """
+    own = {entry.key: entry.value for entry in model.metadata_props}
+    if AVATAR not in own:
+        return []
+    outputs = {key for key in own if key.startswith("output.")}
+    return [
+        f"{key}: the network says {own.get(key, 'nothing')!r}, its avatar.json and texture {described.get(key, '')!r}"
+        for key in sorted({*described, *outputs} - {AVATAR})
+        if own.get(key) != described.get(key)
+    ]
+
+
+def _sha256(array: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -165,6 +165,27 @@ def test_standing_statistics_are_the_mean_over_batches_and_leave_no_trace():
         assert torch.equal(buffer, before[name]), name
 
 
+def test_the_average_is_the_formula_to_the_bit_and_goes_on_from_a_checkpoint():
+    generator = torch.Generator().manual_seed(3)
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((5, 7), (3,), ())]
+    expected = [weight.detach().clone() for weight in weights]
+    average = WeightAverage(weights, decay=0.95)
+    for iteration in range(300):  # the warm-up ends after 171
+        with torch.no_grad():
+            for weight in weights:
+                weight += torch.randn(weight.shape, generator=generator)
+        decay = min(0.95, (1 + iteration) / (10 + iteration))
+        torch._foreach_lerp_(expected, [weight.detach() for weight in weights], 1 - decay)
+        if iteration % 100 == 50:
+            state = [tensor.clone() for tensor in average.state()]
+            average = WeightAverage(weights, decay=0.95)
+            average.load(state)
+        average.update(iteration)
+        assert all(map(torch.equal, average.state(), expected)), iteration
+    with pytest.raises(ValueError, match="shorter"):
+        average.load(average.state()[:2])
+
+
 def test_the_average_follows_slowly_and_is_put_aside_for_training():
     weight = torch.nn.Parameter(torch.zeros(3))
     average = WeightAverage([weight], decay=0.9)

@@ -336,7 +336,7 @@ def test_a_bad_checkpoint_leaves_the_old_avatar(photo, tmp_path):
     result = run_cli(*tiny(photo, "--out", out), "--checkpoint", tmp_path / "no.safetensors")
     assert result.returncode == 3
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
-    assert len(before) == 3
+    assert len(before) == 4
 
 
 def test_an_avatar_that_fails_parity_is_not_shipped(photo, tmp_path):

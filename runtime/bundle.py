@@ -23,8 +23,9 @@ Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]
 # A wild contract must not ask for gigabytes
 Side = Annotated[int, Meta(ge=1, le=4096, description="px, side of every image")]
+Box = Annotated[list[int], Meta(min_length=4, max_length=4)]
 # In half crops from its middle: what is a thousand of them away is no landmark
-PoseNumber = Annotated[float, Meta(gt=-1000, lt=1000)]
+Pose = Annotated[list[Annotated[float, Meta(gt=-1000, lt=1000)]], Meta(min_length=136, max_length=136)]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,7 @@ class PoseInput:
     tensor: str
     width: Annotated[int, Meta(ge=1, description="numbers of the encoded pose; the tensor is (1, width)")]
     harmonics: Annotated[
-        int,
-        Meta(
-            ge=0, description="0: the 68 (x, y) pairs as they are; else their sines and cosines at so many frequencies"
-        ),
+        Index, Meta(description="0: the landmarks as they are; else sines, cosines at so many frequencies")
     ]
 
 
@@ -66,16 +64,8 @@ class PhotoSource:
     """The photo's face: where it was, and how it looked."""
 
     photo_size: Annotated[list[Count], Meta(min_length=2, max_length=2, description="width, height in pixels")]
-    crop: Annotated[
-        list[int],
-        Meta(min_length=4, max_length=4, description="left, top, right, bottom in photo pixels; may leave the photo"),
-    ]
-    pose: Annotated[
-        list[PoseNumber],
-        Meta(
-            min_length=136, max_length=136, description="the photo's 68 landmarks, x0, y0, x1, ...: -1..1 in the crop"
-        ),
-    ]
+    crop: Annotated[Box, Meta(description="left, top, right, bottom in photo pixels; may leave the photo")]
+    pose: Annotated[Pose, Meta(description="the photo's 68 landmarks, x0, y0, x1, ...: -1..1 in the crop")]
 
 
 @dataclass(frozen=True)
@@ -126,12 +116,9 @@ class Verification:
     poses: Index
     psnr_db: Annotated[dict[str, float], Meta(description="ONNX Runtime in float32: of each result, the worst pose's")]
     hybrid_frame_db: Annotated[
-        float | None,
-        Meta(description="FP16 storage, emulated: of the 8-bit RGBA frame, the worst pose's; null: not compared"),
+        float | None, Meta(description="emulated FP16 storage: of the 8-bit RGBA frame, the worst")
     ]
-    hybrid_uv_pixels: Annotated[
-        float | None, Meta(description="the largest error of the warp with it, in texture pixels")
-    ]
+    hybrid_uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
 
 
 @dataclass(frozen=True)
@@ -150,9 +137,7 @@ class Contract:
     """The content of avatar.json."""
 
     image_size: Side
-    align_corners: Annotated[
-        bool, Meta(description="of the warp: what coordinates of -1 and 1 mean, see docs/bundle.md")
-    ]
+    align_corners: Annotated[bool, Meta(description="what -1 and 1 mean to the warp: docs/bundle.md")]
     input: PoseInput
     outputs: Outputs
     files: Files

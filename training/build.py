@@ -1,6 +1,7 @@
 """From settings to what the loop takes: model, objective, data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,24 @@ _DISCRIMINATOR: tuple[NetworkName, ...] = ("discriminator",)
 _ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)
 _MEASURED_PEOPLE = 16  # whose results are looked at when a model grows
 _PICTURED_PEOPLE = 6  # rows of the picture grids
+
+
+def choose_precision(settings: TrainingSettings, device: torch.device, say: Say) -> TrainingSettings:
+    """The settings with bf16 in place of "auto" where `device` multiplies in it, else fp32; it is said which, and why.
+
+    bf16 that was asked for stays, with a warning where the device has to emulate it, which takes longer than fp32.
+    """
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    ability = f"this {device.type} {'computes' if able else 'does not compute'} in bf16"
+    if settings.precision == "auto":
+        settings = replace(settings, precision="bf16" if able else "fp32")
+        say(f"precision {settings.precision}: {ability}")
+    elif settings.precision == "bf16" and not able:
+        say(f'warning: {ability}, and takes longer than in fp32; precision = "auto" avoids it')
+    return settings
 
 
 def make_base_stage(

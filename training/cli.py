@@ -99,7 +99,7 @@ def _train(
     as_json: bool,
 ) -> None:
     options.check()
-    from bilayer.training.build import make_data
+    from bilayer.training.build import choose_precision, make_data
     from bilayer.training.loop import Data, train
     from bilayer.training.processes import join_processes
     from bilayer.training.run_folder import RunFolder
@@ -119,6 +119,7 @@ def _train(
         folder = RunFolder(options.out)
         if process.is_first:
             folder.claim(name, settings)
+        settings = choose_precision(settings, process.device, say)
         training, pictures = make_data(settings, process.rank)
         stage = make_stage(settings, say, training).to(process.device)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")

@@ -29,6 +29,10 @@ class RunLog:
         folder.cut_log(first)
         self._board = _open_board(folder, first)
 
+    def start(self, iteration: int, precision: str, device: str) -> None:
+        """What the steps from `iteration` on compute in, and where: "auto" is another on another machine."""
+        self._folder.append_log({"iteration": iteration, "precision": precision, "device": device})
+
     def losses(self, iteration: int, values: Mapping[str, float]) -> None:
         """Log the weighted losses of a step."""
         self._folder.append_log({"iteration": iteration, "losses": {k: round(v, 6) for k, v in values.items()}})

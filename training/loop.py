@@ -91,6 +91,8 @@ class _Run:
         self._average = WeightAverage(trained, optimisation.average)
         self._resume()
         self._log = RunLog(folder, self.iteration) if process.is_first else None
+        if self._log:
+            self._log.start(self.iteration, settings.precision, str(process.device))
         # The embedder's last convolution feeds nothing: it never has a gradient
         self._forward: nn.Module = stage
         if is_distributed():

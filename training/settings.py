@@ -11,7 +11,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.training.losses import WarpingSchedule
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -107,7 +107,8 @@ class TrainingSettings:
     perceptual: PerceptualFiles = PerceptualFiles()
     optimisation: Optimisation = Optimisation()
     schedule: Schedule = Schedule()
-    precision: Precision = "fp32"  # bf16: networks under autocast, warp and losses in float32
+    # bf16: networks under autocast, warp and losses in fp32; auto: bf16 where the processor computes in it
+    precision: Precision = "fp32"
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:

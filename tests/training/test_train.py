@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from bilayer import training
 from bilayer.model import load_model
+from bilayer.training.build import choose_precision
 from tests.training import tiny
 
 
@@ -125,7 +129,7 @@ def test_the_enhancer_learns_on_a_frozen_base(tmp_path, config, tiny_heads):
         ("[schedule]\niterations = 'many'\n", "iterations: expected int, found 'many'"),
         ("[losses]\nwarping.factor = true\n", "factor: expected float, found True"),
         ("[model]\nimage_size = 100\n", "image_size = 100"),
-        ("precision = 'fp8'\n", "precision: expected bf16 or fp32, found 'fp8'"),
+        ("precision = 'fp8'\n", "precision: expected auto or bf16 or fp32, found 'fp8'"),
         ("[data\n", "not readable as TOML"),
         ("[schedule]\nlog_every = 0\n", "schedule.log_every: expected int >= 1, found 0"),
         ("[optimisation]\nlearning_rate = nan\n", "optimisation.learning_rate: expected float > 0.0, found nan"),
@@ -180,6 +184,48 @@ def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, config, tiny_he
         expected = losses(tmp_path / f"full{stage}")[0]
         for name, value in losses(tmp_path / f"half{stage}")[0].items():
             assert value == pytest.approx(expected[name], rel=0.1), name + stage
+
+
+@pytest.mark.parametrize(("device", "able"), [("cpu", True), ("cpu", False), ("cuda", True), ("cuda", False)])
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+def test_bfloat16_is_chosen_where_the_device_computes_in_it(monkeypatch, tmp_path, device, able, asked):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able and device == "cpu")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able and device == "cuda")
+    said = []
+    settings = replace(tiny.settings(tmp_path), precision=asked)
+    chosen = choose_precision(settings, torch.device(device), said.append)
+    expected = {"auto": "bf16" if able else "fp32"}.get(asked, asked)
+    assert chosen == replace(settings, precision=expected)
+    assert [line.split(":")[0] for line in said] == {
+        ("auto", True): ["precision bf16"], ("auto", False): ["precision fp32"], ("bf16", False): ["warning"],
+    }.get((asked, able), [])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_says_and_logs_the_precision_that_was_chosen(tmp_path, tiny_heads):
+    config, out = tmp_path / "auto.toml", tmp_path / "run"
+    config.write_text('precision = "auto"\n' + tiny.toml(schedule={"iterations": 1}))
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate")
+    first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    assert first["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+    assert f"precision {first['precision']}: this " in process.stderr
+    assert first["precision"] in ("fp32", "bf16")
+    assert json.loads((out / "settings.json").read_text())["precision"] == "auto"  # goes on elsewhere, too
+
+
+@pytest.mark.slow
+def test_the_tiny_configurations_train_both_stages(tmp_path, tiny_heads):
+    """docs/training.md's minute, shortened to a few steps."""
+    configs = Path(training.__file__).parent / "configs"
+    base, enhancer = tmp_path / "base", tmp_path / "enhancer"
+    options = ("--data", tiny_heads, "--iterations", 4, "--no-validate", "--out")
+    run("base", "--config", configs / "tiny-1-base-64.toml", *options, base)
+    checkpoint = ("--base", base / "checkpoint.safetensors")
+    run("enhancer", "--config", configs / "tiny-2-enhancer-64.toml", *options, enhancer, *checkpoint)
+    model = load_model(enhancer / "checkpoint.safetensors")
+    assert model.config.image_size == 64
+    assert "texture_enhancer" in model.networks
 
 
 @pytest.mark.parametrize(("device", "enough"), [("cuda", 1), ("cuda:7", 8), ("abacus", None)])

@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := android_harness benchmarks export model runtime training
 
-.PHONY: test setup lint types contracts unit avatar clean
+# Another version formats otherwise
+CLANG_FORMAT := $(shell command -v clang-format-14)
+CPP := $(wildcard android_harness/native/*.?pp android_harness/app/app/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp)
+
+.PHONY: test setup lint format types contracts unit avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -22,6 +26,12 @@ avatar: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run --Werror $(CPP),@echo "clang-format-14 is not installed: C++ is not checked" >&2)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) -i $(CPP))
 
 # The rooms become bilayer.<room> at install time; a type checker and import-linter want to see them so on disk.
 .types: Makefile $(wildcard bilayer/*)

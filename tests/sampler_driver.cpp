@@ -62,12 +62,17 @@ static void frame(const Header &h, FILE *cases, FILE *results) {
 #ifdef BILAYER_HPP
     using namespace bilayer;
     const auto packed = pack_texture(texture.data(), 3, h.texture_height, h.texture_width);
-    const FrameInputs inputs{delta_uv.data(), lf_rgb.data(), h.interleaved ? Layout::interleaved : Layout::planar,
-                             masked ? mask.data() : nullptr, scale, offset, over ? background.data() : nullptr};
+    const FrameInputs inputs{delta_uv.data(),
+                             lf_rgb.data(),
+                             h.interleaved ? Layout::interleaved : Layout::planar,
+                             masked ? mask.data() : nullptr,
+                             scale,
+                             offset,
+                             over ? background.data() : nullptr};
     for (const Rows rows : {Rows{0, split}, Rows{split, h.height}})
         compose(packed, inputs, rgba.data(), h.height, h.width, h.align_corners,
-                h.mode & 1 ? Alpha::premultiplied : Alpha::straight, h.mode & 2 ? Rounding::nearest : Rounding::truncate,
-                rows);
+                h.mode & 1 ? Alpha::premultiplied : Alpha::straight,
+                h.mode & 2 ? Rounding::nearest : Rounding::truncate, rows);
 #else
     std::vector<float> packed(BILAYER_PACKED_FLOATS(h.texture_height, h.texture_width), 7.0f);
     bilayer_pack_texture(texture.data(), 3, h.texture_height, h.texture_width, packed.data());

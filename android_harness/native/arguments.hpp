@@ -33,7 +33,8 @@ class Arguments {
         return given_.at(name);
     }
 
-    std::string one_of(const std::string &name, const std::vector<std::string> &choices) const {  // the first if not given
+    std::string one_of(const std::string &name,
+                       const std::vector<std::string> &choices) const {  // the first if not given
         const std::string value = text(name, choices[0]);
         std::string all;
         for (const std::string &choice : choices) {

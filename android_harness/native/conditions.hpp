@@ -18,8 +18,8 @@
 namespace runner {
 
 struct Moment {
-    double ms;                   // since the beginning
-    double celsius;              // of the hottest sensor at CPU, SoC and skin; NaN where there is none
+    double ms;                                   // since the beginning
+    double celsius;                              // of the hottest sensor at CPU, SoC and skin; NaN where there is none
     std::vector<double> cpu_mhz, cpu_limit_mhz;  // of the cores, in their order: now, and what they may run at
 };
 
@@ -95,7 +95,8 @@ class ConditionLog {
     }
 
     Moment now(std::chrono::steady_clock::time_point begin) const {
-        Moment moment{std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count(), NAN, {}, {}};
+        Moment moment{
+            std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count(), NAN, {}, {}};
         for (const std::string &sensor : sensors_) {
             double value;
             if (!(std::ifstream(sensor) >> value)) continue;

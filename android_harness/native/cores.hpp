@@ -49,12 +49,14 @@ inline std::vector<int> choose_cores(const std::vector<Core> &cores, const std::
         for (const Core &core : cores)
             if (core.kind == wanted) chosen.push_back(core.number);
         if (chosen.empty())
-            throw Failure(bad_input, "--cores " + wanted + ": the device has none, or does not tell its cores' clocks; " +
+            throw Failure(bad_input, "--cores " + wanted +
+                                         ": the device has none, or does not tell its cores' clocks; " +
                                          "use any, or numbers such as 4,5");
     } else {
         for (const std::string &word : words_of(wanted)) {
             if (word.empty() || word.size() > 4 || word.find_first_not_of("0123456789") != std::string::npos)
-                throw Failure(usage, "--cores: expected any, little, big, prime or numbers such as 4,5, found '" + wanted + "'");
+                throw Failure(
+                    usage, "--cores: expected any, little, big, prime or numbers such as 4,5, found '" + wanted + "'");
             chosen.push_back(std::stoi(word));
         }
     }

@@ -46,8 +46,8 @@ class Frames {
 
     void expect_frames(const std::string &path, size_t found) const {
         if (found != count_)
-            throw Failure(bad_input, path + ": expected " + std::to_string(count_) + " frames as in --delta-uv, found " +
-                                         std::to_string(found));
+            throw Failure(bad_input, path + ": expected " + std::to_string(count_) +
+                                         " frames as in --delta-uv, found " + std::to_string(found));
     }
 
     void merge() {
@@ -64,7 +64,8 @@ class Frames {
 
     void split(size_t number, size_t begin, size_t end) {
         const float *from = all_.data() + (number * pixels_ + begin) * channels();
-        float *u = delta_uv_.data(), *v = u + pixels_, *red = lf_rgb_.data(), *green = red + pixels_, *blue = green + pixels_;
+        float *u = delta_uv_.data(), *v = u + pixels_, *red = lf_rgb_.data(), *green = red + pixels_,
+              *blue = green + pixels_;
         for (size_t i = begin; i < end; ++i, from += channels()) {
             u[i] = from[0], v[i] = from[1], red[i] = from[2], green[i] = from[3], blue[i] = from[4];
             if (masked_) mask_[i] = from[5];

@@ -55,7 +55,10 @@ inline Machine read_machine(const std::string &proc = "/proc") {
 }
 
 inline void put(Json &json, const Machine &machine) {
-    json.open("machine").text("architecture", machine.architecture).text("kernel", machine.kernel).text("cpu", machine.cpu);
+    json.open("machine")
+        .text("architecture", machine.architecture)
+        .text("kernel", machine.kernel)
+        .text("cpu", machine.cpu);
     json.open_list("emulation");
     for (const std::string &why : machine.emulation) json.text(nullptr, why);
     json.close().close();

@@ -111,7 +111,8 @@ Run read_run(const Arguments &given) {
 }
 
 void load(ncnn::Net &net, const std::string &param, const std::string &bin) {
-    if (net.load_param(param.c_str()) != 0) throw Failure(bad_input, param + ": ncnn cannot read it, or lacks one of its layers");
+    if (net.load_param(param.c_str()) != 0)
+        throw Failure(bad_input, param + ": ncnn cannot read it, or lacks one of its layers");
     if (net.load_model(bin.c_str()) != 0) throw Failure(bad_input, bin + ": ncnn cannot read it");
 }
 
@@ -130,9 +131,12 @@ double execute(const ncnn::Net &net, const Run &run, const ncnn::Mat &pose, std:
     const auto begin = std::chrono::steady_clock::now();
     ncnn::Extractor extractor = net.create_extractor();
     int code = extractor.input("in0", pose);
-    for (size_t i = 0; i < run.outputs.size() && code == 0; ++i) code = extractor.extract(run.outputs[i].blob.c_str(), results[i]);
+    for (size_t i = 0; i < run.outputs.size() && code == 0; ++i)
+        code = extractor.extract(run.outputs[i].blob.c_str(), results[i]);
     const std::chrono::duration<double, std::micro> passed = std::chrono::steady_clock::now() - begin;
-    if (code != 0) throw Failure(bad_input, "ncnn failed with code " + std::to_string(code) + "; are these the network's outputs?");
+    if (code != 0)
+        throw Failure(bad_input,
+                      "ncnn failed with code " + std::to_string(code) + "; are these the network's outputs?");
     return passed.count();
 }
 

@@ -48,12 +48,12 @@ struct Rows {
 
 // A network's outputs for one frame, h x w pixels.
 struct FrameInputs {
-    const float *delta_uv;       // (2, h, w), or (h, w, 2) if interleaved: offsets from the pixel centres, x before y
-    const float *lf_rgb;  // (3, h, w), or (h, w, 3) if interleaved: -1..1
+    const float *delta_uv;  // (2, h, w), or (h, w, 2) if interleaved: offsets from the pixel centres, x before y
+    const float *lf_rgb;    // (3, h, w), or (h, w, 3) if interleaved: -1..1
     Layout layout;
-    const float *mask;             // (h, w), times mask_scale + mask_offset, clamped to 0..1; or null for ones
+    const float *mask;              // (h, w), times mask_scale + mask_offset, clamped to 0..1; or null for ones
     float mask_scale, mask_offset;  // 1 and 0; or 0.5 and 0.5 where the mask comes out of a tanh
-    const uint8_t *background;     // (h, w, 4): the frame becomes opaque over it; or null
+    const uint8_t *background;      // (h, w, 4): the frame becomes opaque over it; or null
 };
 
 // Once per avatar, from (channels, height, width), 1 to 4 channels.
@@ -62,7 +62,8 @@ inline PackedTexture pack_texture(const float *texture, int channels, int height
     for (int c = 0; c < channels; ++c)
         for (int y = 0; y < height; ++y)
             for (int x = 0; x < width; ++x)
-                packed.texels[(size_t(y + 1) * (width + 3) + x + 1) * 4 + c] = texture[(size_t(c) * height + y) * width + x];
+                packed.texels[(size_t(y + 1) * (width + 3) + x + 1) * 4 + c] =
+                    texture[(size_t(c) * height + y) * width + x];
     return packed;
 }
 
@@ -176,7 +177,8 @@ inline void blend(const PackedTexture &texture, const Geometry &geometry, Four x
     (x - x.whole()).store(right), (y - y.whole()).store(down);
     const size_t pitch = size_t(texture.width + 3) * 4;
     for (int i = 0; i < 4; ++i) {
-        const float *upper = texture.texels.data() + size_t(top[i]) * pitch + size_t(left[i]) * 4, *lower = upper + pitch;
+        const float *upper = texture.texels.data() + size_t(top[i]) * pitch + size_t(left[i]) * 4,
+                    *lower = upper + pitch;
         const auto vertical = [&](int at) {
             const Four a = Four::load(upper + at), b = Four::load(lower + at);
             return a + Four::all(down[i]) * (b - a);
@@ -189,7 +191,8 @@ inline void blend(const PackedTexture &texture, const Geometry &geometry, Four x
 
 // Channels of `count` pixels, at most 4, from pixel `at` on, as planes; lanes beyond the count are zero.
 template <int channels>
-inline void load_planes(const float *image, Layout layout, size_t pixels, size_t at, int count, Four (&planes)[channels]) {
+inline void load_planes(const float *image, Layout layout, size_t pixels, size_t at, int count,
+                        Four (&planes)[channels]) {
     for (int c = 0; c < channels; ++c) {
         if (layout == Layout::planar && count == 4) {
             planes[c] = Four::load(image + c * pixels + at);

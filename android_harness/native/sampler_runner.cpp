@@ -48,9 +48,9 @@ const char *const help = R"(bilayer-sampler-runner: times the sampler's frame on
 )";
 
 const std::set<std::string> options = {
-    "--texture", "--texture-size", "--delta-uv", "--lf",      "--seg",    "--size",   "--layout", "--align-corners",
-    "--alpha",   "--mask-scale",   "--rounding", "--kernels", "--cores",  "--threads", "--runs",  "--mask-offset",
-    "--warm-up", "--evict",        "--frames",   "--json",    "--sysfs",  "--sample-ms"};
+    "--texture", "--texture-size", "--delta-uv", "--lf",      "--seg",   "--size",     "--layout", "--align-corners",
+    "--alpha",   "--mask-scale",   "--rounding", "--kernels", "--cores", "--threads",  "--runs",   "--mask-offset",
+    "--warm-up", "--evict",        "--frames",   "--json",    "--sysfs", "--sample-ms"};
 
 struct Timed {
     std::string name;
@@ -72,7 +72,8 @@ Settings read_settings(const Arguments &given) {
             float(given.real("--mask-offset", 0))};
 }
 
-std::vector<std::pair<std::string, std::unique_ptr<Kernel>>> make_kernels(const Arguments &given, const Settings &settings,
+std::vector<std::pair<std::string, std::unique_ptr<Kernel>>> make_kernels(const Arguments &given,
+                                                                          const Settings &settings,
                                                                           const std::vector<float> &texture) {
     std::vector<std::pair<std::string, std::unique_ptr<Kernel>>> kernels;
     const std::string wanted = given.text("--kernels", "");
@@ -98,8 +99,8 @@ void evict(std::vector<char> &memory) {
     for (size_t at = 0; at < memory.size(); at += 64) bytes[at] = char(bytes[at] + 1);
 }
 
-Timed time_kernel(const std::string &name, const Kernel &kernel, const Settings &settings, Frames &frames, Workers &workers,
-                  int threads, const Arguments &given) {
+Timed time_kernel(const std::string &name, const Kernel &kernel, const Settings &settings, Frames &frames,
+                  Workers &workers, int threads, const Arguments &given) {
     const long runs = given.whole("--runs", 100, 1, 100000), warm_up = given.whole("--warm-up", 20, 0, 100000);
     std::vector<char> other(size_t(given.whole("--evict", 0, 0, 256)) << 20);
     std::vector<uint8_t> picture(size_t(settings.height) * size_t(settings.width) * 4);
@@ -136,8 +137,15 @@ std::string describe(const Arguments &given, const Settings &settings, const Fra
     put(json, machine);
     json.open_list("cores");
     for (const Core &core : cores)
-        json.open().whole("core", core.number).number("max_mhz", double(core.max_khz) / 1000).text("kind", core.kind).close();
-    json.close().open("used").text("cores", given.text("--cores", "any")).whole("threads", given.whole("--threads", 1, 1, 64));
+        json.open()
+            .whole("core", core.number)
+            .number("max_mhz", double(core.max_khz) / 1000)
+            .text("kind", core.kind)
+            .close();
+    json.close()
+        .open("used")
+        .text("cores", given.text("--cores", "any"))
+        .whole("threads", given.whole("--threads", 1, 1, 64));
     json.open_list("pinned");
     for (const int core : used) json.whole(nullptr, core);
     json.close().close();
@@ -145,7 +153,9 @@ std::string describe(const Arguments &given, const Settings &settings, const Fra
     json.whole("texture_height", settings.texture_height).whole("texture_width", settings.texture_width);
     json.whole("frames", long(frames.count())).text("layout", given.text("--layout", "planar")).close();
     json.open("protocol").whole("runs", given.whole("--runs", 100, 1, 100000));
-    json.whole("warm_up", given.whole("--warm-up", 20, 0, 100000)).whole("evict_mb", given.whole("--evict", 0, 0, 256)).close();
+    json.whole("warm_up", given.whole("--warm-up", 20, 0, 100000))
+        .whole("evict_mb", given.whole("--evict", 0, 0, 256))
+        .close();
     json.open_list("kernels");
     for (const Timed &kernel : kernels) {
         json.open().text("name", kernel.name).text("checksum", kernel.checksum);
@@ -172,7 +182,8 @@ void work(int count, char **words) {
     const int every = int(given.whole("--sample-ms", 250, 10, 60000));
     const size_t texels = size_t(settings.texture_height) * size_t(settings.texture_width);
     const std::vector<float> texture = read_floats(given.text("--texture"), 3 * texels, "texture");
-    if (texture.size() != 3 * texels) throw Failure(bad_input, given.text("--texture") + ": more than one texture of --texture-size");
+    if (texture.size() != 3 * texels)
+        throw Failure(bad_input, given.text("--texture") + ": more than one texture of --texture-size");
     Frames frames(settings, given.text("--layout", "planar") == "merged", given.text("--delta-uv"), given.text("--lf"),
                   given.text("--seg", ""));
     const auto kernels = make_kernels(given, settings, texture);

@@ -30,6 +30,9 @@ extern "C" {
 /* Once per avatar: texture (channels, height, width), 1 to 4 channels, into packed (height + 3, width + 3, 4). */
 void bilayer_pack_texture(const float *texture, int32_t channels, int32_t height, int32_t width, float *packed);
 
+/* Arguments stand with what they belong to. */
+/* clang-format off */
+
 /* grid_sample, bilinear, zero padding. grid (2, h, w) or interleaved (h, w, 2), x before y; out (channels, h, w) or
  * interleaved (h, w, channels), 1 to 4 channels. */
 void bilayer_sample(const float *packed, int32_t texture_height, int32_t texture_width,
@@ -50,6 +53,8 @@ void bilayer_frame(const float *packed, int32_t texture_height, int32_t texture_
                    const uint8_t *background, uint8_t *rgba,
                    int32_t height, int32_t width,
                    int32_t align_corners, int32_t alpha, int32_t nearest, int32_t row_begin, int32_t row_end);
+
+/* clang-format on */
 
 #ifdef __cplusplus
 }

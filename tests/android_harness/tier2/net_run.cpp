@@ -102,13 +102,15 @@ Tensor convolve(const Tensor &x, const Tensor &weight, const Tensor &bias, int s
                 typename Kind::Sum sum = bias.values[o];
                 for (int a = 0; a < kernel; ++a)
                     for (int b = 0; b < kernel; ++b) {
-                        const int row = transposed ? i + pad - a : i - pad + a, column = transposed ? j + pad - b : j - pad + b;
+                        const int row = transposed ? i + pad - a : i - pad + a,
+                                  column = transposed ? j + pad - b : j - pad + b;
                         if (row < 0 || column < 0 || row % grow || column % grow) continue;
                         if (row / grow >= height || column / grow >= width) continue;
                         const float *from = &x.values[size_t(row / grow) * width + column / grow];
                         for (int c = 0; c < inputs; ++c) {
                             const size_t at = transposed ? size_t(c) * outputs + o : size_t(o) * inputs + c;
-                            sum = Kind::add(sum, from[size_t(c) * height * width], weight.values[(at * kernel + a) * kernel + b]);
+                            sum = Kind::add(sum, from[size_t(c) * height * width],
+                                            weight.values[(at * kernel + a) * kernel + b]);
                         }
                     }
                 y.values.push_back(sum);
@@ -138,10 +140,14 @@ Tensor run_node(const Node &node, const std::vector<const Tensor *> &in) {
     } else {
         for (size_t i = 0; i < y.values.size(); ++i) {
             float &value = y.values[i];
-            if (node.kind == "LeakyRelu") value = value < 0 ? value * node.alpha : value;
-            else if (node.kind == "Tanh") value = std::tanh(value);
-            else if (node.kind == "Add") value += in[1]->values[i];
-            else fail("Layer " + node.kind + " is not supported.");
+            if (node.kind == "LeakyRelu")
+                value = value < 0 ? value * node.alpha : value;
+            else if (node.kind == "Tanh")
+                value = std::tanh(value);
+            else if (node.kind == "Add")
+                value += in[1]->values[i];
+            else
+                fail("Layer " + node.kind + " is not supported.");
         }
     }
     return y;
@@ -177,9 +183,12 @@ int main(int count, char **words) {
     const char *libraries = std::getenv("LD_LIBRARY_PATH");
     if (!libraries || !std::ifstream(std::string(libraries) + "/libSNPE.so"))
         fail("CANNOT LINK EXECUTABLE \"snpe-net-run\": library \"libSNPE.so\" not found");
-    if (std::ifstream("/data/local/tmp/no-gpu") && given.count("--use_gpu")) fail("Target runtime is not available on this platform.");
+    if (std::ifstream("/data/local/tmp/no-gpu") && given.count("--use_gpu"))
+        fail("Target runtime is not available on this platform.");
     const Graph graph = read_graph(given["--container"]);
-    const auto execute = !given.count("--use_gpu") ? run<Float> : given["--gpu_mode"] == "float16" ? run<Half> : run<Hybrid>;
+    const auto execute = !given.count("--use_gpu")          ? run<Float>
+                         : given["--gpu_mode"] == "float16" ? run<Half>
+                                                            : run<Hybrid>;
 
     std::ifstream list(given["--input_list"]);
     std::string line;
@@ -201,7 +210,8 @@ int main(int count, char **words) {
         write(folder + "/" + graph.output + ".raw", interleaved.data(), interleaved.size() * 4);
     }
     std::ostringstream log;
-    log << "{\"count\": " << number << ", \"level\": \"" << given["--profiling_level"] << "\", \"version\": \"interpreter-1\", "
+    log << "{\"count\": " << number << ", \"level\": \"" << given["--profiling_level"]
+        << "\", \"version\": \"interpreter-1\", "
         << "\"us\": " << invented_us << "}\n";
     write(given["--output_dir"] + "/SNPEDiag_0.log", log.str().data(), log.str().size());
 }

@@ -13,7 +13,7 @@ void refuse(JNIEnv *env, const char *message) {
 
 // An array's floats while this lives; a copy or not, as the machine likes. No other JNI call until it ends.
 class Floats {
-  public:
+   public:
     Floats(JNIEnv *env, jfloatArray array)
         : env_(env), array_(array), data_(array ? env->GetPrimitiveArrayCritical(array, nullptr) : nullptr) {}
     ~Floats() {
@@ -22,7 +22,7 @@ class Floats {
     Floats(const Floats &) = delete;
     const float *get() const { return static_cast<const float *>(data_); }
 
-  private:
+   private:
     JNIEnv *env_;
     jfloatArray array_;
     void *data_;
@@ -31,7 +31,7 @@ class Floats {
 }  // namespace
 
 extern "C" JNIEXPORT jlong JNICALL Java_org_bilayer_avatar_core_NativeSampler_create(JNIEnv *env, jobject,
-                                                                                      jfloatArray texels, jint side) {
+                                                                                     jfloatArray texels, jint side) {
     if (side < 1 || side > 2048 || env->GetArrayLength(texels) != (side + 3) * (side + 3) * 4) {
         refuse(env, "texture: expected (S + 3, S + 3, 4) numbers");
         return 0;
@@ -48,14 +48,15 @@ extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_com
     const auto *texture = reinterpret_cast<const bilayer::PackedTexture *>(handle);
     const int side = texture->height, pixels = side * side;
     auto *out = static_cast<uint8_t *>(env->GetDirectBufferAddress(rgba));
-    if (!out || env->GetDirectBufferCapacity(rgba) < 4 * jlong(pixels)) return refuse(env, "rgba: expected a direct buffer");
+    if (!out || env->GetDirectBufferCapacity(rgba) < 4 * jlong(pixels))
+        return refuse(env, "rgba: expected a direct buffer");
     if (env->GetArrayLength(delta_uv) != 2 * pixels || env->GetArrayLength(lf_rgb) != 3 * pixels ||
         (mask && env->GetArrayLength(mask) != pixels))
         return refuse(env, "expected 2, 3 and 1 planes of the texture's size");
     const Floats uv(env, delta_uv), low(env, lf_rgb), alpha(env, mask);
     if (!uv.get() || !low.get() || (mask && !alpha.get())) return;  // out of memory, thrown by the machine
-    const bilayer::FrameInputs inputs{uv.get(), low.get(), bilayer::Layout::planar, alpha.get(),
-                                      mask_scale, mask_offset, nullptr};
+    const bilayer::FrameInputs inputs{uv.get(),    low.get(), bilayer::Layout::planar, alpha.get(), mask_scale,
+                                      mask_offset, nullptr};
     bilayer::compose(*texture, inputs, out, side, side, align_corners != JNI_FALSE,
                      premultiplied ? bilayer::Alpha::premultiplied : bilayer::Alpha::straight,
                      bilayer::Rounding::truncate, {0, side});

@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from bilayer.export import targets
 from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
@@ -18,6 +19,7 @@ from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.targets import OnnxFile, check_target, fits_deconvolution, read_model
 from bilayer.model import PRESETS, random_model
 from bilayer.runtime.errors import InputError
+from tests.documents import blocks
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,20 @@ def test_newer_opsets_are_refused_for_snpe_1_and_fit_qairt(generators):
     model = build_onnx(generators["nearest"], opset=17)
     assert {"opset", "ir-version", "initializer-input", "operator"} <= rules_broken(model)
     assert rules_broken(model, "qairt-2") == set()
+
+
+def test_the_rule_that_the_docs_add_and_its_test(generators, monkeypatch):
+    """docs/architecture.md: one edit of a target's rules, with its test."""
+    rule, test = (block.text for block in blocks("docs/architecture.md") if block.kind == "python")
+    there = dict(vars(targets))
+    exec(rule, there)
+    rules = (*targets.RULES["snpe-1.32"], there["_no_dropout"])
+    planted = dict(globals())
+    exec(test, planted)
+    with pytest.raises(AssertionError):
+        planted["test_dropout_is_warned_of"](generators)  # it fails without the rule
+    monkeypatch.setitem(targets.RULES, "snpe-1.32", rules)
+    planted["test_dropout_is_warned_of"](generators)
 
 
 def change(model, edit):

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.frame import RESULTS
 
-AVATAR = "avatar"  # the entry that names one avatar, in the ONNX's metadata and the texture's
+AVATAR = "avatar"  # the entry that names one avatar
+GRAPH = "graph_sha256"  # the entry that `seal` makes
 
 
 def describe_contract(
@@ -43,6 +44,11 @@ def describe_contract(
     return entries | {AVATAR: hashlib.sha256(named.encode()).hexdigest()[:32]}
 
 
+def seal(model: onnx.ModelProto) -> None:
+    """Note the hash of nodes and weights in the model's metadata: whoever changes one of them later is told of."""
+    model.metadata_props.add(key=GRAPH, value=_graph_sha256(model))
+
+
 def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list[str]:
     """Where the network's metadata and what avatar.json and the texture say differ, a line each.
 
@@ -51,12 +57,17 @@ def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list
     own = {entry.key: entry.value for entry in model.metadata_props}
     if AVATAR not in own:
         return []
+    described = {**described, GRAPH: _graph_sha256(model)}
     outputs = {key for key in own if key.startswith("output.")}
     return [
         f"{key}: the network says {own.get(key, 'nothing')!r}, its avatar.json and texture {described.get(key, '')!r}"
         for key in sorted({*described, *outputs} - {AVATAR})
         if own.get(key) != described.get(key)
     ]
+
+
+def _graph_sha256(model: onnx.ModelProto) -> str:
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _sha256(array: NDArray[np.float32]) -> str:

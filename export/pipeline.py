@@ -12,7 +12,7 @@ import onnx
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.run import default_target
-from bilayer.export.metadata import describe_contract
+from bilayer.export.metadata import describe_contract, seal
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import FoldedGenerator
@@ -114,6 +114,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         versions = ", ".join(f"{package} {number}" for package, number in origin.versions.items())
         made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
         proto = build_onnx(generator, described | made_from, options.opset)
+        seal(proto)
     with watch.stage("target rules"):
         warnings = [*portrait.concerns, *check_rules(proto, target)]
     with draft_bundle(proto, out, target) as draft:

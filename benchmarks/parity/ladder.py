@@ -7,7 +7,7 @@ from bilayer.benchmarks.parity.compare import Comparison, compare
 from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
-from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc, check_metadata
+from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc, check_metadata, check_verification
 from bilayer.benchmarks.parity.subject import Subject, open_subject
 from bilayer.runtime.agreement import DEFAULT, Bytes, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
 from bilayer.runtime.bundle import Bundle
@@ -140,6 +140,8 @@ def climb(
         above = (rung.name, found, frames)
         advance(rung.name)
     checks = [check_contract(subject), check_metadata(subject)]
+    claimed = subject.bundle.contract.verification
+    checks.append(check_verification(claimed, {step.name: step.truth for step in steps}))
     dlc = check_dlc(subject)
     checks += [dlc] if isinstance(dlc, Check) else []
     missing += [dlc] if isinstance(dlc, NotRun) else []

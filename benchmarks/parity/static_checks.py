@@ -1,14 +1,19 @@
 """What is compared without running anything: the contract with the network, the .dlc with the ONNX."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bilayer.benchmarks.parity.compare import Comparison
 from bilayer.benchmarks.parity.rungs import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
 from bilayer.export.metadata import AVATAR, contradictions, describe_contract
 from bilayer.runtime.agreement import Verdict
+from bilayer.runtime.bundle import Verification
 from bilayer.runtime.errors import ParityError
+
+POSES_APART = 10.0  # dB between the worst of some poses and of others
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,25 @@ def check_contract(subject: Subject) -> Check:
         text = f"avatar.json says align_corners {said}, the network was made for {right}; export the avatar again"
         return Check(name, label, "broken", text)
     return Check(name, label, "passed", f"align_corners {right} in both")
+
+
+def check_verification(claimed: Verification, found: Mapping[str, Comparison]) -> Check:
+    """avatar.json's own numbers beside those made anew, by rung: they are of other poses, so some dB apart.
+
+    A claim that is better than what is found by more than POSES_APART is no measurement of this avatar.
+    """
+    name, label = "verification", "numbers that avatar.json claims, made anew"
+    if not claimed.verified:
+        return Check(name, label, "warned", "avatar.json says that the avatar was never verified (--no-verify)")
+    pairs = []
+    if "onnx" in found:
+        results = found["onnx"].results
+        pairs += [(f"onnx {key}", db, results[key].psnr_db) for key, db in claimed.psnr_db.items() if key in results]
+    if "fp16-hybrid" in found and claimed.hybrid_frame_db is not None:
+        pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].frame.psnr_db))
+    text = ", ".join(f"{what}: {claim:.0f} dB claimed, {db:.0f} found" for what, claim, db in pairs)
+    better = any(claim > db + POSES_APART for _, claim, db in pairs)
+    return Check(name, label, "broken" if better else "passed", text or "nothing of it was computed")
 
 
 def check_dlc(subject: Subject) -> Check | NotRun:

@@ -171,6 +171,11 @@ def _folded(subject: Subject, model: BilayerModel, avatar: Avatar, options: Expo
     for keep_norms in (False, True):
         generator, _ = fold_avatar(model, avatar, replace(options, keep_norms=keep_norms))
         if generator.shapes() == subject.own.shapes():
+            told = subject.bundle.contract.outputs
+            if (told.seg is None) != (generator.outputs.seg is None):
+                has = "none" if told.seg is None else told.seg.tensor
+                where = f"{subject.bundle.folder}: outputs.seg: found {has}, the checkpoint's network has"
+                raise InputError(f"{where} {'none' if told.seg else 'one'}; export the avatar again")
             return generator
     raise InputError(
         f"{subject.onnx_path}: other layers than this version makes of the checkpoint; export the avatar again"

@@ -3,6 +3,7 @@
 What the ONNX builder, the FP16 emulator, the cost counter and the tests all read. Weights are float64.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -124,10 +125,17 @@ class FoldedGenerator:
         return tuple(dict.fromkeys(result.tensor for result in results if result is not None))
 
     def shapes(self) -> dict[str, Shape]:
-        """Return the shape of the input and of each layer's output, by name, without the batch."""
+        """Return the shape of the input and of each layer's output, by name, without the batch.
+
+        Raises:
+            ValueError: a layer does not fit what it reads; names it.
+        """
         shapes: dict[str, Shape] = {INPUT: (self.input_width,)}
         for layer in self.layers:
-            shapes[layer.name] = _shape(layer, [shapes[name] for name in layer.inputs])
+            inputs = [shapes[name] for name in layer.inputs]
+            if not _fits(layer, inputs):
+                raise ValueError(f"layer {layer.name} ({type(layer).__name__}) cannot read {inputs}")
+            shapes[layer.name] = _shape(layer, inputs)
         return shapes
 
     def macs(self) -> dict[str, int]:
@@ -144,6 +152,23 @@ class FoldedGenerator:
 
 
 Weighted = Gemm | Conv | ConvTranspose
+
+
+def _fits(layer: Layer, inputs: list[Shape]) -> bool:
+    match layer:
+        case Gemm():
+            return inputs == [layer.weight.shape[1:]]
+        case Reshape():
+            return [math.prod(shape) for shape in inputs] == [math.prod(layer.shape)]
+        case Conv():
+            return len(inputs[0]) == 3 and inputs[0][0] == layer.weight.shape[1]
+        case ConvTranspose():
+            return len(inputs[0]) == 3 and inputs[0][0] == layer.weight.shape[0]
+        case Add():
+            return len(inputs) == 2 and inputs[0] == inputs[1]
+        case Concat():
+            return len({shape[1:] for shape in inputs}) == 1
+    return len(inputs) == 1
 
 
 def _shape(layer: Layer, inputs: list[Shape]) -> Shape:

@@ -37,7 +37,12 @@ def read_generator(model: onnx.ModelProto, contract: Contract, where: str) -> Fo
     Raises:
         BundleError: a node of another kind, or with other settings, than such networks have; names it.
     """
-    return FoldedGenerator(contract.input.width, read_layers(model, where), contract.outputs)
+    generator = FoldedGenerator(contract.input.width, read_layers(model, where), contract.outputs)
+    try:
+        generator.shapes()
+    except (ValueError, KeyError, IndexError) as error:
+        raise BundleError(f"{where}: {error}: not a network of bilayer-export's; export again") from error
+    return generator
 
 
 def read_layers(model: onnx.ModelProto, where: str) -> tuple[Layer, ...]:

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnx
 import pytest
+import skimage.data
 import torch
 
 from bilayer.benchmarks.parity.compare import compare, compare_frames
@@ -20,6 +22,7 @@ from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.benchmarks.speed.avatar_creation import random_source
 from bilayer.benchmarks.speed.export_variants import variants_of
 from bilayer.export.network.emulate import emulate
+from bilayer.export.network.equalize import equalize
 from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
@@ -166,13 +169,27 @@ def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
     case = golden.load("case_a/preproc.npz")
     crop = crop_face(case["source_image"], case["source_landmarks"], model.config.image_size)
     avatar = create_avatar(model, make_source(crop, model.config), enhance=False)
-    generator = lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions())
+    generator = equalize(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions()))
     probes = make_probes(model, avatar.parameters, crop.pose, count=2)
     given = PoseInput("pose", generator.input_width, model.config.pse_num_harmonics)
     texture, network = avatar.texture[0].numpy(), hybrid_network(generator, given)
     found = verify_half(probes, network, texture, model.config.align_corners)
     assert found.psnr_db["frame"] >= 50
     assert 0 < found.uv_pixels <= Thresholds().hybrid_uv_pixels
+    assert judge(found, "hybrid").verdict == "passed"
+    for sharp in sharp_textures(model.config.image_size):
+        found = verify_half(probes, network, sharp, model.config.align_corners)
+        assert found.psnr_db["frame"] < 60  # what the texture makes of the same network's rounding
+        assert judge(found, "hybrid").verdict == "passed"
+
+
+def sharp_textures(side):
+    """A photograph, noise and a checkerboard of single texels (3, S, S): as sharp as textures can be."""
+    photograph = cv2.resize(skimage.data.astronaut(), (side, side), interpolation=cv2.INTER_AREA)
+    yield np.ascontiguousarray(photograph.transpose(2, 0, 1) / 127.5 - 1, np.float32)
+    yield np.random.default_rng(0).uniform(-1, 1, (3, side, side)).astype(np.float32)
+    checkers = np.indices((side, side)).sum(axis=0) % 2 * 2 - 1
+    yield np.ascontiguousarray(np.broadcast_to(checkers, (3, side, side)), np.float32)
 
 
 def hold_to_the_hybrid_gate(generator, pose):

@@ -16,7 +16,7 @@ from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.training.data.dataset import FramePairs
-    from bilayer.training.settings import TrainingSettings
+    from bilayer.training.settings import StageName, TrainingSettings
     from bilayer.training.stages import Stage
 
 
@@ -93,7 +93,7 @@ def enhancer(options: EnhancerOptions, as_json: bool) -> None:
 
 
 def _train(
-    name: Any,
+    name: "StageName",
     make_stage: Callable[["TrainingSettings", Callable[[str], None], "FramePairs"], "Stage"],
     options: TrainOptions,
     as_json: bool,
@@ -105,7 +105,7 @@ def _train(
     from bilayer.training.run_folder import RunFolder
     from bilayer.training.settings import read_settings
 
-    settings = read_settings(options.config)
+    settings = read_settings(options.config, name)
     if options.data is not None:
         settings = replace(settings, data=replace(settings.data, root=str(options.data)))
     if options.iterations is not None:

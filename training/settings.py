@@ -51,12 +51,16 @@ class PerceptualFiles:
     vgg_face: str = ""  # VGGFace's VGG16
 
 
+StageName = Literal["base", "enhancer"]
+PAPER_BATCH: dict[StageName, int] = {"base": 48, "enhancer": 32}  # section 4: for the base model, for the updater
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """The data to train on, a folder in the layout of docs/data.md, and how batches are made of it."""
 
     root: str = ""
-    batch_size: Count = 48  # sequences a step, over all processes; the paper's, for the base model
+    batch_size: Count = PAPER_BATCH["base"]  # sequences a step, over all processes; of a file: its stage's
     target_frames: Count = 1  # of each sequence in the batch
     mirror: bool = False  # half of the sequences, left for right
     in_memory: bool = False  # keep the decoded frames; else they are read from disk each time
@@ -116,13 +120,16 @@ class TrainingSettings:
         return asdict(self)
 
 
-def read_settings(path: Path) -> TrainingSettings:
-    """Settings from a TOML file; what it leaves out keeps its default. `[model] preset = "demo"` starts from a preset.
+def read_settings(path: Path, stage: StageName = "base") -> TrainingSettings:
+    """Settings from a TOML file; what it leaves out keeps its default, which for the batch is the paper's of the
+    stage. `[model] preset = "demo"` starts from a preset.
 
     Raises:
         InputError: unreadable, not TOML, an unknown name, or a value of another type or out of range; names it.
     """
     document: dict[str, Any] = read_content(path)
+    if isinstance(data := document.setdefault("data", {}), dict):
+        data.setdefault("batch_size", PAPER_BATCH[stage])
     model = document.get("model", {})
     if isinstance(model, dict):
         preset = model.pop("preset", "medium")

@@ -17,6 +17,7 @@ from PIL import Image
 from bilayer import training
 from bilayer.model import load_model
 from bilayer.training.build import choose_precision
+from bilayer.training.settings import read_settings
 from tests.training import tiny
 
 
@@ -145,6 +146,14 @@ def test_wrong_settings_are_named(tmp_path, tiny_heads, text, message):
     assert message in process.stderr
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("stage", "papers"), [("base", 48), ("enhancer", 32)])
+def test_a_batch_that_the_file_leaves_out_is_the_papers_of_the_stage(tmp_path, stage, papers):
+    (tmp_path / "a.toml").write_text("seed = 1\n")
+    assert read_settings(tmp_path / "a.toml", stage).data.batch_size == papers
+    (tmp_path / "a.toml").write_text("[data]\nbatch_size = 5\n")
+    assert read_settings(tmp_path / "a.toml", stage).data.batch_size == 5
 
 
 def test_a_begun_run_keeps_its_settings(tmp_path, config, tiny_heads):

@@ -12,7 +12,6 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Outputs, PoseInput
-from bilayer.runtime.frame import RESULTS
 
 AVATAR = "avatar"  # the entry that names one avatar
 GRAPH = "graph_sha256"  # the entry that `seal` makes
@@ -35,11 +34,9 @@ def describe_contract(
         "source_pose_sha256": _sha256(np.asarray(source_pose, "<f4")),
         "texture_sha256": _sha256(np.asarray(texture, "<f4")),
     }
-    for name in RESULTS:
-        channels = getattr(outputs, name)
-        if channels is not None:
-            place = f"{channels.tensor}[:, {channels.start}:{channels.stop}]"
-            entries[f"output.{name}"] = f"{place} * {channels.scale:g} + {channels.offset:g}, NCHW"
+    for name, channels in outputs.by_name.items():
+        place = f"{channels.tensor}[:, {channels.start}:{channels.stop}]"
+        entries[f"output.{name}"] = f"{place} * {channels.scale:g} + {channels.offset:g}, NCHW"
     named = "\n".join(f"{key}={value}" for key, value in sorted(entries.items()))
     return entries | {AVATAR: hashlib.sha256(named.encode()).hexdigest()[:32]}
 

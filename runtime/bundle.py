@@ -47,6 +47,12 @@ class Outputs:
     lf_rgb: Annotated[Channels, Meta(description="low-frequency layer, -1..1")]
     seg: Annotated[Channels | None, Meta(description="foreground mask, 0..1; null: all is foreground")]
 
+    @property
+    def by_name(self) -> dict[str, Channels]:
+        """Where each result stands that there is."""
+        found = {"delta_uv": self.delta_uv, "lf_rgb": self.lf_rgb, "seg": self.seg}
+        return {name: channels for name, channels in found.items() if channels is not None}
+
 
 @dataclass(frozen=True)
 class PoseInput:

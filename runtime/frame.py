@@ -79,15 +79,13 @@ class OutputsView:
     def __init__(self, outputs: Outputs, tensors: Mapping[str, Values]) -> None:
         self._scaled: list[tuple[Values, Values, Any, Any]] = []  # raw, result, scale, offset
         results: dict[str, Values] = {}
-        for name in RESULTS:
-            channels = getattr(outputs, name)
-            if channels is not None:
-                raw = tensors[channels.tensor][0, channels.start : channels.stop]
-                results[name] = raw
-                if channels.scale != 1 or channels.offset != 0:
-                    results[name] = np.empty_like(raw)
-                    scale, offset = (raw.dtype.type(number) for number in (channels.scale, channels.offset))
-                    self._scaled.append((raw, results[name], scale, offset))
+        for name, channels in outputs.by_name.items():
+            raw = tensors[channels.tensor][0, channels.start : channels.stop]
+            results[name] = raw
+            if channels.scale != 1 or channels.offset != 0:
+                results[name] = np.empty_like(raw)
+                scale, offset = (raw.dtype.type(number) for number in (channels.scale, channels.offset))
+                self._scaled.append((raw, results[name], scale, offset))
         self._outputs = NetworkOutputs.of(results)
 
     def refresh(self) -> NetworkOutputs:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bilayer.android_harness.results import Parity
 from bilayer.runtime.agreement import Agreement, Bytes, compare
-from bilayer.runtime.bundle import Bundle, Channels, Outputs
+from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.frame import Floats, NetworkOutputs
 from bilayer.runtime.player import read_texture
@@ -52,9 +52,3 @@ class Reference:
         found, expected = NetworkOutputs.read(self._outputs, tensors), self._network.run(pose)
         frames = (self._compositor.compose(results.drawable()) for results in (found, expected))
         return compare(found, expected, *frames)
-
-
-def channels_of(outputs: Outputs) -> dict[str, Channels]:
-    """Return where the contract has each result that there is, by name; seg may be missing."""
-    found = {"delta_uv": outputs.delta_uv, "lf_rgb": outputs.lf_rgb, "seg": outputs.seg}
-    return {name: channels for name, channels in found.items() if channels is not None}

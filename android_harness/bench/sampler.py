@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.android_harness.bench.parity import Reference, channels_of
+from bilayer.android_harness.bench.parity import Reference
 from bilayer.android_harness.bench.poses import Floats
 from bilayer.android_harness.device.conditions import SLOWER
 from bilayer.android_harness.device.execution import SAMPLER_RUNNER, execute, fetch_results
@@ -116,7 +116,7 @@ def layout_of(outputs: Outputs, files: str) -> Layout:
     """Tell how a program that writes `files`, NCHW or NHWC, leaves the outputs in memory."""
     if files != "NHWC":
         return "planar"
-    tensors = {channels.tensor for channels in channels_of(outputs).values()}
+    tensors = {channels.tensor for channels in outputs.by_name.values()}
     return "merged" if len(tensors) == 1 else "interleaved"
 
 

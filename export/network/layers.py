@@ -121,8 +121,7 @@ class FoldedGenerator:
     @property
     def output_tensors(self) -> tuple[str, ...]:
         """The names of the output tensors, each once."""
-        results = (self.outputs.delta_uv, self.outputs.lf_rgb, self.outputs.seg)
-        return tuple(dict.fromkeys(result.tensor for result in results if result is not None))
+        return tuple(dict.fromkeys(result.tensor for result in self.outputs.by_name.values()))
 
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of the input and of each layer's output, by name, without the batch.

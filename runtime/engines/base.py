@@ -86,9 +86,7 @@ def check_ends(path: Path, contract: Contract, ends: IoSpec) -> None:
         found = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(ends.inputs.items())) or "none"
         raise BundleError(f"{path}: input: expected {given.tensor} [1, {given.width}] in float32, found {found}")
     size = contract.image_size
-    for result in (contract.outputs.delta_uv, contract.outputs.lf_rgb, contract.outputs.seg):
-        if result is None:
-            continue
+    for result in contract.outputs.by_name.values():
         shape = ends.outputs.get(result.tensor, ())
         if len(shape) != 4 or shape[0] != 1 or shape[1] < result.stop or shape[2:] != (size, size):
             expected = f"[1, at least {result.stop}, {size}, {size}] in float32"

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from bilayer.benchmarks.parity.random_bundle import write_random_bundle
+from bilayer.benchmarks.speed import peak
 from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
@@ -89,7 +90,8 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
             torch.set_num_threads(threads)
             sides: dict[str, Call] = {TORCH: _torch_side(model, parameters, poses)}
             sides[NAIVE] = _naive_side(naive, poses, threads)
-            known = {TORCH: NetworkSide("fp32"), NAIVE: NetworkSide("fp32")}
+            sides[peak.PEAK] = peak.matrix_product(threads)
+            known = {name: NetworkSide("fp32") for name in sides}
             for variant, folder in folders.items():
                 bundle = read_bundle(folder)
                 for name, engine in _engines(variant, bundle, setup, threads, say):
@@ -112,6 +114,8 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
             "x faster than torch": round(times[TORCH].ratio_to(samples), 2),
             "precision": side.precision,
             "GMAC": side.gmacs,
+            "of peak": side.gmacs and peak.share_of_peak(side.gmacs, samples, times[peak.PEAK]),
+            "ms at peak": side.gmacs and peak.at_peak(side.gmacs, times[peak.PEAK]),
             "dB": None if side.parity is None else round(side.parity[0], 1),
             "largest error": None if side.parity is None else f"{side.parity[1]:.1e}",
         }
@@ -123,7 +127,7 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
         "warm-up": setup.warmup,
     }
     title = f"Network of a frame, {threads} thread{'s' if threads > 1 else ''}"
-    return BenchReport(title, tuple(rows), settings, PACKAGES, notes=(NOTE,))
+    return BenchReport(title, tuple(rows), settings, PACKAGES, notes=(NOTE, peak.NOTE))
 
 
 def _quickest(reports: list[BenchReport]) -> BenchReport:

@@ -19,6 +19,7 @@ from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Command, progress
 
 if TYPE_CHECKING:
+    from bilayer.benchmarks.speed.timing import Samples
     from bilayer.runtime.player import AvatarPlayer
 
 TURN = 5  # timed frames of one engine
@@ -58,7 +59,7 @@ def main(
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
         avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
-        played = measure(avatars, frames, warmup)
+        played, product = measure(avatars, frames, warmup, threads)
         contract = avatars[0].bundle.contract
     settings: dict[str, Cell] = {
         "image": contract.image_size,
@@ -67,20 +68,25 @@ def main(
         "frames": frames,
         "warm-up": warmup,
     }
-    return [report_of(avatars, played, settings)]
+    return [report_of(avatars, played, product, settings)]
 
 
-def report_of(avatars: "list[AvatarPlayer]", played: list[EngineTimes], settings: dict[str, Cell]) -> BenchReport:
-    """A row for each engine; the time of a row is the whole frame's."""
+def report_of(
+    avatars: "list[AvatarPlayer]", played: list[EngineTimes], product: "Samples", settings: dict[str, Cell]
+) -> BenchReport:
+    """A row for each engine, the time of a row the whole frame's; `product` is timed in the same turns."""
+    from bilayer.benchmarks.speed import peak
     from bilayer.benchmarks.speed.timing import Samples
 
-    rows = []
+    rows, gmacs = [], avatars[0].bundle.contract.graph.gmacs
     for avatar, own in zip(avatars, played, strict=True):
         frame = Samples(tuple(a + b for a, b in zip(own.network_ms, own.sample_ms, strict=True)))
         sample, pose = median(own.sample_ms), median(own.pose_ms)
         columns: dict[str, Cell] = {
             "frames/s": round(1e3 / frame.median, 1),
             "network ms": round(median(own.network_ms) - pose, 3),
+            "network of peak": peak.share_of_peak(gmacs, Samples(tuple(own.network_ms)), product),
+            "ms at peak": peak.at_peak(gmacs, product),
             "warp to bytes ms": round(sample, 3),
             "pose ms": round(pose, 3),
             "outside the network": f"{(sample + pose) / frame.median:.1%}",
@@ -91,7 +97,9 @@ def report_of(avatars: "list[AvatarPlayer]", played: list[EngineTimes], settings
         rows.append(BenchRow(f"{avatar.engine} {avatar.precision}", frame, columns))
     packages = tuple(dict.fromkeys(avatar.engine.removesuffix("-vulkan") for avatar in avatars))
     note = "Wall times. dB, levels and bytes: frames against those of the first row; 200 dB where they are equal."
-    return BenchReport("A frame, by engine", tuple(rows), settings, packages, baseline=rows[0].name, notes=(note,))
+    return BenchReport(
+        "A frame, by engine", tuple(rows), settings, packages, baseline=rows[0].name, notes=(note, peak.NOTE)
+    )
 
 
 def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[AvatarPlayer]":
@@ -112,10 +120,14 @@ def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[AvatarPlayer
     return avatars
 
 
-def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[EngineTimes]:
-    """Render the same poses with each."""
+def measure(
+    avatars: "list[AvatarPlayer]", frames: int, warmup: int, threads: int
+) -> "tuple[list[EngineTimes], Samples]":
+    """Render the same poses with each, and time a matrix product as often, on so many threads."""
     import numpy as np
 
+    from bilayer.benchmarks.speed.peak import matrix_product
+    from bilayer.benchmarks.speed.timing import Samples
     from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
     from bilayer.runtime.engines.pose_encoding import PoseEncoder
     from bilayer.runtime.motion.poses import load_poses
@@ -126,6 +138,7 @@ def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[Eng
     size = avatars[0].size
     buffers = [np.empty((size, size, 4), np.uint8) for _ in avatars]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in avatars]
+    product, products = matrix_product(threads), []
     off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_DB] * len(avatars)
     turns = -(-frames // TURN)
     with progress("playing", turns) as advance:
@@ -144,6 +157,12 @@ def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[Eng
                     encoder.encode(pose)
                     encoded = time.perf_counter() - end
                     times.append((1e3 * (between - begin), 1e3 * (end - between), 1e3 * encoded))
+            time.sleep(REST)
+            for i in range(warmup + min(TURN, frames - turn * TURN)):
+                begin = time.perf_counter()
+                product()
+                if i >= warmup:
+                    products.append(1e3 * (time.perf_counter() - begin))
             for k, buffer in enumerate(buffers):  # of the turn's last pose
                 difference = np.abs(buffer.astype(np.int16) - buffers[0])
                 off[k], equal[k] = max(off[k], int(difference.max())), equal[k] + int((difference <= 1).sum())
@@ -154,7 +173,7 @@ def measure(avatars: "list[AvatarPlayer]", frames: int, warmup: int) -> list[Eng
     for times, levels, decibel, share in zip(samples, off, least, shares, strict=True):
         network, sample, pose_times = (list(stage) for stage in zip(*times, strict=True))
         played.append(EngineTimes(network, sample, pose_times, levels, decibel, share))
-    return played
+    return played, Samples(tuple(products))
 
 
 def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:

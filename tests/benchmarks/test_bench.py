@@ -17,6 +17,7 @@ from bilayer.benchmarks.speed.cli import main
 from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
 from bilayer.benchmarks.speed.network import NAIVE, TORCH, NetworkBench, measure
+from bilayer.benchmarks.speed.peak import PEAK
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.roofline import DEVICES, DeviceRates, frame_milliseconds, layer_costs
 from bilayer.benchmarks.speed.timing import Samples, take_turns
@@ -107,14 +108,18 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
             assert f"{variant}, onnxruntime fp32" in names
             assert (f"{variant}, openvino fp32" in names) == installed("openvino")
             assert (f"{variant}, ncnn fp32" in names) == (installed("ncnn") and variant != "phase")
-        assert all(row.columns["dB"] >= least[row.columns["precision"]] for row in report.rows[2:])
+        assert names[2] == PEAK
+        for row in report.rows[3:]:
+            assert row.columns["dB"] >= least[row.columns["precision"]]
+            assert int(row.columns["of peak"].rstrip("%")) > 0
+            assert row.columns["ms at peak"] > 0
         assert all(row.samples.least > 0 for row in report.rows)
     assert len(said) == len(set(said))
     assert not any("/" in line for line in said)  # no path of a folder that is gone
     for row in quickest.rows:
         threads, precision = row.name.split(", ")
         (report,) = (report for report in reports if report.settings["threads"] == int(threads.split()[0]))
-        same = [other for other in report.rows[2:] if other.columns["precision"] == precision]
+        same = [other for other in report.rows[3:] if other.columns["precision"] == precision]
         assert row.columns["x faster than naive"] == max(other.columns["x faster than naive"] for other in same)
         assert row.columns["pair"] in [other.name for other in same]
 

@@ -62,7 +62,7 @@ def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
 
         settings = NcnnSettings("compute" if arithmetic else "store", vulkan=True)
         engine = Ncnn(subject.onnx_path, subject.bundle.contract, settings)
-        label = f"ncnn Vulkan shaders, {what}, on {_device()} (not an Adreno)"
+        label = f"the ONNX by ncnn's Vulkan shaders, {what}, on {_device()} (not an Adreno)"
         return EngineRung(subject, engine, name, label, "arithmetic" if arithmetic else "hybrid")
 
     return _started(name, f"ncnn Vulkan shaders, {what}", start)

@@ -28,7 +28,7 @@ class HtpRung(BundleRung):
     """Each call is a process of its own."""
 
     name = "htp-fp16"
-    label = "Qualcomm's FP16 on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
+    label = "the ONNX in Qualcomm's FP16, on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
     kind: Kind = "arithmetic"
     slow = True
 

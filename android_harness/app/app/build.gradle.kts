@@ -11,7 +11,7 @@ android {
         minSdk = 26
         targetSdk = 34
         versionCode = 1
-        versionName = "0.1.0"
+        versionName = "0.2.0"
         ndk { abiFilters += "arm64-v8a" }
         buildConfigField("String", "SNPE_VERSION", "\"${project.property("snpeVersion")}\"")
         externalNativeBuild { cmake { arguments += "-DCMAKE_BUILD_TYPE=Release" } }

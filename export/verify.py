@@ -83,10 +83,10 @@ def verify(probes: Sequence[Probe], network: Network) -> Verification:
     """Return the worst agreement of `network` with the trained model over the probes.
 
     Raises:
-        ParityError: a result is under Thresholds.float32_psnr in a pose; names it.
+        ParityError: a result is under Thresholds.fp32_psnr in a pose; names it.
     """
     found = Agreement.worst(compare(network.run(probe.pose), probe.expected) for probe in probes)
-    ruling = judge(found, "float32")
+    ruling = judge(found, "fp32")
     if ruling.verdict != "passed":
         reasons = "; ".join(ruling.reasons)
         raise ParityError(
@@ -133,10 +133,10 @@ def verify_bundle(bundle: Bundle, probes: Sequence[Probe], texture: Tensor, alig
     for probe in probes[:PLAYED_POSES]:
         found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners)
         db = psnr(found, expected, RANGES[FRAME])
-        if not db >= DEFAULT.float32_frame_psnr:
+        if not db >= DEFAULT.fp32_frame_psnr:
             raise ParityError(
                 f"{path.with_suffix('.json').name}: played from the files that were written, a frame has {db:.1f} dB "
-                f"against the trained model's, expected at least {DEFAULT.float32_frame_psnr:.0f}: its texture, "
+                f"against the trained model's, expected at least {DEFAULT.fp32_frame_psnr:.0f}: its texture, "
                 "align_corners or outputs were written wrong; report this as a bug (nothing was written)"
             )
 
@@ -153,7 +153,7 @@ def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool) 
 
 def half_failure(found: Agreement) -> str:
     """Return what is wrong with the findings of `verify_half`, and what to do; empty where nothing is."""
-    ruling = judge(found, "hybrid")
+    ruling = judge(found, "fp16-hybrid")
     if ruling.verdict == "passed":
         return ""
     return f"FP16 storage (emulated) against the trained model: {'; '.join(ruling.reasons)}; try --keep-norms"

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bilayer.runtime.frame import NetworkOutputs, Values
 
 Bytes = NDArray[np.uint8]
-Kind = Literal["float32", "hybrid", "arithmetic", "bfloat16"]  # what a computation is held to
+Kind = Literal["fp32", "fp16-hybrid", "fp16", "bf16"]  # what a computation is held to
 Verdict = Literal["passed", "warned", "broken"]
 
 MOST_DB = 200.0  # of equal arrays; its negative of arrays that are not finite
@@ -40,18 +40,18 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004 for a range of 1, though
 class Thresholds:
     """Against the truth, the worst pose's."""
 
-    float32_psnr: float = 100.0  # dB of each result; float32's own rounding leaves about 117
-    float32_frame_psnr: float = 60.0  # dB of the 8-bit frame: one value in 15 may fall on the other side of a level
+    fp32_psnr: float = 100.0  # dB of each result; float32's own rounding leaves about 117
+    fp32_frame_psnr: float = 60.0  # dB of the 8-bit frame: one value in 15 may fall on the other side of a level
     # FP16 storage is judged as the network's own error, and the frame by structure: a frame's dB say how sharp the
     # texture is. Of one network (warp 0.18 px off) it is 61 with a soft texture, 54 with a photograph, 37 with a
     # checkerboard; the SSIM of all is over 0.992.
-    hybrid_psnr: float = 60.0  # dB of lf_rgb and seg: rounding to 8 bits, which any screen does, leaves 59
-    hybrid_uv_pixels: float = 0.25  # texture pixels
-    hybrid_frame_ssim: float = 0.99
-    arithmetic_warning: float = 45.0  # dB of the frame
+    fp16_hybrid_psnr: float = 60.0  # dB of lf_rgb and seg: rounding to 8 bits, which any screen does, leaves 59
+    fp16_hybrid_uv_pixels: float = 0.25  # texture pixels
+    fp16_hybrid_frame_ssim: float = 0.99
+    reduced_warning: float = 45.0  # dB of the frame
     # FP16 arithmetic is a bracket, and no number of it is right or wrong. Under this there is no picture left of it:
     # sequential sums of wild random weights reach 31
-    arithmetic_floor: float = 20.0  # dB of the frame
+    reduced_floor: float = 20.0  # dB of the frame
     # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
     below_bracket: float = 10.0  # dB of a result
     bracket_ceiling: float = 80.0  # dB: an emulation beyond counts as this, for a frame of 8 bits shows none of it
@@ -181,21 +181,21 @@ def judge(
     found = agreement.psnr_db
     broken = [f"{agreement.not_finite} numbers are not finite"] if agreement.not_finite else []
     warned: list[str] = []
-    if kind == "float32":
+    if kind == "fp32":
         for name, db in found.items():
-            broken += _under(name, db, thresholds.float32_frame_psnr if name == FRAME else thresholds.float32_psnr)
-    elif kind == "hybrid":
+            broken += _under(name, db, thresholds.fp32_frame_psnr if name == FRAME else thresholds.fp32_psnr)
+    elif kind == "fp16-hybrid":
         for name in found.keys() - {"delta_uv", FRAME}:
-            broken += _under(name, found[name], thresholds.hybrid_psnr)
-        if not agreement.frame_ssim >= thresholds.hybrid_frame_ssim:
-            least = thresholds.hybrid_frame_ssim
+            broken += _under(name, found[name], thresholds.fp16_hybrid_psnr)
+        if not agreement.frame_ssim >= thresholds.fp16_hybrid_frame_ssim:
+            least = thresholds.fp16_hybrid_frame_ssim
             broken.append(f"the frame's SSIM is {agreement.frame_ssim:.4f}, expected at least {least:g}")
-        if not agreement.uv_pixels <= thresholds.hybrid_uv_pixels:
+        if not agreement.uv_pixels <= thresholds.fp16_hybrid_uv_pixels:
             off = f"{agreement.uv_pixels:.3g} px off"
-            broken.append(f"delta_uv is {off}, expected at most {thresholds.hybrid_uv_pixels:g}")
+            broken.append(f"delta_uv is {off}, expected at most {thresholds.fp16_hybrid_uv_pixels:g}")
     else:
-        broken += _under(FRAME, found[FRAME], thresholds.arithmetic_floor)
-        warned += _under(FRAME, found[FRAME], thresholds.arithmetic_warning)
+        broken += _under(FRAME, found[FRAME], thresholds.reduced_floor)
+        warned += _under(FRAME, found[FRAME], thresholds.reduced_warning)
         for name, end in (bracket or {}).items():
             least = min(end, thresholds.bracket_ceiling) - thresholds.below_bracket
             broken += _under(f"{name} (emulated: {end:.1f})", found[name], least)

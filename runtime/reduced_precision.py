@@ -13,10 +13,10 @@ def check_reduced_precision(avatar: AvatarPlayer, reference: AvatarPlayer, thres
     """Compare an avatar's frames with those of the same bundle in float32, loaded with the same background.
 
     Returns:
-        a warning where the worst frame has under `thresholds.arithmetic_warning` dB; else an empty string.
+        a warning where the worst frame has under `thresholds.reduced_warning` dB; else an empty string.
 
     Raises:
-        ParityError: it has under `thresholds.arithmetic_floor` dB, or a number is not finite: there is no picture left.
+        ParityError: it has under `thresholds.reduced_floor` dB, or a number is not finite: there is no picture left.
     """
 
     def measured(pose: Floats) -> Agreement:
@@ -24,7 +24,7 @@ def check_reduced_precision(avatar: AvatarPlayer, reference: AvatarPlayer, thres
         return compare(avatar.outputs, reference.outputs, *frames)
 
     worst = Agreement.worst(map(measured, choose_poses(avatar.source_pose, POSES)))
-    ruling = judge(worst, "arithmetic", thresholds)
+    ruling = judge(worst, "fp16", thresholds)
     found = f"{avatar.engine} in {avatar.precision} against float32: {'; '.join(ruling.reasons)}"
     if ruling.verdict == "broken":
         raise ParityError(f"{found}; take --precision fp32")

@@ -19,8 +19,6 @@ from bilayer.runtime.files import replacing
 from bilayer.runtime.frame import Floats, NetworkOutputs, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
-_KINDS: dict[DevicePrecision, Kind] = {"fp32": "float32", "fp16-hybrid": "hybrid", "fp16": "arithmetic"}
-
 
 @dataclass(frozen=True, eq=False)
 class DeviceRung(BundleRung):
@@ -73,7 +71,7 @@ def open_device(
             errors[candidate] = sum(float(np.mean(np.square(tensors[name] - truth[name]))) for name in truth)
         chosen, said = min(errors, key=lambda candidate: errors[candidate]), "recognised"
     label = f"outputs of a phone, {precision}, read as {chosen.upper()} ({said})"
-    return DeviceRung(subject, folder, chosen, _KINDS[precision], label)
+    return DeviceRung(subject, folder, chosen, precision, label)
 
 
 def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:

@@ -23,7 +23,7 @@ class DlcRung(BundleRung):
     graph: Sequence[Layer]
     name = "dlc"
     label = LABEL
-    kind: Kind = "float32"
+    kind: Kind = "fp32"
 
     def layers(self, index: int) -> dict[str, Values]:
         """Every layer's output (1, ...) by its ONNX name, in NCHW."""

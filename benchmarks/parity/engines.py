@@ -47,14 +47,14 @@ def bfloat16(subject: Subject) -> EngineRung | NotRun:
             load_engine(subject.onnx_path, subject.bundle.contract, "openvino", "bf16", threads=2),
             name,
             label,
-            "bfloat16",
+            "bf16",
         ),
     )
 
 
 def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
     """ncnn on the default Vulkan device: FP16 in storage, or in arithmetic as well."""
-    name = "vulkan-fp16" if arithmetic else "vulkan-hybrid"
+    name = "vulkan-fp16" if arithmetic else "vulkan-fp16-hybrid"
     what = "FP16 storage and arithmetic" if arithmetic else "FP16 storage, float32 sums"
 
     def start() -> EngineRung:
@@ -63,7 +63,7 @@ def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
         settings = NcnnSettings("compute" if arithmetic else "store", vulkan=True)
         engine = Ncnn(subject.onnx_path, subject.bundle.contract, settings)
         label = f"the ONNX by ncnn's Vulkan shaders, {what}, on {_device()} (not an Adreno)"
-        return EngineRung(subject, engine, name, label, "arithmetic" if arithmetic else "hybrid")
+        return EngineRung(subject, engine, name, label, "fp16" if arithmetic else "fp16-hybrid")
 
     return _started(name, f"ncnn Vulkan shaders, {what}", start)
 

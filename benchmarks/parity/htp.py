@@ -29,7 +29,7 @@ class HtpRung(BundleRung):
 
     name = "htp-fp16"
     label = "the ONNX in Qualcomm's FP16, on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
-    kind: Kind = "arithmetic"
+    kind: Kind = "fp16"
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:

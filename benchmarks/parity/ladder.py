@@ -173,7 +173,7 @@ def _compare(
 
 def _worse_end(rung: Rung, steps: list[Step]) -> dict[str, float] | None:
     """PSNR of each result by the emulation, its worse end in FP16, of an arithmetic that is measured."""
-    emulation = {"arithmetic": "fp16-sequential", "bfloat16": "bf16-storage"}.get(rung.kind)
+    emulation = {"fp16": "fp16-sequential", "bf16": "bf16-storage"}.get(rung.kind)
     if rung.emulated or emulation is None:
         return None
     worse = next((step for step in steps if step.name == emulation), None)

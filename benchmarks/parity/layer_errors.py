@@ -16,9 +16,9 @@ from bilayer.runtime.agreement import MOST_DB, Kind, decibels
 from bilayer.runtime.errors import InputError
 
 # dB of a layer's signal over its error, by what the second rung is held to
-THRESHOLDS: dict[Kind, float] = {"float32": 100.0, "hybrid": 60.0, "arithmetic": 45.0, "bfloat16": 45.0}
+THRESHOLDS: dict[Kind, float] = {"fp32": 100.0, "fp16-hybrid": 60.0, "fp16": 45.0, "bf16": 45.0}
 # Relative rounding of a stored number, at most
-STEPS: dict[Kind, float] = {"float32": 2.0**-24, "hybrid": 2.0**-11, "arithmetic": 2.0**-11, "bfloat16": 2.0**-8}
+STEPS: dict[Kind, float] = {"fp32": 2.0**-24, "fp16-hybrid": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
 SURELY_ROUNDING = 100.0  # dB of what a layer adds itself: nothing is looked for beyond
 
 
@@ -96,7 +96,7 @@ def compare_layers(
             own_db=error.own_db,
             inherited_db=min(inherited, default=MOST_DB),
             terms=error.terms,
-            rounds=second.kind != "float32",
+            rounds=second.kind != "fp32",
         )
         named = fault if fault is not None and fault.layer == layer.name else FirstOver(layer.name, cause)
     ranked = tuple(sorted(errors, key=lambda e: e.sqnr_db))

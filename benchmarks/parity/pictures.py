@@ -43,7 +43,7 @@ def _psnr(ladder: Ladder) -> Picture:
         ]
         rows.append(Row(step.name, bars))
     held = ladder.thresholds
-    limits = (held.arithmetic_warning, held.hybrid_psnr, held.float32_psnr)
+    limits = (held.reduced_warning, held.fp16_hybrid_psnr, held.fp32_psnr)
     chart = BarChart("PSNR, dB", rows, legend=COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits})
     caption = (
         f"Against: {ladder.truth}. Of the worst pose; 200 dB: no difference. Dashed, from the left: under it frames of "

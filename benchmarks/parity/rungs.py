@@ -76,7 +76,7 @@ class Float64:
     subject: Subject
     label: str
     name: str = "float64"
-    kind: Kind = "float32"
+    kind: Kind = "fp32"
     emulated = False
     slow = False
 
@@ -127,7 +127,7 @@ class OnnxRung(BundleRung):
 
     name = "onnx"
     label = "ONNX in ONNX Runtime, float32, CPU"
-    kind: Kind = "float32"
+    kind: Kind = "fp32"
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """See Rung."""
@@ -166,7 +166,7 @@ class EmulatedRung(BundleRung):
     @property
     def kind(self) -> Kind:
         """See Rung."""
-        return "hybrid" if self.arithmetic == "hybrid" else "arithmetic"
+        return "fp16-hybrid" if self.arithmetic == "hybrid" else "fp16"
 
     def layers(self, index: int) -> dict[str, Values]:
         """See Rung."""
@@ -179,7 +179,7 @@ class EmulatedBfloat16(BundleRung):
 
     name = "bf16-storage"
     label = "emulated bfloat16 storage, float32 sums"
-    kind: Kind = "bfloat16"
+    kind: Kind = "bf16"
     emulated = True
 
     def layers(self, index: int) -> dict[str, Values]:

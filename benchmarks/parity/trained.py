@@ -53,7 +53,7 @@ class TrainedRung:
     parameters: AdaptiveParameters
     name = "trained"
     label = "trained model in torch, unfolded, float32"
-    kind: Kind = "float32"
+    kind: Kind = "fp32"
     emulated = False
     slow = False
 
@@ -82,7 +82,7 @@ class ExactTrained:
     parameters: AdaptiveParameters
     name = "float64"
     label = "the trained model, unfolded, in float64"
-    kind: Kind = "float32"
+    kind: Kind = "fp32"
     emulated = False
     slow = False
 

@@ -44,7 +44,7 @@ from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
 # The golden case has random weights: its texture is noise, in which a tenth of a pixel is many levels (49 dB found)
-NOISY = Thresholds(hybrid_psnr=45)
+NOISY = Thresholds(fp16_hybrid_psnr=45)
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +175,12 @@ def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
     texture, network = avatar.texture[0].numpy(), hybrid_network(generator, given)
     found = verify_half(probes, network, texture, model.config.align_corners)
     assert found.psnr_db["frame"] >= 50
-    assert 0 < found.uv_pixels <= Thresholds().hybrid_uv_pixels
-    assert judge(found, "hybrid").verdict == "passed"
+    assert 0 < found.uv_pixels <= Thresholds().fp16_hybrid_uv_pixels
+    assert judge(found, "fp16-hybrid").verdict == "passed"
     for sharp in sharp_textures(model.config.image_size):
         found = verify_half(probes, network, sharp, model.config.align_corners)
         assert found.psnr_db["frame"] < 60  # what the texture makes of the same network's rounding
-        assert judge(found, "hybrid").verdict == "passed"
+        assert judge(found, "fp16-hybrid").verdict == "passed"
 
 
 def sharp_textures(side):
@@ -197,7 +197,7 @@ def hold_to_the_hybrid_gate(generator, pose):
     found = emulate(generator, pose, "hybrid")
     uv = generator.outputs.delta_uv
     pixels = uv_pixels(found[uv.tensor][0, uv.start : uv.stop], exact[uv.tensor][0, uv.start : uv.stop].numpy())
-    assert 0 < pixels <= Thresholds().hybrid_uv_pixels
+    assert 0 < pixels <= Thresholds().fp16_hybrid_uv_pixels
     for name in generator.output_tensors:
         assert np.abs(found[name] - exact[name].numpy()).max() < 0.02
 
@@ -391,9 +391,9 @@ def test_a_number_that_is_not_finite_breaks_every_kind_of_rung():
     still = NetworkOutputs(np.zeros((2, 8, 8)), np.zeros((3, 8, 8)), None)
     broken = still.copy()
     broken.delta_uv[0, 1, 2] = np.nan
-    assert judge(compare([still], [still], [frame], [frame]).agreement, "float32").verdict == "passed"
+    assert judge(compare([still], [still], [frame], [frame]).agreement, "fp32").verdict == "passed"
     found = compare([still, broken], [still, still], [frame] * 2, [frame] * 2)
     assert (found.results["delta_uv"].max_abs, found.results["lf_rgb"].max_abs) == (np.inf, 0)
     assert (found.worst_psnr, found.results["delta_uv"].max_pixels, found.not_finite) == (-200, 8, 1)
-    for kind in ("float32", "hybrid", "arithmetic", "bfloat16"):
+    for kind in ("fp32", "fp16-hybrid", "fp16", "bf16"):
         assert judge(found.agreement, kind).reasons[0] == "1 numbers are not finite"

@@ -37,7 +37,7 @@ SEE_ALL = (
     "htp-fp16",
     "device",
 )
-SEE_OUTPUTS = ("vulkan-hybrid", "vulkan-fp16", "openvino-bf16")  # engines that rearrange what is between
+SEE_OUTPUTS = ("vulkan-fp16-hybrid", "vulkan-fp16", "openvino-bf16")  # engines that rearrange what is between
 RUNGS = SEE_ALL + SEE_OUTPUTS
 
 
@@ -130,7 +130,7 @@ def rung_of(name, subject, folder):
     made = {
         "onnx": lambda: OnnxRung(subject),
         "htp-fp16": lambda: simulator(subject),
-        "vulkan-hybrid": lambda: vulkan(subject, arithmetic=False),
+        "vulkan-fp16-hybrid": lambda: vulkan(subject, arithmetic=False),
         "vulkan-fp16": lambda: vulkan(subject, arithmetic=True),
         "bf16-storage": lambda: EmulatedBfloat16(subject),
         "openvino-bf16": lambda: bfloat16(subject),
@@ -211,7 +211,7 @@ def test_a_flipped_align_corners_breaks_the_gate_and_is_named(made, rung, tmp_pa
         assert any("avatar.json says align_corners True" in line for line in ladder.failures)
     step = ladder.steps[-1]
     assert (ladder.verdict, ladder.layers.fault) == ("broken", None)  # its layers are right, its picture is not
-    assert step.ruling.verdict in (("broken",) if step.kind in ("float32", "hybrid") else ("broken", "warned"))
+    assert step.ruling.verdict in (("broken",) if step.kind in ("fp32", "fp16-hybrid") else ("broken", "warned"))
     assert "frame" in step.ruling.reasons[-1]
 
 

@@ -117,15 +117,15 @@ def test_the_worst_of_poses_is_that_of_each_figure():
 @pytest.mark.parametrize(
     ("kind", "changes", "verdict", "reason"),
     [
-        ("float32", {"delta_uv": 101, "frame": 61}, "passed", ""),
-        ("float32", {"delta_uv": 99}, "broken", "delta_uv has 99.0 dB, expected at least 100"),
-        ("float32", {"delta_uv": 101, "frame": 59}, "broken", "frame has 59.0 dB, expected at least 60"),
-        ("hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 61, "frame": 37}, "passed", ""),  # a sharp texture
-        ("hybrid", {"delta_uv": 70, "lf_rgb": 59, "seg": 61, "frame": 61}, "broken", "lf_rgb has 59.0 dB"),
-        ("hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 59, "frame": 61}, "broken", "seg has 59.0 dB"),
-        ("arithmetic", {"delta_uv": 70, "frame": 46}, "passed", ""),
-        ("arithmetic", {"delta_uv": 70, "frame": 44}, "warned", "frame has 44.0 dB"),
-        ("bfloat16", {"delta_uv": 70, "frame": 19}, "broken", "frame has 19.0 dB"),
+        ("fp32", {"delta_uv": 101, "frame": 61}, "passed", ""),
+        ("fp32", {"delta_uv": 99}, "broken", "delta_uv has 99.0 dB, expected at least 100"),
+        ("fp32", {"delta_uv": 101, "frame": 59}, "broken", "frame has 59.0 dB, expected at least 60"),
+        ("fp16-hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 61, "frame": 37}, "passed", ""),  # a sharp texture
+        ("fp16-hybrid", {"delta_uv": 70, "lf_rgb": 59, "seg": 61, "frame": 61}, "broken", "lf_rgb has 59.0 dB"),
+        ("fp16-hybrid", {"delta_uv": 70, "lf_rgb": 61, "seg": 59, "frame": 61}, "broken", "seg has 59.0 dB"),
+        ("fp16", {"delta_uv": 70, "frame": 46}, "passed", ""),
+        ("fp16", {"delta_uv": 70, "frame": 44}, "warned", "frame has 44.0 dB"),
+        ("bf16", {"delta_uv": 70, "frame": 19}, "broken", "frame has 19.0 dB"),
     ],
 )
 def test_each_kind_has_its_thresholds(kind, changes, verdict, reason):
@@ -136,11 +136,11 @@ def test_each_kind_has_its_thresholds(kind, changes, verdict, reason):
 
 def test_a_warp_that_is_off_breaks_the_hybrid_and_a_number_that_is_not_finite_every_kind():
     good = {"delta_uv": 150.0, "frame": 150.0}
-    assert judge(Agreement(good, DEFAULT.hybrid_uv_pixels), "hybrid").verdict == "passed"
-    assert judge(Agreement(good, 0.3), "hybrid").reasons == ("delta_uv is 0.3 px off, expected at most 0.25",)
-    unlike = judge(Agreement(good, 0.1, frame_ssim=0.98), "hybrid")
+    assert judge(Agreement(good, DEFAULT.fp16_hybrid_uv_pixels), "fp16-hybrid").verdict == "passed"
+    assert judge(Agreement(good, 0.3), "fp16-hybrid").reasons == ("delta_uv is 0.3 px off, expected at most 0.25",)
+    unlike = judge(Agreement(good, 0.1, frame_ssim=0.98), "fp16-hybrid")
     assert unlike.reasons == ("the frame's SSIM is 0.9800, expected at least 0.99",)
-    for kind in ("float32", "hybrid", "arithmetic", "bfloat16"):
+    for kind in ("fp32", "fp16-hybrid", "fp16", "bf16"):
         assert judge(Agreement(good, 0.0, 1), kind).reasons == ("1 numbers are not finite",)
 
 
@@ -150,5 +150,5 @@ def test_a_warp_that_is_off_breaks_the_hybrid_and_a_number_that_is_not_finite_ev
 )
 def test_a_measured_arithmetic_is_held_against_its_emulation(found, emulated, verdict):
     bracket = None if emulated is None else {"delta_uv": emulated}
-    for kind in ("arithmetic", "bfloat16"):
+    for kind in ("fp16", "bf16"):
         assert judge(Agreement({"delta_uv": found, "frame": 60}, 0.1), kind, DEFAULT, bracket).verdict == verdict

@@ -63,6 +63,12 @@ def check_input(path: str | Path | None, error: type[InputError] = InputError) -
         raise error(f"{path}: no such file or folder")
 
 
+def check_folder(path: Path | None) -> None:
+    """Raise an InputError where `path` is no folder, if one is given."""
+    if path is not None and not path.is_dir():
+        raise InputError(f"{path}: expected a folder, found {'a file' if path.is_file() else 'nothing'}")
+
+
 def check_photo_file(path: Path) -> None:
     """See from its first bytes that a file may be a photo; that it is one is seen when it is read.
 

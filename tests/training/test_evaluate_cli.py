@@ -139,6 +139,17 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--truth", "--masks", "--keypoints"])
+def test_folders_are_looked_for_before_torch_is_loaded(tmp_path, option):
+    truth = write_frames(tmp_path / "truth", [0])
+    code = "import sys; from bilayer.training.evaluate.cli import main; main(standalone_mode=False); "
+    code += "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'slow imports'; sys.exit(7)"
+    arguments = ["frames", f"m={truth}", "--truth", str(truth), option, str(tmp_path / "none")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stderr == f"error: {tmp_path / 'none'}: expected a folder, found nothing\n"
+    assert done.returncode == 7
+
+
 def test_an_error_is_one_line_of_the_real_program(tmp_path):
     done = run("checkpoint", RUNS, "--data", tmp_path, "--no-landmarks")
     assert done.returncode == 3

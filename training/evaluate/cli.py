@@ -10,7 +10,7 @@ import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show
 from bilayer.runtime.errors import CheckpointError, InputError
-from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.files import check_folder, check_input, check_output
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import Split
 
@@ -61,6 +61,21 @@ class FramesOptions(MeterOptions):
         Path | None, Option("Folder of the landmarks that drove the methods (.npy): the pose error.")
     ] = None
 
+    def check(self) -> None:
+        """Check what can be checked before torch is imported."""
+        for folder in (*self.folders.values(), self.truth, self.masks, self.keypoints):
+            check_folder(folder)
+        super().check()
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Each method's, by its name.
+
+        Raises:
+            UsageError: an argument that is no METHOD=FOLDER, or a name twice.
+        """
+        return _named(self.methods, "METHOD=FOLDER")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions(MeterOptions):
@@ -105,12 +120,11 @@ def frames(options: FramesOptions, as_json: bool) -> None:
 
     Files belong together by their name, the suffix aside; folders within folders are searched.
     """
-    folders = _named(options.methods, "METHOD=FOLDER")
     options.check()
     meter = _make_meter(options)
     from bilayer.training.evaluate.frames import evaluate_frames
 
-    _report(evaluate_frames(folders, options.truth, meter, options.masks, options.keypoints), options, as_json)
+    _report(evaluate_frames(options.folders, options.truth, meter, options.masks, options.keypoints), options, as_json)
 
 
 @main.command()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.face.landmark_files import read_landmarks
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files import check_folder, replacing
 from bilayer.runtime.media.photo import read_photo
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
@@ -85,8 +85,7 @@ class FrameFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_dir():
-            raise InputError(f"{path}: expected a folder of frames, found {'a file' if path.is_file() else 'nothing'}")
+        check_folder(path)
         self._files: dict[str, Path] = {}
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES:

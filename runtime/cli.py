@@ -46,7 +46,9 @@ class RenderOptions:
     ] = "relative"
     background: Annotated[str | None, Option("A colour, a picture, or none.", default="white; none for PNGs")] = None
     side_by_side: Annotated[bool, Option("The driver to the left of the avatar.")] = False
-    layers: Annotated[bool, Option("What the frame is made of to its right: lf, hf, uv, mask.")] = False
+    parts: Annotated[bool, Option("What the frame is made of to its right: lf, hf, uv, mask.", former="--layers")] = (
+        False
+    )
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
     engine: Annotated[EngineName, Option("What runs the network: docs/player.md.")] = "auto"
     precision: Annotated[Precision, Option("Of the network.")] = "fp32"
@@ -151,7 +153,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
                 shown,
                 to_pose,
                 output.writer,
-                View(options.side_by_side, options.layers),
+                View(options.side_by_side, options.parts),
                 options.frames,
                 advance,
                 stopped=lambda: ended() or output.closed(),

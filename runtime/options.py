@@ -27,6 +27,7 @@ class Option:
 
     help: str = ""
     names: tuple[str, ...] = ()  # beside --field-name, such as -o; one with two dashes takes its place
+    former: str = ""  # its name before: whoever gives it is told the present one
     argument: bool = False  # without dashes, in the order of the fields; one without a default must be given
     metavar: str | None = None
     envvar: str | None = None
@@ -55,7 +56,7 @@ def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     Literals become choices, booleans `--name/--no-name` (or a flag alone where they are False), tuples options that may
     be repeated, and fields without a default must be given.
     """
-    names = [parameter.name for parameter in _parameters(settings)]
+    names = [parameter.name for parameter in _parameters(settings) if parameter.expose_value]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -86,7 +87,17 @@ def _parameters(settings: type) -> list[click.Parameter]:
         if option is not None:
             default = field.default_factory() if field.default_factory is not MISSING else field.default
             parameters.append(_parameter(field.name, hint, option, default))
+            if option.former:
+                parameters.append(_renamed(option.former, parameters[-1].opts[-1], flag=hint is bool))
     return parameters
+
+
+def _renamed(former: str, name: str, flag: bool) -> click.Parameter:
+    def refuse(_context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value:
+            raise click.UsageError(f"{former} is called {name} here.")
+
+    return click.Option([former], is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=refuse)
 
 
 def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:

@@ -34,10 +34,15 @@ class ParityOptions:
     )
     keypoints: Annotated[Path | None, Option("The landmarks of the export, if it was given any (with --photo).")] = None
     mask: Annotated[bool, Option("As the export had it (with --photo).")] = True
-    poses: Annotated[int, Option("Poses along the track.", at_least=1)] = 8
+    poses: Annotated[int, Option("Poses along the track.", former="--frames", at_least=1)] = 8
     drive: Annotated[Path | None, Option("A landmark track (.npy .npz .json).", default="the built-in motion")] = None
     slow_poses: Annotated[
-        int, Option("Poses on the HTP simulator, which takes seconds for each; 0 leaves it out.", at_least=0)
+        int,
+        Option(
+            "Poses on the HTP simulator, which takes seconds for each; 0 leaves it out.",
+            former="--slow-frames",
+            at_least=0,
+        ),
     ] = 1
     quick: Annotated[bool, Option("Only the rungs that cost a second: ONNX, .dlc, FP16 hybrid.")] = False
     layers: Annotated[bool, Option("Compare layer by layer, and name the first over the threshold.")] = False
@@ -50,7 +55,9 @@ class ParityOptions:
     ] = None
     device_outputs: Annotated[Path | None, Option("Result_N folders pulled from a phone, for the same poses.")] = None
     device_layout: Annotated[TensorLayout, Option("Of those files.")] = "auto"
-    device_precision: Annotated[DevicePrecision, Option("What the phone computed in.")] = "fp16-hybrid"
+    device_precision: Annotated[DevicePrecision, Option("What the phone computed in.", former="--device-mode")] = (
+        "fp16-hybrid"
+    )
     write_inputs: Annotated[
         Path | None,
         Option("Write the poses and input_list.txt for a phone there, and end; with --layers it asks for every layer."),

@@ -49,6 +49,8 @@ def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
         (["out", "--checkpoint", "c.safetensors"], 2, "what --photo was exported with"),
         (["out", "--between", "float64", "onnx"], 2, "--between is for --layers"),
         (["out", "--poses", "0"], 2, "--poses"),
+        (["out", "--frames", "9"], 2, "--frames is called --poses here"),
+        (["--device-mode", "fp16"], 2, "--device-mode is called --device-precision here"),
         (["out", "--device-precision", "hybrid"], 2, "'hybrid' is called 'fp16-hybrid' here"),
         (["out", "--device-precision", "float16"], 2, "'float16' is called 'fp16' here"),
         (["out", "--photo", "no.jpg"], 3, "no.jpg: no such file"),

@@ -122,7 +122,7 @@ def test_rendering_needs_neither_torch_nor_onnx(bundle_folder, tmp_path, engine)
     if not installed(engine):
         pytest.skip(f"{engine} is not installed")
     out = tmp_path / "a.mp4"
-    command = [bundle_folder, "--demo-motion", "--frames", 2, "--layers", "--side-by-side", "--engine", engine]
+    command = [bundle_folder, "--demo-motion", "--frames", 2, "--parts", "--side-by-side", "--engine", engine]
     done = run(["-c", RENDER, *command, "--out", out], BILAYER_CACHE=tmp_path / "cache")
     assert (done.stdout.splitlines()[-1], done.stderr) == ("[]", f"\nnext: open {out}\n")
     assert out.stat().st_size > 500

@@ -75,7 +75,7 @@ def test_a_track_as_published_gives_the_players_frames(bundle_folder, track, tmp
 
 def test_layers_and_driver_beside_the_frame(bundle_folder, track, tmp_path):
     out = tmp_path / "frames"
-    arguments = ("--side-by-side", "--layers", "--background", "#102030", "--frames", 2)
+    arguments = ("--side-by-side", "--parts", "--background", "#102030", "--frames", 2)
     done = render(bundle_folder, "--drive", track, "--out", out, *arguments)
     assert done.returncode == 0, done.stderr
     assert "| compose |" in done.stdout
@@ -226,10 +226,16 @@ def test_what_is_no_bundle_is_told_what_it_is_before_a_library_is_loaded(tmp_pat
     assert done.stdout == "[]\n"
 
 
+def test_a_former_option_is_told_the_present_one():
+    done = render("--layers")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--layers is called --parts here" in done.stderr
+
+
 def test_help_names_every_driver():
     done = render("--help")
     assert done.returncode == 0
-    for word in ("track", "video", "photo", "webcam", "--demo-motion", "--retarget", "--layers"):
+    for word in ("track", "video", "photo", "webcam", "--demo-motion", "--retarget", "--parts"):
         assert word in done.stdout
 
 

@@ -52,7 +52,7 @@ class RunsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(RunsOptions):
+class CheckpointConversion(RunsOptions):
     """What is converted, and what of it is kept."""
 
     runs_dir: Annotated[Path, Option(argument=True)]
@@ -99,9 +99,9 @@ def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: b
 
 
 @main.command()
-@fills(CheckpointOptions)
+@fills(CheckpointConversion)
 @as_json_option
-def convert(options: CheckpointOptions, as_json: bool) -> None:
+def convert(options: CheckpointConversion, as_json: bool) -> None:
     """Write the authors' checkpoint in RUNS_DIR as one .safetensors file, spectral norm resolved.
 
     RUNS_DIR is the project, its runs folder or one experiment. Networks of a base run and of an enhancer run on top

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import click
 
+from bilayer.model.config import Preset
 from bilayer.runtime.console import Group, as_json_option, show, table
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files import check_input, check_output
@@ -15,8 +16,6 @@ from bilayer.runtime.options import Option, fills
 if TYPE_CHECKING:
     from bilayer.model.authors_checkpoint import Value
     from bilayer.model.config import ModelConfig, NetworkName
-
-Preset = Literal["small", "medium", "large", "baseline", "demo"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from bilayer.runtime.typed_json import typed
 TextureNorm = Literal["ada_spade_bn", "ada_bn"]
 PixelwiseBias = Literal["none", "bias"]
 SkipLayer = Literal["ada_conv", "conv"]
+Preset = Literal["small", "medium", "large", "baseline", "demo"]
 NetworkName = Literal[
     "identity_embedder",
     "keypoints_embedder",

@@ -5,13 +5,16 @@ The networks have random weights and the source is random pictures (never zeros)
 
 import itertools
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from bilayer.benchmarks.speed.options import InitBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
 from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Command, progress
+from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
     from bilayer.model.avatar import Source
@@ -22,21 +25,18 @@ T = TypeVar("T")
 
 
 @click.command(cls=Command)
-@click.option("--preset", type=click.Choice(tuple(PRESETS)), default="medium", show_default=True, help="Architecture.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="CPU threads.")
-@click.option("--repeats", default=7, show_default=True, type=click.IntRange(1), help="Timed avatars.")
-@click.option("--warm-up", "warmup", default=1, show_default=True, type=click.IntRange(0), help="Avatars before them.")
+@fills(InitBench)
 @with_results
-def main(preset: str, threads: int, repeats: int, warmup: int) -> list[BenchReport]:
+def main(options: InitBench) -> list[BenchReport]:
     """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
 
     The latter are the modules as they are trained, without model/reparameterize.py, timed in the same run, in turns.
     """
     import torch
 
-    torch.set_num_threads(threads)
-    settings: dict[str, Cell] = {"preset": preset, "threads": threads, "repeats": repeats, "warm-up": warmup}
-    return [report_of(time_stages(PRESETS[preset], repeats, warmup), settings)]
+    torch.set_num_threads(options.threads)
+    times = time_stages(PRESETS[options.preset], options.repeats, options.warm_up)
+    return [report_of(times, asdict(options))]
 
 
 def report_of(times: "dict[str, dict[str, list[float]]]", settings: dict[str, Cell]) -> BenchReport:

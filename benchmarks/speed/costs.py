@@ -53,7 +53,7 @@ def count_reports(preset: str) -> list[BenchReport]:
         )
         for name, gmacs in PAPER_GMACS.items()
     ]
-    settings: dict[str, Cell] = {"preset": preset, "image": config.image_size}
+    settings: dict[str, Cell] = {"preset": preset, "image_size": config.image_size}
     return [
         BenchReport("Networks", tuple(networks), settings, measured=False, bar="GMAC"),
         BenchReport("A frame by block, MMAC", tuple(blocks), settings, measured=False, bar="deconv"),

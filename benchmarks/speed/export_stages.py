@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from bilayer.benchmarks.speed.options import ExportBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.export.options import ExportOptions
@@ -13,23 +14,24 @@ from bilayer.runtime.console import progress
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-qnn", "ai-edge-litert")
 
 
-def time_export(photo: Path, checkpoint: Path | None, repeats: int, warmup: int) -> BenchReport:
-    """Export `photo` again and again into a folder that is thrown away.
+def time_export(options: ExportBench) -> BenchReport:
+    """Export the photo again and again into a folder that is thrown away.
 
     Raises:
         BilayerError: the photo or the checkpoint cannot be used, as bilayer-export would say.
     """
     times: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as place, progress("exporting", repeats + warmup) as advance:
-        for turn in range(repeats + warmup):
+    turns, checkpoint = options.repeats + options.warm_up, options.checkpoint or DEMO_CHECKPOINT
+    with tempfile.TemporaryDirectory() as place, progress("exporting", turns) as advance:
+        for turn in range(turns):
             watch = Stopwatch()
-            options = ExportOptions(photo, Path(place) / "avatar.dlc", checkpoint=checkpoint or DEMO_CHECKPOINT)
-            gmacs = export_avatar(options, watch).bundle.contract.graph.gmacs
-            if turn >= warmup:
+            asked = ExportOptions(options.photo, Path(place) / "avatar.dlc", checkpoint=checkpoint)
+            gmacs = export_avatar(asked, watch).bundle.contract.graph.gmacs
+            if turn >= options.warm_up:
                 for stage, seconds in {**watch.seconds, "all": sum(watch.seconds.values())}.items():
                     times.setdefault(stage, []).append(seconds * 1e3)
             advance()
     rows = tuple(BenchRow(stage, Samples(tuple(values))) for stage, values in times.items())
-    settings = {"GMAC a frame": gmacs, "repeats": repeats, "warm-up": warmup}
+    settings = {"gmacs": gmacs, "repeats": options.repeats, "warm_up": options.warm_up}
     note = "One process: imports are not in it; `bilayer-export --timings` adds the start of Python, torch and onnx."
     return BenchReport("Export", rows, settings, PACKAGES, notes=(note,))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.runtime.console import Command, progress, table
+from bilayer.benchmarks.speed.options import VariantsBench
+from bilayer.runtime.console import Command, as_json_option, progress, table
+from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +38,11 @@ class Variant:
 
 
 @click.command(cls=Command)
-@click.option("--preset", default="medium", show_default=True, help="Architecture, as bilayer-checkpoint has it.")
-@click.option("--repeats", default=12, show_default=True, type=click.IntRange(1), help="Timed frames of each.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(preset: str, repeats: int, as_json: bool) -> None:
+@fills(VariantsBench)
+@as_json_option
+def main(options: VariantsBench, as_json: bool) -> None:
     """Cost, error and time of every export variant of a random generator, in one interleaved run."""
-    from bilayer.model.config import PRESETS
-
-    if preset not in PRESETS:
-        raise click.BadParameter(f"expected one of {', '.join(PRESETS)}", param_hint="--preset")
+    preset, repeats = options.preset, options.repeats
     plain, pose, expected = make_generator(preset)
     variants = measure(variants_of(plain), expected, pose, repeats)
     guard = guard_table(plain, pose)

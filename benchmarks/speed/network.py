@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bilayer.benchmarks.parity.random_bundle import write_random_bundle
 from bilayer.benchmarks.speed import peak
 from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
+from bilayer.benchmarks.speed.options import NetworkBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.export.network.fold import fold
@@ -43,17 +44,6 @@ NOTE = (
 
 Call = Callable[[], object]
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class NetworkBench:
-    """The sides to time, and how often."""
-
-    preset: str = "medium"
-    threads: tuple[int, ...] = (1, 2)
-    repeats: int = 15
-    warmup: int = 2
-    engines: tuple[str, ...] = ("onnxruntime", "openvino", "ncnn")
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
                     found = NetworkOutputs.read(bundle.contract.outputs, engine.tensors)
                     gmacs = sum(generators[variant].macs().values()) / 1e9
                     known[name] = NetworkSide(engine.precision, round(gmacs, 3), _parity(found, expected))
-            times = take_turns(sides, setup.repeats, setup.warmup, f"{threads} threads", REST)
+            times = take_turns(sides, setup.repeats, setup.warm_up, f"{threads} threads", REST)
             reports.append(_report(setup, threads, times, known))
     return [*reports, _quickest(reports)]
 
@@ -124,7 +114,7 @@ def _report(setup: NetworkBench, threads: int, times: dict[str, Samples], known:
         "preset": setup.preset,
         "threads": threads,
         "repeats": setup.repeats,
-        "warm-up": setup.warmup,
+        "warm_up": setup.warm_up,
     }
     title = f"Network of a frame, {threads} thread{'s' if threads > 1 else ''}"
     return BenchReport(title, tuple(rows), settings, PACKAGES, notes=(NOTE, peak.NOTE))

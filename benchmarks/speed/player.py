@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bilayer.benchmarks.speed.options import FrameBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
 from bilayer.model.config import PRESETS
 from bilayer.runtime.console import Command, progress
+from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
     from bilayer.benchmarks.speed.timing import Samples
@@ -39,34 +41,21 @@ class EngineTimes:
 
 
 @click.command(cls=Command)
-@click.option("--bundle", type=click.Path(path_type=Path), help="An avatar. [default: random, of the preset]")
-@click.option("--preset", type=click.Choice(tuple(PRESETS)), default="medium", show_default=True, help="Architecture.")
-@click.option("--upsample", type=click.Choice(["nearest", "deconv", "phase"]), default="deconv", show_default=True)
-@click.option("--frames", default=40, show_default=True, type=click.IntRange(1), help="Timed frames of each engine.")
-@click.option("--warm-up", "warmup", default=1, show_default=True, type=click.IntRange(0), help="Frames before them.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Of the network.")
-@click.option("--vulkan", is_flag=True, help="ncnn on its Vulkan device as well.")
+@fills(FrameBench)
 @with_results
-def main(
-    bundle: Path | None,
-    preset: str,
-    upsample: Any,
-    frames: int,
-    warmup: int,
-    threads: int,
-    vulkan: bool,
-) -> list[BenchReport]:
+def main(options: FrameBench) -> list[BenchReport]:
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
-        avatars = load_avatars(bundle or random_bundle(Path(folder), preset, upsample), threads, vulkan)
-        played, product = measure(avatars, frames, warmup, threads)
+        bundle = options.bundle or random_bundle(Path(folder), options.preset, options.upsample)
+        avatars = load_avatars(bundle, options.threads, options.vulkan)
+        played, product = measure(avatars, options.repeats, options.warm_up, options.threads)
         contract = avatars[0].bundle.contract
     settings: dict[str, Cell] = {
-        "image": contract.image_size,
-        "GMAC a frame": contract.graph.gmacs,
-        "threads": threads,
-        "frames": frames,
-        "warm-up": warmup,
+        "image_size": contract.image_size,
+        "gmacs": contract.graph.gmacs,
+        "threads": options.threads,
+        "repeats": options.repeats,
+        "warm_up": options.warm_up,
     }
     return [report_of(avatars, played, product, settings)]
 

@@ -59,7 +59,7 @@ class BenchReport:
     def to_markdown(self) -> str:
         """A heading, how it was found, and a table."""
         named = ", ".join(f"{name} {number}" for name, number in versions(self.packages).items())
-        given = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        given = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.settings.items())
         found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
         headers, rows = self._table()
         lead = "; ".join(part for part in found if part)
@@ -153,10 +153,10 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
     """Make of a function that returns reports a command that shows them, with --json and --plot."""
 
     @wraps(measure)
-    def command(*, plot: Path | None, as_json: bool, **given: Any) -> None:
+    def command(*options: Any, plot: Path | None, as_json: bool) -> None:
         if plot is not None:
             require("matplotlib")
-        reports = measure(**given)
+        reports = measure(*options)
         text = "\n\n".join(report.to_markdown() for report in reports)
         show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)
         if plot is not None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bilayer.benchmarks.speed.options import SamplerBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, with_results
 from bilayer.runtime.console import Command, progress
+from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,18 +26,16 @@ PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 
 
 @click.command(cls=Command)
-@click.option("--size", "sizes", type=click.IntRange(8, 4096), multiple=True, help="Output side.  [default: 256, 512]")
-@click.option("--repeats", "turns", default=60, show_default=True, type=click.IntRange(1), help="Timed turns.")
-@click.option("--warm-up", "warmup", default=2, show_default=True, type=click.IntRange(0), help="Turns before them.")
+@fills(SamplerBench)
 @with_results
-def main(sizes: tuple[int, ...], turns: int, warmup: int) -> list[BenchReport]:
+def main(options: SamplerBench) -> list[BenchReport]:
     """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
 
     CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
     as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
     of 0..255.
     """
-    return [report for size in sizes or (256, 512) for report in measure(size, turns, warmup)]
+    return [report for size in options.sizes for report in measure(size, options.repeats, options.warm_up)]
 
 
 def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
@@ -69,7 +69,7 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
                 "largest error": None if error is None else f"{error:.1e}",
             }
             rows.append(BenchRow(side.name, Samples(tuple(own.warm)), columns))
-        settings = {"turns": turns, "warm-up": warmup}
+        settings = {"repeats": turns, "warm_up": warmup}
         title = f"{task}, {size} x {size}"
         reports.append(BenchReport(title, tuple(rows), settings, PACKAGES, baseline=sampler_sides.OURS))
     return reports

@@ -16,7 +16,8 @@ from bilayer.benchmarks.report.charts import BLUE, OCHRE, bar_charts
 from bilayer.benchmarks.speed.cli import main
 from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
-from bilayer.benchmarks.speed.network import NAIVE, TORCH, NetworkBench, measure
+from bilayer.benchmarks.speed.network import NAIVE, TORCH, measure
+from bilayer.benchmarks.speed.options import NetworkBench
 from bilayer.benchmarks.speed.peak import PEAK
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.roofline import DEVICES, DeviceRates, frame_milliseconds, layer_costs
@@ -98,7 +99,7 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
     """Every variant on every engine that this machine has, each in its precision."""
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
     said = []
-    *reports, quickest = measure(NetworkBench("small", (1,), repeats=2, warmup=0), said.append)
+    *reports, quickest = measure(NetworkBench(preset="small", threads=(1,), repeats=2, warm_up=0), said.append)
     variants = tuple(variants_of(make_generator("small")[0]))
     least = {"fp32": 100, "bf16": 20, "fp16": 35}  # dB
     for report in reports:
@@ -126,7 +127,9 @@ def test_every_side_of_the_network_computes_the_same(monkeypatch):
 
 def test_each_number_of_threads_has_its_report(monkeypatch):
     monkeypatch.setitem(PRESETS, "small", ModelConfig(**tiny.MODEL))
-    *reports, quickest = measure(NetworkBench("small", (1, 2), repeats=1, warmup=0, engines=("onnxruntime",)), print)
+    *reports, quickest = measure(
+        NetworkBench(preset="small", threads=(1, 2), repeats=1, warm_up=0, engines=("onnxruntime",)), print
+    )
     assert [report.settings["threads"] for report in reports] == [1, 2]
     assert [row.name for row in quickest.rows] == ["1 thread, fp32", "2 threads, fp32"]
 

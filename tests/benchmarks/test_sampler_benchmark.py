@@ -59,7 +59,7 @@ def test_the_command_reports_all_sides(tmp_path):
     reports = json.loads(done.stdout)["benchmarks"]
     assert [report["benchmark"] for report in reports] == ["Warp, 16 x 16", "Frame, 16 x 16"]
     for report in reports:
-        assert report["settings"] == {"turns": 2, "warm-up": 1}
+        assert report["settings"] == {"repeats": 2, "warm_up": 1}
         assert report["rows"][0]["name"] == report["baseline"]
         assert all(row["min_ms"] <= row["median_ms"] <= row["p90_ms"] for row in report["rows"])
     picture = drawn.read_text()

@@ -1,0 +1,94 @@
+"""What the commands of `bilayer-bench` may be asked for; loads no library, so that --help need not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from bilayer.model.config import Preset
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files import check_input, check_photo_file
+from bilayer.runtime.options import Option
+
+Repeats = Annotated[int, Option("Timed turns.", at_least=1)]
+WarmUp = Annotated[int, Option("Turns before them.", at_least=0)]
+BenchEngine = Literal["onnxruntime", "openvino", "ncnn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetOptions:
+    """Which architecture is counted or timed, with random weights."""
+
+    preset: Annotated[Preset, Option("Architecture.")] = "medium"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkBench(PresetOptions):
+    """The sides of `network`, and how often each is timed."""
+
+    threads: Annotated[tuple[int, ...], Option("Of the network; may be repeated.", at_least=1)] = (1, 2)
+    engines: Annotated[tuple[BenchEngine, ...], Option("May be repeated.", ("--engine",), default="all installed")] = (
+        "onnxruntime",
+        "openvino",
+        "ncnn",
+    )
+    repeats: Repeats = 15
+    warm_up: WarmUp = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameBench(PresetOptions):
+    """What `frame` plays: an avatar, or random weights of a preset."""
+
+    bundle: Annotated[Path | None, Option("An avatar.", default="random, of the preset")] = None
+    upsample: Annotated[Literal["nearest", "deconv", "phase"], Option("Of the random one: docs/export.md.")] = "deconv"
+    repeats: Annotated[int, Option("Timed frames of each engine.", former="--frames", at_least=1)] = 40
+    warm_up: Annotated[int, Option("Frames before each turn.", at_least=0)] = 1
+    threads: Annotated[int, Option("Of the network.", at_least=1)] = 2
+    vulkan: Annotated[bool, Option("ncnn on its Vulkan device as well.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerBench:
+    """The pictures that `sampler` makes."""
+
+    sizes: Annotated[tuple[int, ...], Option("Output side; may be repeated.", ("--size",), at_least=8)] = (256, 512)
+    repeats: Repeats = 60
+    warm_up: WarmUp = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitBench(PresetOptions):
+    """The avatars that `init` makes."""
+
+    threads: Annotated[int, Option("CPU threads.", at_least=1)] = 2
+    repeats: Repeats = 7
+    warm_up: WarmUp = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RooflineOptions(PresetOptions):
+    """What `roofline` computes."""
+
+    precision: Annotated[Literal["fp16", "fp32"], Option("Of the network.")] = "fp16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportBench:
+    """What `export` exports, again and again."""
+
+    photo: Annotated[Path, Option(argument=True)]
+    checkpoint: Annotated[Path | None, Option("As bilayer-export takes it.", default="the demo weights")] = None
+    repeats: Repeats = 3
+    warm_up: WarmUp = 1
+
+    def check(self) -> None:
+        """Raise a PhotoError or CheckpointError where a file cannot be used, before torch is loaded."""
+        check_photo_file(self.photo)
+        check_input(self.checkpoint, CheckpointError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantsBench(PresetOptions):
+    """The graphs that `python -m bilayer.benchmarks.speed.export_variants` times."""
+
+    repeats: Repeats = 12

@@ -81,7 +81,7 @@ def export_photo(options: ExportOptions, timings: bool, as_json: bool) -> None:
     """
     export, contract_file = run_export(options)
     bundle = export.bundle
-    report = {"out": str(contract_file), "folder": str(bundle.folder), **json.loads(bundle.contract.to_json())}
+    report = {"out": str(contract_file), "bundle": str(bundle.folder), **json.loads(bundle.contract.to_json())}
     video = "demo.mp4" if find_spec("av") else "demo.gif"
     following = f"bilayer-render {shlex.quote(str(contract_file))} --demo-motion --out {video}"
     show(report | {"seconds": export.seconds}, lambda: _summary(export, contract_file, timings), as_json, following)

@@ -270,7 +270,7 @@ def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float
         "frames_without_face": rendered.without_face,
         "frames_skipped": rendered.skipped,
         "frame_rate": rate,
-        "size": avatar.size,
+        "image_size": avatar.size,
         "engine": avatar.engine,
         "precision": avatar.precision,
         "median_ms": times.medians_ms(),

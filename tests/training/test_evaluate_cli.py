@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     done = run(
-        *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--times", "--threads", 1),
+        *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--timings", "--threads", 1),
         *("--out", out / "new" / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
     )
     assert done.returncode == 0, done.stderr

@@ -83,12 +83,12 @@ class CheckpointOptions(MeterOptions):
 
     checkpoints: Annotated[tuple[str, ...], Option(argument=True, metavar="[NAME=]CHECKPOINT...")]
     data: Annotated[Path, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it.")]
-    split: Annotated[Split, Option("Of it.")] = "test"
+    split: Annotated[Split, Option("Of the data folder.")] = "test"
     identities: Annotated[int, Option("People, a sequence each.", at_least=1)] = 50
     every: Annotated[
         int, Option("Frames from one target to the next: 25 is the paper's 1 FPS of a 25 FPS video.", at_least=1)
     ] = 25
-    times: Annotated[bool, Option("Also measure initialisation and inference, in torch.")] = False
+    timings: Annotated[bool, Option("Also measure initialisation and inference, in torch.", former="--times")] = False
     sheet: Annotated[Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE")] = (
         None
     )
@@ -164,7 +164,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
             advance()
 
         result = evaluate_models(models, options.data, protocol, meter, on_case=on_case)
-    if options.times:
+    if options.timings:
         result = add_times(result, models, shown[0])
     _report(result, options, as_json)
     if sheet is not None:

@@ -7,7 +7,7 @@ ROOMS := android_harness benchmarks export model runtime training
 CLANG_FORMAT := $(shell command -v clang-format-14)
 CPP := $(wildcard android_harness/native/*.?pp android_harness/app/app/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp)
 
-.PHONY: test setup lint format types contracts unit coverage avatar clean
+.PHONY: test setup lint format options types contracts unit coverage avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -27,6 +27,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run --Werror $(CPP),@echo "clang-format-14 is not installed: C++ is not checked" >&2)
+
+options: setup
+	$(BIN)/python -m tests.option_table
 
 format: setup
 	$(BIN)/ruff check --fix .

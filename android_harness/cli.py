@@ -157,7 +157,9 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
 
 
 @main.command("build-runner")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="[default: in the cache, where bench finds it]")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The program. [default: in the cache, where bench finds it]"
+)
 @as_json_option
 def build_runner_command(out: Path | None, as_json: bool) -> None:
     """Compile what times the sampler on a phone, with the NDK of $ANDROID_NDK_HOME or aarch64-linux-gnu-g++.

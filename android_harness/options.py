@@ -59,9 +59,9 @@ class BenchCommandOptions(AvatarOptions):
     """The options of `bench`: what it measures, and how often."""
 
     modes: Annotated[tuple[Mode, ...], Option("Of the route; may be repeated.", ("--mode",), default="all")] = ()
-    executions: Annotated[int, Option("Of one process.", at_least=1, at_most=10_000)] = 100
-    warm_up: Annotated[int, Option("Executions before it.", at_least=0, at_most=10_000)] = 20
-    processes: Annotated[int, Option("Of each mode.", at_least=1, at_most=100)] = 3
+    executions: Annotated[int, Option("Timed executions of one process.", at_least=1, at_most=10_000)] = 100
+    warm_up: Annotated[int, Option("Executions before the timed ones.", at_least=0, at_most=10_000)] = 20
+    processes: Annotated[int, Option("Processes of each mode.", at_least=1, at_most=100)] = 3
     poses: Annotated[int, Option("Poses along the track.", at_least=1, at_most=100)] = 8
     cool_down: Annotated[float, Option("Seconds at most, per process.", at_least=0, at_most=3600)] = 60.0
     runner: Annotated[
@@ -69,7 +69,7 @@ class BenchCommandOptions(AvatarOptions):
         Option("The sampler's runner, for the phone.", envvar="BILAYER_RUNNER", default="what build-runner made"),
     ] = None
     sampler: Annotated[bool, Option("Time the sampler on the phone's processor.")] = True
-    sampler_runs: Annotated[int, Option("Frames of each.", at_least=1, at_most=100_000)] = 300
+    sampler_runs: Annotated[int, Option("Frames of each sampler.", at_least=1, at_most=100_000)] = 300
     out: Annotated[Path, Option("The result, JSON.", ("-o",))] = Path("device-result.json")
     logs: Annotated[Path | None, Option("Folder to keep the diagnostic logs in.")] = None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.cli import COMMANDS
+from tests.option_table import option_table, options, written
 
 HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "numba", "PIL", "cv2", "av"}
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,17 @@ print(sorted({HEAVY} & set(sys.modules)))
     assert f" {name}, version {version('bilayer')}\n" in done.stdout
 
 
+def test_the_page_tells_every_option_of_every_command():
+    assert written() == option_table(), "write it anew: make options"
+
+
+def test_an_option_is_a_flag_in_all_commands_or_in_none():
+    kinds = {}
+    for command, option in options():
+        kinds.setdefault(option.opts[-1], {}).setdefault(option.is_flag, []).append(command)
+    assert not {name: kind for name, kind in kinds.items() if len(kind) > 1}
+
+
 def test_a_command_of_the_group_is_the_program_itself(tmp_path):
     group = run("render", tmp_path / "none", "--demo-motion", "--out", "a.mp4")
     alone = run(tmp_path / "none", "--demo-motion", "--out", "a.mp4", module="bilayer.runtime.cli")
@@ -83,7 +95,7 @@ def test_demo_makes_an_avatar_and_a_video(astronaut_path, face_networks, tmp_pat
     report = json.loads(done.stdout)
     assert report["frames"] == 5
     assert Path(report["out"]).stat().st_size > 1000
-    assert Path(report["out"]).parent == Path(report["avatar"]).parent == tmp_path / "new" / "me"
+    assert Path(report["out"]).parent == Path(report["bundle"]) == tmp_path / "new" / "me"
 
 
 def test_demo_of_no_photo_writes_nothing(tmp_path):

@@ -54,7 +54,7 @@ class ParityOptions:
         float | None, Option("For --layers, dB.", default="100 fp32, 60 fp16-hybrid, 45 fp16 and bf16")
     ] = None
     device_outputs: Annotated[Path | None, Option("Result_N folders pulled from a phone, for the same poses.")] = None
-    device_layout: Annotated[TensorLayout, Option("Of those files.")] = "auto"
+    device_layout: Annotated[TensorLayout, Option("Of the files of --device-outputs.")] = "auto"
     device_precision: Annotated[DevicePrecision, Option("What the phone computed in.", former="--device-mode")] = (
         "fp16-hybrid"
     )

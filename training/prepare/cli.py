@@ -29,7 +29,7 @@ class PrepareOptions:
     """The options of all commands that make data: where they go, and how many processes make them."""
 
     out: Annotated[Path, Option("Data folder, new or begun.", ("-o",))]
-    split: Annotated[Split, Option("Of it.")] = "train"
+    split: Annotated[Split, Option("Of the data folder.")] = "train"
     jobs: Annotated[int | None, Option("Processes.", at_least=1, default="one for each core")] = None
 
     @property
@@ -46,7 +46,7 @@ class IdentityOptions:
         None
     )
     identities: Annotated[int, Option("People.", at_least=1)] = 300
-    first_identity: Annotated[int, Option("Its seed; the others follow.", at_least=0)] = 0
+    first_identity: Annotated[int, Option("The first one's seed; the others follow.", at_least=0)] = 0
 
 
 @main.command()

@@ -16,7 +16,7 @@ class VideoSettings:
     # The paper: 10
     seconds: Annotated[float | None, Option("Of each video, from its start.", at_least=0.01, default="all")] = None
     min_side: int = 128  # px of the video that a crop spans at least: less is blurred by enlarging
-    min_frames: Annotated[int, Option("Of a sequence.", at_least=1)] = 5
+    min_frames: Annotated[int, Option("The least of a sequence.", at_least=1)] = 5
     landmarker: Annotated[LandmarkerName, Option("Who finds the face.")] = "mediapipe"
     picture_format: Annotated[
         PictureFormat, Option("Of the pictures; jpg takes a third of the bytes.", ("--format",))

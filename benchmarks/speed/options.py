@@ -51,7 +51,9 @@ class FrameBench(PresetOptions):
 class SamplerBench:
     """The pictures that `sampler` makes."""
 
-    sizes: Annotated[tuple[int, ...], Option("Output side; may be repeated.", ("--size",), at_least=8)] = (256, 512)
+    sizes: Annotated[
+        tuple[int, ...], Option("Output side; may be repeated.", ("--size",), at_least=8, at_most=4096)
+    ] = (256, 512)
     repeats: Repeats = 60
     warm_up: WarmUp = 2
 

@@ -48,7 +48,7 @@ class FrameBench(PresetOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerBench:
+class SamplerOptions:
     """The pictures that `sampler` makes."""
 
     sizes: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.benchmarks.speed.options import SamplerBench
+from bilayer.benchmarks.speed.options import SamplerOptions
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, with_results
 from bilayer.runtime.console import Command, progress
 from bilayer.runtime.options import fills
@@ -26,9 +26,9 @@ PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 
 
 @click.command(cls=Command)
-@fills(SamplerBench)
+@fills(SamplerOptions)
 @with_results
-def main(options: SamplerBench) -> list[BenchReport]:
+def main(options: SamplerOptions) -> list[BenchReport]:
     """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
 
     CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times

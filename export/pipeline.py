@@ -123,14 +123,14 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             if options.verify:
                 with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
                     probes = make_probes(model, avatar.parameters, pose)
-                verification = verify(probes, network)
+                verification = verify(probes, network, options.keep_norms)
                 half = verify_half(probes[:HALF_POSES], hybrid_network(generator, given), texture, align_corners)
                 verification = replace(
                     verification,
                     hybrid_frame_db=round(half.psnr_db[FRAME], 2),
                     hybrid_uv_pixels=round(half.uv_pixels, 4),
                 )
-                warnings += judge_half(half, target)
+                warnings += judge_half(half, target, options.keep_norms)
         with watch.stage("preview"):
             preview = draw_preview(portrait.crop, avatar, network.run(pose), align_corners)
         parts = BundleParts(
@@ -207,13 +207,13 @@ def check_rules(proto: onnx.ModelProto, target: ConversionTarget) -> list[str]:
     return [finding.describe() for finding in findings]
 
 
-def judge_half(found: Agreement, target: ConversionTarget) -> list[str]:
+def judge_half(found: Agreement, target: ConversionTarget, keep_norms: bool) -> list[str]:
     """Return what FP16 would spoil, as a warning, in an avatar for no phone, whose runtimes compute in float32.
 
     Raises:
         ParityError: FP16 would change what is seen, in an avatar for a phone's GPU.
     """
-    failure = half_failure(found)
+    failure = half_failure(found, keep_norms)
     if failure and target != "none":
         raise ParityError(
             f"{failure}; --no-verify writes it all the same, and avatar.json says so (nothing was written)"

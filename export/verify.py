@@ -79,8 +79,10 @@ def make_probes(model: BilayerModel, parameters: AdaptiveParameters, pose: Float
     return [Probe(probe, trained.run(probe)) for probe in choose_poses(pose, count)]
 
 
-def verify(probes: Sequence[Probe], network: Network) -> Verification:
+def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) -> Verification:
     """Return the worst agreement of `network` with the trained model over the probes.
+
+    `keep_norms` tells what was asked for already, so that the message does not advise it again.
 
     Raises:
         ParityError: a result is under Thresholds.fp32_psnr in a pose; names it.
@@ -89,9 +91,8 @@ def verify(probes: Sequence[Probe], network: Network) -> Verification:
     ruling = judge(found, "fp32")
     if ruling.verdict != "passed":
         reasons = "; ".join(ruling.reasons)
-        raise ParityError(
-            f"the exported network is not the trained one: {reasons}; try --keep-norms (nothing was written)"
-        )
+        advice = "report this as a bug" if keep_norms else "try --keep-norms"
+        raise ParityError(f"the exported network is not the trained one: {reasons}; {advice} (nothing was written)")
     psnr_db = {name: round(db, 2) for name, db in found.psnr_db.items()}
     return replace(NOT_VERIFIED, verified=True, poses=len(probes), psnr_db=psnr_db)
 
@@ -151,9 +152,10 @@ def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool) 
     return np.ascontiguousarray(frame, np.uint8)
 
 
-def half_failure(found: Agreement) -> str:
-    """Return what is wrong with the findings of `verify_half`, and what to do; empty where nothing is."""
+def half_failure(found: Agreement, keep_norms: bool = False) -> str:
+    """Return what is wrong with the findings of `verify_half`, and what to do that was not done; else nothing."""
     ruling = judge(found, "fp16-hybrid")
     if ruling.verdict == "passed":
         return ""
-    return f"FP16 storage (emulated) against the trained model: {'; '.join(ruling.reasons)}; try --keep-norms"
+    advice = "the norms are kept already, so the weights themselves round too far" if keep_norms else "try --keep-norms"
+    return f"FP16 storage (emulated) against the trained model: {'; '.join(ruling.reasons)}; {advice}"

@@ -66,7 +66,6 @@ class EndMatch:
 
     name: str
     layout: str  # NCHW or NHWC; of fewer than four dimensions, empty
-    onnx_shape: tuple[int, ...]
     dlc_shape: tuple[int, ...]
     dtype: str  # empty where a v3 file does not record it
 
@@ -296,4 +295,4 @@ def _check_end(dlc: Dlc, found: DlcTensor, value: onnx.ValueInfoProto) -> EndMat
         raise ParityError(f"{dlc.name}: {found.name}: expected shape {wanted}, found {found.shape}")
     if found.dtype not in ("", dtype):
         raise ParityError(f"{dlc.name}: {found.name}: expected {dtype}, found {found.dtype}")
-    return EndMatch(found.name, fits[-1] if dlc.version == 3 else fits[0], shape, found.shape, found.dtype)
+    return EndMatch(found.name, fits[-1] if dlc.version == 3 else fits[0], found.shape, found.dtype)

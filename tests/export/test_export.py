@@ -364,6 +364,11 @@ def test_an_avatar_that_fails_parity_is_not_shipped(photo, tmp_path):
     assert "expected at most 0.25" in refused.stderr
     assert "--no-verify writes it all the same" in refused.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
+    again = run_cli(*arguments, "--keep-norms", env=environment)
+    assert again.returncode == 4
+    assert "the norms are kept already" in again.stderr
+    assert "try --keep-norms" in refused.stderr
+    assert "try --keep-norms" not in again.stderr
     forced = run_cli(*arguments, "--no-verify", env=environment)
     assert forced.returncode == 5  # it came as far as the converter, which is not installed
     assert not read_bundle(tmp_path / "avatar.json").contract.verification.verified

@@ -18,6 +18,13 @@ _MAGIC = {
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
     b"\x1a\x45\xdf\xa3": "a video",
+    b"FLV\x01": "a video",
+    b"OggS": "a video",  # or sound alone, which is seen when it is read
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "a video",  # ASF: .wmv
+    b"\0\0\1\xba": "a video",  # MPEG's program stream
+    b"\0\0\1\xb3": "a video",  # MPEG-1 and 2 by themselves
+    b"ID3": "sound",
+    b"fLaC": "sound",
     b"%PDF": "a PDF",
     b"PK\x03\x04": "a .dlc or another zip archive",
 }
@@ -44,6 +51,10 @@ def describe_head(head: bytes) -> str:
         return "a picture (BMP)"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a picture (WebP)"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "sound"
+    if b"GG" in (head[0::188][:2], head[4::192][:2]):  # packets of a transport stream; of a camcorder's
+        return "a video"
     if head[4:8] == b"ftyp":
         if head[8:12] in _HEIC_BRANDS:
             return "a HEIC picture"

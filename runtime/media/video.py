@@ -1,18 +1,42 @@
 """Frames of a video file or a webcam. PyAV, which brings FFmpeg along, reads files; OpenCV reads webcams."""
 
+import logging
+import os
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, ToolMissingError
+from bilayer.runtime.files import kind_of
+from bilayer.runtime.media.frame_times import (
+    DEFAULT_RATE,
+    MAX_PAUSE,
+    MAX_RATE,
+    Clock,
+    choose_pace,
+    intervals_of,
+    paced,
+)
 
 Bytes = NDArray[np.uint8]
 
-DEFAULT_RATE = 25.0  # frames a second, where a source does not say
-MAX_RATE = 240.0
+# FFmpeg's names of containers that hold pictures themselves. Playlists (concat, hls, dash) would open other files,
+# devices and text are no videos
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,mjpeg,h264,hevc,ivf,dv,mxf,"
+    "nut,yuv4mpegpipe,rm,wtv,av1,obu"
+)
+_KEPT_LENGTHS = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header says how long they are
+_MISSING = 0.25, 0.02  # s and share of the length that may be missing at the end
+_HDR = {16: "PQ", 18: "HLG"}  # ITU-T H.273, transfer characteristics
+_TOO_WIDE = 4  # times; a pixel's shape beyond that is damage
+
+_log = logging.getLogger(__name__)
 
 
 def load_av() -> Any:
@@ -29,12 +53,25 @@ def load_av() -> Any:
     return av
 
 
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """What a video's packets tell, before one is decoded."""
+
+    stream: int  # which of the file's streams
+    times: list[float]  # s, of its frames, sorted
+    end: float  # s, of all that the file holds
+    length: float | None  # s that its header says; None where it does not
+
+
 class VideoFrames:
     """The frames of a video file, upright, in order. A context manager.
 
+    Frames come at a constant rate, so that each is shown at its time stamp, to half a frame: where the video's own
+    rate varies some come several times, the same array each. `moments` gives each once, with its time.
+
     Attributes:
-        rate: frames a second.
-        count: how many frames the file claims to have; None where it does not say.
+        rate: frames a second, up to 240.
+        count: how many frames are to be expected.
 
     Raises:
         InputError: no such file, no video, or a damaged one.
@@ -42,38 +79,126 @@ class VideoFrames:
     """
 
     def __init__(self, path: str | Path) -> None:
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; name a video")
-        self._av, self._path = load_av(), path
+        self._path, self._av = Path(path), load_av()
+        self._content = _open_regular(self._path)
         try:
-            self._file = self._av.open(str(path))
-        except (self._av.FFmpegError, OSError) as error:
-            raise InputError(f"{path}: not a video that FFmpeg reads ({reason_of(error)})") from error
-        if not self._file.streams.video:
-            self._file.close()
-            raise InputError(f"{path}: expected a video, found no picture in it")
-        self._stream = self._file.streams.video[0]
+            scan = self._scan()
+            self._file = self._open()
+            self._stream = self._file.streams[scan.stream]
+        except BaseException:
+            self._content.close()
+            raise
         self._stream.thread_type = "NONE"  # with frame threads two test runs hung, probably here, on a damaged video
-        rate = self._stream.average_rate
-        self.rate = min(float(rate), MAX_RATE) if rate else DEFAULT_RATE
-        self.count: int | None = self._stream.frames or None
+        claimed = [float(rate) for rate in (self._stream.average_rate, self._stream.base_rate) if rate]
+        self._pace = choose_pace(scan.times, claimed)
+        self.rate = self._pace.rate
+        steps = intervals_of(scan.times)
+        self._interval = float(np.median(steps)) if steps.size else 1 / self.rate
+        self.count: int | None = max(self._pace.tick(float(steps.sum()) + self._interval), 1) if scan.times else None
+        self._cut = _cut_short(self._file, scan)
 
     def __enter__(self) -> "VideoFrames":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._content.close()
 
     def __iter__(self) -> Iterator[Bytes]:
-        """(H, W, 3) RGB each."""
+        """(H, W, 3) RGB each, at the constant rate."""
+        return paced(self._timed(), self._pace)
+
+    def moments(self) -> Iterator[tuple[float, Bytes]]:
+        """Each frame once: seconds since the first, and (H, W, 3) RGB."""
+        return ((time, picture) for time, _, picture in self._timed())
+
+    def _timed(self) -> Iterator[tuple[float, float, Bytes]]:
+        """Seconds since the first frame, how long a last one would stand, and the picture."""
+        clock, told = Clock(self._interval), False
         try:
             for frame in self._file.decode(self._stream):
-                picture = frame.to_ndarray(format="rgb24")
-                turns = round(frame.rotation / 90) % 4  # counter-clockwise, of phones held upright
-                yield np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+                if not told and (kind := _HDR.get(int(frame.color_trc))):
+                    advice = "convert it to SDR where colours count"
+                    _log.warning("%s: HDR video (%s); its colours are taken as they are: %s", self._path, kind, advice)
+                told = True
+                standing = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+                yield clock.read(frame.time), min(max(standing, self._interval), MAX_PAUSE), self._upright(frame)
         except (self._av.FFmpegError, OSError) as error:
             raise InputError(f"{self._path}: the video is damaged or cut short ({reason_of(error)})") from error
+        if self._cut:
+            _log.warning("%s: %s", self._path, self._cut)
+
+    def _upright(self, frame: Any) -> Bytes:
+        shape = self._stream.sample_aspect_ratio or 1  # of a pixel: DVDs, camcorders and some phones have wide ones
+        width = round(frame.width * shape) if 1 / _TOO_WIDE <= shape <= _TOO_WIDE else frame.width
+        picture: Bytes = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+        turns = round(frame.rotation / 90) % 4  # counter-clockwise, of phones held upright
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def _open(self) -> Any:
+        """The file for FFmpeg, which is given no name: a name can be a command to it (`http:...`, `concat:...`)."""
+        self._content.seek(0)
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}  # and opens no other file
+        try:
+            return self._av.open(self._content, container_options=options)
+        except (self._av.FFmpegError, OSError) as error:
+            kind = kind_of(self._path)
+            found = reason_of(error) if kind == "a video" else f"found {kind}"
+            raise InputError(f"{self._path}: not a video that FFmpeg reads ({found})") from error
+
+    def _scan(self) -> _Scan:
+        times: dict[int, list[float]] = {}
+        end = 0.0
+        with self._open() as file:
+            cover = self._av.stream.Disposition.attached_pic | self._av.stream.Disposition.timed_thumbnails
+            streams = [stream for stream in file.streams.video if not stream.disposition & cover]
+            if not streams:
+                found = "a cover picture alone" if file.streams.video else "no picture in it"
+                raise InputError(f"{self._path}: expected a video, found {found}")
+            start = (file.start_time or 0) / self._av.time_base
+            try:
+                for packet in file.demux():
+                    stamp = packet.dts if packet.pts is None else packet.pts
+                    if stamp is None or packet.time_base is None:
+                        continue
+                    times.setdefault(packet.stream_index, []).append(float(stamp * packet.time_base))
+                    end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base) - start)
+            except (self._av.FFmpegError, OSError):
+                pass  # whoever reads the frames is told
+            # A cover may be a stream like any other, of one frame
+            moving = (stream.index for stream in streams if len(times.get(stream.index, [])) > 1)
+            chosen = next(moving, streams[0].index)
+            length = None if file.duration is None else file.duration / self._av.time_base
+        return _Scan(chosen, sorted(times.get(chosen, [])), end, length)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """A file, open for reading; its `name` is a number.
+
+    Raises:
+        InputError: no such file, none that may be read, or no regular one.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; name a video") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}; name a video") from error
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise InputError(f"{path}: is a {'folder' if stat.S_ISDIR(kind) else 'device or pipe'}; name a video")
+
+
+def _cut_short(file: Any, scan: _Scan) -> str:
+    """What to say of a file that ends before its header says; empty otherwise."""
+    if scan.length is None or file.format.name.partition(",")[0] not in _KEPT_LENGTHS:
+        return ""
+    if scan.length - scan.end <= _MISSING[0] + _MISSING[1] * scan.length:
+        return ""
+    found = f"{scan.end:.2f} of {scan.length:.2f} seconds are there"
+    return f"the video is cut short: {found}; copy or download it again"
 
 
 class WebcamFrames:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import check_video, making_folder, replacing, usual_mode
-from bilayer.runtime.media.video import MAX_RATE, load_av, reason_of
+from bilayer.runtime.media.frame_times import MAX_RATE
+from bilayer.runtime.media.video import load_av, reason_of
 
 Bytes = NDArray[np.uint8]
 
@@ -64,7 +65,10 @@ def _mp4(out: Path, rate: float) -> Iterator[FrameWriter]:
     with replacing(out) as part:
         try:
             # FFmpeg's bitexact: no time and no version in the file. Moov first, so that it plays while it loads
-            file = av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"})
+            options = {"fflags": "+bitexact", "movflags": "+faststart"}
+            # Marked as a file, or a name like 10:20.mp4 would be a protocol to FFmpeg. Not as a file object: PyAV 18
+            # crashes where writing to one fails on a full disk
+            file = av.open(f"file:{part.absolute()}", "w", format="mp4", options=options)
             with file:
                 writer = _Mp4Writer(av, file, rate)
                 yield writer

@@ -93,8 +93,10 @@ class LiveDriver:
     def __iter__(self) -> Iterator[DriverFrame]:
         """Once."""
         face: Face | None = None
+        before: Bytes | None = None
         for picture in self._pictures:
-            face = self._landmarker.track(picture, face)
+            if picture is not before:  # a video's slow frame comes several times
+                face, before = self._landmarker.track(picture, face), picture
             yield DriverFrame(None if face is None else face.landmarks, picture)
 
 

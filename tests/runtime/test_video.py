@@ -162,18 +162,19 @@ def test_a_video_from_a_turned_phone_is_upright(tmp_path, turn):
 
 def test_videos_that_are_none(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video at all")
-    sound = tmp_path / "sound.wav"
-    with av.open(str(sound), "w") as file:
-        stream = file.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        frame.rate = 8000
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode())
+    for name in ("sound.wav", "sound.mka"):
+        with av.open(str(tmp_path / name), "w") as file:
+            stream = file.add_stream("pcm_s16le", rate=8000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+            frame.rate = 8000
+            file.mux(stream.encode(frame))
+            file.mux(stream.encode())
     for name, words in (
         ("no.mp4", "no such file; name a video"),
         ("", "is a folder; name a video"),
         ("text.mp4", "not a video that FFmpeg reads"),
-        ("sound.wav", "expected a video, found no picture in it"),
+        ("sound.wav", "not a video that FFmpeg reads .found sound"),
+        ("sound.mka", "expected a video, found no picture in it"),
     ):
         with pytest.raises(InputError, match=words):
             VideoFrames(tmp_path / name)

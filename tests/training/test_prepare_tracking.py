@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import face_from_landmarks
-from bilayer.training.prepare.tracking import MIN_OVERLAP, Followed, Sighting, is_kept, overlap, split, watch
+from bilayer.training.prepare.tracking import MIN_OVERLAP, Followed, Sighting, overlap, split, turn_of, watch
 
 FACE = np.random.default_rng(0).uniform(-50, 50, (68, 2)).astype(np.float32)
 
@@ -68,9 +68,15 @@ def test_the_square_is_the_median_of_the_frames_own():
     np.testing.assert_array_equal(stretch.landmarks[4], FACE + np.float32([15, -15]))
 
 
+def kept_at(times, fps):
+    """Numbers of the frames that are kept of those at `times`."""
+    turns = [turn_of(time, fps) for time in times]
+    return [number for number, turn in enumerate(turns) if turn not in turns[:number]]
+
+
 @given(st.integers(1, 500), st.floats(0.01, 1))
 def test_kept_frames_are_spread_evenly(count, step):
-    kept = [number for number in range(count) if is_kept(number, step)]
+    kept = kept_at([number / 30 for number in range(count)], 30 * step)
     assert kept[0] == 0
     for number in range(count):
         so_far = sum(k <= number for k in kept)
@@ -79,23 +85,32 @@ def test_kept_frames_are_spread_evenly(count, step):
         assert {int(gap) for gap in np.diff(kept)} <= {int(1 / step - 1e-9), int(1 / step), int(np.ceil(1 / step))}
 
 
-@pytest.mark.parametrize(("fps", "expected"), [(25, 25), (12.5, 13), (5, 5), (1, 1), (None, 25), (99, 25)])
+@pytest.mark.parametrize(("fps", "expected"), [(25, 25), (12.5, 13), (5, 5), (1, 1), (99, 25)])
 def test_frames_a_second(fps, expected):
-    step = 1.0 if fps is None else min(fps / 25.0, 1.0)
-    assert sum(is_kept(number, step) for number in range(25)) == expected
+    rounded = [round(number / 25, 3) for number in range(25)]  # to milliseconds, as in .mkv and .webm
+    assert len(kept_at(rounded, fps)) == expected
+
+
+def test_frames_are_counted_by_their_times_where_the_rate_varies():
+    script = Scripted(range(1, 101))
+    times = [*np.arange(80) / 100, *(0.8 + np.arange(20) / 5)]  # 80 quick frames, 20 slow ones
+    moments = list(zip(times, script.pictures(), strict=True))
+    assert [seen.number for seen in watch(moments, script, fps=10)] == [*range(0, 80, 10), *range(80, 100)]
+    assert len(list(watch(moments, script, seconds=1))) == 81
 
 
 class Scripted:
     """Pictures of one grey each, and a tracker that finds a face at that many pixels to the right."""
 
-    rate, count = 25.0, None
-
     def __init__(self, greys):
         self.greys, self.previous = greys, []
 
-    def __iter__(self):
+    def pictures(self):
         for grey in self.greys:
             yield np.full((40, 60, 3), grey, np.uint8)
+
+    def moments(self):
+        return ((number / 25, picture) for number, picture in enumerate(self.pictures()))
 
     def track(self, frame, previous):
         self.previous.append(previous)
@@ -105,7 +120,7 @@ class Scripted:
 
 def test_a_video_is_watched_frame_by_frame():
     script = Scripted([10, 11, 0, 12, 90, 91])
-    seen = list(watch(script, script))
+    seen = list(watch(script.moments(), script))
     assert [sighting.number for sighting in seen] == list(range(6))
     assert [sighting.cut for sighting in seen] == [False, False, False, False, True, False]
     assert [sighting.landmarks is None for sighting in seen] == [False, False, True, False, False, False]
@@ -115,9 +130,9 @@ def test_a_video_is_watched_frame_by_frame():
 
 def test_a_cut_between_looked_at_frames_is_noticed():
     script = Scripted([10] * 6 + [90] * 6)
-    seen = list(watch(script, script, fps=25 / 4))
+    seen = list(watch(script.moments(), script, fps=25 / 4))
     assert [(sighting.number, sighting.cut) for sighting in seen] == [(0, False), (4, False), (8, True)]
-    assert len(list(watch(script, script, seconds=0.2))) == 5
+    assert len(list(watch(script.moments(), script, seconds=0.2))) == 5
 
 
 def test_a_landmarker_without_memory_follows_the_nearest_face():

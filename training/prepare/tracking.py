@@ -1,6 +1,7 @@
 """Which stretches of a video show one face, and the square to cut out of each."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import Face, Landmarker
-from bilayer.runtime.motion.drivers import FollowsFaces, FrameSource
+from bilayer.runtime.motion.drivers import FollowsFaces
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MIN_OVERLAP = 0.6  # of a frame's box with the sequence's first: the head moved by a quarter of its side, or a jump
 CUT_DIFFERENCE = 20.0  # grey levels between thumbnails of neighbouring frames: another scene
+EARLY = 0.002  # s that a frame may come before its turn: containers round time stamps to milliseconds
 _THUMBNAIL = 32  # px
 
 
@@ -39,21 +41,28 @@ class Stretch:
 
 
 def watch(
-    pictures: FrameSource, faces: FollowsFaces, fps: float | None = None, seconds: float | None = None
+    moments: Iterable[tuple[float, Bytes]],
+    faces: FollowsFaces,
+    fps: float | None = None,
+    seconds: float | None = None,
 ) -> Iterator[Sighting]:
-    """Follow the largest face through a video: `fps` frames of each second (None: all), in its first `seconds`."""
+    """Follow the largest face through a video: `fps` frames of each second (None: all), in its first `seconds`.
+
+    `moments` are the video's: seconds since the first frame, and the picture.
+    """
     face: Face | None = None
     before: Bytes | None = None
-    cut = False
-    step = 1.0 if fps is None else min(fps / pictures.rate, 1.0)
-    for number, picture in enumerate(pictures):
-        if seconds is not None and number >= seconds * pictures.rate:
+    cut, kept = False, -1
+    for number, (time, picture) in enumerate(moments):
+        if seconds is not None and time >= seconds - EARLY:
             return
         thumbnail = _thumbnail(picture)
         cut |= before is not None and is_cut(before, thumbnail)
         before = thumbnail
-        if not is_kept(number, step):
+        turn = number if fps is None else turn_of(time, fps)
+        if turn <= kept:
             continue
+        kept = turn
         face = faces.track(picture, None if cut else face)
         landmarks = None if face is None or not _has_box(face.landmarks) else face.landmarks
         yield Sighting(number, landmarks, cut)
@@ -89,9 +98,9 @@ def overlap(a: CropBox, b: CropBox) -> float:
     return common / (a.side**2 + b.side**2 - common)
 
 
-def is_kept(number: int, step: float) -> bool:
-    """Tell whether frame `number` is kept, when `step` of all frames (up to 1) are, evenly spread."""
-    return number == 0 or int(number * step + 1e-9) > int((number - 1) * step + 1e-9)
+def turn_of(time: float, fps: float) -> int:
+    """Return which of the frames to keep, `fps` a second, is due at `time` (s); each turn's first frame is kept."""
+    return math.floor((time + EARLY) * fps)
 
 
 def is_cut(before: Bytes, after: Bytes) -> bool:

@@ -133,7 +133,7 @@ def prepare_video(job: VideoJob) -> VideoResult:
     settings = job.settings
     with VideoFrames(job.path) as frames:
         rate = frames.rate
-        sightings = list(watch(frames, _faces(settings.landmarker), settings.fps, settings.seconds))
+        sightings = list(watch(frames.moments(), _faces(settings.landmarker), settings.fps, settings.seconds))
     stretches = split(sightings, settings.min_frames)
     large = [stretch for stretch in stretches if stretch.box.side >= settings.min_side]
     seen = sum(sighting.landmarks is not None for sighting in sightings)
@@ -162,7 +162,7 @@ def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage,
     """Sequences and their frames are numbered from 0."""
     places = {number: (i, j) for i, stretch in enumerate(stretches) for j, number in enumerate(stretch.numbers)}
     last = max(places, default=-1)
-    for number, picture in enumerate(frames):
+    for number, (_, picture) in enumerate(frames.moments()):
         if number > last:
             return
         if number not in places:

@@ -39,9 +39,9 @@ class Clock:
 
 
 def intervals_of(times: Sequence[float]) -> NDArray[np.float64]:
-    """The positive differences of sorted times, those of jumps left out."""
+    """The differences of sorted times, without those of jumps, and of frames at one time."""
     steps = np.diff(np.asarray(times, np.float64))
-    return steps[(steps > 0) & (steps <= MAX_PAUSE)]
+    return steps[(steps > 1e-6) & (steps <= MAX_PAUSE)]
 
 
 @dataclass(frozen=True)

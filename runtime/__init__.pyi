@@ -34,6 +34,8 @@ from .face.found import mirror_landmarks as mirror_landmarks
 from .face.landmark_files import read_landmarks as read_landmarks
 from .face.mediapipe import MediapipeLandmarker as MediapipeLandmarker
 from .face.person_mask import PersonMasker as PersonMasker
+from .face.recognition import IdentityRecogniser as IdentityRecogniser
+from .face.recognition import identity_distance as identity_distance
 from .frame import NetworkOutputs as NetworkOutputs
 from .media.photo import read_photo as read_photo
 from .media.video import VideoFrames as VideoFrames

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files import kind_of
+from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.typed_json import FileFormat
 
 Count = Annotated[int, Meta(ge=1)]
@@ -195,6 +196,7 @@ def read_bundle(path: str | Path) -> Bundle:
         file = getattr(contract.files, setting.name)
         if file is not None:
             _check_file(bundle.path(file), file)
+    _check_network(bundle.path(contract.files.onnx))
     return bundle
 
 
@@ -247,3 +249,14 @@ def _check_file(path: Path, file: BundledFile) -> None:
             f"{path}: not the file that the avatar was exported with ({found.bytes} bytes, sha256 {found.sha256[:12]}; "
             f"expected {file.bytes} bytes, {file.sha256[:12]}); copy the folder or export again"
         )
+
+
+def _check_network(path: Path) -> None:
+    """Refuse weights in other files before an engine looks for them: no hash covers them, and they may lie anywhere."""
+    try:
+        outside = external_data(path.read_bytes())
+    except ValueError as error:
+        raise BundleError(f"{path}: not a network that can be run ({error}); export the avatar again") from error
+    if outside:
+        found = "some in another one (ONNX external data)"
+        raise BundleError(f"{path}: expected all weights in this file, found {found}; export the avatar again")

@@ -63,7 +63,7 @@ def open_subject(bundle: Bundle, poses: Floats) -> Subject:
 
     path = bundle.path(bundle.contract.files.onnx)
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)  # `read_bundle` has refused it
     except DecodeError as error:
         raise BundleError(f"{path}: not an ONNX model; export the avatar again") from error
     generator = read_generator(model, bundle.contract, str(path))

@@ -34,7 +34,7 @@ SCHEMA = Path(bundle.__file__).with_name("avatar.schema.json")
 @pytest.fixture
 def folder(tmp_path):
     for name in ("avatar.onnx", "avatar.safetensors", "avatar.dlc", "avatar.preview.png"):
-        (tmp_path / name).write_bytes(name.encode() * 9)
+        (tmp_path / name).write_bytes(b"\x12\x7f" + (name.encode() * 19)[:127])  # protobuf, of a producer's name
     (tmp_path / "avatar.json").write_text(contract(tmp_path).to_json())
     return tmp_path
 

@@ -29,7 +29,17 @@ _ADVICE = {
     "unauthorized": "unlock it and allow USB debugging",
     "offline": "plug it in again, or run adb kill-server",
     "no permissions": "add a udev rule for it: developer.android.com/studio/run/device",
+    "authorizing": "it is asking its owner: unlock it, allow USB debugging, and run this again",
+    "connecting": "it is not ready yet: run this again in a few seconds",
+    "recovery": "it is in recovery mode: start Android on it (adb reboot)",
+    "rescue": "it is in rescue mode: start Android on it (adb reboot)",
+    "sideload": "it waits for an update: start Android on it (adb reboot)",
+    "bootloader": "it is in its bootloader: start Android on it (fastboot reboot)",
+    "fastboot": "it is in its bootloader: start Android on it (fastboot reboot)",
+    "host": "it runs adb's server itself: give a phone's serial with --serial",
+    "detached": "another program holds it: adb attach gives it back",
 }
+_OTHER_STATE = "expected device, its state when Android runs and USB debugging is on; start Android on it"
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ class Adb:
             raise DeviceError(f"{len(found)} devices: {have}; choose one with --serial")
         (one,) = chosen
         if one.state != "device":
-            advice = next((text for state, text in _ADVICE.items() if one.state.startswith(state)), "plug it in again")
+            advice = next((text for state, text in _ADVICE.items() if one.state.startswith(state)), _OTHER_STATE)
             raise DeviceError(f"{one.serial}: {one.state}; {advice}")
         return Device(self, one.serial)
 

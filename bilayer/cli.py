@@ -81,7 +81,7 @@ def demo(options: DemoOptions, as_json: bool) -> None:
     clip = RenderOptions(contract, video, demo_motion=True, frames=max(1, round(options.seconds * 25)))
     _, rendered, rate = render(clip)
     report = {"out": str(video), "bundle": str(folder), "frames": rendered.frames, "frame_rate": rate}
-    size = export.bundle.contract.image_size
+    size = export.bundle.contract.frame_size
     text = f"{contract}  the avatar\n{video}  {rendered.frames} frames of {size} px: open this file"
     following = f"bilayer-render {shlex.quote(str(contract))} --drive VIDEO_OR_PHOTO --out {video.name}"
     show(report, lambda: text, as_json, following)

@@ -41,9 +41,10 @@ PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the pho
 class BundleParts:
     """What goes into a bundle beside its network."""
 
-    image_size: int
+    image_size: int  # S, of the network's results
+    frame_size: int
     align_corners: bool
-    texture: NDArray[np.float32]  # (3, S, S)
+    texture: NDArray[np.float32]  # (3, T, T)
     preview: Image.Image
     input: PoseInput
     outputs: Outputs
@@ -136,6 +137,8 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
     dlc = None if conversion is None else folder / f"{stem}.dlc"
     return Contract(
         image_size=parts.image_size,
+        texture_size=parts.texture.shape[-1],
+        frame_size=parts.frame_size,
         align_corners=parts.align_corners,
         input=parts.input,
         outputs=parts.outputs,

@@ -143,7 +143,8 @@ def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
             )
     else:
         lines.append("NOT verified against the trained model")
-    lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px")
+    drawn = f", drawn at {contract.frame_size}" if contract.frame_size != contract.image_size else ""
+    lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px{drawn}")
     if timings:
         rows = [(stage, f"{seconds:.2f}") for stage, seconds in export.seconds.items()]
         lines.append("\n" + table(["stage", "seconds"], [*rows, ("all", f"{sum(export.seconds.values()):.2f}")]))

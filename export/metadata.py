@@ -12,7 +12,9 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Outputs, PoseInput
+from bilayer.runtime.sampler.grid_sample import PADDING
 
+SIZES = ("texture_size", "frame_size")  # entries that are there where they differ from image_size
 AVATAR = "avatar"  # the entry that names one avatar
 GRAPH = "graph_sha256"  # the entry that `seal` makes
 
@@ -21,9 +23,10 @@ def describe_contract(
     given: PoseInput,
     outputs: Outputs,
     image_size: int,
+    frame_size: int,
     align_corners: bool,
     source_pose: ArrayLike,  # (136,)
-    texture: NDArray[np.float32],  # packed, (S + 3, S + 3, 4)
+    texture: NDArray[np.float32],  # packed, (T + 3, T + 3, 4)
 ) -> dict[str, str]:
     """The entries that avatar.json and the texture must agree with, in words for whoever opens the ONNX alone."""
     entries = {
@@ -34,6 +37,9 @@ def describe_contract(
         "source_pose_sha256": _sha256(np.asarray(source_pose, "<f4")),
         "texture_sha256": _sha256(np.asarray(texture, "<f4")),
     }
+    for name, size in zip(SIZES, (texture.shape[0] - PADDING, frame_size), strict=True):
+        if size != image_size:
+            entries[name] = str(size)
     for name, channels in outputs.by_name.items():
         place = f"{channels.tensor}[:, {channels.start}:{channels.stop}]"
         entries[f"output.{name}"] = f"{place} * {channels.scale:g} + {channels.offset:g}, NCHW"
@@ -55,10 +61,10 @@ def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list
     if AVATAR not in own:
         return []
     described = {**described, GRAPH: _graph_sha256(model)}
-    outputs = {key for key in own if key.startswith("output.")}
+    optional = {key for key in own if key.startswith("output.") or key in SIZES}
     return [
         f"{key}: the network says {own.get(key, 'nothing')!r}, its avatar.json and texture {described.get(key, '')!r}"
-        for key in sorted({*described, *outputs} - {AVATAR})
+        for key in sorted({*described, *optional} - {AVATAR})
         if own.get(key) != described.get(key)
     ]
 

@@ -41,6 +41,9 @@ class ExportOptions:
     mask: Annotated[bool, Option("Cut the person out, or keep the photo's background.")] = True
     enhance: Annotated[bool | None, Option("Refine the texture.", default="if the checkpoint can")] = None
     align_corners: Annotated[bool | None, Option("Of the warp.", default="as the checkpoint says")] = None
+    size: Annotated[
+        int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="the network's")
+    ] = None
     # None: deconv where the target's GPU can hold it, else nearest
     upsample: Annotated[UpsampleKind | None, Option("See docs/export.md.", none="auto")] = None
     merged_head: Annotated[

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx
+from torch.nn.functional import interpolate
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.run import default_target
@@ -42,6 +43,7 @@ from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
+from bilayer.runtime.face.crop import cut_box
 from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
@@ -106,10 +108,13 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     with watch.stage("fold and ONNX"):
         origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
         generator, graph = fold_avatar(model, avatar, options)
-        pose, texture, align_corners = portrait.crop.pose, avatar.texture[0].numpy(), model.config.align_corners
+        pose, align_corners, size = portrait.crop.pose, model.config.align_corners, model.config.image_size
+        frame_size = options.size or size
+        avatar = with_texture_size(avatar, frame_size, align_corners)
+        texture = avatar.texture[0].numpy()
         given = PoseInput("pose", generator.input_width, _harmonics(model.config))
         described = describe_contract(
-            given, generator.outputs, model.config.image_size, align_corners, pose, pack_texture(texture)
+            given, generator.outputs, size, frame_size, align_corners, pose, pack_texture(texture)
         )
         versions = ", ".join(f"{package} {number}" for package, number in origin.versions.items())
         made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
@@ -124,7 +129,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                 with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
                     probes = make_probes(model, avatar.parameters, pose)
                 verification = verify(probes, network, options.keep_norms)
-                half = verify_half(probes[:HALF_POSES], hybrid_network(generator, given), texture, align_corners)
+                stored = hybrid_network(generator, given)
+                half = verify_half(probes[:HALF_POSES], stored, texture, align_corners, frame_size)
                 verification = replace(
                     verification,
                     hybrid_frame_db=round(half.psnr_db[FRAME], 2),
@@ -132,9 +138,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                 )
                 warnings += judge_half(half, target, options.keep_norms)
         with watch.stage("preview"):
-            preview = draw_preview(portrait.crop, avatar, network.run(pose), align_corners)
+            crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_size))
+            preview = draw_preview(crop, avatar, network.run(pose), align_corners)
         parts = BundleParts(
-            image_size=model.config.image_size,
+            image_size=size,
+            frame_size=frame_size,
             align_corners=align_corners,
             texture=texture,
             preview=preview,
@@ -149,7 +157,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         )
         with watch.stage("convert and write"):
             played = (
-                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners))
+                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners, frame_size))
                 if options.verify
                 else None
             )
@@ -179,6 +187,14 @@ def read_portrait(options: ExportOptions, config: ModelConfig) -> Portrait:
         rotate=options.rotate,
         mask=options.mask,
     )
+
+
+def with_texture_size(avatar: Avatar, size: int, align_corners: bool) -> Avatar:
+    """The avatar with its texture resized bilinearly to (B, 3, size, size), as the warp means its coordinates."""
+    if avatar.texture.shape[-1] == size:
+        return avatar
+    texture = interpolate(avatar.texture, size=(size, size), mode="bilinear", align_corners=align_corners)
+    return replace(avatar, texture=texture)
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:

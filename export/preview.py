@@ -9,21 +9,23 @@ from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.face.crop import Crop, draw_stickman
 from bilayer.runtime.frame import NetworkOutputs, Values
+from bilayer.runtime.sampler.compositor import resize_outputs
 
 CAPTION_HEIGHT = 20  # px
 GAP = 4  # px
 
 
 def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corners: bool) -> Image.Image:
-    """Draw a strip of six pictures, S px each: source, landmarks, texture, warped texture, low-frequency layer, result.
+    """Draw a strip of six pictures, F px each: source, landmarks, texture, warped texture, low-frequency layer, result.
 
     Args:
-        crop: the source.
+        crop: the source, its picture (F, F, 3).
         avatar: whose texture is shown.
         outputs: what the exported network gave for the source's pose.
         align_corners: of the warp.
     """
     size = crop.image.shape[0]
+    outputs = resize_outputs(outputs, size, size)
     uv = warping_field(torch.from_numpy(outputs.delta_uv)[None])
     hf = warp(avatar.texture, uv, align_corners)[0].numpy()
     lf = outputs.lf_rgb

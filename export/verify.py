@@ -8,6 +8,7 @@ import onnx
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
@@ -100,12 +101,13 @@ def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) 
 def verify_half(
     probes: Sequence[Probe],
     network: Network,
-    texture: NDArray[np.float32],  # (3, S, S)
+    texture: NDArray[np.float32],  # (3, T, T)
     align_corners: bool,
+    frame_size: int | None = None,  # None: the network's
 ) -> Agreement:
     """Return the worst agreement of `hybrid_network` and its frames with the trained model's over the probes."""
     # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
-    compositor = FrameCompositor(texture, align_corners, engine="numpy")
+    compositor = FrameCompositor(texture, align_corners, size=frame_size, engine="numpy")
 
     def measured(probe: Probe) -> Agreement:
         found = network.run(probe.pose)
@@ -115,38 +117,46 @@ def verify_half(
     return Agreement.worst(map(measured, probes))
 
 
-def verify_bundle(bundle: Bundle, probes: Sequence[Probe], texture: Tensor, align_corners: bool) -> None:
+def verify_bundle(
+    bundle: Bundle, probes: Sequence[Probe], texture: Tensor, align_corners: bool, frame_size: int
+) -> None:
     """Play a written bundle as a user's player does, and compare its frames with the trained model's.
 
     Args:
         bundle: read back from its files.
         probes: what the trained model makes of some poses; the first PLAYED_POSES are compared.
-        texture: (1, 3, S, S) of the avatar, as torch made it.
+        texture: (1, 3, T, T) of the avatar, as torch made it.
         align_corners: of the trained model's warp.
+        frame_size: F, of the frames that the avatar was asked for.
 
     Raises:
         ParityError: a frame differs by more than float32's rounding shows: what was written is not what was made.
     """
     packed = read_texture(bundle)
     contract, path = bundle.contract, bundle.path(bundle.contract.files.onnx)
-    compositor = FrameCompositor(packed, contract.align_corners, engine="numpy")  # started quicker than Numba
+    # numpy's loops start quicker than Numba's
+    compositor = FrameCompositor(packed, contract.align_corners, size=contract.frame_size, engine="numpy")
     player = AvatarPlayer(bundle, load_engine(path, contract, "onnxruntime", threads=THREADS), packed, compositor)
     for probe in probes[:PLAYED_POSES]:
-        found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners)
+        found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners, frame_size)
         db = psnr(found, expected, RANGES[FRAME])
         if not db >= DEFAULT.fp32_frame_psnr:
             raise ParityError(
                 f"{path.with_suffix('.json').name}: played from the files that were written, a frame has {db:.1f} dB "
                 f"against the trained model's, expected at least {DEFAULT.fp32_frame_psnr:.0f}: its texture, "
-                "align_corners or outputs were written wrong; report this as a bug (nothing was written)"
+                "align_corners, frame_size or outputs were written wrong; report this as a bug (nothing was written)"
             )
 
 
-def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool) -> Bytes:
-    """(S, S, 4) RGBA by torch's own warp: equation 1 of the paper, its mask as alpha."""
-    delta, low = (torch.from_numpy(np.asarray(values))[None] for values in (outputs.delta_uv, outputs.lf_rgb))
-    image = (low + warp(texture, warping_field(delta), align_corners))[0].numpy()
-    mask = np.ones(image.shape[1:], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
+def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool, frame_size: int) -> Bytes:
+    """(F, F, 4) RGBA by torch's own interpolation and warp: equation 1 of the paper, its mask as alpha."""
+    planes = {
+        name: interpolate(torch.from_numpy(values)[None], size=(frame_size, frame_size), mode="bilinear")
+        for name, values in outputs.by_name.items()
+    }
+    uv = warping_field(planes["delta_uv"])
+    image = (planes["lf_rgb"] + warp(texture, uv, align_corners))[0].numpy()
+    mask = planes["seg"][0, 0].clamp(0, 1).numpy() if "seg" in planes else np.ones(image.shape[1:], np.float32)
     colours = np.floor((np.clip(image, -1, 1) + 1) / 2 * 255)  # as published: the fraction is cut off
     frame = np.concatenate([colours, np.rint(mask * 255)[None]]).transpose(1, 2, 0)
     return np.ascontiguousarray(frame, np.uint8)

@@ -23,7 +23,7 @@ from bilayer.runtime.typed_json import FileFormat
 Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]
 # A wild contract must not ask for gigabytes
-Side = Annotated[int, Meta(ge=1, le=4096, description="px, side of every image")]
+Side = Annotated[int, Meta(ge=1, le=4096)]
 Box = Annotated[list[int], Meta(min_length=4, max_length=4)]
 # In half crops from its middle: what is a thousand of them away is no landmark
 Pose = Annotated[list[Annotated[float, Meta(gt=-1000, lt=1000)]], Meta(min_length=136, max_length=136)]
@@ -143,7 +143,9 @@ class Origin:
 class Contract:
     """The content of avatar.json."""
 
-    image_size: Side
+    image_size: Annotated[Side, Meta(description="px, side of the network's results")]
+    texture_size: Annotated[Side, Meta(description="texels, side of the texture; left out: image_size")]
+    frame_size: Annotated[Side, Meta(description="px, side of the frame; left out: image_size")]
     align_corners: Annotated[bool, Meta(description="what -1 and 1 mean to the warp: docs/bundle.md")]
     input: PoseInput
     outputs: Outputs
@@ -160,7 +162,14 @@ class Contract:
 
 
 AVATAR = FileFormat(
-    Contract, "bilayer-avatar", 1, "an avatar", "export the avatar again, or update bilayer", BundleError, most=1 << 20
+    Contract,
+    "bilayer-avatar",
+    1,
+    "an avatar",
+    "export the avatar again, or update bilayer",
+    BundleError,
+    most=1 << 20,
+    same_as={"texture_size": "image_size", "frame_size": "image_size"},
 )
 
 

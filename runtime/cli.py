@@ -109,7 +109,7 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     from bilayer.runtime.player import AvatarPlayer
 
     colour = options.background or ("white" if options.out.suffix or options.out == WINDOW else "none")
-    backdrop = _background(colour, read_bundle(options.bundle).contract.image_size)
+    backdrop = _background(colour, read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
         engine=options.engine,
@@ -246,7 +246,7 @@ def _noting_ctrl_c(endless: bool) -> Iterator[Callable[[], bool]]:
 
 
 def _background(name: str, size: int) -> Any:
-    """None, a colour (3,) or a picture (S, S, 3)."""
+    """None, a colour (3,) or a picture (F, F, 3)."""
     if name == "none":
         return None
     import numpy as np

@@ -12,7 +12,7 @@ from bilayer.runtime.bundle import Bundle, Contract, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError
-from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor
+from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor, resize_outputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
 from bilayer.runtime.vocabulary import EngineName, Precision
 
@@ -27,10 +27,10 @@ Bytes = NDArray[np.uint8]
 class FrameLayers:
     """What a frame is made of."""
 
-    uv: Floats  # (S, S, 2) x, y where the texture is sampled: -1..1 across it, may leave it
-    lf: Floats  # (3, S, S) the low-frequency layer, -1..1
-    hf: Floats  # (3, S, S) the texture sampled at uv, about -1..1
-    mask: Floats  # (S, S) foreground, 0..1; ones where the network has none
+    uv: Floats  # (F, F, 2) x, y where the texture is sampled: -1..1 across it, may leave it
+    lf: Floats  # (3, F, F) the low-frequency layer, -1..1
+    hf: Floats  # (3, F, F) the texture sampled at uv, about -1..1
+    mask: Floats  # (F, F) foreground, 0..1; ones where the network has none
 
 
 class AvatarPlayer:
@@ -41,7 +41,7 @@ class AvatarPlayer:
 
     Attributes:
         bundle: what it was loaded from.
-        size: S, the frames' side in pixels.
+        size: F, the frames' side in pixels.
         source_pose: (136,), the pose of the photo that it was made from.
         engine: "onnxruntime", "openvino", "ncnn", "ncnn-vulkan" or the name of your own.
         precision: "fp32", "bf16" or "fp16", which the network computes in.
@@ -50,7 +50,7 @@ class AvatarPlayer:
 
     def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
         contract = bundle.contract
-        self.bundle, self.size = bundle, contract.image_size
+        self.bundle, self.size = bundle, compositor.size[0] if compositor.size else contract.image_size
         self.engine, self.precision = network.name, network.precision
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
         self._network, self._texture, self._compositor = network, texture, compositor
@@ -79,7 +79,7 @@ class AvatarPlayer:
             threads: of the network; None lets the engine choose.
             providers: ONNX Runtime's execution providers, the preferred one first.
             alpha: "straight" colours, or "premultiplied" by the mask.
-            background: None for a transparent one, a colour (r, g, b), or a picture (S, S, 3) uint8; frames are opaque
+            background: None for a transparent one, a colour (r, g, b), or a picture (F, F, 3) uint8; frames are opaque
                 then.
 
         Raises:
@@ -91,11 +91,11 @@ class AvatarPlayer:
         bundle = read_bundle(path)
         contract = bundle.contract
         texture = read_texture(bundle)
-        size = contract.image_size
+        size = contract.frame_size
         backdrop = None if background is None else np.asarray(background)
         if backdrop is not None and backdrop.ndim == 3 and backdrop.shape[:2] != (size, size):
             raise InputError(f"background: {backdrop.shape[1::-1]} px wide and high, the frame {(size, size)}")
-        compositor = FrameCompositor(texture, contract.align_corners, alpha=alpha, background=backdrop)
+        compositor = FrameCompositor(texture, contract.align_corners, alpha=alpha, background=backdrop, size=size)
         onnx = bundle.path(contract.files.onnx)
         if callable(engine):
             return cls(bundle, engine(onnx, contract), texture, compositor)
@@ -107,10 +107,10 @@ class AvatarPlayer:
 
         Args:
             pose: (136,) or (68, 2).
-            out: (S, S, 4) C-contiguous, written and returned; by default a new array.
+            out: (F, F, 4) C-contiguous, written and returned; by default a new array.
 
         Returns:
-            (S, S, 4) RGBA.
+            (F, F, 4) RGBA.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.
@@ -128,7 +128,7 @@ class AvatarPlayer:
         return self._compositor.compose(self.outputs, out)
 
     def frames(self, poses: "Track | Iterable[ArrayLike]", out: Bytes | None = None) -> Iterator[Bytes]:
-        """Frames (S, S, 4), as they come. With `out` it is the same array every time.
+        """Frames (F, F, 4), as they come. With `out` it is the same array every time.
 
         Args:
             poses: as `render` takes them; or a track of anybody's face, which moves the avatar's own as `driving_poses`
@@ -149,7 +149,7 @@ class AvatarPlayer:
             yield self.render(pose, out)
 
     def render_batch(self, poses: ArrayLike, out: Bytes | None = None) -> Bytes:
-        """Frames (T, S, S, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
+        """Frames (T, F, F, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.
@@ -181,7 +181,7 @@ class AvatarPlayer:
             align_corners = self.bundle.contract.align_corners
             self._sampler = Sampler(inner, align_corners, texture_layout="interleaved")
         centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
-        outputs = self.outputs.drawable()
+        outputs = resize_outputs(self.outputs.drawable(), self.size, self.size)
         delta = outputs.delta_uv
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
         mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
@@ -189,7 +189,7 @@ class AvatarPlayer:
 
 
 def read_texture(bundle: Bundle) -> Floats:
-    """The texture of a bundle, packed for the sampler: (S + 3, S + 3, 4).
+    """The texture of a bundle, packed for the sampler: (T + 3, T + 3, 4).
 
     Raises:
         BundleError: another shape or type than the contract's, no border of zeros, or values that are not finite.
@@ -197,7 +197,7 @@ def read_texture(bundle: Bundle) -> Floats:
     from safetensors import SafetensorError, safe_open
 
     path = bundle.path(bundle.contract.files.texture)
-    side = bundle.contract.image_size + PADDING
+    side = bundle.contract.texture_size + PADDING
     expected = [side, side, MAX_CHANNELS]
     try:
         with safe_open(path, framework="np") as file:

@@ -9,7 +9,8 @@ import json
 import math
 import re
 import tomllib
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
@@ -36,6 +37,8 @@ class FileFormat(Generic[T]):
     advice: str  # the way out of a file that does not fit
     error: type[InputError] = InputError
     most: int = MAX_BYTES
+    # Fields of later days: left out they have another field's value, and they are written where they differ from it
+    same_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, path: Path) -> T:
         """The content of a file; raises `error`, which names the file and the field."""
@@ -50,11 +53,16 @@ class FileFormat(Generic[T]):
             found = repr(given.get("version"))[:20]
             raise self.error(f"{where}: version {found}, expected {self.version}; {self.advice}")
         rest = {name: value for name, value in given.items() if name not in ("format", "version")}
+        for name, other in self.same_as.items():
+            if other in rest:
+                rest.setdefault(name, rest[other])
         return typed(self.kind, rest, where, self.advice, self.error, complete=True)
 
     def to_dict(self, value: T) -> dict[str, Any]:
         """As `parse` takes it."""
-        return {"format": self.name, "version": self.version, **_plain(value)}
+        content = {"format": self.name, "version": self.version, **_plain(value)}
+        same = {name for name, other in self.same_as.items() if content[name] == content[other]}
+        return {name: item for name, item in content.items() if name not in same}
 
     def to_json(self, value: T) -> str:
         """As it is written: the same value gives the same bytes."""
@@ -69,7 +77,8 @@ class FileFormat(Generic[T]):
                 setting.pop("default", None)
         whole = definitions.pop(self.kind.__name__)
         head = {"format": {"const": self.name}, "version": {"const": self.version}}
-        whole |= {"properties": head | whole["properties"], "required": [*head, *whole["required"]], "title": self.name}
+        required = [*head, *(name for name in whole["required"] if name not in self.same_as)]
+        whole |= {"properties": head | whole["properties"], "required": required, "title": self.name}
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 

@@ -22,7 +22,9 @@ class Reference:
     def __init__(self, bundle: Bundle, sampler: Engine = "auto") -> None:
         self._outputs = bundle.contract.outputs
         self._network = load_engine(bundle.path(bundle.contract.files.onnx), bundle.contract, "onnxruntime")
-        self._compositor = FrameCompositor(read_texture(bundle), bundle.contract.align_corners, engine=sampler)
+        self._compositor = FrameCompositor(
+            read_texture(bundle), bundle.contract.align_corners, size=bundle.contract.frame_size, engine=sampler
+        )
         self.shapes = {name: array.shape for name, array in self._network.tensors.items()}  # outputs', (1, C, S, S)
 
     def run(self, pose: Floats) -> dict[str, Floats]:
@@ -39,7 +41,7 @@ class Reference:
         return {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
 
     def frame(self, tensors: Tensors) -> Bytes:
-        """(S, S, 4) RGBA of a network's outputs."""
+        """(F, F, 4) RGBA of a network's outputs."""
         return self._compositor.compose(NetworkOutputs.read(self._outputs, tensors).drawable())
 
     def compare(self, poses: Floats, found: Sequence[Tensors]) -> Parity:

@@ -36,6 +36,7 @@ def write_random_bundle(
     harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
     parts = BundleParts(
         image_size=size,
+        frame_size=size,
         align_corners=False,
         texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
         preview=Image.new("RGB", (size, size)),

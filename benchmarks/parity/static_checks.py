@@ -34,6 +34,7 @@ def check_metadata(subject: Subject) -> Check:
         contract.input,
         contract.outputs,
         contract.image_size,
+        contract.frame_size,
         subject.align_corners,  # avatar.json's own is checked above
         contract.source.pose,
         subject.texture,

@@ -29,7 +29,7 @@ class Subject:
     generator: FoldedGenerator  # evaluated in float64 it is the truth: folded from the checkpoint, or else the ONNX's
     own: FoldedGenerator  # the weights in the ONNX file
     align_corners: bool  # that the network was made for, whatever avatar.json says
-    texture: Floats  # packed, (S + 3, S + 3, 4)
+    texture: Floats  # packed, (T + 3, T + 3, 4)
     poses: Floats  # (N, 136)
 
     @property
@@ -39,7 +39,7 @@ class Subject:
 
     @property
     def size(self) -> int:
-        """S, pixels."""
+        """S, pixels of the network's results."""
         return self.bundle.contract.image_size
 
     def encoded(self) -> Floats:
@@ -48,8 +48,9 @@ class Subject:
         return np.stack([encoder.encode(pose).copy() for pose in self.poses])
 
     def frame(self, outputs: NetworkOutputs, align_corners: bool) -> Bytes:
-        """The frame (S, S, 4) RGBA that the player shows for these results."""
-        return FrameCompositor(self.texture, align_corners).compose(outputs.drawable())
+        """The frame (F, F, 4) RGBA that the player shows for these results."""
+        size = self.bundle.contract.frame_size
+        return FrameCompositor(self.texture, align_corners, size=size).compose(outputs.drawable())
 
 
 def open_subject(bundle: Bundle, poses: Floats) -> Subject:

@@ -9,6 +9,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, MAX_SIDE, MAX_TEXELS, PADDING, pack_texture
 from bilayer.runtime.sampler.numpy_kernels import OVER, PREMULTIPLIED, STRAIGHT
+from bilayer.runtime.sampler.resize import resize
 from bilayer.runtime.sampler.rows import (
     Engine,
     Floats,
@@ -27,6 +28,7 @@ Rounding = Literal["truncate", "nearest"]
 
 Bytes = NDArray[np.uint8]
 
+MAX_FRAME = 1 << 14  # px, a side
 _NOTHING = np.zeros(1, np.uint32)  # stands where there is no mask or background
 
 
@@ -47,6 +49,8 @@ class FrameCompositor:
         alpha: as above; of no effect over a background.
         background: None, a colour (r, g, b) of 0..255, or a picture (h, w, 3 or 4) uint8 of the frame's size, whose own
             alpha is not read.
+        size: the frame's side, or its (height, width), in pixels; None: that of what `render` is given. Where they
+            differ, delta_uv, lf_rgb and mask are brought to the frame's size as `bilayer.runtime.sampler.resize` does.
         mask_scale: the mask is what `render` is given times this,
         mask_offset: plus this: both 0.5 where it comes out of a tanh.
         rounding: of the colours; "nearest" has half the error of the published "truncate".
@@ -57,9 +61,10 @@ class FrameCompositor:
 
     Attributes:
         engine: "numba" or "numpy".
+        size: (height, width) of the frame, or None, as above.
 
     Raises:
-        InputError: a texture or background of the wrong shape, or an unknown choice.
+        InputError: a texture, a size or background of the wrong shape, or an unknown choice.
         ToolMissingError: engine "numba" without Numba.
     """
 
@@ -70,6 +75,7 @@ class FrameCompositor:
         *,
         alpha: Alpha = "straight",
         background: ArrayLike | None = None,
+        size: int | tuple[int, int] | None = None,
         mask_scale: float = 1.0,
         mask_offset: float = 0.0,
         rounding: Rounding = "truncate",
@@ -79,6 +85,9 @@ class FrameCompositor:
     ) -> None:
         self._texture = _packed(texture)
         self._align_corners = bool(align_corners)
+        self.size = (size, size) if isinstance(size, int) else size
+        if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
+            raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
         self._mask_scale, self._mask_offset = np.float32(mask_scale), np.float32(mask_offset)
         self._rounding = np.float32(0.5 if checked(rounding, Rounding, "rounding") == "nearest" else 0)
         self._layout = checked(layout, Layout, "layout")
@@ -86,8 +95,10 @@ class FrameCompositor:
         self._words: NDArray[np.uint32] | None = None  # the backdrop at a frame's size, (h, w)
         mode = STRAIGHT if checked(alpha, Alpha, "alpha") == "straight" else PREMULTIPLIED
         self.engine, kernels = load_kernels(engine)
-        kernel = kernels.frame_kernel(OVER if background is not None else mode, layout == "interleaved")
-        self._run = Rows(kernel, threads)
+        self._kernels, self._threads = kernels, threads
+        self._use = OVER if background is not None else mode, layout == "interleaved"
+        self._plain = Rows(kernels.frame_kernel(*self._use), threads)
+        self._resizing: Rows | None = None
 
     def render(
         self, delta_uv: ArrayLike, lf_rgb: ArrayLike, mask: ArrayLike | None = None, out: Bytes | None = None
@@ -100,10 +111,10 @@ class FrameCompositor:
             delta_uv: (2, h, w), offsets from the identity grid (the pixel centres) in texture coordinates, x before y.
             lf_rgb: (3, h, w), about -1..1.
             mask: (h, w) or (1, h, w), interleaved (h, w, 1); None is a mask of ones.
-            out: (h, w, 4) C-contiguous, written and returned; by default a new array.
+            out: as what is returned, C-contiguous; written and returned. By default a new array.
 
         Returns:
-            (h, w, 4) RGBA.
+            (h, w, 4) RGBA; (height, width, 4) with a `size`.
 
         Raises:
             InputError: shapes that do not fit each other, the background or `out`.
@@ -120,6 +131,8 @@ class FrameCompositor:
         opacity = _NOTHING.view(np.float32) if mask is None else input_array(mask)
         if mask is not None and opacity.shape not in ((height, width), array_shape(1, height, width, self._layout)):
             raise InputError(f"mask: expected (h, w) = {(height, width)}, found {opacity.shape}")
+        fields = height, width
+        height, width = self.size or fields
         out = output_array(out, (height, width, 4), np.uint8)
         arguments = (
             self._texture,
@@ -134,7 +147,12 @@ class FrameCompositor:
             self._rounding,
             out.reshape(-1).view(np.uint32),
         )
-        self._run(arguments, height, width)
+        if fields == (height, width):
+            self._plain(arguments, height, width)
+            return out
+        if self._resizing is None:
+            self._resizing = Rows(self._kernels.resized_frame_kernel(*self._use), self._threads)
+        self._resizing((*arguments, *fields), height, width)
         return out
 
     def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
@@ -149,6 +167,17 @@ class FrameCompositor:
         if self._words is None or self._words.shape != (height, width):
             self._words = np.broadcast_to(self._backdrop.view(np.uint32)[..., 0], (height, width)).copy()
         return self._words
+
+
+def resize_outputs(outputs: NetworkOutputs, height: int, width: int) -> NetworkOutputs:
+    """A network's float32 results at a frame's size, as a compositor of that size sees them; the same if they have it.
+
+    What is resized is delta_uv: its identity grid is then the frame's own.
+    """
+    if outputs.delta_uv.shape[1:] == (height, width):
+        return outputs
+    planes = {name: np.asarray(values, np.float32) for name, values in outputs.by_name.items()}
+    return NetworkOutputs.of({name: resize(values, height, width) for name, values in planes.items()})
 
 
 def _packed(texture: ArrayLike) -> Floats:

@@ -22,13 +22,15 @@ import numpy as np
 from numba import boolean, carray, float32, int32, intp, njit, types, uint32, void
 
 from bilayer.runtime.numba_cache import cached_njit
-from bilayer.runtime.sampler import vector_code
+from bilayer.runtime.sampler import numpy_kernels, vector_code
 from bilayer.runtime.sampler.numpy_kernels import OVER, STRAIGHT
 from bilayer.runtime.sampler.vector_code import GROUP, STRETCH, blend, clamped, floats, four_planes, integers
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _TOP, _HALF_TOP = np.float32(255), np.float32(127.5)
 _BYTE = np.uint32(255)
+
+resized_frame_kernel = numpy_kernels.resized_frame_kernel
 
 
 def _inlined(function: Callable[..., Any]) -> Any:

@@ -1,6 +1,6 @@
 """The sampler's loops in plain numpy: what runs where Numba is missing, and the kernels' definition to the bit.
 
-`numba_kernels` has the same two functions, with the same arguments. One float32 rounding an operation, in the same
+`numba_kernels` has the same functions, with the same arguments. One float32 rounding an operation, in the same
 order, gives the same result, 15 to 20 times slower.
 """
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bilayer.runtime.sampler.resize import resize
 
 STRAIGHT, PREMULTIPLIED, OVER = 0, 1, 2  # what becomes of a frame's mask
 
@@ -65,6 +67,27 @@ def frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
         for c in range(3):
             bytes_[..., c] = levels[c] + rounding
         bytes_[..., 3] = 255 if alpha == OVER else opacity * _TOP + _HALF
+
+    return frame_rows
+
+
+def resized_frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
+    """`frame_rows` of results (field_height, field_width), which are brought to the frame's size first."""
+    compose = frame_kernel(alpha, interleaved=False)
+
+    def frame_rows(
+        texture: Floats, delta_uv: Floats, lf_rgb: Floats, mask: Floats, masked: bool, mask_scale: np.float32,
+        mask_offset: np.float32, background: NDArray[np.uint32], align_corners: bool, rounding: np.float32,
+        out: NDArray[np.uint32], field_height: int, field_width: int,
+        height: int, width: int, begin: int, end: int,
+    ) -> None:  # fmt: skip
+        def resized(flat: Floats, channels: int) -> Floats:
+            return resize(_planes(flat, channels, field_height, field_width, interleaved), height, width).reshape(-1)
+
+        compose(
+            texture, resized(delta_uv, 2), resized(lf_rgb, 3), resized(mask, 1) if masked else mask, masked, mask_scale,
+            mask_offset, background, align_corners, rounding, out, height, width, begin, end,
+        )  # fmt: skip
 
     return frame_rows
 

@@ -222,6 +222,8 @@ def json_faults() -> Iterator[Fault]:
     yield Fault("json", "the source's pose", pose)
     yield Fault("json", "numbers that were never measured", claim)
     yield Fault("json", "another width of the pose", lambda b: {"input": replace(b.contract.input, width=138)})
+    yield Fault("json", "another size of the frame", lambda b: {"frame_size": 2 * b.contract.frame_size})
+    yield Fault("json", "another size of the texture", lambda b: {"texture_size": 2 * b.contract.texture_size})
     yield Fault("json", "another size", lambda b: {"image_size": 2 * b.contract.image_size})
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from bilayer.runtime.bundle import (
 )
 from bilayer.runtime.errors import BundleError
 
+SIZES = {"texture_size", "frame_size"}
 SCHEMA = Path(bundle.__file__).with_name("avatar.schema.json")
 
 
@@ -45,6 +47,8 @@ def contract(folder, with_dlc=True):
 
     return Contract(
         image_size=64,
+        texture_size=64,
+        frame_size=64,
         align_corners=False,
         input=PoseInput("pose", 136, 0),
         outputs=Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), Channels("layers", 5, 6, 0.5, 0.5)),
@@ -69,6 +73,14 @@ def test_what_is_written_is_read_back(folder, with_dlc):
         bundle = read_bundle(path)
         assert bundle.contract == contract(folder, with_dlc)
         assert bundle.path(bundle.contract.files.onnx) == folder / "avatar.onnx"
+
+
+def test_sizes_are_written_where_they_are_not_the_networks(folder):
+    assert SIZES.isdisjoint(json.loads((folder / "avatar.json").read_text()))  # as before there were any
+    drawn = replace(contract(folder), frame_size=96, texture_size=128)
+    (folder / "avatar.json").write_text(drawn.to_json())
+    assert json.loads((folder / "avatar.json").read_text()).keys() > SIZES
+    assert read_bundle(folder).contract == drawn
 
 
 def test_a_bundle_of_before_0_2_whose_preview_has_another_name_is_read(folder):
@@ -103,6 +115,11 @@ BROKEN = {
     "missing": (lambda c: c.pop("align_corners"), "align_corners: missing"),
     "unknown": (lambda c: c.update(colour="red"), "colour: unknown"),
     "missing deep": (lambda c: c["outputs"]["seg"].pop("scale"), r"outputs\.seg\.scale: missing"),
+    "no frame": (lambda c: c.update(frame_size=0), "frame_size: expected int >= 1, found 0"),
+    "a frame of null": (lambda c: c.update(frame_size=None), "frame_size: expected int, found None"),
+    "a huge texture": (lambda c: c.update(texture_size=5000), "texture_size: expected int <= 4096, found 5000"),
+    "a texture in words": (lambda c: c.update(texture_size="T"), "texture_size: expected int, found 'T'"),
+    "no size at all": (lambda c: c.pop("image_size"), "image_size: missing"),
     "text for a number": (lambda c: c.update(image_size="64"), "image_size: expected int, found '64'"),
     "number for a flag": (lambda c: c.update(align_corners=0), "align_corners: expected bool, found 0"),
     "list of texts": (lambda c: c["source"].update(crop=[1, 2, "a", 4]), r"source\.crop\[2\]: expected int, found 'a'"),
@@ -162,9 +179,11 @@ def test_the_schema_beside_the_code_is_that_of_the_code():
 def test_the_schema_has_every_field_and_says_what_it_is():
     schema = AVATAR.schema()
     side = schema["properties"]["image_size"]
-    assert side == {"description": "px, side of every image", "maximum": 4096, "minimum": 1, "type": "integer"}
+    assert side == {
+        "description": "px, side of the network's results", "maximum": 4096, "minimum": 1, "type": "integer"
+    }  # fmt: skip
     for kind in (schema, *schema["$defs"].values()):
-        assert kind["required"] == list(kind["properties"])
+        assert kind["required"] == [name for name in kind["properties"] if name not in SIZES]
         assert kind["additionalProperties"] is False
         assert kind["description"]
 

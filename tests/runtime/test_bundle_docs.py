@@ -64,11 +64,15 @@ def test_the_vector_is_what_python_computes():
     encoder = PoseEncoder(PoseInput("pose", len(encoding["encoded"]), encoding["harmonics"]), "vector.json")
     np.testing.assert_allclose(encoder.encode(encoding["pose"]), encoding["encoded"], atol=2e-7)
     assert {case["contract"]["align_corners"] for case in VECTOR["frames"]} == {False, True}
+    assert [case["contract"].get("frame_size") for case in VECTOR["frames"]] == [None, None, 5, 2]
     for case in VECTOR["frames"]:
         size = case["contract"]["image_size"]
-        texture = np.float32(case["texture"]).reshape(size + 3, size + 3, 4)
+        side = case["contract"].get("texture_size", size) + 3
+        texture = np.float32(case["texture"]).reshape(side, side, 4)
         layers = np.float32(case["tensors"]["layers"]).reshape(6, size, size)
-        compositor = FrameCompositor(texture, case["contract"]["align_corners"], mask_scale=0.5, mask_offset=0.5)
+        frame_size = case["contract"].get("frame_size", size)
+        chosen = {"size": frame_size, "mask_scale": 0.5, "mask_offset": 0.5}
+        compositor = FrameCompositor(texture, case["contract"]["align_corners"], **chosen)
         frame = compositor.render(layers[:2], layers[2:5], layers[5:])
         np.testing.assert_array_equal(frame.reshape(-1), case["frame"])
 
@@ -100,7 +104,7 @@ def frame_by_reader(folder, pose, tmp_path):
         (tmp_path / name).write_bytes(tensor.tobytes())
         words.append(f"{name}={tmp_path / name}")
     done = node(READER, folder / "avatar.json", tmp_path / "pose.f32", *words)
-    size = contract["image_size"]
+    size = contract.get("frame_size", contract["image_size"])
     return np.frombuffer(done.stdout, np.uint8).reshape(size, size, 4)
 
 

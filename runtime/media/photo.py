@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.files import PHOTO_KINDS, check_photo_file, describe_head
+from bilayer.runtime.media.tiff import black_and_white, misread
 from bilayer.runtime.native_stderr import sifting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
@@ -45,8 +46,11 @@ def read_photo(path: str | Path) -> NDArray[np.uint8]:
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked here, or repaired by it
             image = _open(stream, path)
-            _check_header(image, path)
-            return _to_rgb(_decode(image, path), path)
+            black, white = _check_header(image, path)
+            image = _decode(image, path)
+            if image.mode.startswith(("I", "F")):
+                return _scale_grey(np.asarray(image), black, white, path)
+            return _to_rgb(image, path)
     except PermissionError as error:
         raise PhotoError(f"{path}: not readable by this user; change its permissions") from error
     except OSError as error:
@@ -90,18 +94,24 @@ def _describe(head: bytes) -> str:
     return f"{kind} that is none of these or is damaged; save it anew as JPEG or PNG"
 
 
-def _check_header(image: Image.Image, path: Path) -> None:
+def _check_header(image: Image.Image, path: Path) -> tuple[float, float]:
+    """The values of deep grey that are black and white."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         expected = f"expected at most {MAX_PIXELS // 10**6} million"
         raise PhotoError(f"{path}: {width} x {height} pixels, {expected}; scale it down")
     try:
+        wrong = misread(image) if image.format == "TIFF" else ""
+        levels = _black_and_white(image)
         several = image.format != "MPO" and getattr(image, "is_animated", False)
     except Exception as error:  # it looks for a second frame, which may be garbage
         raise _damaged(path, error) from error
+    if wrong:
+        raise PhotoError(f"{path}: {_ASKED_FOR}, found {wrong}")
     if several:
         extract = f"extract one: ffmpeg -i {shlex.quote(path.name)} -frames:v 1 frame.png"
         raise PhotoError(f"{path}: expected one picture, found an animation or several pages; {extract}")
+    return levels
 
 
 def _decode(image: Image.Image, path: Path) -> Image.Image:
@@ -125,9 +135,7 @@ def _damaged(path: Path, error: Exception) -> PhotoError:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """Any of Pillow's modes -> (H, W, 3) in sRGB."""
-    if image.mode.startswith(("I", "F")):
-        return _scale_grey(np.asarray(image), path)
+    """Any of Pillow's modes but deep grey -> (H, W, 3) in sRGB."""
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -140,14 +148,20 @@ def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _scale_grey(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """Deep grey (H, W) -> (H, W, 3): whole numbers count to 65535, floating-point ones to 1."""
-    full = 1.0 if values.dtype.kind == "f" else 65535.0
+def _black_and_white(image: Image.Image) -> tuple[float, float]:
+    if image.format == "TIFF":
+        return black_and_white(image)
+    return 0.0, 1.0 if image.mode.startswith("F") else 65535.0
+
+
+def _scale_grey(values: NDArray[Any], black: float, white: float, path: Path) -> NDArray[np.uint8]:
+    """Deep grey (H, W) -> (H, W, 3)."""
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= full):  # so that NaN fails
-        found = f"expected 0 to {full:g}, found {low:g} to {high:g}"
+    if not (low >= min(black, white) and high <= max(black, white)):  # so that NaN fails
+        found = f"expected 0 to {max(black, white):g}, found {low:g} to {high:g}"
         raise PhotoError(f"{path}: grey values: {found}; save it as 8-bit PNG")
-    grey = np.round(np.multiply(values, 255 / full, dtype=np.float32)).astype(np.uint8)
+    scale = np.float32(255 / (white - black))
+    grey = np.round((values.astype(np.float32) - np.float32(black)) * scale).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 

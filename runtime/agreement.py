@@ -137,6 +137,24 @@ def frame_ssim(found: Bytes, expected: Bytes) -> float:
     return ssim(*(frame.transpose(2, 0, 1) / 127.5 - 1 for frame in (found, expected)))
 
 
+def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> float:
+    """The gradients of a picture over those of the true one: 1 as sharp, below it softer; NaN where that is flat.
+
+    Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
+    pairs count whose pixels both are, so that an outline painted into both pictures does not.
+    """
+    own, true = (_gradients(picture.astype(np.float64), inside) for picture in (found, expected))
+    return own / true if true > 0 else math.nan
+
+
+def _gradients(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None) -> float:
+    """The sum of absolute differences of neighbours that are both inside."""
+    kept = np.ones(picture.shape[-2:], np.bool_) if inside is None else inside
+    across = np.abs(np.diff(picture, axis=-1)) * (kept[:, 1:] & kept[:, :-1])
+    down = np.abs(np.diff(picture, axis=-2)) * (kept[1:] & kept[:-1])
+    return float(across.sum() + down.sum())
+
+
 @lru_cache(maxsize=4)
 def _blur_matrix(side: int) -> NDArray[np.float64]:
     """(side, side), symmetric: blurs one axis by SSIM's window, zeros beyond the ends."""

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
+from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
-from bilayer.runtime.motion.track import LID_PAIRS, LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames
+from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames
 from bilayer.runtime.vocabulary import RetargetMode
 
 # Points that only the head moves: ears, nose, corners of the eyes
@@ -244,15 +245,13 @@ def _bearing(frames: Complex) -> _Bearing:
     across = frames[:, LEFT_EYE].mean(axis=-1) - frames[:, RIGHT_EYE].mean(axis=-1)
     upright = frames * np.exp(-1j * np.angle(across))[:, None]
     right, left, bridge, tip, base = (upright[:, index] for index in (RIGHT_EAR, LEFT_EAR, NOSE_BRIDGE, 30, 33))
-    upper, lower = LID_PAIRS.T
-    opening = np.abs(frames[:, lower] - frames[:, upper]).sum(axis=-1)
-    widths = np.sum([np.abs(frames[:, end] - frames[:, start]) for _, (start, end) in EYES], axis=0)
+    points = np.stack([frames.real, frames.imag], axis=-1)
     return _Bearing(
         yaw=_ratio((bridge - (left + right) / 2).real, np.abs(left - right) / 2),
         roll=np.angle(across),
         nod=_ratio((tip - bridge).imag, np.abs(base - bridge)),
-        mouth=_ratio(np.abs(frames[:, 66] - frames[:, 62]), np.abs(frames[:, 54] - frames[:, 48])),
-        eyes=_ratio(opening, 2 * widths),
+        mouth=mouth_opening(points),
+        eyes=eye_opening(points),
     )
 
 

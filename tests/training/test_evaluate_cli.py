@@ -104,6 +104,36 @@ def test_masks_hide_the_background(tmp_path):
     assert json.loads(call(*common, "--masks", mask).stdout)["methods"][0]["l1"] == pytest.approx(0.5)
 
 
+def test_identity_is_measured_where_it_is_asked_for(tmp_path, astronaut_path):
+    pytest.importorskip("dlib", reason="the extra [identity] is not installed")
+    photo = Image.open(astronaut_path).convert("RGB").crop((96, 0, 352, 256))
+    for name, picture in {"truth": photo, "small": photo.resize((128, 128)).resize((256, 256))}.items():
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "a.png")
+    none = write_frames(tmp_path / "none", [40], size=256)
+    (none / "000.png").rename(none / "a.png")
+    truth = tmp_path / "truth"
+    methods = [f"same={truth}", f"small={tmp_path / 'small'}", f"none={none}"]
+    options = ("--truth", truth, "--no-landmarks", "--identity", "--out", tmp_path / "r.json")
+    done = call("frames", *methods, *options)
+    assert done.exit_code == 0, done.stderr
+    assert "### Identity, by the dlib face descriptor" in done.stdout
+    same, small, none = json.loads((tmp_path / "r.json").read_text())["methods"]
+    assert (same["identity_distance"], same["identity_csim"]) == (0, pytest.approx(1))
+    assert 0 < small["identity_distance"] < 0.6
+    assert (small["same_person"], small["faces_recognised"]) == (1, 1)
+    assert none["identity_distance"] is None
+    assert (none["same_person"], none["faces_recognised"]) == (0, 0)
+
+
+def test_identity_without_its_extra_ends_with_5(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    truth = write_frames(tmp_path / "truth", [0])
+    done = call("frames", f"m={truth}", "--truth", truth, "--no-landmarks", "--identity")
+    assert done.exit_code == 5
+    assert "pip install 'bilayer[identity]'" in done.stderr
+
+
 def test_what_lacks_landmarks_says_so(tmp_path):
     truth = write_frames(tmp_path / "truth", [0])
     network = recogniser_file(tmp_path / "r.onnx")

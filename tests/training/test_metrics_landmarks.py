@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.training.evaluate.result import MethodResult
 from bilayer.training.metrics.landmarks import EYES, MOUTH, eye_distance, nme
 from bilayer.training.metrics.meter import Meter, remove_background, to_bytes
 from tests.runtime.synthetic_faces import NARROW, seen
@@ -70,6 +71,21 @@ def test_meter_compares_the_detectors_findings():
     np.testing.assert_allclose(scores["pose_error"], expected, rtol=1e-4)
 
 
+def test_openings_of_result_and_truth_stand_side_by_side():
+    faces = [face(mouth=0.1), face(mouth=0.5, shut=0.9), face(mouth=0.3, shut=0.45)]
+    halves = [face(mouth=0.05), face(mouth=0.25, shut=0.45), face(mouth=0.15, shut=0.225)]
+    meter = Meter(landmarker=ScriptedLandmarker(*faces, *halves))
+    truth = meter.prepare_truth([numbered(n) for n in (1, 2, 3, 1)])
+    half = MethodResult("half", meter.score([numbered(n) for n in (4, 5, 6, 0)], truth))
+    assert half.follows("mouth") == pytest.approx(0.5, rel=1e-3)
+    assert half.follows("eye") == pytest.approx(0.5, rel=1e-3)
+    same = MethodResult("same", meter.score([numbered(n) for n in (1, 2, 3, 1)], truth))
+    assert same.follows("mouth") == pytest.approx(1)
+    still = MethodResult("still", meter.score([numbered(1)] * 4, truth))
+    assert still.follows("eye") == pytest.approx(0, abs=1e-9)
+    assert MethodResult("none", {}).follows("eye") is None
+
+
 def test_no_face_in_the_truth_is_no_score():
     meter = Meter(landmarker=ScriptedLandmarker(face()))
     scores = meter.score([numbered(1)], meter.prepare_truth([numbered(0)]))
@@ -82,9 +98,11 @@ def test_without_networks_the_rest_is_measured_and_the_lack_is_said():
     meter = Meter()
     pictures = [numbered(200)] * 10
     scores = meter.score(pictures, meter.prepare_truth(pictures))
-    assert set(scores) == {"l1", "psnr", "ssim"}
+    assert set(scores) == {"l1", "psnr", "ssim", "sharpness"}
     assert scores["l1"].tolist() == [0] * 10
-    assert set(meter.unavailable) == {"lpips", "csim", "nme", "nme_x10", "pose_error", "mouth_error", "eye_error"}
+    landmarks = {"nme", "nme_x10", "pose_error", "mouth_error", "eye_error"}
+    assert set(meter.unavailable) == {"lpips", "csim", "identity_csim", "identity_distance", *landmarks}
+    assert "[identity]" in meter.unavailable["identity_distance"]
     assert "vgg16-397923af.pth" in meter.unavailable["lpips"]
     assert "ArcFace" in meter.unavailable["csim"]
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.filters import gaussian
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bilayer.runtime.agreement import MOST_DB
+from bilayer.runtime.agreement import MOST_DB, sharpness
 from bilayer.training.metrics.pictures import l1, psnr, ssim
 from tests import golden
 
@@ -79,3 +80,23 @@ def test_no_pictures_of_bytes_that_differ_reach_the_psnr_of_equal_ones():
     b = a.clone()
     b[0, 0, 0, 0] += 2 / 255
     assert 100 < float(psnr(a, b)) < MOST_DB
+
+
+def test_a_blurred_picture_is_less_sharp_and_a_picture_as_sharp_as_itself():
+    picture = noise(10, size=64, count=1)[0].numpy()
+    softer, soft = (gaussian(picture, sigma=sigma, channel_axis=0) for sigma in (2, 1))
+    assert sharpness(picture, picture) == 1
+    assert sharpness(picture + 0.1, picture) == pytest.approx(1, rel=1e-6)
+    assert sharpness(0.5 * picture, picture) == pytest.approx(0.5, rel=1e-6)
+    assert 0 < sharpness(softer, picture) < sharpness(soft, picture) < 0.5
+
+
+def test_sharpness_counts_inside_of_the_mask_alone():
+    picture, other = noise(11, size=32, count=2).numpy()
+    inside = np.zeros((32, 32), np.bool_)
+    inside[8:24, 4:28] = True
+    outside_changed = np.where(inside, picture, 0)
+    assert sharpness(outside_changed, picture, inside) == pytest.approx(1)
+    inner = sharpness(picture[:, 8:24, 4:28], other[:, 8:24, 4:28])
+    assert sharpness(picture, other, inside) == pytest.approx(inner)
+    assert np.isnan(sharpness(picture, np.zeros_like(picture)))

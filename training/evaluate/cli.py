@@ -30,6 +30,9 @@ class MeterOptions:
     lpips_vgg16: Annotated[Path | None, Option("For LPIPS: torchvision's vgg16-397923af.pth.", metavar="FILE")] = None
     lpips_heads: Annotated[Path | None, Option("For LPIPS: its heads, weights/v0.1/vgg.pth.", metavar="FILE")] = None
     arcface: Annotated[Path | None, Option("For CSIM: an ArcFace network as .onnx.", metavar="FILE")] = None
+    identity: Annotated[
+        bool, Option("Measure identity by dlib's face descriptor (extra [identity]): 0.3 s a picture.")
+    ] = False
     landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
     device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
     threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
@@ -191,6 +194,7 @@ def _make_meter(options: MeterOptions) -> "Meter":
     import torch
 
     from bilayer.runtime.errors import ToolMissingError
+    from bilayer.runtime.face.recognition import IdentityRecogniser
     from bilayer.training.metrics.identity import FaceRecogniser
     from bilayer.training.metrics.landmarks import default_landmarker
     from bilayer.training.metrics.lpips import load_lpips
@@ -202,13 +206,14 @@ def _make_meter(options: MeterOptions) -> "Meter":
     weights, heads = options.lpips_vgg16, options.lpips_heads
     lpips = load_lpips(weights, heads) if weights is not None and heads is not None else None
     recogniser = None if options.arcface is None else FaceRecogniser(options.arcface)
+    identity = IdentityRecogniser() if options.identity else None
     landmarker = None
     if options.landmarks:
         try:
             landmarker = default_landmarker()
         except ToolMissingError as error:
             click.echo(f"warning: no landmark metrics: {error}", err=True)
-    return Meter(landmarker, lpips, recogniser, options.device)
+    return Meter(landmarker, lpips, recogniser, options.device, identity)
 
 
 def _load(paths: dict[str, Path], device: str) -> "dict[str, BilayerModel]":

@@ -57,7 +57,7 @@ def evaluate_frames(
         group = true_frames.names[start : start + FRAMES_AT_ONCE]
         covers = [None if mask_frames is None else mask_frames.read(name, size)[..., 0] for name in group]
         points = None if keypoints is None else [read_landmarks(keypoints / f"{name}.npy") for name in group]
-        seen = meter.prepare_truth(_read_masked(true_frames, group, covers, size), points)
+        seen = meter.prepare_truth(_read_masked(true_frames, group, covers, size), points, covers)
         faces += sum(found is not None for found in seen.landmarks)
         for method, folder in folders.items():
             scores[method].append(meter.score(_read_masked(folder, group, covers, size), seen))

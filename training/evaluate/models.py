@@ -92,7 +92,8 @@ def evaluate_models(
     for sequence in sequences:
         case = read_case(sequence, protocol.every, size)
         truths = [remove_background(target.image, target.mask) for target in case.targets]
-        truth = meter.prepare_truth(truths, [scaled_keypoints(target) for target in case.targets])
+        keypoints = [scaled_keypoints(target) for target in case.targets]
+        truth = meter.prepare_truth(truths, keypoints, [target.mask for target in case.targets])
         pictures = _all_pictures(case, models, mean)
         for name, made in pictures.items():
             scores.setdefault(name, []).append(meter.score(made, truth))

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.console import table
-from bilayer.training.metrics.catalogue import EXPRESSION_METRICS, METRICS
+from bilayer.runtime.face.expression import follow_ratio
+from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON
+from bilayer.training.metrics.catalogue import EXPRESSION_METRICS, IDENTITY_METRICS, METRICS
 
 SOURCE_COPY, MEAN_HEAD, AFFINE_WARP = "source copy", "mean head", "affine warp"
 
 _TABLE_1 = ("lpips", "csim", "nme_x10")
 _TABLE_2 = ("lpips", "ssim", "csim", "nme_x10")
-_PIXELS = ("l1", "psnr", "ssim")
+_PIXELS = ("l1", "psnr", "ssim", "sharpness")
 _LANDMARKS = ("nme", "pose_error", "mouth_error", "eye_error")
 
 
@@ -42,6 +44,21 @@ class MethodResult:
         if values is None or not np.isfinite(values).any():
             return None
         return float(values[np.isfinite(values)].mean())
+
+    def follows(self, part: str) -> float | None:
+        """How far "mouth" or "eye" open for each step that the truth's do; None where that is not known."""
+        found, driven = self.scores.get(f"{part}_opening"), self.scores.get(f"{part}_driven")
+        if found is None or driven is None:
+            return None
+        ratio = follow_ratio(found, driven)
+        return ratio if np.isfinite(ratio) else None
+
+    def same_person(self) -> tuple[int, int] | None:
+        """Frames that the recogniser takes for the truth's person, of those in which it found both faces."""
+        distances = self.scores.get("identity_distance")
+        if distances is None:
+            return None
+        return int((distances < SAME_PERSON).sum()), int(np.isfinite(distances).sum())
 
     def ratio_to(self, other: "MethodResult", metric: str) -> float | None:
         """Mean over the other's, on the frames that were measured for both."""
@@ -102,6 +119,8 @@ class EvaluationResult:
         parts += ["### Pixels", self._pixels()]
         if self.faces_in_truth is not None:
             parts += ["### Landmarks and expression", self._expression()]
+        if not set(IDENTITY_METRICS) & set(self.unavailable):
+            parts += [f"### Identity, by the {RECOGNISER}", self._identity()]
         people = "" if self.identities is None else f" of {self.identities} identities"
         lines = [f"{self.frames} frames{people}.", *self.notes]
         parts.append("\n".join(f"- {line}" for line in (*lines, *_lacking(self.unavailable))))
@@ -112,6 +131,8 @@ class EvaluationResult:
         row: dict[str, Any] = {"method": method.name}
         row |= {name: method.mean(name) for name in METRICS}
         row |= {f"{name}_to_affine": self._to_affine(method, name) for name in EXPRESSION_METRICS}
+        row |= {f"{part}_follows": method.follows(part) for part in ("mouth", "eye")}
+        row |= dict(zip(("same_person", "faces_recognised"), method.same_person() or (None, None), strict=True))
         row |= {"faces_missed": self.faces_missed(method), "gmacs": costs.gmacs}
         return row | {"init_ms": costs.init_ms, "inference_ms": costs.inference_ms}
 
@@ -149,13 +170,24 @@ class EvaluationResult:
                 method.name,
                 *(_cell(method.mean(name), METRICS[name].digits) for name in _LANDMARKS),
                 *(_cell(self._to_affine(method, name), 2) for name in EXPRESSION_METRICS),
+                *(_cell(method.follows(part), 2) for part in ("mouth", "eye")),
                 f"{self.faces_missed(method)}",
             )
             for method in self.methods
         ]
         headings = [METRICS[name].heading for name in _LANDMARKS]
         found = f"no face (of {self.faces_in_truth})"
-        return table(["Method", *headings, "mouth to affine↓", "eyes to affine↓", found], rows)
+        ratios = ["mouth to affine↓", "eyes to affine↓", "mouth follows→1", "eyes follow→1"]
+        return table(["Method", *headings, *ratios, found], rows)
+
+    def _identity(self) -> str:
+        rows = []
+        for method in self.methods:
+            same, recognised = method.same_person() or (0, 0)
+            cells = (_cell(method.mean(name), METRICS[name].digits) for name in IDENTITY_METRICS)
+            rows.append((method.name, *cells, f"{same} of {recognised}"))
+        headings = [METRICS[name].heading for name in IDENTITY_METRICS]
+        return table(["Method", *headings, f"same person (distance below {SAME_PERSON})"], rows)
 
     def _mean_of(self, name: str, metric: str) -> float | None:
         return next((method.mean(metric) for method in self.methods if method.name == name), None)

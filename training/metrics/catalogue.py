@@ -25,7 +25,11 @@ METRICS = {
         Metric("eye_error", "eyes↓", 4),
         Metric("l1", "L1↓", 4),
         Metric("psnr", "PSNR↑", 2),
+        Metric("sharpness", "sharpness→1", 2),
+        Metric("identity_csim", "CSIM↑", 3),  # by dlib, whose numbers are not ArcFace's
+        Metric("identity_distance", "distance↓", 3),
     )
 }
 LANDMARK_METRICS = ("nme_x10", "nme", "pose_error", "mouth_error", "eye_error")
+IDENTITY_METRICS = ("identity_csim", "identity_distance")
 EXPRESSION_METRICS = ("mouth_error", "eye_error")

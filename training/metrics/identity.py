@@ -85,8 +85,13 @@ class FaceRecogniser:
         vectors = np.concatenate([self._session.run(None, {self._input: batch})[0] for batch in batches])
         if vectors.ndim != 2 or len(vectors) != len(faces):
             raise CheckpointError(f"{self._path}: expected vectors ({len(faces)}, D), found {vectors.shape}")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+        return unit(vectors)
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (..., D) at length 1."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 def csim(embedding: NDArray[np.float32], truth: NDArray[np.float32]) -> float:

@@ -4,24 +4,30 @@ Everything is measured on 8-bit pictures, as they are saved and shown, so that f
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bilayer.runtime import agreement
 from bilayer.runtime.face.crop import scale_image
+from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.found import Landmarker
+from bilayer.runtime.face.recognition import RECOGNISER, IdentityRecogniser, identity_distance
 from bilayer.training.feature_stacks import VGG16_LPIPS
-from bilayer.training.metrics.catalogue import LANDMARK_METRICS
-from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim
+from bilayer.training.metrics.catalogue import IDENTITY_METRICS, LANDMARK_METRICS
+from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim, unit
 from bilayer.training.metrics.landmarks import EYES, MOUTH, PAPER_FACTOR, find_landmarks, nme
 from bilayer.training.metrics.lpips import HEADS_SOURCE, Lpips
 from bilayer.training.metrics.pictures import l1, psnr, ssim
 
 DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face.model_files fetches"
+IDENTITY_SOURCE = f"--identity measures it by the {RECOGNISER}, of the extra [identity]"
+INSIDE = 250  # of a mask's 255: what is the person and no soft edge
 BATCH = 8  # pictures that are compared at once
+OPENINGS = {"mouth": mouth_opening, "eye": eye_opening}
 
 Bytes = NDArray[np.uint8]
 Points = NDArray[np.float32]  # landmarks (68, 2) in pixels, or a unit vector (D,)
@@ -36,6 +42,8 @@ class Truth:
     keypoints: tuple[Points | None, ...]  # (68, 2) pixels, those that drive the methods, where given
     landmarks: tuple[Points | None, ...]  # as the detector finds them
     embeddings: tuple[Points | None, ...]  # of the recogniser
+    descriptions: tuple[Points | None, ...]  # of dlib's
+    inside: tuple[NDArray[np.bool_] | None, ...]  # (H, W) where the person is; None: everywhere
 
     def places(self) -> list[Points | None]:
         """Return each face's landmarks (68, 2) in pixels: the keypoints, or else the detector's; None without any."""
@@ -49,7 +57,8 @@ class Meter:
     Args:
         landmarker: for NME, pose and expression errors.
         lpips: see `load_lpips`.
-        recogniser: for CSIM.
+        recogniser: for CSIM as the paper has it.
+        identity: for CSIM and distance by dlib.
         device: where pictures are compared and LPIPS runs.
     """
 
@@ -59,9 +68,10 @@ class Meter:
         lpips: Lpips | None = None,
         recogniser: FaceRecogniser | None = None,
         device: torch.device | str = "cpu",
+        identity: IdentityRecogniser | None = None,
     ) -> None:
         self._device = torch.device(device)
-        self._landmarker, self._recogniser = landmarker, recogniser
+        self._landmarker, self._recogniser, self._identity = landmarker, recogniser, identity
         self._lpips = None if lpips is None else lpips.to(self._device)
 
     @property
@@ -72,26 +82,49 @@ class Meter:
             missing["lpips"] = f"needs two files: {VGG16_LPIPS.source}; {HEADS_SOURCE}"
         if self._recogniser is None:
             missing["csim"] = f"needs {RECOGNISER_SOURCE}"
+        if self._identity is None:
+            missing.update(dict.fromkeys(IDENTITY_METRICS, IDENTITY_SOURCE))
         if self._landmarker is None:
             missing.update(dict.fromkeys(LANDMARK_METRICS, DETECTOR_SOURCE))
         return missing
 
-    def prepare_truth(self, pictures: Sequence[Bytes], keypoints: Sequence[Points | None] | None = None) -> Truth:
+    def prepare_truth(
+        self,
+        pictures: Sequence[Bytes],
+        keypoints: Sequence[Points | None] | None = None,
+        masks: Sequence[Bytes | None] | None = None,
+    ) -> Truth:
         """Prepare true pictures (H, W, 3) RGB, all of one size, for methods to be compared with.
 
         `keypoints` (68, 2), in pixels, are those that drive the methods: pose error is measured against them, and
-        faces are aligned by them for CSIM, as published; without them the detector's do the latter.
+        faces are aligned by them for CSIM, as published; without them the detector's do the latter. Sharpness counts
+        where `masks` (H, W) are white.
         """
-        given = tuple(keypoints) if keypoints is not None else (None,) * len(pictures)
-        truth = Truth(_to_tensor(pictures), given, self._find(pictures), (None,) * len(pictures))
-        return Truth(truth.pictures, given, truth.landmarks, self._embed(pictures, truth.places()))
+        nothing = (None,) * len(pictures)
+        inside = tuple(None if mask is None else mask >= INSIDE for mask in masks or nothing)
+        truth = Truth(
+            pictures=_to_tensor(pictures),
+            keypoints=tuple(keypoints or nothing),
+            landmarks=self._find(pictures),
+            embeddings=nothing,
+            descriptions=self._describe(pictures),
+            inside=inside,
+        )
+        return replace(truth, embeddings=self._embed(pictures, truth.places()))
 
     def score(self, pictures: Sequence[Bytes], truth: Truth) -> Scores:
         """One method's pictures of the same frames, each (H, W, 3) RGB, by every available metric."""
-        scores = self._compare(_to_tensor(pictures), truth.pictures)
+        shown = _to_tensor(pictures)
+        scores = self._compare(shown, truth.pictures)
+        triples = zip(shown.numpy(), truth.pictures.numpy(), truth.inside, strict=True)
+        scores["sharpness"] = np.array([agreement.sharpness(*triple) for triple in triples])
         if self._recogniser is not None:
             own = self._embed(pictures, truth.places())
             scores["csim"] = _each(csim, own, truth.embeddings)
+        if self._identity is not None:
+            described = self._describe(pictures)
+            scores["identity_csim"] = _each(lambda a, b: csim(unit(a), unit(b)), described, truth.descriptions)
+            scores["identity_distance"] = _each(identity_distance, described, truth.descriptions)
         if self._landmarker is not None:
             found = self._find(pictures)
             scores["nme"] = _each(nme, found, truth.landmarks)
@@ -99,6 +132,9 @@ class Meter:
             scores["pose_error"] = _each(nme, found, truth.keypoints)
             scores["mouth_error"] = _each(lambda a, b: nme(a, b, MOUTH), found, truth.landmarks)
             scores["eye_error"] = _each(lambda a, b: nme(a, b, EYES), found, truth.landmarks)
+            for name, opening in OPENINGS.items():
+                for side, points in (("opening", found), ("driven", truth.landmarks)):
+                    scores[f"{name}_{side}"] = np.array([np.nan if p is None else float(opening(p)) for p in points])
         return scores
 
     def _compare(self, pictures: Tensor, truths: Tensor) -> Scores:
@@ -117,6 +153,11 @@ class Meter:
         if self._landmarker is None:
             return (None,) * len(pictures)
         return tuple(find_landmarks(self._landmarker, picture) for picture in pictures)
+
+    def _describe(self, pictures: Sequence[Bytes]) -> tuple[Points | None, ...]:
+        if self._identity is None:
+            return (None,) * len(pictures)
+        return tuple(self._identity.describe(picture) for picture in pictures)
 
     def _embed(self, pictures: Sequence[Bytes], places: Sequence[Points | None]) -> tuple[Points | None, ...]:
         known = [index for index, place in enumerate(places) if place is not None]

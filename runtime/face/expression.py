@@ -1,0 +1,50 @@
+"""How far a face's mouth and eyes are open, by its landmarks (..., 68, 2), and whether one face follows another's."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+MOST = 10.0  # widths: frames that hold no face must not come to be NaN
+LID_PAIRS = np.array([(37, 41), (38, 40), (43, 47), (44, 46)])  # upper and lower points that touch when eyes close
+_EYE_CORNERS = np.array([[36, 39], [42, 45]])
+
+
+def mouth_opening(landmarks: Floats) -> NDArray[np.float64]:
+    """Distance of the inner lips' middles over the mouth's width: (...), 0 shut."""
+    return _ratio(_distance(landmarks, 66, 62), _distance(landmarks, 54, 48))
+
+
+def eye_opening(landmarks: Floats) -> NDArray[np.float64]:
+    """Distance of the lids over the eye's width, of both eyes: (...), about 0.3 open.
+
+    The eye aspect ratio of Soukupova and Cech 2016, of both eyes in one.
+    """
+    lids = sum(_distance(landmarks, upper, lower) for upper, lower in LID_PAIRS)
+    widths = sum(_distance(landmarks, start, end) for start, end in _EYE_CORNERS)
+    return _ratio(np.asarray(lids), 2 * np.asarray(widths))
+
+
+def follow_ratio(found: NDArray[np.float64], driven: NDArray[np.float64]) -> float:
+    """How far `found` (T,) opens for each step that `driven` (T,) does: 1 follows it, 0 does not move.
+
+    The slope of the least-squares line, over the frames in which both are known (not NaN); a constant difference, a
+    detector's bias or a face of another build, does not count. NaN where the driver does not move.
+    """
+    known = np.isfinite(found) & np.isfinite(driven)
+    if known.sum() < 2:
+        return math.nan
+    moved = driven[known] - driven[known].mean()
+    energy = float(moved @ moved)
+    return float(moved @ (found[known] - found[known].mean())) / energy if energy > 1e-9 else math.nan
+
+
+def _distance(landmarks: Floats, a: int, b: int) -> NDArray[np.float64]:
+    between = landmarks[..., a, :].astype(np.float64) - landmarks[..., b, :]
+    return np.asarray(np.hypot(between[..., 0], between[..., 1]))
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.minimum(part / np.maximum(whole, 1e-12), MOST)

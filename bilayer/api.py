@@ -78,7 +78,8 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
         ToolMissingError: torch or onnx is not installed.
     """
     from bilayer.benchmarks.parity.ladder import check_bundle
-    from bilayer.export.targets import RULES_FOR, check_target, read_model
+    from bilayer.export.onnx_file import read_model
+    from bilayer.export.targets import RULES_FOR, check_target
 
     given = Path(path)
     if target is None:

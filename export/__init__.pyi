@@ -15,10 +15,10 @@ from .network.lower import GraphOptions as GraphOptions
 from .network.lower import lower as lower
 from .network.onnx_write import build_onnx as build_onnx
 from .network.rewrite import fold_norms as fold_norms
+from .onnx_file import read_model as read_model
 from .options import ExportOptions as ExportOptions
 from .pipeline import Export as Export
 from .pipeline import export_avatar as export_avatar
 from .targets import Finding as Finding
 from .targets import check_target as check_target
-from .targets import read_model as read_model
 from .verify import onnx_network as onnx_network

@@ -97,7 +97,8 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
         raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
     check_input(path)
     from bilayer.export.convert.run import default_target
-    from bilayer.export.targets import RULES_FOR, check_target, read_model
+    from bilayer.export.onnx_file import read_model
+    from bilayer.export.targets import RULES_FOR, check_target
 
     rules = RULES_FOR[target or default_target()]
     findings = check_target(read_model(path), rules)

@@ -20,9 +20,10 @@ from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
+from bilayer.export.onnx_file import OnnxFile
 from bilayer.export.options import ConversionTarget, ExportOptions, bundle_dlc, check_options
 from bilayer.export.preview import draw_preview
-from bilayer.export.targets import RULES_FOR, OnnxFile, check_target, fits_deconvolution
+from bilayer.export.targets import RULES_FOR, check_target, fits_deconvolution
 from bilayer.export.verify import (
     HALF_POSES,
     NOT_VERIFIED,

@@ -6,16 +6,15 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper, shape_inference
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
+from bilayer.export.onnx_file import OnnxFile, is_standard, printable
 from bilayer.export.options import ConversionTarget
-from bilayer.runtime.errors import InputError
 
 TargetName = Literal["snpe-1.32", "qairt-2"]
 
@@ -28,6 +27,9 @@ TESTED_ONNX = "SNPE 1.32's setup guide: tested with onnx 1.3.0, which is opset 8
 # Texels along a side of an image in the GPU's memory: LIMITATIONS gives this for the Adreno 430 and 530, and nothing
 # for later ones, so it is taken for the 640, too
 MAX_PER_GPU_SIZE = 16384
+MAX_FLOAT16 = 65504.0
+FLOAT16 = "IEEE 754-2008, binary16: the GPU's FP16 mode"
+_ANY_VALUES = ("Constant", "Identity", "Clip")  # that hand on, or bounds, which saturate to infinity
 
 # Operators of the dialect that SNPE 1.32 converts and runs on the GPU, with the versions that its converter knows
 _SNPE_1_OPS: dict[str, tuple[int, ...]] = {
@@ -74,66 +76,7 @@ class Finding:
         return f"{self.where}: {self.message} [{self.rule}]; {self.fix}"
 
 
-@dataclass(frozen=True, eq=False)
-class OnnxFile:
-    """An ONNX model with the shapes of its tensors."""
-
-    proto: onnx.ModelProto
-
-    @property
-    def nodes(self) -> list[onnx.NodeProto]:
-        """The nodes in order."""
-        return list(self.proto.graph.node)
-
-    @property
-    def opset(self) -> int:
-        """The version of the default operator set; 0 where the model names none."""
-        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-
-    @cached_property
-    def initializers(self) -> dict[str, onnx.TensorProto]:
-        """The constant tensors by name."""
-        return {tensor.name: tensor for tensor in self.proto.graph.initializer}
-
-    @cached_property
-    def inputs(self) -> list[onnx.ValueInfoProto]:
-        """The tensors that the application feeds: inputs that are no initializers."""
-        return [value for value in self.proto.graph.input if value.name not in self.initializers]
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor by name, where it is known and static."""
-        try:
-            inferred = shape_inference.infer_shapes(self.proto).graph
-        except shape_inference.InferenceError:  # an operator that this opset has in another form: other rules tell
-            inferred = self.proto.graph
-        shapes = {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
-        for value in [*inferred.input, *inferred.value_info, *inferred.output]:
-            if value.type.tensor_type.HasField("shape"):
-                dims = value.type.tensor_type.shape.dim
-                if all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
-                    shapes[value.name] = tuple(dim.dim_value for dim in dims)
-        return shapes
-
-
 Rule = Callable[[OnnxFile], Iterator[Finding]]
-
-
-def read_model(path: str | Path) -> OnnxFile:
-    """Return the model of an ONNX file, checked.
-
-    Raises:
-        InputError: missing, or not an ONNX model.
-    """
-    try:
-        proto = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(proto)
-        return OnnxFile(proto)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a valid ONNX model ({first})") from error
 
 
 def check_target(model: OnnxFile, target: TargetName) -> list[Finding]:
@@ -162,48 +105,49 @@ def _initializers_are_inputs(model: OnnxFile) -> Iterator[Finding]:
     for name in model.initializers:
         if name not in listed:
             message, fix = "is not among the graph's inputs, as IR 3 wants it", "add it to graph.input"
-            yield Finding("initializer-input", "error", name, message, fix, TESTED_ONNX)
+            yield Finding("initializer-input", "error", printable(name), message, fix, TESTED_ONNX)
             return
 
 
 def _snpe_1_operators(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
-        versions = _SNPE_1_OPS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        versions = _SNPE_1_OPS.get(node.op_type) if is_standard(node) else None
         if versions is None:
-            yield _unknown_operator(node, sorted(_SNPE_1_OPS), LAYERS)
+            yield _unknown_operator(model, node, sorted(_SNPE_1_OPS), LAYERS)
             continue
         version = onnx.defs.get_schema(node.op_type, max(model.opset, 1)).since_version
         if version not in versions:
             known = " or ".join(map(str, versions))
             message = f"expected {node.op_type} version {known}, found {version}"
-            yield Finding("operator-version", "error", node.name, message, "export with --opset 8", REVISIONS)
+            yield Finding("operator-version", "error", model.where(node), message, "export with --opset 8", REVISIONS)
 
 
 def _qairt_operators(model: OnnxFile) -> Iterator[Finding]:
     for node in model.nodes:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in _QAIRT_OPS:
-            yield _unknown_operator(node, sorted(_QAIRT_OPS), ONNX_OPS)
+        constant = node.op_type == "Identity" and node.output and node.output[0] in model.constants
+        if not is_standard(node) or (node.op_type not in _QAIRT_OPS and not constant):
+            yield _unknown_operator(model, node, sorted(_QAIRT_OPS), ONNX_OPS)
         elif node.op_type == "GridSample":
             message = "converts, but its FP16 coordinates are wrong by pixels"
             fix = "keep the warp outside of the network, on the CPU"
-            yield Finding("warp-inside", "warning", node.name, message, fix, "measured: docs/export.md")
+            yield Finding("warp-inside", "warning", model.where(node), message, fix, "measured: docs/export.md")
 
 
-def _unknown_operator(node: onnx.NodeProto, known: list[str], source: str) -> Finding:
+def _unknown_operator(model: OnnxFile, node: onnx.NodeProto, known: list[str], source: str) -> Finding:
     fix = (
         f"express it with {', '.join(known)}" if len(known) < 20 else "express it with operators of the source's table"
     )
     if node.op_type == "GridSample":
         fix = "keep the warp outside of the network, on the CPU"
-    name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    return Finding("operator", "error", node.name or node.output[0], f"{name} is not supported", fix, source)
+    name = printable(f"{node.domain}.{node.op_type}" if node.domain else node.op_type)
+    return Finding("operator", "error", model.where(node), f"{name} is not supported", fix, source)
 
 
 def _no_constant_nodes(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         if node.op_type == "Constant":
             fix = "make it an initializer (onnxsim does)"
-            yield Finding("constant-node", "error", node.output[0], "Constant node", fix, REVISIONS)
+            yield Finding("constant-node", "error", model.where(node), "Constant node", fix, REVISIONS)
 
 
 def _static_shapes(model: OnnxFile) -> Iterator[Finding]:
@@ -211,19 +155,24 @@ def _static_shapes(model: OnnxFile) -> Iterator[Finding]:
         if value.name not in model.shapes:
             fix = "export with fixed sizes, a batch of one included"
             source = "snpe-onnx-to-dlc 1.x has no --input_dim for ONNX"
-            yield Finding("static-shape", "error", value.name, "has a dynamic or unknown size", fix, source)
+            yield Finding("static-shape", "error", printable(value.name), "has a dynamic or unknown size", fix, source)
         elif model.shapes[value.name][:1] != (1,):
             message = f"expected a batch of 1, found shape {model.shapes[value.name]}"
-            yield Finding("batch", "error", value.name, message, "export with a batch of one", LIMITATIONS)
+            yield Finding("batch", "error", printable(value.name), message, "export with a batch of one", LIMITATIONS)
 
 
 def _at_most_4d(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         for name in node.output:
             if len(model.shapes.get(name, ())) > 4:
                 message = f"expected at most 4 dimensions, found {model.shapes[name]}"
                 yield Finding(
-                    "rank", "error", node.name, message, "reshape to batch, channels, height, width", LIMITATIONS
+                    "rank",
+                    "error",
+                    model.where(node),
+                    message,
+                    "reshape to batch, channels, height, width",
+                    LIMITATIONS,
                 )
 
 
@@ -231,9 +180,11 @@ def _float32(model: OnnxFile) -> Iterator[Finding]:
     for value in [*model.inputs, *model.proto.graph.output]:
         kind = value.type.tensor_type.elem_type
         if kind != TensorProto.FLOAT:
-            message = f"expected float32, found {TensorProto.DataType.Name(kind).lower()}"
+            known = TensorProto.DataType.values()
+            name = TensorProto.DataType.Name(kind).lower() if kind in known else f"unknown type {kind}"
+            message = f"expected float32, found {name}"
             fix = "keep the file in float32; the GPU's FP16 mode is chosen at run time"
-            yield Finding("float32", "error", value.name, message, fix, LAYERS)
+            yield Finding("float32", "error", printable(value.name), message, fix, LAYERS)
 
 
 def _constant_parameters(model: OnnxFile) -> Iterator[Finding]:
@@ -244,24 +195,26 @@ def _constant_parameters(model: OnnxFile) -> Iterator[Finding]:
         "Gemm": [1, 2],
         "BatchNormalization": [1, 2, 3, 4],
     }
-    for node in model.nodes:
+    for node in model.standard_nodes:
         for place in made_of.get(node.op_type, []):
-            if place < len(node.input) and node.input[place] and node.input[place] not in model.initializers:
-                message = f"input {node.input[place]} of {node.op_type} is computed, not constant"
+            if place < len(node.input) and node.input[place] and node.input[place] not in model.constants:
+                message = f"input {printable(node.input[place])} of {node.op_type} is computed, not constant"
                 yield Finding(
-                    "constant-parameter", "error", node.name, message, "fold it into an initializer", ONNX_OPS
+                    "constant-parameter", "error", model.where(node), message, "fold it into an initializer", ONNX_OPS
                 )
 
 
 def _upsample_scales(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         if node.op_type == "Upsample" and not any(a.name == "scales" for a in node.attribute):
             fix = "write `scales` as an attribute (opset 7 or 8)"
-            yield Finding("upsample-scales", "error", node.name, "Upsample without the attribute", fix, REVISIONS)
+            yield Finding(
+                "upsample-scales", "error", model.where(node), "Upsample without the attribute", fix, REVISIONS
+            )
 
 
 def _square_padding(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -269,44 +222,85 @@ def _square_padding(model: OnnxFile) -> Iterator[Finding]:
         if len(set(pads)) > 1:
             fix = "use --upsample nearest or deconv"
             message = f"uneven padding {pads} is a risk on the GPU"
-            yield Finding("uneven-padding", "warning", node.name, message, fix, "github.com/kaist-ina/nemo, issue 4")
+            yield Finding(
+                "uneven-padding", "warning", model.where(node), message, fix, "github.com/kaist-ina/nemo, issue 4"
+            )
         if len(set(strides)) > 1:
             message = f"expected equal strides, found {strides}"
-            yield Finding("stride", "error", node.name, message, "use square strides", LIMITATIONS)
+            yield Finding("stride", "error", model.where(node), message, "use square strides", LIMITATIONS)
 
 
 def _depth_to_space(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         if node.op_type == "DepthToSpace":
             fix = "use --upsample nearest or deconv"
             source = "github.com/xindongzhang/ECBSR, issue 16"
-            yield Finding("depth-to-space", "warning", node.name, "a risk on SNPE's GPU", fix, source)
+            yield Finding("depth-to-space", "warning", model.where(node), "a risk on SNPE's GPU", fix, source)
 
 
 def _gpu_sizes(model: OnnxFile) -> Iterator[Finding]:
-    for node in model.nodes:
+    for node in model.standard_nodes:
         for name in node.output:
             shape = model.shapes.get(name, ())
             if len(shape) == 4 and math.ceil(shape[1] / 4) * shape[3] >= MAX_PER_GPU_SIZE:
                 message = f"channels / 4 * width must be under {MAX_PER_GPU_SIZE} on the GPU, found shape {shape}"
                 yield Finding(
-                    "gpu-size", "error", node.name, message, "use fewer channels or a smaller image", LIMITATIONS
+                    "gpu-size",
+                    "error",
+                    model.where(node),
+                    message,
+                    "use fewer channels or a smaller image",
+                    LIMITATIONS,
                 )
-        if node.op_type == "ConvTranspose" and node.input[1] in model.shapes:
-            channels_in, channels_out = model.shapes[node.input[1]][:2]
+        weight = model.shapes.get(node.input[1], ()) if node.op_type == "ConvTranspose" and len(node.input) > 1 else ()
+        if len(weight) == 4:
+            channels_in, channels_out = weight[:2]
             if not fits_deconvolution(channels_in, channels_out):
                 message = (
                     f"channels in / 4 * channels out of a deconvolution must be at most {MAX_PER_GPU_SIZE} on the GPU, "
                     f"found {channels_in} to {channels_out}"
                 )
-                yield Finding("gpu-deconvolution", "error", node.name, message, "use --upsample nearest", LIMITATIONS)
+                yield Finding(
+                    "gpu-deconvolution", "error", model.where(node), message, "use --upsample nearest", LIMITATIONS
+                )
+
+
+def _float16_values(model: OnnxFile) -> Iterator[Finding]:
+    for node in model.standard_nodes:
+        if node.op_type in _ANY_VALUES:
+            continue
+        for name, values in _parameters(model, node):
+            worst = float(np.abs(values).max(initial=0))  # NaN stays NaN
+            if not worst <= MAX_FLOAT16:
+                what = "NaN" if np.isnan(worst) else f"values up to {worst:.3g}"
+                message = f"{what} in {printable(name)}, FP16 holds {MAX_FLOAT16:.0f}"
+                fix = (
+                    "train with weight decay, or scale this layer down and the next one up"
+                    if worst < np.inf
+                    else ("the training diverged: take an earlier epoch")
+                )
+                yield Finding("float16-value", "error", model.where(node), message, fix, FLOAT16)
+
+
+def _parameters(model: OnnxFile, node: onnx.NodeProto) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The floating-point constants that a node computes with; of a norm, scale and shift as converters make them."""
+    arrays = [(name, model.array(name)) for name in node.input]
+    found = [(name, array) for name, array in arrays if array is not None and array.dtype.kind == "f"]
+    if node.op_type != "BatchNormalization" or len(found) < 4 or len({array.shape for _, array in found[-4:]}) > 1:
+        yield from found
+        return
+    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+    (name, gamma), (_, beta), (_, mean), (_, variance) = [(one, array.astype(np.float64)) for one, array in found[-4:]]
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + epsilon)
+        yield from ((name, scale), (node.input[2], beta - mean * scale))
 
 
 def _named_nodes(model: OnnxFile) -> Iterator[Finding]:
     unnamed = [node for node in model.nodes if not node.name]
     if unnamed:
         message = f"{len(unnamed)} nodes have no name; the converter invents some, and profiles are unreadable"
-        yield Finding("node-name", "warning", unnamed[0].output[0], message, "name every node", LAYERS)
+        yield Finding("node-name", "warning", model.where(unnamed[0]), message, "name every node", LAYERS)
 
 
 RULES_FOR: dict[ConversionTarget, TargetName] = {
@@ -329,6 +323,7 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _square_padding,
         _depth_to_space,
         _gpu_sizes,
+        _float16_values,
         _named_nodes,
     ),
     "qairt-2": (
@@ -339,6 +334,7 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _square_padding,
         _depth_to_space,
         _gpu_sizes,
+        _float16_values,
         _named_nodes,
     ),
 }

@@ -17,8 +17,8 @@ from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
 from bilayer.export.dlc.check import EndMatch, WeightReport
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
+from bilayer.export.onnx_file import read_model
 from bilayer.export.options import ConversionTarget
-from bilayer.export.targets import read_model
 from bilayer.runtime.errors import (
     ConversionError,
     DlcError,

@@ -252,7 +252,7 @@ def test_the_model_may_be_a_path(tmp_path):
     onnx.save(MODEL, tmp_path / "a.onnx")
     assert compare_weights(dlc, tmp_path / "a.onnx") == compare_weights(dlc, MODEL)
     assert check_io(dlc, tmp_path / "a.onnx") == check_io(dlc, MODEL)
-    with pytest.raises(InputError, match=r"missing\.onnx: cannot be read"):
+    with pytest.raises(InputError, match=r"missing\.onnx: expected an ONNX model, found no such file"):
         check_io(dlc, tmp_path / "missing.onnx")
 
 

@@ -1,0 +1,187 @@
+"""An ONNX model as anybody has it: read by its content, with the weights beside it; its nodes, constants and shapes."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from bilayer.runtime.errors import InputError
+
+MAX_BYTES = 2_000_000_000  # what a protobuf can hold, and so of the file and of the weights beside it
+_SHOWN = 80  # characters of a name
+_VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")  # of a Constant node
+
+
+class OnnxFile:
+    """An ONNX model with what its nodes and tensors are.
+
+    Attributes:
+        proto: the model.
+        nodes: its nodes in order.
+    """
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        self.proto = proto
+        self.nodes = list(proto.graph.node)
+
+    @property
+    def standard_nodes(self) -> list[onnx.NodeProto]:
+        """Those of ONNX's own operators: a `Conv` of another domain is no convolution."""
+        return [node for node in self.nodes if is_standard(node)]
+
+    @property
+    def opset(self) -> int:
+        """The version of the default operator set; 0 where the model names none."""
+        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+    def where(self, node: onnx.NodeProto) -> str:
+        """A node's name; of one without a name its number from 0, operator and first output, as Netron shows them."""
+        if node.name:
+            return printable(node.name)
+        return printable(f"node {self._numbers[id(node)]} ({node.op_type}{_to(node)})")
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {id(node): number for number, node in enumerate(self.nodes)}
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """The constant tensors of the graph itself, by name."""
+        return {tensor.name: tensor for tensor in self.proto.graph.initializer}
+
+    @cached_property
+    def constants(self) -> dict[str, onnx.TensorProto]:
+        """All that is constant, by name: initializers, the results of Constant nodes, and either under another name."""
+        found = dict(self.initializers)
+        for node in self.standard_nodes:
+            if node.op_type == "Constant" and node.output and (tensor := _constant(node)) is not None:
+                found[node.output[0]] = tensor
+            elif node.op_type == "Identity" and node.output and node.input and node.input[0] in found:
+                found[node.output[0]] = found[node.input[0]]
+        return found
+
+    def array(self, name: str) -> NDArray[np.generic] | None:
+        """The numbers of a constant; None of what is none, or of a type that numpy has not."""
+        try:
+            return numpy_helper.to_array(self.constants[name])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @cached_property
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """The tensors that the application feeds: inputs that are no initializers."""
+        return [value for value in self.proto.graph.input if value.name not in self.initializers]
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by name, where it is known and static."""
+        try:
+            inferred = shape_inference.infer_shapes(self.proto).graph
+        except (shape_inference.InferenceError, ValueError, DecodeError, RuntimeError):
+            inferred = self.proto.graph  # an operator that this opset has in another form: other rules tell
+        shapes = {name: tuple(tensor.dims) for name, tensor in self.constants.items()}
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+            if value.type.tensor_type.HasField("shape"):
+                dims = value.type.tensor_type.shape.dim
+                if all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
+                    shapes[value.name] = tuple(dim.dim_value for dim in dims)
+        return shapes
+
+
+def is_standard(node: onnx.NodeProto) -> bool:
+    """Whether a node is of ONNX's own operators."""
+    return node.domain in ("", "ai.onnx")
+
+
+def printable(name: str) -> str:
+    """A name of a model, fit for one line of a terminal."""
+    name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def read_model(path: str | Path) -> OnnxFile:
+    """The model of an ONNX file, checked; weights that stand in files beside it are in it then.
+
+    What it is called does not matter: `onnx.load` takes a .json for text. Neither does the current folder, from which
+    `onnx.checker` looks for files.
+
+    Raises:
+        InputError: missing, not an ONNX model, or weights that are not beside it.
+    """
+    path = Path(path)
+    try:
+        proto = onnx.ModelProto.FromString(_read(path, path, 0, None))
+        for tensor in _external(proto):
+            _embed(tensor, path)
+        onnx.checker.check_model(proto)
+        return OnnxFile(proto)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: not a valid ONNX model: it asks for more memory than there is") from error
+    except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a valid ONNX model ({first})") from error
+
+
+def _read(path: Path, model: Path, offset: int, length: int | None) -> bytes:
+    """Bytes of a file, from `offset`; all of them where `length` is None."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
+        raise InputError(
+            f"{path}: expected {'an ONNX model' if path == model else f'weights of {model}'}, found {found}"
+        )
+    size = path.stat().st_size
+    count = size - offset if length is None else length
+    if not 0 <= count <= MAX_BYTES or offset + count > size:
+        expected = f"at most {MAX_BYTES} bytes" if length is None else f"{count} bytes from {offset}"
+        raise InputError(f"{path}: expected {expected}, found {size}")
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(count)
+
+
+def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """The tensors whose numbers stand in another file."""
+    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
+    tensors = [*proto.graph.initializer, *(a.t for a in attributes if a.HasField("t"))]
+    return [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
+
+
+def _embed(tensor: onnx.TensorProto, model: Path) -> None:
+    """Put the numbers into a tensor that another file holds (ONNX's ExternalData.md)."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    where = f"{model}: weights {printable(tensor.name)}"
+    location, folder = entries.get("location", ""), model.absolute().parent
+    place = folder / location
+    if not location or "\0" in location or not place.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{where}: expected in a file beside the model, found in {location!r:.100}")
+    try:
+        size = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: of a type, offset or length that is none; save the model again") from error
+    if length != size or offset < 0:
+        raise InputError(f"{where}: expected {size} bytes for {tuple(tensor.dims)[:8]}, found {str(length)[:30]}")
+    tensor.raw_data = _read(place, model, offset, length)
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.HasField("t"):
+            return attribute.t
+        if attribute.name in _VALUES[1:]:
+            value = np.asarray(helper.get_attribute_value(attribute))
+            return numpy_helper.from_array(value.astype(np.float32) if value.dtype.kind == "f" else value)
+    return None
+
+
+def _to(node: onnx.NodeProto) -> str:
+    return f" to {node.output[0]}" if node.output and node.output[0] else ""

@@ -1,5 +1,6 @@
 """`bilayer-render`: an avatar and what drives it -> a video."""
 
+import re
 import shlex
 import signal
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import click
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show, table
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files import check_input, check_photo_file, check_video
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
 
-STILL_RATE = 25.0  # frames a second, of a driver that has no rate
 WINDOW = Path("window")
 INTERRUPTED = 130  # exit code: 128 + SIGINT
 
@@ -37,12 +37,13 @@ class RenderOptions:
     bundle: Annotated[Path, Option(argument=True)]
     out: Annotated[Path, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",))]
     drive: Annotated[
-        str | None, Option("A landmark track (.npy .npz .json), video, photo, or webcam's number.", metavar="DRIVE")
+        str | None,
+        Option("A landmark track (.npy .npz .json), video, animation, photo, or webcam's number.", metavar="DRIVE"),
     ] = None
     demo_motion: Annotated[bool, Option("The built-in motion: turn, nod, blink and talk.")] = False
     retarget: Annotated[
         RetargetMode,
-        Option("How the driver's landmarks become the avatar's (docs/motion.md); a photo's are taken as they are."),
+        Option("How the driver's landmarks become the avatar's (docs/motion.md); a still's are taken as they are."),
     ] = "relative"
     background: Annotated[str | None, Option("A colour, a picture, or none.", default="white; none for PNGs")] = None
     side_by_side: Annotated[bool, Option("The driver to the left of the avatar.")] = False
@@ -55,9 +56,10 @@ class RenderOptions:
     threads: Annotated[int | None, Option("Of the network.", at_least=1, default="the engine's choice")] = None
 
     @property
-    def is_webcam(self) -> bool:
-        """Whether a webcam drives."""
-        return self.drive is not None and self.drive.isdecimal()
+    def webcam(self) -> int | None:
+        """The number of the webcam that drives, by itself or as Linux names its device; None where none does."""
+        found = re.fullmatch(r"(?:/dev/video)?([0-9]{1,6})", self.drive or "")
+        return int(found[1]) if found else None
 
     def check(self) -> None:
         """See what can be seen without a library.
@@ -69,7 +71,7 @@ class RenderOptions:
         if (self.drive is None) == (not self.demo_motion):
             raise click.UsageError("give either --drive DRIVE or --demo-motion")
         read_bundle(self.bundle)
-        if self.drive is not None and not self.is_webcam:
+        if self.drive is not None and self.webcam is None:
             check_input(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))
@@ -164,28 +166,31 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
 
 @contextmanager
 def _open_driver(options: RenderOptions, avatar: "AvatarPlayer") -> Iterator["AnyDriver"]:
+    import numpy as np
+
+    from bilayer.runtime.face.crop import check_pixels
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
-    from bilayer.runtime.media.photo import read_photo
-    from bilayer.runtime.media.video import VideoFrames, WebcamFrames
-    from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, OnePicture, TrackedDriver
+    from bilayer.runtime.media.sources import open_pictures
+    from bilayer.runtime.media.video import WebcamFrames
+    from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.motion.track import demo_motion
     from bilayer.runtime.motion.track_files import read_track
 
     if options.drive is None:
         track = demo_motion(avatar.source_pose.reshape(-1, 2))  # in the source's own coordinates
         yield LandmarkDriver(track.landmarks, track.fps)
-        return
-    path, suffix = Path(options.drive), Path(options.drive).suffix.lower()
-    if suffix in TRACK_SUFFIXES:
-        track = read_track(path)
-        yield LandmarkDriver(track.landmarks, track.fps)
-    elif suffix in PHOTO_SUFFIXES:
-        yield TrackedDriver(OnePicture(read_photo(path), STILL_RATE).open, options.side_by_side)
-    elif options.is_webcam:
-        with WebcamFrames(int(options.drive)) as pictures:
+    elif options.webcam is not None:
+        with WebcamFrames(options.webcam) as pictures:
             yield LiveDriver(pictures, MediapipeLandmarker())
+    elif (path := Path(options.drive)).suffix.lower() in TRACK_SUFFIXES:
+        track = read_track(path)
+        try:
+            check_pixels(float(np.ptp(track.landmarks, axis=1).max()))
+        except LandmarkError as error:
+            raise LandmarkError(f"{path}: {error}") from error
+        yield LandmarkDriver(track.landmarks, track.fps)
     else:
-        yield TrackedDriver(lambda: VideoFrames(path), options.side_by_side)
+        yield TrackedDriver(lambda: open_pictures(path), options.side_by_side)
 
 
 def _to_pose(options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver") -> "ToPose":
@@ -200,10 +205,10 @@ def _to_pose(options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver"
     if isinstance(driver, TrackedDriver):
         with _progress("finding the face", options.frames, driver.count) as advance:
             driver.track(MediapipeLandmarker(), options.frames, advance)
-    if Path(options.drive).suffix.lower() in PHOTO_SUFFIXES:
-        mode = "absolute"  # one frame has no motion to be relative to: its own shape is what there is to show
-    if mode == "absolute" or isinstance(driver, LiveDriver):
+    if isinstance(driver, LiveDriver):
         return Retargeter(source, mode).pose
+    if mode == "absolute" or not driver.moves:  # one face has no motion to be relative to, only its own shape to show
+        return Retargeter(source, "absolute").pose
     return Retargeter(source, mode, driver.reference(source)).pose
 
 
@@ -218,7 +223,9 @@ def _open_output(options: RenderOptions, rate: float) -> Iterator[_Output]:
         return
     with open_window("bilayer (Esc or Q closes)") as window:
         # A webcam has its own pace
-        yield _Output(window, None if options.is_webcam else RealTime(rate, window.idle), lambda: window.closed)
+        yield _Output(
+            window, None if options.webcam is not None else RealTime(rate, window.idle), lambda: window.closed
+        )
 
 
 def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:
@@ -254,12 +261,13 @@ def _background(name: str, size: int) -> Any:
 
     from bilayer.runtime.media.photo import read_photo
 
-    if Path(name).suffix.lower() in PHOTO_SUFFIXES:
-        return np.asarray(ImageOps.fit(Image.fromarray(read_photo(name)), (size, size)))
     try:
         return np.array(ImageColor.getrgb(name)[:3])
     except ValueError as error:
-        raise InputError(f"background: expected a colour (white, #20a0ff), a picture or none, found {name}") from error
+        if not (Path(name).suffix or Path(name).exists()):
+            expected = "expected a colour (white, #20a0ff), a picture or none"
+            raise InputError(f"background: {expected}, found {name}") from error
+    return np.asarray(ImageOps.fit(Image.fromarray(read_photo(name)), (size, size)))
 
 
 def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float) -> dict[str, Any]:

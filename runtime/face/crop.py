@@ -86,10 +86,22 @@ def crop_box(landmarks: NDArray[np.float32]) -> CropBox:
     """
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     half = int((high - low).max())
+    check_pixels(float((high - low).max()))
     if not 1 <= half <= MAX_CROP_SIDE // 2:
         raise LandmarkError(f"landmarks: span {half} pixels, expected 1 to {MAX_CROP_SIDE // 2}")
     x, y = (int(c) for c in np.round((low + high) / 2))  # numpy rounds halves to even
     return CropBox(x, y - half // 6, half)
+
+
+def check_pixels(extent: float) -> None:
+    """Refuse landmarks as many trackers give them, as parts of the picture's sides: a face spans pixels.
+
+    Raises:
+        LandmarkError: `extent`, the larger of width and height, is above 0 and below a pixel.
+    """
+    if 0 < extent < 1:
+        way_out = "if they are parts of its sides (0 to 1), multiply x by its width and y by its height"
+        raise LandmarkError(f"landmarks: span {extent:.2g}, expected pixels of the picture; {way_out}")
 
 
 def pose_vector(landmarks: NDArray[np.float32], box: CropBox) -> NDArray[np.float32]:

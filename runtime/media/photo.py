@@ -5,10 +5,12 @@ What the file claims is checked from its header, before a single pixel is decode
 
 import importlib
 import io
+import itertools
 import logging
 import shlex
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,10 +24,12 @@ from bilayer.runtime.media.tiff import black_and_white, misread
 from bilayer.runtime.native_stderr import sifting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
+ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")  # of them, those that may move
 MAX_PIXELS = 120_000_000  # a 108-megapixel phone camera fits; 360 MB as RGB
 BACKDROP = (255, 255, 255)  # what shows through transparent pixels
 
 _ASKED_FOR = f"expected a photo ({PHOTO_KINDS})"
+_LEAST, _USUAL = 0.02, 0.1  # s; browsers take less for a mistake, and show such a frame so long
 _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's mode -> colour space of an ICC profile
 
 _log = logging.getLogger(__name__)
@@ -41,16 +45,50 @@ def read_photo(path: str | Path) -> NDArray[np.uint8]:
         PhotoError: no such file, no picture, a damaged one, an animation or several pages, over `MAX_PIXELS`.
     """
     path = Path(path)
+    with _opened(path) as image:
+        black, white = _check_header(image, path)
+        if _is_animated(image, path):
+            extract = f"extract one: ffmpeg -i {shlex.quote(path.name)} -frames:v 1 frame.png"
+            raise PhotoError(f"{path}: expected one picture, found an animation or several pages; {extract}")
+        return _to_rgb(_decode(image, path), black, white, path)
+
+
+def is_animation(path: str | Path) -> bool:
+    """Whether a picture is an animated GIF, PNG, WebP or AVIF; errors are those of `read_photo`."""
+    with _opened(Path(path)) as image:
+        return image.format in ANIMATED and _is_animated(image, Path(path))
+
+
+def read_animation(path: str | Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Each frame of an animated picture: for how many seconds it is shown, and its pixels as `read_photo` gives them.
+
+    Raises:
+        PhotoError: no such file, no picture, or a damaged one.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        black, white = _check_header(image, path)
+        for number in itertools.count():
+            try:
+                if number == getattr(image, "n_frames", 1):
+                    return
+                image.seek(number)
+            except Exception as error:  # as when it is decoded
+                raise _damaged(path, error) from error
+            frame = _decode(image, path)
+            seconds = float(frame.info.get("duration") or 0) / 1000
+            yield (seconds if seconds >= _LEAST else _USUAL), _to_rgb(frame, black, white, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture, its header read."""
     try:
         check_photo_file(path)
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, or repaired by it
-            image = _open(stream, path)
-            black, white = _check_header(image, path)
-            image = _decode(image, path)
-            if image.mode.startswith(("I", "F")):
-                return _scale_grey(np.asarray(image), black, white, path)
-            return _to_rgb(image, path)
+        with path.open("rb") as stream:
+            with warnings.catch_warnings(action="ignore"):  # Pillow warns of what is checked here, or repaired by it
+                image = _open(stream, path)
+            yield image
     except PermissionError as error:
         raise PhotoError(f"{path}: not readable by this user; change its permissions") from error
     except OSError as error:
@@ -103,20 +141,25 @@ def _check_header(image: Image.Image, path: Path) -> tuple[float, float]:
     try:
         wrong = misread(image) if image.format == "TIFF" else ""
         levels = _black_and_white(image)
-        several = image.format != "MPO" and getattr(image, "is_animated", False)
-    except Exception as error:  # it looks for a second frame, which may be garbage
+    except Exception as error:  # tags of any type
         raise _damaged(path, error) from error
     if wrong:
         raise PhotoError(f"{path}: {_ASKED_FOR}, found {wrong}")
-    if several:
-        extract = f"extract one: ffmpeg -i {shlex.quote(path.name)} -frames:v 1 frame.png"
-        raise PhotoError(f"{path}: expected one picture, found an animation or several pages; {extract}")
     return levels
+
+
+def _is_animated(image: Image.Image, path: Path) -> bool:
+    """Whether there are several frames or pages; a phone's MPO holds one photo and what belongs to it."""
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception as error:  # it looks for a second frame, which may be garbage
+        raise _damaged(path, error) from error
 
 
 def _decode(image: Image.Image, path: Path) -> Image.Image:
     try:
-        with sifting(lambda _: True) if image.format == "TIFF" else nullcontext():  # libtiff tells of each fault
+        quiet = sifting(lambda _: True) if image.format == "TIFF" else nullcontext()  # libtiff tells of each fault
+        with quiet, warnings.catch_warnings(action="ignore"):
             image.load()
     except MemoryError as error:
         raise PhotoError(f"{path}: {image.width} x {image.height} pixels exceed the memory; scale it down") from error
@@ -134,8 +177,10 @@ def _damaged(path: Path, error: Exception) -> PhotoError:
     return PhotoError(f"{path}: the picture is damaged or cut short ({reason}); copy or download it again")
 
 
-def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """Any of Pillow's modes but deep grey -> (H, W, 3) in sRGB."""
+def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:
+    """Any of Pillow's modes -> (H, W, 3) in sRGB; `black` and `white` are what deep grey counts to."""
+    if image.mode.startswith(("I", "F")):
+        return _scale_grey(np.asarray(image), black, white, path)
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         layer = image.convert("RGBA")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.found import Face
 from bilayer.runtime.motion.retarget import closest_frame
+from bilayer.runtime.motion.track import faces_among
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -64,21 +65,31 @@ class FollowsFaces(Protocol):
 
 
 class LandmarkDriver:
-    """Landmarks (T, 68, 2) without pictures."""
+    """Landmarks (T, 68, 2) without pictures; where all 68 are in one place there was no face."""
 
     def __init__(self, landmarks: Floats, rate: float) -> None:
         self._landmarks, self.rate = landmarks, rate
+        self._faces = faces_among(landmarks)  # (T,)
         self.count: int | None = len(landmarks)
+
+    @property
+    def moves(self) -> bool:
+        """Whether its frames differ: of one there is no motion, only the face that it shows."""
+        faces = self._landmarks[self._faces]
+        return bool((faces[1:] != faces[:1]).any())
 
     def reference(self, source: ArrayLike) -> Floats:
         """The landmarks (68, 2) that hold the head most like the source's: see `closest_frame`."""
-        closest: Floats = self._landmarks[closest_frame(source, self._landmarks)]
+        faces = self._landmarks[self._faces]
+        if not len(faces):
+            raise LandmarkError(NO_FACE)
+        closest: Floats = faces[closest_frame(source, faces)]
         return closest
 
     def __iter__(self) -> Iterator[DriverFrame]:
         """One frame after the other, as often as wanted."""
-        for points in self._landmarks:
-            yield DriverFrame(points, None)
+        for points, there in zip(self._landmarks, self._faces, strict=True):
+            yield DriverFrame(points if there else None, None)
 
 
 class LiveDriver:
@@ -113,6 +124,7 @@ class TrackedDriver:
     def __init__(self, open_pictures: Callable[[], AbstractContextManager[FrameSource]], with_pictures: bool) -> None:
         self._open, self._with_pictures = open_pictures, with_pictures
         self._frames: list[DriverFrame] = []
+        self._cut = False  # whether there may be more of them
         with open_pictures() as pictures:
             self.rate, self.count = pictures.rate, pictures.count
 
@@ -132,10 +144,17 @@ class TrackedDriver:
                 begin = end
                 advance()
                 if len(self._frames) == limit:
+                    self._cut = self.count is None or self.count > limit
                     break
         self.count = len(self._frames)
         if not self._faces():
             raise LandmarkError(NO_FACE)
+
+    @property
+    def moves(self) -> bool:
+        """Whether its frames differ, as far as is known: of one there is no motion, only the face; after `track`."""
+        first, *others = self._faces()
+        return self._cut or any((face != first).any() for face in others)
 
     def reference(self, source: ArrayLike) -> Floats:
         """The landmarks (68, 2) that hold the head most like the source's; after `track`."""
@@ -169,20 +188,3 @@ class Repeated:
         while True:
             for frame in self._driver:
                 yield replace(frame, seconds=0.0)  # spent once
-
-
-class OnePicture:
-    """A photo as a video of one frame."""
-
-    count: int | None = 1
-
-    def __init__(self, photo: Bytes, rate: float) -> None:
-        self._photo, self.rate = photo, rate
-
-    def __iter__(self) -> Iterator[Bytes]:
-        """The photo."""
-        yield self._photo
-
-    def open(self) -> AbstractContextManager["OnePicture"]:
-        """As what opens a video."""
-        return nullcontext(self)

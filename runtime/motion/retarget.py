@@ -19,7 +19,7 @@ from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
-from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames
+from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames, hold_faces
 from bilayer.runtime.vocabulary import RetargetMode
 
 # Points that only the head moves: ears, nose, corners of the eyes
@@ -72,9 +72,11 @@ class Retargeter:
             out: (68, 2) float32, written and returned; by default a new array.
 
         Raises:
-            LandmarkError: not 68 finite points, or `out` of another shape or type.
+            LandmarkError: not 68 finite points, all of them in one place, or `out` of another shape or type.
         """
         points = check_landmarks(driver)
+        if (points == points[0]).all():
+            raise LandmarkError("driver: all landmarks in one place; expected a face")
         if out is None:
             out = np.empty((NUM_LANDMARKS, 2), np.float32)
         elif out.shape != (NUM_LANDMARKS, 2) or out.dtype != np.float32:
@@ -123,13 +125,13 @@ def retarget(
 
     Returns:
         (T, 68, 2) in the source's coordinates; `.reshape(T, 136)` are poses where the source is one. In mode "absolute"
-        a copy of `driver`.
+        a copy of `driver`. A frame that holds no face (`faces_among`) is as the one before.
 
     Raises:
         LandmarkError: other shapes, values that are not finite, points all in one place, no such frame.
         InputError: no such mode.
     """
-    frames = check_frames(driver)
+    frames = hold_faces(check_frames(driver))
     face = _face(source, "source")
     if _checked(mode) == "absolute":
         return frames.copy()

@@ -19,6 +19,7 @@ from bilayer.runtime.face.found import LEFT_EYE_CORNER, RIGHT_EYE_CORNER
 
 DEFAULT_FPS = 25.0  # VoxCeleb2's, which the published model is trained on
 MAX_FPS = 1000.0
+NO_EXTENT = 0.01  # of the track's usual one; a frame under that is no face
 MAX_FRAMES = 1 << 18  # 2.4 hours at 30 a second, 140 MB
 
 # Upper and lower points that touch when lips close
@@ -61,6 +62,23 @@ class Track:
     def seconds(self) -> float:
         """Length in seconds."""
         return len(self) / self.fps
+
+
+def faces_among(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point 68 times."""
+    extents = np.ptp(frames, axis=1).max(axis=-1)
+    usual = np.quantile(extents[extents > 0], 0.9, method="lower") if extents.any() else np.inf
+    return np.asarray(extents > NO_EXTENT * usual)
+
+
+def hold_faces(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The frames (T, 68, 2), those without a face as the last one with a face before, at first as the first one."""
+    there = faces_among(frames)
+    if there.all() or not there.any():
+        return frames
+    last = np.maximum.accumulate(np.where(there, np.arange(len(frames)), -1))
+    held: NDArray[np.float32] = frames[np.where(last < 0, np.argmax(there), last)]
+    return held
 
 
 def check_frames(landmarks: object) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.runtime import Retargeter, closest_frame
+from bilayer.runtime.cli import main
 from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.runtime.media.video import VideoFrames
 from bilayer.runtime.motion.drivers import TrackedDriver
+from bilayer.runtime.motion.track_files import read_track
 from bilayer.runtime.player import AvatarPlayer
 from bilayer.runtime.rendering import layer_pictures
 from tests.runtime.conftest import CASE
@@ -183,6 +187,7 @@ def test_a_driver_without_a_face_writes_nothing(bundle_folder, face_networks, tm
         (["--drive", "no.npy", "--out", "a.mp4"], 3, "no.npy"),
         (["--drive", "no.mp4", "--out", "a.mp4"], 3, "no.mp4: no such file"),
         (["--drive", "97", "--out", "a.mp4"], 3, "webcam 97: cannot be opened"),
+        (["--drive", "/dev/video97", "--out", "a.mp4"], 3, "webcam 97: cannot be opened"),
         (["--demo-motion", "--out", "a.mp4", "--engine", "onnxruntime", "--precision", "bf16"], 3, "bf16"),
     ],
 )
@@ -193,6 +198,63 @@ def test_wrong_arguments(bundle_folder, arguments, code, words, tmp_path, face_n
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def in_process(*arguments):
+    """`render` without a process of its own."""
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_tracks_that_hold_no_face_are_refused(bundle_folder, track, tmp_path):
+    frames = read_track(track).landmarks
+    unusable = {
+        "parts": (frames / 512, r"parts.npy: landmarks: span 0\.\d+, expected pixels .* multiply x by its width"),
+        "nobody": (np.zeros_like(frames), "driver: expected a face, found none"),
+    }
+    for name, (points, words) in unusable.items():
+        np.save(tmp_path / f"{name}.npy", points)
+        done = in_process(bundle_folder, "--drive", tmp_path / f"{name}.npy", "--out", tmp_path / "a.gif")
+        assert done.exit_code == 3
+        assert re.search(words, done.stderr)
+        assert not (tmp_path / "a.gif").exists()
+
+
+def test_frames_without_a_face_hold_the_pose_before(bundle_folder, track, tmp_path):
+    frames = read_track(track).landmarks.copy()
+    frames[2] = 0
+    np.save(tmp_path / "gap.npy", frames)
+    done = in_process(bundle_folder, "--drive", tmp_path / "gap.npy", "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["frames"], report["frames_without_face"]) == (4, 1)
+    assert (tmp_path / "out/00002.png").read_bytes() == (tmp_path / "out/00001.png").read_bytes()
+    assert (tmp_path / "out/00003.png").read_bytes() != (tmp_path / "out/00002.png").read_bytes()
+
+
+def test_a_driver_of_one_frame_shows_its_face_as_a_photo_does(bundle_folder, track, tmp_path):
+    one = read_track(track).landmarks[1:2]
+    for name, frames in (("one", one), ("still", np.repeat(one, 3, axis=0))):
+        np.save(tmp_path / f"{name}.npy", frames)
+    shown = {}
+    for name, mode in (("one", "relative"), ("still", "procrustes"), ("one", "absolute")):
+        out = tmp_path / f"{name}-{mode}"
+        done = in_process(bundle_folder, "--drive", tmp_path / f"{name}.npy", "--retarget", mode, "--out", out)
+        assert done.exit_code == 0, done.stderr
+        shown[out.name] = [path.read_bytes() for path in sorted(out.iterdir())]
+    assert shown["one-relative"] == shown["one-absolute"]
+    assert shown["still-procrustes"] == shown["one-absolute"] * 3
+
+
+def test_a_background_is_a_picture_by_content_and_a_colour_by_name(bundle_folder, track, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64), (10, 200, 90)).save(tmp_path / "meadow", "PNG")
+    (tmp_path / "red").write_text("a file of that name")
+    for name, colour in (("meadow", "#0ac85a"), ("red", "#ff0000")):
+        for background in (name, colour):
+            out = tmp_path / f"{background.strip('#')}.gif"
+            done = in_process(bundle_folder, "--drive", track, "--out", out, "--background", background)
+            assert done.exit_code == 0, done.stderr
+        assert (tmp_path / f"{name}.gif").read_bytes() == (tmp_path / f"{colour.strip('#')}.gif").read_bytes()
 
 
 def test_no_bundle_is_one_line():

@@ -22,7 +22,7 @@ from bilayer.model.spectral import resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 
 Value = str | int | float | bool
-_CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.pth")
+_CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.(?:pth|pt|ckpt)")  # the authors' is .pth; others save under others
 _MOST_BYTES = 1 << 20  # of an args.txt; a real one has 5 kilobytes
 _MOST_DIGITS = 19  # of a whole number; more is a float, as any other number
 _STRINGS = ("per_loss_weights", "pix_loss_weights")  # numbers that the authors keep as text
@@ -120,7 +120,7 @@ def read_args(path: Path) -> dict[str, Value]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CheckpointError(f"{path}: expected a few kilobytes of settings, found {path.stat().st_size} bytes")
-        lines = path.read_bytes().decode("utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -213,11 +213,14 @@ def _find_experiments(path: Path) -> dict[str, Experiment]:
 
 def _read_experiment(folder: Path) -> Experiment:
     checkpoints: dict[NetworkName, dict[int, Path]] = {}
-    for file in sorted((folder / "checkpoints").glob("*.pth")):
+    for file in sorted((folder / "checkpoints").glob("*_*")):
         match = _CHECKPOINT.fullmatch(file.name)
         for network in NETWORKS:
-            if match and match[2] == network:
-                checkpoints.setdefault(network, {})[int(match[1])] = file
+            if not match or match[2] != network:
+                continue
+            before = checkpoints.setdefault(network, {}).setdefault(int(match[1]), file)
+            if before != file:
+                raise CheckpointError(f"{file}: {before.name} is the same network of the same epoch; remove one")
     return Experiment(folder, read_args(folder / "args.txt"), checkpoints)
 
 

@@ -18,7 +18,7 @@ from bilayer.model.authors_checkpoint import Value, find_run
 from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
 from bilayer.model.reparameterize import reparameterize_model
-from bilayer.model.safe_load import read_safetensors
+from bilayer.model.safe_load import is_torch_file, read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files import replacing
@@ -90,7 +90,7 @@ def read_checkpoint(
         if missing:
             raise CheckpointError(f"missing network files: {', '.join(missing)}; copy them there")
         return run.config, {name: run.load(name) for name in run.files if name in wanted}
-    if path.suffix == ".pth":
+    if is_torch_file(path):
         raise CheckpointError(f"{path}: one network of several; give the folder with its args.txt, or `runs`")
     config, tensors = _read_ours(path, overrides or {}, wanted)
     absent = [name for name in NETWORKS if name in networks and name not in tensors]

@@ -9,7 +9,9 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +20,7 @@ from torch import Tensor
 from bilayer.runtime.errors import CheckpointError
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+_PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
 _BLOCKED = re.compile(r"GLOBAL (\S+)")
 
 
@@ -39,11 +42,33 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: claims more memory than there is; the file is damaged") from error
     except Exception as error:  # a hostile pickle can make the unpickler raise anything
         raise CheckpointError(f"{path}: {_explain(error, path)}") from error
+    if isinstance(loaded, dict):
+        loaded = _unwrapped(loaded)
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise CheckpointError(f"{path}: expected a state dict (names to tensors), found a {type(loaded).__name__}")
     for key, tensor in loaded.items():
         _check_tensor(path, key, tensor)
     return dict(loaded)
+
+
+def _unwrapped(loaded: dict[Any, Any]) -> Any:
+    """The state dict in what trainers save: beside an epoch and an optimizer, with the prefix of a parallel module."""
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(loaded.get(name), dict):
+            loaded = loaded[name]
+    if loaded and all(isinstance(key, str) and key.startswith(_PARALLEL) for key in loaded):
+        return {key.removeprefix(_PARALLEL): tensor for key, tensor in loaded.items()}
+    return loaded
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file starts like what torch saves, a zip archive or a pickle, whatever its name; False for none."""
+    head = b""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(4)
+    return head == b"PK\3\4" or (len(head) == 4 and head[0] == 0x80 and head[1] in (2, 3, 4, 5))
 
 
 def read_safetensors(

@@ -79,6 +79,51 @@ def test_zip_format_loads_as_the_old_pickle_does(runs):
     assert_same(before, load_model(runs))
 
 
+WRAPPED = {
+    "module.": lambda tensors: {f"module.{key}": tensor for key, tensor in tensors.items()},
+    "state_dict": lambda tensors: {"state_dict": tensors},
+    "a trainer's": lambda tensors: {"epoch": 3, "best": 0.5, "optimizer": {"lr": [1e-4]}, "model_state_dict": tensors},
+    "both": lambda tensors: {"epoch": 3, "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_what_trainers_wrap_around_a_state_dict_is_taken_off(runs, kind):
+    before = load_model(runs)
+    for file in runs.glob("*/checkpoints/*.pth"):
+        torch.save(WRAPPED[kind](torch.load(file, map_location="cpu", weights_only=True)), file)
+    assert_same(before, load_model(runs))
+
+
+def test_a_prefix_of_some_tensors_alone_stays_and_is_named(runs):
+    def edit(tensors):
+        tensors["module.net.mlp.0.weight_orig"] = tensors.pop("net.mlp.0.weight_orig")
+
+    edit_weights(checkpoint(runs, "keypoints_embedder"), edit)
+    with pytest.raises(CheckpointError, match=r"module\.net\.mlp\.0\.weight"):
+        load_model(runs)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
+def test_other_suffixes_of_torch_are_found(runs, suffix):
+    before = load_model(runs)
+    for file in runs.glob("*/checkpoints/*.pth"):
+        file.rename(file.with_suffix(suffix))
+    assert_same(before, load_model(runs))
+    shutil.copy(checkpoint(runs, "identity_embedder").with_suffix(suffix), checkpoint(runs, "identity_embedder"))
+    with pytest.raises(
+        CheckpointError, match=r"2_identity_embedder\.\w+: 2_identity_embedder\.\w+ is the same network"
+    ):
+        load_model(runs)
+
+
+def test_a_byte_order_mark_before_the_settings_is_no_part_of_them(runs):
+    before = load_model(runs)
+    for path in runs.glob("*/args.txt"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert_same(before, load_model(runs))
+
+
 def test_missing_batch_counters_do_not_matter(runs):
     def drop(tensors):
         for key in [key for key in tensors if key.endswith("num_batches_tracked")]:
@@ -319,9 +364,13 @@ def test_folders_that_are_no_runs_are_refused(tmp_path, name):
         load_model(tmp_path / name)
 
 
-def test_a_single_pth_is_answered_with_what_is_needed(runs):
-    with pytest.raises(CheckpointError, match=r"give the folder with its args.txt"):
-        load_model(checkpoint(runs, "identity_embedder"))
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.ckpt", "a.pth.tar", "a.PT", "a", "a.safetensors"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_single_file_of_torch_is_answered_with_what_is_needed(runs, tmp_path, name, zipped):
+    edit_weights(checkpoint(runs, "identity_embedder"), lambda t: None, _use_new_zipfile_serialization=zipped)
+    shutil.copy(checkpoint(runs, "identity_embedder"), tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"one network of several; give the folder with its args.txt"):
+        load_model(tmp_path / name)
 
 
 # Hostile and damaged files

@@ -14,7 +14,8 @@ from bilayer.runtime.files import check_input, check_output
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
-    from bilayer.android_harness.results import Result
+    from bilayer.android_harness.bench.parity import Emulation
+    from bilayer.android_harness.results import Parity, Result
 
 
 @click.group(cls=Group)
@@ -62,11 +63,12 @@ def probe_command(options: DeviceChoice, as_json: bool) -> None:
 @main.command("bench")
 @fills(BenchCommandOptions)
 @as_json_option
-def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
+@click.pass_obj
+def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, as_json: bool) -> None:
     """Latency, layers and parity of the avatar in BUNDLE on a device.
 
     An interrupted measurement goes on where it stopped when the same command is run again. Exits with 4 if a mode's
-    results cannot be the same network's.
+    results are not the network's, by the gate of bilayer-parity.
     """
     from bilayer.android_harness.bench.run import run_bench
     from bilayer.android_harness.bench.session import session_path
@@ -79,7 +81,7 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     from bilayer.runtime.motion.poses import spread
 
     out = options.out
-    setup, _ = make_setup(options)
+    setup, _ = make_setup(options, emulation)
     setup = replace(setup, poses=setup.poses[spread(len(setup.poses), options.poses)])
     measured = BenchOptions(
         modes=tuple(choose_modes(setup.backend.program, setup.backend.modes, options.modes)),
@@ -98,9 +100,9 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
     clean_up(setup, options.clean)
     following = f"bilayer-device report {shlex.quote(str(out))} --html report.html"
     show(json.loads(result.to_json()), lambda: make_report([result]).markdown().rstrip("\n"), as_json, following)
-    wrong = [row.mode for row in result.rows if row.parity and not row.parity.plausible]
+    wrong = [_wrong(row.mode, row.parity) for row in result.rows if row.parity and not row.parity.plausible]
     if wrong:
-        raise ParityError(f"{out}: {', '.join(wrong)}: the device's results are not this network's; see its parity")
+        raise ParityError(f"{out}: {'; '.join(wrong)}")
     unlike = [row.kernel for row in result.sampler.rows if not row.plausible] if result.sampler else []
     if unlike:
         raise ParityError(f"{out}: sampler {', '.join(unlike)}: frames unlike the Python sampler's; see its parity")
@@ -109,7 +111,8 @@ def bench_command(options: BenchCommandOptions, as_json: bool) -> None:
 @main.command("run")
 @fills(RunCommandOptions)
 @as_json_option
-def run_command(options: RunCommandOptions, as_json: bool) -> None:
+@click.pass_obj
+def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
     from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
@@ -117,7 +120,7 @@ def run_command(options: RunCommandOptions, as_json: bool) -> None:
     from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
 
-    setup, rate = make_setup(options)
+    setup, rate = make_setup(options, emulation)
     out, setup = options.out, replace(setup, poses=setup.poses[: options.frames])
     wanted = [options.mode] if options.mode else []
     (chosen, *_) = choose_modes(setup.backend.program, setup.backend.modes, wanted)
@@ -130,7 +133,9 @@ def run_command(options: RunCommandOptions, as_json: bool) -> None:
     following = shlex.join(["bilayer-device", "bench", str(options.bundle), *drive, "--mode", chosen])
     show({**asdict(played), "mode": chosen, "out": str(out)}, lambda: text, as_json, following)
     if not played.parity.plausible:
-        raise ParityError(f"{out}: {chosen}: the device's results are not this network's; see the figures above")
+        raise ParityError(f"{out}: {_wrong(chosen, played.parity)}")
+    if played.parity.ruling.reasons:
+        say(f"warning: {chosen}: {'; '.join(played.parity.ruling.reasons)}")
 
 
 @main.command("report")
@@ -174,6 +179,11 @@ def build_runner_command(out: Path | None, as_json: bool) -> None:
     found = {"out": str(program), "bytes": program.stat().st_size, "compiler": compiler.command[0]}
     named = f" --runner {shlex.quote(str(program))}" if out else ""
     show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")
+
+
+def _wrong(mode: str, parity: "Parity") -> str:
+    reasons = ", ".join(parity.ruling.reasons)
+    return f"{mode}: the device's results are not this network's in {parity.kind}: {reasons}"
 
 
 def _shown(value: object) -> str:

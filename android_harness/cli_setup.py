@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bilayer.android_harness.bench.parity import Emulation, no_emulation
 from bilayer.android_harness.bench.sampler import SamplerSettings
 from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.adb import Adb, Device
@@ -23,12 +24,12 @@ def find_device(serial: str | None) -> Device:
     return Adb.find().choose(serial)
 
 
-def make_setup(options: AvatarOptions) -> tuple[BenchSetup, float]:
+def make_setup(options: AvatarOptions, emulation: Emulation | None) -> tuple[BenchSetup, float]:
     """Return what to run, all of it checked before the device is asked for, and the track's frames a second."""
     bundle = options.check()
     poses, rate = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     backend = _backend(bundle, options)
-    return BenchSetup(find_device(options.serial), bundle, backend, poses), rate
+    return BenchSetup(find_device(options.serial), bundle, backend, poses, emulation or no_emulation), rate
 
 
 def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bilayer.android_harness.device.probe import DeviceFacts
-from bilayer.runtime.agreement import DEFAULT, FRAME
+from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Kind, Ruling, judge
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import replacing
 from bilayer.runtime.typed_json import FileFormat
@@ -19,12 +19,26 @@ MeasuredOn = Literal["device", "emulated", "stand-in"]
 
 @dataclass(frozen=True)
 class Parity:
-    """The worst of some poses, in the figures of `bilayer.runtime.agreement`."""
+    """The worst of some poses, in the figures of `bilayer.runtime.agreement`, and what they are held to."""
 
     poses: int
+    kind: Kind  # what the mode computes in, which says what it is held to
     psnr_db: dict[str, float]  # delta_uv, lf_rgb, seg (if there is a mask), and the RGBA frame; 200: no difference
+    frame_ssim: float
     uv_px: float  # the warp's error, in texture pixels
     not_finite: int  # numbers
+    emulated_db: dict[
+        str, float
+    ]  # PSNR of the network's results in FP16 emulated here, same poses; empty if it was not
+    not_emulated: str | None  # why; None also of FP32, which needs no emulation
+
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be judged."""
+        results = self.psnr_db.keys() - {FRAME}
+        if FRAME not in self.psnr_db or results - {"seg"} != {"delta_uv", "lf_rgb"}:
+            raise ValueError(f"psnr_db: expected delta_uv, lf_rgb, perhaps seg, frame; found {', '.join(self.psnr_db)}")
+        if self.emulated_db and self.emulated_db.keys() != results:
+            raise ValueError(f"emulated_db: expected {', '.join(results)}; found {', '.join(self.emulated_db)}")
 
     @property
     def worst_db(self) -> float:
@@ -32,9 +46,26 @@ class Parity:
         return min(db for name, db in self.psnr_db.items() if name != FRAME)
 
     @property
+    def above_emulation_db(self) -> float | None:
+        """The least distance of a result's PSNR from the emulation's, in dB; None where nothing was emulated."""
+        return min((self.psnr_db[name] - db for name, db in self.emulated_db.items()), default=None)
+
+    @property
+    def ruling(self) -> Ruling:
+        """By the parity ladder's gate; FP16 arithmetic that was not emulated is warned of, for it has but a floor."""
+        agreement = Agreement(self.psnr_db, self.uv_px, self.not_finite, self.frame_ssim)
+        ruling = judge(agreement, self.kind, bracket=self.emulated_db)
+        if ruling.verdict == "broken" or self.kind != "fp16" or self.emulated_db:
+            return ruling
+        if self.worst_db < DEFAULT.reduced_floor:
+            return Ruling("broken", (f"a result has {self.worst_db:.1f} dB, expected {DEFAULT.reduced_floor:.0f} dB",))
+        wider = f"held to {DEFAULT.reduced_floor:.0f} dB alone: FP16 was not emulated ({self.not_emulated})"
+        return Ruling("warned", (*ruling.reasons, wider))
+
+    @property
     def plausible(self) -> bool:
         """Whether the results can be the same network's."""
-        return self.not_finite == 0 and self.worst_db >= DEFAULT.plausible
+        return self.ruling.verdict != "broken"
 
 
 @dataclass(frozen=True)
@@ -207,7 +238,7 @@ class Result:
 
 
 RESULT = FileFormat(
-    Result, "bilayer-device-result", 2, "a measurement", "measure again with this version of bilayer-device"
+    Result, "bilayer-device-result", 3, "a measurement", "measure again with this version of bilayer-device"
 )
 
 

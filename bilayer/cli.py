@@ -5,13 +5,19 @@ import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from bilayer.runtime.console import Group, as_json_option, show
+from bilayer.runtime.extras import naming_extras
 from bilayer.runtime.files import check_output
 from bilayer.runtime.options import Option, fills
+
+if TYPE_CHECKING:
+    from bilayer.runtime.agreement import Kind
+    from bilayer.runtime.bundle import Bundle
+    from bilayer.runtime.frame import Floats, NetworkOutputs
 
 COMMANDS = {  # by module, and what each does
     "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),
@@ -48,9 +54,34 @@ class LazyGroup(Group):
             formatter.write_dl([*own, *((name, text) for name, (_, text) in COMMANDS.items())])
 
 
+def emulate(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOutputs]":
+    """A bundle's results for poses (P, 136) in emulated FP16: in fp16-hybrid, or of fp16 the worse end.
+
+    Raises:
+        BundleError: a network that bilayer-export did not write.
+        ToolMissingError: torch or onnx is not installed.
+    """
+    with naming_extras():
+        from bilayer.benchmarks.parity.rungs import EmulatedRung
+        from bilayer.benchmarks.parity.subject import open_subject
+
+        subject = open_subject(bundle, poses)
+        rung = EmulatedRung(subject, "hybrid" if kind == "fp16-hybrid" else "sequential")
+        return rung.results(list(range(len(poses))))
+
+
 @click.group(cls=LazyGroup)
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """One-shot head avatars: `bilayer export ...` is `bilayer-export ...`, and so on."""
+    context.obj = emulate  # which bilayer device needs, and may not import
+
+
+def device() -> None:
+    """Run `bilayer-device` with the emulation of FP16, which android_harness may not import."""
+    from bilayer.android_harness.cli import main as command
+
+    command(obj=emulate)
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,6 @@ class Thresholds:
     # A measured FP16 or bfloat16 that is this much worse than the emulation's worse end computes something else
     below_bracket: float = 10.0  # dB of a result
     bracket_ceiling: float = 80.0  # dB: an emulation beyond counts as this, for a frame of 8 bits shows none of it
-    # Under this a device's result is not rounding but a wrong layout, or another model: FP16 gives 30 and more
-    plausible: float = 20.0  # dB of each result
 
 
 DEFAULT = Thresholds()

@@ -13,7 +13,7 @@ from bilayer.android_harness.device.execution import execute, fetch_results, rea
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import MeasuredOn, Parity
-from bilayer.android_harness.routes.vendor import Mode
+from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode
 from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.motion.poses import spread
 
@@ -45,7 +45,7 @@ def play(
         OutputError: `out` cannot be written.
     """
     contract, workspace, backend = setup.bundle.contract, Workspace(setup.device), setup.backend
-    reference = Reference(setup.bundle)
+    reference = Reference(setup.bundle, emulation=setup.emulation)
     facts = probe(setup.device)
     stop_leftover(workspace)
     size = results_bytes(reference.shapes)
@@ -76,6 +76,7 @@ def play(
                     if number * CHUNK + index in compared:
                         kept[number * CHUNK + index] = tensors
         workspace.clean(OUT)
-    parity = reference.compare(poses[sorted(kept)], [kept[index] for index in sorted(kept)])
+    indices = sorted(kept)
+    parity = reference.compare(poses[indices], [kept[index] for index in indices], COMPUTES_IN[mode])
     on, _ = measured_on(facts, backend.executable, "")
     return PoseRun(len(poses), parity, on)

@@ -57,7 +57,8 @@ def run_bench(
 
 def _begin(setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[str], None]) -> Measurement:
     """Look at the device, and open the session of an interrupted measurement that is the same, or a new one."""
-    reference = Reference(setup.bundle, sampler="numpy")  # of a few frames: it starts quicker than the others
+    # The sampler numpy, since it is for a few frames: it starts quicker than the others
+    reference = Reference(setup.bundle, "numpy", setup.emulation)
     facts = probe(setup.device)
     program = describe_file(setup.backend.executable).sha256
     runner = describe_file(options.sampler.runner).sha256 if options.sampler else ""

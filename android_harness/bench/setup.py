@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import measured_on
-from bilayer.android_harness.bench.parity import Reference
+from bilayer.android_harness.bench.parity import Emulation, Reference, no_emulation
 from bilayer.android_harness.bench.poses import Floats
 from bilayer.android_harness.bench.sampler import Layout, SamplerSettings, layout_of
 from bilayer.android_harness.bench.session import Session, session_path
@@ -40,6 +40,7 @@ class BenchSetup:
     bundle: Bundle
     backend: Backend  # the program that runs the bundle's network on the device
     poses: Floats  # (P, 136), repeated until there are enough
+    emulation: Emulation = no_emulation  # of FP16, which what the device gives is held to
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Charts of devices' results, and the page that they stand on: latency, layers, parity, clocks and heat."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from bilayer.android_harness.report.cells import PARITY_COLUMNS, clean, decibels, label
 from bilayer.android_harness.report.sampler import frame_ms
@@ -80,7 +81,7 @@ def _parity(results: Sequence[Result]) -> Picture:
     if not compared:
         return Picture("", title, "Nothing was compared.")
     known = [db for _, _, parity in compared for db in parity.psnr_db.values() if db < MOST_DB]
-    exact = 1.1 * max([DEFAULT.plausible + 20, *known])
+    exact = 1.1 * max([DEFAULT.fp32_psnr, *known])
     rows = []
     for result, row, parity in compared:
         bars = []
@@ -88,13 +89,19 @@ def _parity(results: Sequence[Result]) -> Picture:
             if name in parity.psnr_db:
                 db, text = parity.psnr_db[name], decibels(parity, name)
                 length = exact if db >= MOST_DB else max(db, 0.0)
-                bars.append(Bar([Part(length, colour, hint=f"{PARITY_COLUMNS[name]}: {text}")], (), text))
+                emulated = parity.emulated_db.get(name)
+                span = [(emulated, emulated)] if emulated is not None and emulated < MOST_DB else []
+                bars.append(Bar([Part(length, colour, hint=f"{PARITY_COLUMNS[name]}: {text}")], span, text))
         if bars and not parity.plausible:
-            bars[-1] = Bar(bars[-1].parts, (), bars[-1].text, "wrong")
+            bars[-1] = replace(bars[-1], alarm="wrong")
         rows.append(Row(_name(result, row), bars))
     legend = {PARITY_COLUMNS[name].removesuffix(" dB"): colour for name, colour in COLOURS.items()}
-    chart = BarChart("PSNR, dB", rows, legend=legend, marks={f"least: {DEFAULT.plausible:.0f} dB": DEFAULT.plausible})
-    return Picture(charts.bar_charts([chart]), title, "Of the worst pose; what is exact reaches beyond all others.")
+    least = {"least in fp32": DEFAULT.fp32_psnr, "in fp16-hybrid": DEFAULT.fp16_hybrid_psnr}
+    chart = BarChart("PSNR, dB", rows, legend=legend, marks=least)
+    caption = (
+        "Of the worst pose; what is exact reaches beyond all others. Short lines: FP16 emulated at the same poses."
+    )
+    return Picture(charts.bar_charts([chart]), title, caption)
 
 
 def _series(results: Sequence[Result]) -> Iterator[Picture]:

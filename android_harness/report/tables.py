@@ -7,7 +7,7 @@ from bilayer.android_harness.report.sampler import frame_ms, sampler_rows, whole
 from bilayer.android_harness.report.series import series_rows
 from bilayer.android_harness.results import ModeResult, Result
 from bilayer.benchmarks.report.document import Report, Section
-from bilayer.runtime.agreement import DEFAULT, FRAME
+from bilayer.runtime.agreement import FRAME
 
 PAPER = (
     "The paper: 42 ms on a Snapdragon 855's GPU in FP16, mean of 100 runs, without sampling and copies: compare with "
@@ -63,8 +63,8 @@ def flags(row: ModeResult) -> str:
     remarks += [f"THROTTLED: {sign}" for sign in row.throttled]
     if row.not_cooled:
         remarks.append(f"{row.not_cooled} of {row.processes} processes began warm, or the temperature is unknown")
-    if row.parity and not row.parity.plausible:
-        remarks.append(f"WRONG RESULTS: under {DEFAULT.plausible:g} dB, or not finite")
+    if row.parity and (reasons := ", ".join(row.parity.ruling.reasons)):
+        remarks.append(reasons if row.parity.plausible else f"WRONG RESULTS, as {row.parity.kind}: {reasons}")
     return clean("; ".join(remarks))
 
 
@@ -97,11 +97,18 @@ def _parity(results: Sequence[Result]) -> Section:
         for row in result.rows:
             if row.parity:
                 figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
-                place = [label(result), clean(row.title)]
-                rows.append([*place, *figures, f"{row.parity.uv_px:.3f}", row.parity.poses])
-    headers = ["device", "runtime", *PARITY_COLUMNS.values(), "warp error px", "poses"]
-    note = "PSNR against ONNX Runtime in float32, the worst of the poses; `exact`: no difference."
-    return Section("Parity", headers, rows, [note])
+                rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_px:.3f}", row.parity.poses]
+                above = row.parity.above_emulation_db
+                gate = [row.parity.kind, DASH if above is None else f"{above:+.1f}", row.parity.ruling.verdict]
+                rows.append([label(result), clean(row.title), *figures, *rest, *gate])
+    columns = [*PARITY_COLUMNS.values(), "SSIM", "warp error px", "poses", "held to", "above emulated dB", "verdict"]
+    notes = [
+        "PSNR against ONNX Runtime in float32, the worst of the poses; `exact`: no difference.",
+        "`held to` is a row of the gate of docs/parity.md. `above emulated` is how much more than FP16 emulated at the "
+        "same poses (of fp16 its worse end) the least result has: fp16 is refused from -10 on, other than that of "
+        "emulated results over 80.",
+    ]
+    return Section("Parity", ["device", "runtime", *columns], rows, notes)
 
 
 def _sources(results: Sequence[Result]) -> Section:

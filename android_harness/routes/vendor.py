@@ -10,12 +10,15 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bilayer.android_harness.device.workspace import OUT, ROOT
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from bilayer.runtime.agreement import Kind  # which takes numpy, and these words are the options'
 
 RouteName = Literal["snpe", "qnn"]
 Mode = Literal[
@@ -23,6 +26,18 @@ Mode = Literal[
     "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
+
+COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held to
+    "gpu-fp16": "fp16",
+    "gpu-fp16-hybrid": "fp16-hybrid",
+    "gpu": "fp32",  # the .dlc's own precision, and bilayer-export writes float32
+    "cpu": "fp32",
+    "ncnn-cpu": "fp32",
+    "ncnn-cpu-fp16": "fp16",
+    "ncnn-vulkan": "fp32",
+    "ncnn-vulkan-fp16-hybrid": "fp16-hybrid",
+    "ncnn-vulkan-fp16": "fp16",
+}
 
 MODEL = "avatar.dlc"  # in the device's folder
 # As the SDK's documents have it for its programs on Android; the last two are the system's own

@@ -21,7 +21,7 @@ def subject(bundle):
 
 def test_equal_results_have_200_decibels(subject):
     contract, reference, poses, found = subject
-    parity = reference.compare(poses, found)
+    parity = reference.compare(poses, found, "fp32")
     names = {"delta_uv", "lf_rgb", FRAME} | ({"seg"} if contract.outputs.seg else set())
     assert parity.psnr_db == dict.fromkeys(names, 200)
     assert (parity.poses, parity.uv_px, parity.not_finite, parity.plausible) == (2, 0, 0, True)
@@ -31,7 +31,7 @@ def test_the_warps_error_is_a_distance_and_the_worst_pose_counts(subject):
     contract, reference, poses, found = subject
     uv = contract.outputs.delta_uv
     found[1][uv.tensor][0, uv.start : uv.stop, 3, 4] += np.array([3, 4]) * 2 / contract.image_size / uv.scale
-    parity = reference.compare(poses, found)
+    parity = reference.compare(poses, found, "fp32")
     assert parity.uv_px == pytest.approx(5, abs=1e-3)
     expected = 20 * math.log10(2) - 10 * math.log10(((6 / 64) ** 2 + (8 / 64) ** 2) / (2 * contract.image_size**2))
     assert contract.image_size == 64
@@ -44,6 +44,6 @@ def test_results_that_are_not_finite_are_not_this_networks(subject, value):
     contract, reference, poses, found = subject
     lf = contract.outputs.lf_rgb
     found[0][lf.tensor][0, lf.start, 0, 0] = value
-    parity = reference.compare(poses, found)
+    parity = reference.compare(poses, found, "fp16")
     assert (parity.not_finite, parity.psnr_db["lf_rgb"], parity.plausible) == (1, -200, False)
     assert parity.psnr_db[FRAME] > 0

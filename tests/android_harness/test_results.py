@@ -39,7 +39,11 @@ from bilayer.benchmarks.report.charts import ALARM
 from bilayer.runtime.errors import InputError
 
 SCHEMA = Path(android_harness.__file__).parent / "result.schema.json"
-PARITY = Parity(8, {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": 200.0, "frame": 49.0}, 0.041, 0)
+EMULATED = {"delta_uv": 57.5, "lf_rgb": 60.0, "seg": 64.75}
+PARITY = Parity(
+    8, "fp16", {"delta_uv": 61.25, "lf_rgb": 58.5, "seg": 200.0, "frame": 49.0}, 0.9975, 0.041, 0, EMULATED, None
+)
+WRONG = replace(PARITY, psnr_db={"delta_uv": 12.0, "lf_rgb": 30.0, "seg": 41.0, "frame": 9.0})
 LATENCY = Latency(Spread(41.98, 41.5, 42.75), Spread(44.15, 44.0, 45.0), Spread(903.746, 900.0, 910.0))
 
 
@@ -106,7 +110,7 @@ def test_a_result_comes_back_as_it_was(tmp_path):
         make(),
         make(sampler=make_sampler()),
         make("emulated", None, sampler=make_sampler(None)),
-        make("stand-in", None, parity=replace(PARITY, psnr_db={"delta_uv": 3, "lf_rgb": 200.0, "frame": 1.5})),
+        make("stand-in", None, parity=WRONG),
     ):
         write_result(tmp_path / "a.json", result)
         assert read_result(tmp_path / "a.json") == result
@@ -129,7 +133,7 @@ def edit(tmp_path, change):
     ("change", "message"),
     [
         (lambda c: c.update(format="other"), "not a measurement; expected `format`"),
-        (lambda c: c.update(version=1), "version 1, expected 2; measure again"),
+        (lambda c: c.update(version=1), "version 1, expected 3; measure again"),
         (lambda c: c.pop("device"), r"a\.json: device: missing"),
         (lambda c: c.update(extra=1), r"a\.json: extra: unknown"),
         (lambda c: c["device"].update(model=3), r"a\.json: device\.model: expected str, found 3; measure again"),
@@ -144,6 +148,15 @@ def edit(tmp_path, change):
             lambda c: c.update(measured_on="phone"),
             "measured_on: expected device or emulated or stand-in, found 'phone'",
         ),
+        (
+            lambda c: c["rows"][0]["parity"]["psnr_db"].pop("frame"),
+            r"psnr_db: expected delta_uv, lf_rgb, perhaps seg, fr",
+        ),
+        (
+            lambda c: c["rows"][0]["parity"]["emulated_db"].pop("seg"),
+            r"emulated_db: expected .*; found delta_uv, lf_rgb",
+        ),
+        (lambda c: c["rows"][0]["parity"].update(kind="fp8"), r"parity\.kind: expected .*, found 'fp8'"),
         (lambda c: c.update(measured_on="emulated"), r"rows\[0\]: holds times, but was measured on emulated"),
         (lambda c: c.update(measured_on="stand-in"), r"rows\[0\]: holds times, but was measured on stand-in"),
     ],
@@ -204,7 +217,7 @@ def test_a_devices_times_are_shown_with_how_they_were_taken(tmp_path):
 def test_a_report_begins_with_its_verdict():
     good = make(sampler=replace(make_sampler(), rows=make_sampler().rows[:3]))
     throttled = make(throttled=["thermal status 3 of 6"])
-    bad = make(parity=replace(PARITY, psnr_db={"delta_uv": 12.0, "frame": 9.0}))
+    bad = make(parity=WRONG)
     for results, verdict in (([good], "passed"), ([good, throttled], "warned"), ([bad, throttled], "broken")):
         report = make_report(results)
         assert (report.verdict, bool(report.findings)) == (verdict, verdict != "passed")

@@ -38,7 +38,7 @@ class ResultFile(
         val rounds = "mean over a round's executions; median, lowest and highest of the rounds, in one process of an app"
         return JSONObject(linkedMapOf(
             "format" to "bilayer-device-result",
-            "version" to 2,
+            "version" to 3,
             "measured_on" to if (real) "device" else "emulated",
             "why" to device.emulation,
             "date" to date,

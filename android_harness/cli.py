@@ -10,7 +10,8 @@ import click
 
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
-from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.files.reading import check_input, size_of
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def build_runner_command(out: Path | None, as_json: bool) -> None:
     compiler = find_compiler()
     with progress("compiling", 2) as advance:
         program = build_runner(out or kept_runner(), compiler, advance=lambda line: advance(description=line))
-    found = {"out": str(program), "bytes": program.stat().st_size, "compiler": compiler.command[0]}
+    found = {"out": str(program), "bytes": size_of(program), "compiler": compiler.command[0]}
     named = f" --runner {shlex.quote(str(program))}" if out else ""
     show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.files import check_input, check_output, check_video
+from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.writing import check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 

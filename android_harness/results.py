@@ -11,7 +11,7 @@ from typing import Literal
 from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Kind, Ruling, judge
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import FileFormat
 
 MeasuredOn = Literal["device", "emulated", "stand-in"]

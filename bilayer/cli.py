@@ -11,7 +11,7 @@ import click
 
 from bilayer.runtime.console import Group, as_json_option, show
 from bilayer.runtime.extras import naming_extras
-from bilayer.runtime.files import check_output
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:

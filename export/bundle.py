@@ -31,7 +31,7 @@ from bilayer.runtime.bundle import (
     read_bundle,
 )
 from bilayer.runtime.errors import OutputError, ToolMissingError
-from bilayer.runtime.files import making_folder, usual_mode
+from bilayer.runtime.files.writing import making_folder, usual_mode
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it

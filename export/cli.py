@@ -14,7 +14,7 @@ import click
 from bilayer.export.options import ConversionTarget, ExportOptions, check_options
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table
-from bilayer.runtime.files import check_input
+from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.options import with_options
 
 if TYPE_CHECKING:

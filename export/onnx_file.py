@@ -1,6 +1,7 @@
 """An ONNX model as anybody has it: read by its content, with the weights beside it; its nodes, constants and shapes."""
 
 import math
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import FileKind, is_there, open_file
 
-MAX_BYTES = 2_000_000_000  # what a protobuf can hold, and so of the file and of the weights beside it
 _SHOWN = 80  # characters of a name
 _VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")  # of a Constant node
 
@@ -131,17 +132,13 @@ def read_model(path: str | Path) -> OnnxFile:
 
 def _read(path: Path, model: Path, offset: int, length: int | None) -> bytes:
     """Bytes of a file, from `offset`; all of them where `length` is None."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
-        raise InputError(
-            f"{path}: expected {'an ONNX model' if path == model else f'weights of {model}'}, found {found}"
-        )
-    size = path.stat().st_size
-    count = size - offset if length is None else length
-    if not 0 <= count <= MAX_BYTES or offset + count > size:
-        expected = f"at most {MAX_BYTES} bytes" if length is None else f"{count} bytes from {offset}"
-        raise InputError(f"{path}: expected {expected}, found {size}")
-    with path.open("rb") as file:
+    if path != model and not is_there(path):
+        raise InputError(f"{path}: expected weights of {model}, found no such file")
+    with open_file(path, FileKind.ONNX) as file:
+        size = os.fstat(file.fileno()).st_size
+        count = size - offset if length is None else length
+        if count < 0 or offset + count > size:
+            raise InputError(f"{path}: expected {count} bytes from {offset}, found {size}")
         file.seek(offset)
         return file.read(count)
 

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import CheckpointError, LandmarkError, OutputError
-from bilayer.runtime.files import check_input, check_output, check_photo_file
+from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.reading import check_input, is_folder
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName
 
@@ -61,7 +63,7 @@ def bundle_dlc(out: StrPath) -> Path:
         OutputError: another suffix.
     """
     out = Path(out)
-    if out.is_dir() or not out.suffix:
+    if is_folder(out) or not out.suffix:
         return out / "avatar.dlc"
     if out.suffix not in BUNDLE_SUFFIXES:
         raise OutputError(f"{out}: expected a folder or a name that ends in {', '.join(BUNDLE_SUFFIXES)}")

@@ -20,10 +20,10 @@ from bilayer.model.safe_load import read_pth
 from bilayer.model.shapes import DERIVED, check_shapes
 from bilayer.model.spectral import resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_folder, read_text
 
 Value = str | int | float | bool
 _CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.(?:pth|pt|ckpt)")  # the authors' is .pth; others save under others
-_MOST_BYTES = 1 << 20  # of an args.txt; a real one has 5 kilobytes
 _MOST_DIGITS = 19  # of a whole number; more is a float, as any other number
 _STRINGS = ("per_loss_weights", "pix_loss_weights")  # numbers that the authors keep as text
 
@@ -117,14 +117,7 @@ def read_args(path: Path) -> dict[str, Value]:
     Raises:
         CheckpointError: missing, not text, or a line that is not `name: value`; names the line.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise CheckpointError(f"{path}: expected a few kilobytes of settings, found {path.stat().st_size} bytes")
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not a text file; expected lines `name: value`") from error
+    lines = read_text(path, FileKind.SETTINGS, CheckpointError).splitlines()
     args: dict[str, Value] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -199,13 +192,13 @@ def find_run(
 
 
 def _find_experiments(path: Path) -> dict[str, Experiment]:
-    if not path.is_dir():
+    if not is_folder(path):
         raise CheckpointError(f"{path}: expected the folder of a training run, found none")
-    if (path / "args.txt").is_file():
+    runs = path / "runs" if is_folder(path / "runs") else path
+    if is_file(path / "args.txt"):
         runs = path.resolve().parent
-    else:
-        runs = path / "runs" if (path / "runs").is_dir() else path
-    folders = sorted(folder.parent for folder in runs.glob("*/args.txt"))
+    found = list_folder(runs, error=CheckpointError)
+    folders = [folder for folder in found if is_there(folder / "args.txt")]
     if not folders:
         raise CheckpointError(f"{path}: no <experiment>/args.txt in it; expected the authors' `runs` folder")
     return {folder.name: _read_experiment(folder) for folder in folders}
@@ -213,7 +206,8 @@ def _find_experiments(path: Path) -> dict[str, Experiment]:
 
 def _read_experiment(folder: Path) -> Experiment:
     checkpoints: dict[NetworkName, dict[int, Path]] = {}
-    for file in sorted((folder / "checkpoints").glob("*_*")):
+    saved = folder / "checkpoints"
+    for file in list_folder(saved, "*_*", CheckpointError) if is_there(saved) else []:
         match = _CHECKPOINT.fullmatch(file.name)
         for network in NETWORKS:
             if not match or match[2] != network:
@@ -225,7 +219,7 @@ def _read_experiment(folder: Path) -> Experiment:
 
 
 def _choose(experiments: Mapping[str, Experiment], path: Path, name: str | None) -> Experiment:
-    if name is None and (path / "args.txt").is_file():
+    if name is None and is_file(path / "args.txt"):
         name = path.resolve().name
     if name is not None:
         if name not in experiments:

@@ -21,7 +21,8 @@ from bilayer.model.reparameterize import reparameterize_model
 from bilayer.model.safe_load import is_torch_file, read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import FileFormat
 
 _HEADS = "gen_inf.heads."  # of the inference generator; nothing is folded into them
@@ -84,7 +85,7 @@ def read_checkpoint(
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
     """Return settings, and checked tensors of the networks in `path`; arguments and errors are load_model's."""
     path, wanted = Path(path), {*networks, *optional}
-    if path.is_dir():
+    if is_folder(path):
         run = find_run(path, experiment, epoch, overrides)
         missing = [str(run.absent[name]) for name in NETWORKS if name in networks and name in run.absent]
         if missing:

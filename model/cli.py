@@ -10,7 +10,8 @@ import click
 from bilayer.model.config import Preset
 from bilayer.runtime.console import Group, as_json_option, show, table
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.files.reading import check_input, is_folder, size_of
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: b
     report = _report(source, config, networks, missing)
     show(report, lambda: _as_text(report), as_json)
     _fail_if_no_avatar(missing)
-    if path is not None and path.is_dir() and not as_json:
+    if path is not None and is_folder(path) and not as_json:
         click.echo(f"\nnext: bilayer-checkpoint convert {shlex.quote(str(path))}", err=True)
 
 
@@ -120,7 +121,7 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
     if not options.discriminator:
         tensors.pop("discriminator", None)
     save_checkpoint(out, config, tensors, half=options.precision == "fp16")
-    size = out.stat().st_size
+    size = size_of(out)
     report = {"out": str(out), "bytes": size, "networks": list(tensors), "precision": options.precision}
     following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(out))}"
     show(report, lambda: f"{out}: {', '.join(tensors)}; {size / 1e6:.1f} MB", as_json, following)
@@ -133,7 +134,7 @@ def _look_into(
     from bilayer.model.checkpoint import read_checkpoint
     from bilayer.model.config import NETWORKS
 
-    if path.is_dir():
+    if is_folder(path):
         run = find_run(path, experiment, epoch, overrides)
         for network in run.files:
             run.load(network)  # a damaged file is an error here, not a row

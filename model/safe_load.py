@@ -4,6 +4,7 @@ Pickles are read by torch's restricted unpickler (`weights_only=True`) and by no
 checked before any arithmetic: plain dense tensors that the file really holds, no NaN, no infinity.
 """
 
+import os
 import pickletools
 import re
 import warnings
@@ -11,16 +12,18 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import FileKind, checked, is_file, open_file
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 _PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
+_PICKLE_HEAD = 1 << 20  # bytes: what it imports comes first, and a file that is no pickle may have gigabytes
 _BLOCKED = re.compile(r"GLOBAL (\S+)")
 
 
@@ -32,12 +35,15 @@ def read_pth(path: Path) -> dict[str, Tensor]:
             zip bomb), a pickle that wants more than tensors, or tensors that are not dense and finite.
     """
     _check_file(path)
-    if zipfile.is_zipfile(path):
-        _refuse_zip_bomb(path)
     try:
-        with warnings.catch_warnings():
+        with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file, warnings.catch_warnings():
+            if zipfile.is_zipfile(file):
+                _refuse_zip_bomb(file, path)
+            file.seek(0)
             warnings.simplefilter("ignore")  # torch's words on old formats are not for the user
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except MemoryError as error:
         raise CheckpointError(f"{path}: claims more memory than there is; the file is damaged") from error
     except Exception as error:  # a hostile pickle can make the unpickler raise anything
@@ -64,10 +70,9 @@ def _unwrapped(loaded: dict[Any, Any]) -> Any:
 def is_torch_file(path: Path) -> bool:
     """Whether a file starts like what torch saves, a zip archive or a pickle, whatever its name; False for none."""
     head = b""
-    with suppress(OSError):
-        if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(4)
+    if is_file(path):
+        with suppress(CheckpointError), open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
+            head = file.read(4)
     return head == b"PK\3\4" or (len(head) == 4 and head[0] == 0x80 and head[1] in (2, 3, 4, 5))
 
 
@@ -81,7 +86,7 @@ def read_safetensors(
     """
     _check_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(checked(path, FileKind.CHECKPOINT, CheckpointError), framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError, ValueError) as error:
@@ -92,25 +97,24 @@ def read_safetensors(
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise CheckpointError(f"{path}: expected a file, found a folder")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file or folder")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path}: the file is empty; copy or download it again")
+    with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
+        if file.read(1):
+            return
+    raise CheckpointError(f"{path}: the file is empty; copy or download it again")
 
 
-def _refuse_zip_bomb(path: Path) -> None:
+def _refuse_zip_bomb(file: BinaryIO, path: Path) -> None:
+    size = file.seek(0, os.SEEK_END)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged zip archive ({_first_line(error)})") from error
     claimed = sum(member.file_size for member in members)
     stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-    if not stored or claimed > path.stat().st_size:
+    if not stored or claimed > size:
         raise CheckpointError(
-            f"{path}: unpacks from {path.stat().st_size} to {claimed} bytes, but torch stores weights uncompressed; "
+            f"{path}: unpacks from {size} to {claimed} bytes, but torch stores weights uncompressed; "
             "refused as a zip bomb"
         )
 
@@ -147,7 +151,9 @@ def _first_foreign_global(path: Path) -> str | None:
     """The first name outside of torch that a bare pickle imports; nothing is executed. None if it is no pickle."""
     strings: list[str] = []
     try:
-        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+        with open_file(path, FileKind.CHECKPOINT) as file:
+            head = file.read(_PICKLE_HEAD)
+        for opcode, argument, _ in pickletools.genops(head):
             if opcode.name == "STACK_GLOBAL":
                 strings[-2:] = [".".join(strings[-2:])]
             elif opcode.name == "GLOBAL":

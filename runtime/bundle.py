@@ -8,6 +8,7 @@ avatar.preview.png   what it looks like
 """
 
 import hashlib
+import os
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +17,17 @@ from typing import Annotated
 from msgspec import Meta
 
 from bilayer.runtime.errors import BundleError
-from bilayer.runtime.files import kind_of
+from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.reading import (
+    FileKind,
+    check_input,
+    is_file,
+    is_folder,
+    is_there,
+    list_folder,
+    open_file,
+    read_bytes,
+)
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.typed_json import FileFormat
 
@@ -168,7 +179,7 @@ AVATAR = FileFormat(
     "an avatar",
     "export the avatar again, or update bilayer",
     BundleError,
-    most=1 << 20,
+    FileKind.SETTINGS,
     same_as={"texture_size": "image_size", "frame_size": "image_size"},
 )
 
@@ -185,10 +196,23 @@ class Bundle:
         return self.folder / file.name
 
 
+_KINDS = {
+    "onnx": FileKind.ONNX,
+    "texture": FileKind.TEXTURE,
+    "preview": FileKind.PHOTO,
+    "dlc": FileKind.DLC,
+}
+
+
 def describe_file(path: Path) -> BundledFile:
-    """Name, size and hash of a file as it is now."""
-    with path.open("rb") as file:
-        return BundledFile(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    """Name, size and hash of a file as it is now.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    with open_file(path, FileKind.ANY, BundleError) as file:
+        size = os.fstat(file.fileno()).st_size
+        return BundledFile(path.name, size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -204,18 +228,17 @@ def read_bundle(path: str | Path) -> Bundle:
     for setting in fields(contract.files):
         file = getattr(contract.files, setting.name)
         if file is not None:
-            _check_file(bundle.path(file), file)
+            _check_file(bundle.path(file), file, _KINDS[setting.name])
     _check_network(bundle.path(contract.files.onnx))
     return bundle
 
 
 def _find_json(path: Path) -> Path:
-    if not path.is_dir():
-        if not path.is_file():
-            raise BundleError(f"{path}: no such file or folder")
+    if not is_folder(path):
+        check_input(path, BundleError)
         _check_kind(path)
         return path
-    found = sorted(path.glob("*.json"))
+    found = list_folder(path, "*.json", BundleError)
     if len(found) != 1:
         names = ", ".join(file.name for file in found)
         way_out = "name the file" if found else f"bilayer-export PHOTO --out {shlex.quote(str(path))} makes one"
@@ -225,12 +248,12 @@ def _find_json(path: Path) -> Path:
 
 def _check_kind(path: Path) -> None:
     """What is given in place of an avatar.json is told what it is, and what to give."""
-    kind, contract = kind_of(path), path.with_suffix(".json")
+    kind, contract = kind_of(path, BundleError), path.with_suffix(".json")
     if kind in ("text", "an empty file"):
         return
     if kind.startswith(("a photo", "a picture")):
         way_out = f"make one of it: bilayer-export {shlex.quote(str(path))} --out avatar, and give avatar"
-    elif contract.is_file():
+    elif is_file(contract):
         way_out = f"give what lies beside it: {contract}"
     else:
         way_out = "give the folder that bilayer-export wrote, or the avatar.json in it"
@@ -247,23 +270,26 @@ def _read_contract(path: Path) -> Contract:
     return contract
 
 
-def _check_file(path: Path, file: BundledFile) -> None:
+def _check_file(path: Path, file: BundledFile, kind: FileKind) -> None:
     if Path(file.name).name != file.name:
         raise BundleError(f"{path}: files.{file.name}: expected a name in the avatar's own folder")
-    if not path.is_file():
+    if not is_there(path):
         raise BundleError(f"{path}: missing; it belongs to the avatar: copy its whole folder")
-    found = describe_file(path)
-    if found != file:
+    with open_file(path, kind, BundleError) as stream:
+        found, expected = f"{os.fstat(stream.fileno()).st_size} bytes", f"{file.bytes} bytes"
+        if found == expected:  # else it might be far larger
+            found, expected = hashlib.file_digest(stream, "sha256").hexdigest(), file.sha256
+    if found != expected:
         raise BundleError(
-            f"{path}: not the file that the avatar was exported with ({found.bytes} bytes, sha256 {found.sha256[:12]}; "
-            f"expected {file.bytes} bytes, {file.sha256[:12]}); copy the folder or export again"
+            f"{path}: not the file that the avatar was exported with (expected {expected[:19]}, found {found[:19]}); "
+            "copy the folder or export again"
         )
 
 
 def _check_network(path: Path) -> None:
     """Refuse weights in other files before an engine looks for them: no hash covers them, and they may lie anywhere."""
     try:
-        outside = external_data(path.read_bytes())
+        outside = external_data(read_bytes(path, FileKind.ONNX, BundleError))
     except ValueError as error:
         raise BundleError(f"{path}: not a network that can be run ({error}); export the avatar again") from error
     if outside:

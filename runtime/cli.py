@@ -14,7 +14,9 @@ import click
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show, table
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.files import check_input, check_photo_file, check_video
+from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.reading import check_input, is_there
+from bilayer.runtime.files.writing import check_video
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
@@ -264,7 +266,7 @@ def _background(name: str, size: int) -> Any:
     try:
         return np.array(ImageColor.getrgb(name)[:3])
     except ValueError as error:
-        if not (Path(name).suffix or Path(name).exists()):
+        if not (Path(name).suffix or is_there(name)):
             expected = "expected a colour (white, #20a0ff), a picture or none"
             raise InputError(f"background: {expected}, found {name}") from error
     return np.asarray(ImageOps.fit(Image.fromarray(read_photo(name)), (size, size)))

@@ -12,6 +12,7 @@ from bilayer.runtime.bundle import Bundle, Contract, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError
+from bilayer.runtime.files.reading import FileKind, checked
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor, resize_outputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
 from bilayer.runtime.vocabulary import EngineName, Precision
@@ -200,7 +201,7 @@ def read_texture(bundle: Bundle) -> Floats:
     side = bundle.contract.texture_size + PADDING
     expected = [side, side, MAX_CHANNELS]
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(checked(path, FileKind.TEXTURE, BundleError), framework="np") as file:
             names = list(file.keys())
             stored = file.get_slice("texture") if names == ["texture"] else None
             if stored is None or stored.get_dtype() != "F32" or list(stored.get_shape()) != expected:

@@ -19,8 +19,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import FileKind, read_bytes
 
-MAX_BYTES = 16 << 20
 T = TypeVar("T")
 
 _NAMES = {str: "str", int: "int", float: "float", bool: "bool", NoneType: "null", list: "array", dict: "object"}
@@ -36,13 +36,13 @@ class FileFormat(Generic[T]):
     what: str  # with its article, for messages
     advice: str  # the way out of a file that does not fit
     error: type[InputError] = InputError
-    most: int = MAX_BYTES
+    file: FileKind = FileKind.JSON
     # Fields of later days: left out they have another field's value, and they are written where they differ from it
     same_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, path: Path) -> T:
         """The content of a file; raises `error`, which names the file and the field."""
-        return self.parse(read_content(path, self.advice, self.error, self.most), str(path))
+        return self.parse(read_content(path, self.advice, self.error, self.file), str(path))
 
     def parse(self, content: Any, where: str) -> T:
         """The same of what is read already; `where` names it."""
@@ -82,25 +82,19 @@ class FileFormat(Generic[T]):
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 
-def read_content(path: Path, advice: str = "", error: type[InputError] = InputError, most: int = MAX_BYTES) -> Any:
-    """What a JSON file, or a .toml file, of at most `most` bytes holds, its types not checked.
+def read_content(
+    path: Path, advice: str = "", error: type[InputError] = InputError, kind: FileKind = FileKind.JSON
+) -> Any:
+    """What a JSON file, or a .toml file, holds, its types not checked.
 
     Raises:
         InputError: as the class `error`: no such file, too large, or not that format.
     """
-    if not path.is_file():
-        reason = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
-        raise error(f"{path}: {reason}; name a {path.suffix or '.json'} file")
     toml = path.suffix == ".toml"
+    content = read_bytes(path, FileKind.SETTINGS if toml else kind, error)
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-        if len(content) > most:
-            raise error(f"{path}: expected at most {most} bytes, found {path.stat().st_size}")
         text = content.decode("utf-8-sig")
         return tomllib.loads(text) if toml else json.loads(text)
-    except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (ValueError, RecursionError) as problem:
         reason = " ".join(str(problem).split())[:120]
         found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({reason})"

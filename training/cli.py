@@ -11,7 +11,8 @@ import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.files.reading import check_input, size_of
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _stoppable(out: Path) -> Iterator[None]:
 
 def _report(checkpoint: Path, losses: dict[str, Any], as_json: bool) -> None:
     last = {key: float(value) for key, value in losses.items()}
-    size = checkpoint.stat().st_size
+    size = size_of(checkpoint)
     rows = table(["loss", "last step"], [(key, f"{value:.4f}") for key, value in last.items()]) + "\n\n" if last else ""
     following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(checkpoint))} --out avatar.dlc"
     report = {"out": str(checkpoint), "bytes": size, "losses": last}

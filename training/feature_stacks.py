@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bilayer.model.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import FileKind, is_there, open_file
 
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage
 
@@ -107,7 +108,7 @@ class FeatureStack(nn.Module):
                 tells (as torchvision's do), or a tensor missing or of another shape.
         """
         path = Path(path)
-        if not path.is_file():
+        if not is_there(path):
             raise CheckpointError(f"{path}: no such file; {self.settings.name} is {self.settings.source}")
         _check_digest(path, sha256)
         tensors = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_pth(path)
@@ -185,7 +186,7 @@ def _check_digest(path: Path, sha256: str | None) -> None:
     expected = sha256 or (named[1] if named else None)
     if expected is None:
         return
-    with path.open("rb") as file:
+    with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(expected.lower()):
         raise CheckpointError(f"{path}: sha256: expected {expected}, found {found}; download it again")

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from bilayer.model.render import on_black
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.writing import replacing
 from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import Prediction
 from bilayer.training.run_folder import RunFolder

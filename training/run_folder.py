@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.training.settings import TrainingSettings
 from bilayer.training.stages import StageName
@@ -65,8 +66,8 @@ class RunFolder:
         """
         wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}))
         path = self.path / "settings.json"
-        if self.state.exists() and path.exists():
-            begun = _flat(typed(dict[str, Any], read_content(path, _ANEW), str(path), _ANEW))
+        if is_there(self.state) and is_there(path):
+            begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
             for name, value in _flat(wanted).items():
                 if not name.startswith(_CHANGEABLE) and begun.get(name) != value:
                     raise InputError(
@@ -87,10 +88,13 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        if not self.state.exists():
+        if not is_there(self.state):
             return None
         try:
-            state: dict[str, Any] = torch.load(self.state, map_location=device, weights_only=True)
+            with open_file(self.state, FileKind.TRAINING_STATE) as file:
+                state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        except InputError:
+            raise
         except Exception as error:  # the unpickler raises anything on damaged files
             raise InputError(f"{self.state}: not a readable training state; remove it to begin anew") from error
         return state
@@ -101,10 +105,14 @@ class RunFolder:
         Raises:
             InputError: the log is damaged.
         """
-        if not self.log.exists():
+        if not is_there(self.log):
             return
         try:
-            whole = [line for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            whole = [
+                line
+                for line in read_bytes(self.log, FileKind.TRAINING_LOG).splitlines(keepends=True)
+                if line.endswith(b"\n")
+            ]
             kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(f"{self.log}: not readable as JSON, line by line ({error}); move it away") from error

@@ -23,6 +23,7 @@ from bilayer.android_harness.results import FrameTimes, SamplerRow
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
 from bilayer.runtime.bundle import Bundle, Outputs
 from bilayer.runtime.errors import DeviceError
+from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.typed_json import FileFormat
 
@@ -231,7 +232,7 @@ def _held_back(output: RunnerOutput) -> bool:
 
 
 def _read(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    found = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    found = np.frombuffer(read_bytes(path, FileKind.TENSOR, DeviceError, like.size) if is_file(path) else b"", np.uint8)
     if found.size != like.size:
         raise DeviceError(f"{SAMPLER_RUNNER}: {path.name}: expected {like.size} bytes, found {found.size}")
     return found.reshape(like.shape)

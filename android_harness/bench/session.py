@@ -8,7 +8,7 @@ from pathlib import Path
 from bilayer.android_harness.results import Moment, Parity, SamplerRow
 from bilayer.android_harness.routes.diagnostics import LayerTime
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import read_content, typed
 
 

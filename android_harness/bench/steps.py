@@ -24,7 +24,9 @@ from bilayer.android_harness.device.execution import (
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.sdk import is_android_program
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, Profiling
-from bilayer.runtime.files import replacing
+from bilayer.runtime.errors import DeviceError
+from bilayer.runtime.files.reading import FileKind, read_bytes
+from bilayer.runtime.files.writing import replacing
 
 
 def check_mode(work: Measurement, mode: Mode) -> None:
@@ -146,7 +148,10 @@ def _profile(work: Measurement, name: str) -> Profile:
         profile, text = backend.read_log(log)
         if logs:
             logs.mkdir(parents=True, exist_ok=True)
-            for suffix, content in {".log": log.read_bytes(), ".txt": text.encode()}.items():
+            for suffix, content in {
+                ".log": read_bytes(log, FileKind.TOOL_LOG, DeviceError),
+                ".txt": text.encode(),
+            }.items():
                 with replacing(logs / f"{name}{suffix}") as part:
                     part.write_bytes(content)
     work.session.runtime = profile.version or work.session.runtime

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.files.reading import size_of
 
 QUICK = 30.0  # seconds for what takes milliseconds; starting adb's server takes some
 SLOWEST_LINK = 1 << 20  # bytes a second: USB 2 has 30 times that
@@ -184,7 +185,7 @@ class Device:
         Raises:
             DeviceError: the device is gone, full, or does not let us write there.
         """
-        timeout = QUICK + local.stat().st_size / SLOWEST_LINK
+        timeout = QUICK + size_of(local) / SLOWEST_LINK
         done = self._call(["push", str(local.absolute()), remote], timeout)
         if done.code:
             self._check_there(done)

@@ -13,6 +13,7 @@ from bilayer.android_harness.device.adb import DeviceTimeoutError
 from bilayer.android_harness.device.conditions import SAMPLE, Conditions, parse_conditions
 from bilayer.android_harness.device.workspace import OUT, ROOT, Workspace
 from bilayer.runtime.errors import DeviceError
+from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read_bytes
 
 Floats = NDArray[np.float32]
 
@@ -156,18 +157,18 @@ def read_results(folder: Path, index: int, shapes: dict[str, tuple[int, ...]], l
         DeviceError: a file is missing or has another size.
     """
     place = folder / f"Result_{index}"
-    files = sorted(place.glob("*.raw"))
+    files = list_folder(place, "*.raw", DeviceError) if is_folder(place) else []
     results = {}
     for name, shape in shapes.items():
         path = _file_of(name, files, only=len(shapes) == 1)
         if path is None:
             found = ", ".join(file.name for file in files[:5]) or "nothing"
             raise DeviceError(f"{place}: expected {name}.raw, found {found}; is the .dlc that of this bundle?")
-        values = np.fromfile(path, "<f4")
-        if path.stat().st_size != 4 * np.prod(shape):
-            raise DeviceError(
-                f"{path}: expected {4 * np.prod(shape)} bytes of float32 {list(shape)}, found {path.stat().st_size}"
-            )
+        size = 4 * math.prod(shape)
+        content = read_bytes(path, FileKind.TENSOR, DeviceError, most=size)
+        if len(content) != size:
+            raise DeviceError(f"{path}: expected {size} bytes of float32 {list(shape)}, found {len(content)}")
+        values = np.frombuffer(content, "<f4")
         batch, channels, height, width = shape
         if layout == "NHWC":
             values = values.reshape(batch, height, width, channels).transpose(0, 3, 1, 2)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from bilayer.android_harness.device.adb import QUICK, Device
 from bilayer.runtime.errors import DeviceError, InputError
+from bilayer.runtime.files.reading import FileKind, open_file, size_of
 
 ROOT = "/data/local/tmp/bilayer"  # where the shell's user may write and execute
 OUT = "out"  # in it, a program's results
@@ -63,7 +64,7 @@ class Workspace:
             names = shlex.join(f"./{name}" for name in stale[start : start + 50])
             self._done(f"cd {ROOT} && rm -f {names}", "rm")
         missing = [name for name, digest in wanted.items() if present.get(name) != digest]
-        self._check_space(sum(files[name].stat().st_size for name in missing) + space)
+        self._check_space(sum(size_of(files[name]) for name in missing) + space)
         for name in missing:
             self._push(files[name], name, wanted[name])
             advance(name)
@@ -101,7 +102,7 @@ class Workspace:
         quoted, target = shlex.quote(part), shlex.quote(place)
         mode = "755" if name.startswith("bin/") else "644"
         script = f"sha256sum {quoted} && chmod {mode} {quoted} && mv -f {quoted} {target}"
-        done = self.device.shell(script, QUICK + path.stat().st_size / HASH_RATE)
+        done = self.device.shell(script, QUICK + size_of(path) / HASH_RATE)
         if done.code or not done.out.startswith(digest):
             self._forget(part)
             self.device.check_full(done)
@@ -142,5 +143,5 @@ def _check_name(name: str) -> None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path, FileKind.PROGRAM) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

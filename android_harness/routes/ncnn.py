@@ -17,6 +17,7 @@ from bilayer.android_harness.routes.vendor import Mode, Profiling
 from bilayer.runtime.bundle import Bundle, describe_file
 from bilayer.runtime.engines.ncnn_convert import ncnn_network
 from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.files.reading import FileKind, is_file, read_text
 from bilayer.runtime.typed_json import FileFormat
 
 VARIABLE = "BILAYER_NCNN_RUNNER"
@@ -92,7 +93,7 @@ class NcnnBackend(Backend):
         version = f"{record.ncnn} on {record.device}{where}"[:120]
         total = record.total_us.mean if record.total_us else None
         profile = Profile(version, total, None, record.init_us, ())
-        return profile, log.read_text(encoding="utf-8")
+        return profile, read_text(log, FileKind.TOOL_LOG, DeviceError)
 
 
 def find_ncnn_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -102,7 +103,7 @@ def find_ncnn_runner(given: Path | None, environment: Mapping[str, str] = os.env
         ToolMissingError: neither, or it is not there; the message has the command that builds one.
     """
     named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
-    if named is not None and named.is_file():
+    if named is not None and is_file(named):
         return named
     ndk = "-DCMAKE_TOOLCHAIN_FILE=$ANDROID_NDK_HOME/build/cmake/android.toolchain.cmake -DANDROID_ABI=arm64-v8a"
     command = f"cmake -S {shlex.quote(str(NATIVE))} -B build {ndk} -DANDROID_PLATFORM=android-26 -Dncnn_DIR=NCNN"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import is_file, is_folder
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.sampler import build as sampler_build
 from bilayer.runtime.sampler.build import HEADER, OBJECT, object_file
 from bilayer.runtime.subprocesses import run
@@ -45,9 +46,7 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
     """
     for variable in _NDK_VARIABLES:
         root = environment.get(variable)
-        found = (
-            sorted(Path(root).glob("toolchains/llvm/prebuilt/*/bin/aarch64-linux-android26-clang++")) if root else []
-        )
+        found = sorted(Path(root).glob(f"toolchains/llvm/prebuilt/*/bin/{_CLANG}")) if root and is_folder(root) else []
         if found:
             return Compiler((str(found[0]), "-static-libstdc++"), static=False)
     gcc = shutil.which(_GCC, path=environment.get("PATH"))
@@ -106,7 +105,7 @@ def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ)
     named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
     if named is None:
         return built_runner()
-    if not named.is_file():
+    if not is_file(named):
         raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
     return named
 
@@ -114,7 +113,7 @@ def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ)
 def built_runner() -> Path | None:
     """Return the runner that `bilayer-device build-runner` made of these sources; None if it did not yet."""
     path = kept_runner()
-    return path if path.is_file() else None
+    return path if is_file(path) else None
 
 
 def kept_runner() -> Path:

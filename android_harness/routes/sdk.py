@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.errors import InputError, ToolMissingError
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, list_folder, open_file, read_text
 
 VARIABLES = ("SNPE_ROOT", "QAIRT_SDK_ROOT", "QNN_SDK_ROOT")
 HOST = "x86_64-linux-clang"  # the SDKs' folder of programs for this machine
@@ -38,8 +39,8 @@ class Sdk:
         if named:
             return named[0]
         try:
-            described = _VERSION.search((self.root / "sdk.yaml").read_text("utf-8", "replace"))
-        except OSError:
+            described = _VERSION.search(read_text(self.root / "sdk.yaml", FileKind.SETTINGS))
+        except InputError:
             return ""
         return described[0] if described else ""
 
@@ -53,7 +54,7 @@ class Sdk:
 
     def has(self, name: str) -> bool:
         """Tell whether the SDK has the program `name` for the device."""
-        return (self.root / "bin" / self.target / name).is_file()
+        return is_file(self.root / "bin" / self.target / name)
 
     def host_tool(self, name: str) -> Path:
         """Return the path of the SDK's program `name` for this machine.
@@ -83,11 +84,11 @@ class Sdk:
         """
         folder = self.root / "lib" / self.target
         needed = [self._existing(folder / name) for name in names]
-        more = [path for pattern in optional for path in folder.glob(pattern) if path.is_file()]
+        more = [path for pattern in optional for path in list_folder(folder, pattern) if is_file(path)]
         return sorted({*needed, *more})
 
     def _existing(self, path: Path) -> Path:
-        if not path.is_file():
+        if not is_file(path):
             raise ToolMissingError(
                 f"{path}: not there; ${self.variable} is {self.root}: install the whole SDK, or set it to one with it"
             )
@@ -105,7 +106,7 @@ def find_sdk(environment: Mapping[str, str] = os.environ) -> Sdk:
             continue
         root = Path(environment[variable]).absolute()
         # Of several compilers, clang before gcc, and the newest
-        found = sorted((root / "bin").glob("aarch64-android*"), key=lambda path: ("clang" in path.name, path.name))
+        found = sorted(_compilers(root), key=lambda path: ("clang" in path.name, path.name))
         if not found:
             raise ToolMissingError(
                 f"${variable} is {root}: has no bin/aarch64-android*; set it to the SDK's own folder"
@@ -117,8 +118,13 @@ def find_sdk(environment: Mapping[str, str] = os.environ) -> Sdk:
     )
 
 
+def _compilers(root: Path) -> list[Path]:
+    folder = root / "bin"
+    return list_folder(folder, "aarch64-android*") if is_folder(folder) else []
+
+
 def is_android_program(path: Path) -> bool:
     """Tell whether a file is an ELF program for 64-bit ARM: no stand-in script, and nothing of this machine's."""
-    with path.open("rb") as file:
+    with open_file(path, FileKind.PROGRAM) as file:
         header = file.read(20)
     return len(header) == 20 and header[:5] == b"\x7fELF\x02" and struct.unpack_from("<H", header, 18)[0] == _AARCH64

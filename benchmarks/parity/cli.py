@@ -11,7 +11,9 @@ from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show
 from bilayer.runtime.errors import CheckpointError, LandmarkError
-from bilayer.runtime.files import check_input, check_output, check_photo_file
+from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 

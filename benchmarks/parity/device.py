@@ -15,7 +15,8 @@ from bilayer.benchmarks.parity.rungs import BundleRung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.frame import Floats, NetworkOutputs, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
@@ -110,10 +111,11 @@ def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout:
             "--write-inputs and pull every Result_N, with the same --poses and --drive"
         )
     expected = 4 * math.prod(shape)
-    if path.stat().st_size != expected:
+    content = read_bytes(path, FileKind.TENSOR, most=expected)
+    if len(content) != expected:
         sides = " x ".join(map(str, shape))
-        raise InputError(f"{path}: {path.stat().st_size} bytes, expected {expected}: float32 of {sides}")
-    values = np.fromfile(path, "<f4").astype(np.float32)
+        raise InputError(f"{path}: {len(content)} bytes, expected {expected}: float32 of {sides}")
+    values = np.frombuffer(content, "<f4").astype(np.float32)
     if layout == "nchw" or len(shape) == 1:
         return values.reshape(1, *shape)
     channels, height, width = shape
@@ -122,4 +124,4 @@ def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout:
 
 def _find(folder: Path, index: int, tensor: str) -> Path | None:
     place = folder / f"Result_{index}"
-    return next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if p.is_file()), None)
+    return next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if is_file(p)), None)

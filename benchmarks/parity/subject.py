@@ -12,6 +12,7 @@ from bilayer.runtime.agreement import Bytes
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError
+from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.frame import Floats, NetworkOutputs
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
@@ -64,7 +65,7 @@ def open_subject(bundle: Bundle, poses: Floats) -> Subject:
 
     path = bundle.path(bundle.contract.files.onnx)
     try:
-        model = onnx.load(path, load_external_data=False)  # `read_bundle` has refused it
+        model = onnx.load_model_from_string(read_bytes(path, FileKind.ONNX, BundleError))
     except DecodeError as error:
         raise BundleError(f"{path}: not an ONNX model; export the avatar again") from error
     generator = read_generator(model, bundle.contract, str(path))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from bilayer.runtime.console import is_numeric, table
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.writing import replacing
 
 # Colours of charts that a page takes from its reader's light or dark theme: see page.html
 INK, MUTED, GRID, PAPER, SHADE = "#1c2024", "#5f6771", "#dadde2", "#fefefe", "#f1f3f6"

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from bilayer.model.config import Preset
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files import check_input, check_photo_file
+from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.options import Option
 
 Repeats = Annotated[int, Option("Timed turns.", at_least=1)]

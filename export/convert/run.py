@@ -27,7 +27,8 @@ from bilayer.runtime.errors import (
     ParityError,
     ToolMissingError,
 )
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.subprocesses import Finished, run
 
 _ROUTES: dict[ConversionTarget, Callable[[Job], Invocation]] = {
@@ -136,7 +137,7 @@ def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, 
         shown_onnx=onnx_path if options.place is None else options.place / onnx_path.name,
         shown_dlc=dlc_path if options.place is None else options.place / dlc_path.name,
         inputs=tuple(value.name for value in model.graph.input if value.name not in initializers),
-        digest=hashlib.sha256(onnx_path.read_bytes()).hexdigest(),
+        digest=hashlib.sha256(read_bytes(onnx_path, FileKind.ONNX)).hexdigest(),
         soc_model=options.soc_model,
         stop=options.stop,
     )
@@ -160,10 +161,10 @@ def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, by
         raise ToolMissingError(f"{job.shown_dlc}: not made: {reason}")
     if finished.code != 0:
         raise _failure(invocation, job, finished, f"{finished.how}: {_reason(finished)}")
-    files = sorted(job.folder.glob("*.dlc"))
-    if len(files) != 1 or not files[0].is_file():
+    files = list_folder(job.folder, "*.dlc")
+    if len(files) != 1 or not is_file(files[0]):
         raise _failure(invocation, job, finished, f"ended well but wrote {len(files) or 'no'} .dlc files")
-    return finished, files[0].read_bytes()
+    return finished, read_bytes(files[0], FileKind.DLC, ConversionError)
 
 
 def _read_back(invocation: Invocation, job: Job, finished: Finished, data: bytes) -> Dlc:

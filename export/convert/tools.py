@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bilayer.export.convert import qairt_worker
 from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.subprocesses import run
 
 _HOST = "x86_64-linux-clang"  # the SDKs' folders of Linux programs and libraries
@@ -138,8 +139,8 @@ def _find(tool: str, variables: tuple[str, ...], job: Job, by_hand: tuple[str, .
             continue
         root = Path(environment[variable]).absolute()
         path = root / "bin" / _HOST / tool
-        if not path.is_file() or not os.access(path, os.X_OK):
-            what = "is not executable; run chmod +x on it" if path.is_file() else "is not there"
+        if not is_file(path) or not os.access(path, os.X_OK):
+            what = "is not executable; run chmod +x on it" if is_file(path) else "is not there"
             raise ToolMissingError(f"{job.shown_dlc}: not made: ${variable} is {root}, but {path} {what}")
         _prepend(environment, "PATH", path.parent)
         _prepend(environment, "LD_LIBRARY_PATH", root / "lib" / _HOST)

@@ -8,7 +8,6 @@ Kept by hand: the format is not published, and the vendor's own reader is in its
 
 import itertools
 import json
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,8 +22,8 @@ from bilayer.export.dlc.container import read_header, read_members
 from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor
 from bilayer.runtime.console import table
 from bilayer.runtime.errors import DlcError
+from bilayer.runtime.files.reading import FileKind, read_bytes
 
-MAX_FILE_BYTES = 1 << 30  # an avatar has 20 to 60 MB; the file is read whole
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_METADATA_ENTRIES = 10_000
 _MAX_METADATA_KEY = 1_000  # characters
@@ -99,16 +98,7 @@ def read_dlc(path: Path | str) -> Dlc:
     Raises:
         DlcError: it cannot be read, is damaged, too large, or neither v3 nor v4.
     """
-    path = Path(path)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DlcError(f"{path}: is not a file")
-        with path.open("rb") as file:
-            data = file.read(min(status.st_size, MAX_FILE_BYTES + 1))
-    except OSError as error:
-        raise DlcError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse_dlc(data, str(path))
+    return parse_dlc(read_bytes(path, FileKind.DLC, DlcError), str(path))
 
 
 def parse_dlc(data: bytes, name: str) -> Dlc:
@@ -181,8 +171,6 @@ def as_text(dlc: Dlc) -> str:
 
 
 def _parse(data: bytes, name: str) -> Dlc:
-    if len(data) > MAX_FILE_BYTES:
-        raise DlcError(f"expected at most {MAX_FILE_BYTES >> 20} MiB")
     members = read_members(memoryview(data))
     if "model" not in members:
         raise DlcError(f"expected a member named model, found {', '.join(members) or 'none'}")

@@ -18,7 +18,8 @@ from bilayer.runtime.engines.base import IoSpec, check_ends, reading
 from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
 from bilayer.runtime.errors import ConversionError, InputError, OutputError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import read_content, typed
 
 TIMEOUT = 300  # s; a medium avatar takes 2
@@ -78,7 +79,7 @@ def _onnx_ends(onnx: Path) -> IoSpec:
 
 def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:
     """Make network.ncnn.param and network.ncnn.bin in `folder`."""
-    (folder / "network.onnx").write_bytes(onnx.read_bytes())  # pnnx writes its files beside what it reads
+    (folder / "network.onnx").write_bytes(read_bytes(onnx, FileKind.ONNX))  # pnnx writes its files beside what it reads
     try:
         done = subprocess.run(  # noqa: S603  # an argument list, no shell
             [str(program), "network.onnx", *OPTIONS],
@@ -94,7 +95,7 @@ def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise ToolMissingError(f"{program}: cannot be run ({reason}); pip install --force-reinstall pnnx") from error
-    missing = [name for name in ("param", "bin") if not (folder / f"network.ncnn.{name}").is_file()]
+    missing = [name for name in ("param", "bin") if not is_file(folder / f"network.ncnn.{name}")]
     if done.returncode != 0 or missing:
         said = [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
         last = "".join(c for c in said[-1] if c.isprintable())[-200:] if said else "no message"
@@ -111,7 +112,7 @@ def _store(folder: Path, ends: IoSpec, stem: Path) -> NcnnNetwork:
         raise OutputError(f"{stem.parent}: cannot be made ({error.strerror}); {advice}") from error
     for suffix in (".param", ".bin"):
         with replacing(stem.with_suffix(suffix)) as part:
-            part.write_bytes((folder / f"network.ncnn{suffix}").read_bytes())
+            part.write_bytes(read_bytes(folder / f"network.ncnn{suffix}", FileKind.ONNX))
     record = _Record(ends, [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")])
     with replacing(stem.with_suffix(".json")) as part:
         part.write_text(json.dumps(asdict(record), indent=2) + "\n")

@@ -9,6 +9,7 @@ import numpy as np
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import FileKind, checked
 from bilayer.runtime.frame import Floats
 
 
@@ -61,7 +62,7 @@ def make_session(
         options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = model if isinstance(model, bytes) else str(model)
+    source = model if isinstance(model, bytes) else str(checked(model, FileKind.ONNX))
     return onnxruntime.InferenceSession(source, options, providers=list(providers))
 
 

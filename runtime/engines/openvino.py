@@ -6,6 +6,7 @@ from typing import Any
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.vocabulary import Precision
 
 
@@ -25,7 +26,7 @@ class OpenVino(TensorEngine):
         settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        model = reading(path, lambda: core.read_model(path.read_bytes()))
+        model = reading(path, lambda: core.read_model(read_bytes(path, FileKind.ONNX)))
         inputs = {end.get_any_name(): _static_shape(end) for end in model.inputs}
         outputs = {end.get_any_name(): _static_shape(end) for end in model.outputs}
         super().__init__(path, contract, IoSpec(inputs, outputs))

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+from bilayer.runtime.files.arrays import parse_npy
+from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.typed_json import typed
-
-MAX_BYTES = 1 << 20  # 68 points take a few kilobytes in any of the formats
 
 
 def read_landmarks(path: str | Path) -> NDArray[np.float32]:
@@ -39,41 +39,28 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     if parse is None:
         found = path.suffix or "no extension"
         raise LandmarkError(f"{path}: landmarks: expected a {', '.join(_PARSERS)} file, found {found}")
+    content = read_bytes(path, FileKind.LANDMARKS, LandmarkError)
     try:
-        _check_place(path)
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
-            return check_landmarks(parse(path))
+            return check_landmarks(parse(content))
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
-    except OSError as error:
-        raise LandmarkError(f"{path}: reading failed: {error.strerror or error}") from error
-    except (ValueError, EOFError, RecursionError, csv.Error) as error:
+    except (ValueError, OverflowError, RecursionError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise LandmarkError(f"{path}: landmarks: expected 68 (x, y) pairs as {path.suffix}, found {reason}") from error
 
 
-def _check_place(path: Path) -> None:
-    if not path.is_file():
-        raise LandmarkError(
-            f"landmarks: {'is a folder' if path.is_dir() else 'no such file'}; name a file of 68 points"
-        )
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise LandmarkError(f"landmarks: {size} bytes, expected at most {MAX_BYTES}: 68 (x, y) pairs")
-
-
-def _read_npy(path: Path) -> object:
-    # Mapped, so that a header that claims terabytes fails on the file's length instead of allocating them
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
+def _read_npy(content: bytes) -> object:
+    if content.startswith(b"PK"):
         raise LandmarkError("landmarks: expected one array, found an archive of them; np.save one (68, 2) array")
+    array = parse_npy(content)
     if array.dtype.kind not in "fiu":
         raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}")
-    return np.array(array)  # lets go of the file
+    return array
 
 
-def _read_json(path: Path) -> object:
-    content: Any = json.loads(path.read_text(encoding="utf-8"))
+def _read_json(given: bytes) -> object:
+    content: Any = json.loads(given.decode("utf-8-sig"))
     if isinstance(content, dict):
         if "landmarks" not in content:
             raise LandmarkError(f'landmarks: expected the field "landmarks", found {sorted(map(str, content))[:8]}')
@@ -81,8 +68,8 @@ def _read_json(path: Path) -> object:
     return typed(dict[str, list[tuple[float, float]]], {"landmarks": content}, "", error=LandmarkError)["landmarks"]
 
 
-def _read_csv(path: Path) -> object:
-    text = path.read_text(encoding="utf-8-sig")
+def _read_csv(content: bytes) -> object:
+    text = content.decode("utf-8-sig")
     delimiter = next((mark for mark in ";\t," if mark in text), ",")
     rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(cell.strip() for cell in row)]
     if len(rows) == NUM_LANDMARKS + 1:
@@ -90,8 +77,8 @@ def _read_csv(path: Path) -> object:
     return [[float(cell) for cell in row] for row in rows]
 
 
-def _read_pts(path: Path) -> object:
-    text = path.read_text(encoding="utf-8-sig")
+def _read_pts(content: bytes) -> object:
+    text = content.decode("utf-8-sig")
     body = re.search(r"\{([^{}]*)\}", text)
     if not text.lstrip().startswith("version:") or body is None:
         raise LandmarkError("landmarks: expected `version: 1`, `n_points: 68` and `{ ... }` of the 300-W format")
@@ -99,7 +86,7 @@ def _read_pts(path: Path) -> object:
     return check_landmarks(rows) - 1
 
 
-_PARSERS: dict[str, Callable[[Path], object]] = {
+_PARSERS: dict[str, Callable[[bytes], object]] = {
     ".npy": _read_npy,
     ".json": _read_json,
     ".csv": _read_csv,

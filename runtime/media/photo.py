@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bilayer.runtime.errors import PhotoError
-from bilayer.runtime.files import PHOTO_KINDS, check_photo_file, describe_head
+from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
+from bilayer.runtime.files.reading import FileKind, open_file
 from bilayer.runtime.media.tiff import black_and_white, misread
 from bilayer.runtime.native_stderr import sifting
 
@@ -85,12 +86,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its header read."""
     try:
         check_photo_file(path)
-        with path.open("rb") as stream:
+        with open_file(path, FileKind.PHOTO, PhotoError) as stream:
             with warnings.catch_warnings(action="ignore"):  # Pillow warns of what is checked here, or repaired by it
                 image = _open(stream, path)
             yield image
-    except PermissionError as error:
-        raise PhotoError(f"{path}: not readable by this user; change its permissions") from error
     except OSError as error:
         raise PhotoError(f"{path}: reading failed: {error.strerror or error}") from error
 

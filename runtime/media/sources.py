@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.files import kind_of
+from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames

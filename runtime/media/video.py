@@ -1,18 +1,17 @@
 """Frames of a video file or a webcam. PyAV, which brings FFmpeg along, reads files; OpenCV reads webcams."""
 
 import logging
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.files import kind_of
+from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.reading import FileKind, open_file
 from bilayer.runtime.media.frame_times import (
     DEFAULT_RATE,
     MAX_PAUSE,
@@ -80,7 +79,7 @@ class VideoFrames:
 
     def __init__(self, path: str | Path) -> None:
         self._path, self._av = Path(path), load_av()
-        self._content = _open_regular(self._path)
+        self._content = open_file(self._path, FileKind.VIDEO)
         try:
             scan = self._scan()
             self._file = self._open()
@@ -170,25 +169,6 @@ class VideoFrames:
             chosen = next(moving, streams[0].index)
             length = None if file.duration is None else file.duration / self._av.time_base
         return _Scan(chosen, sorted(times.get(chosen, [])), end, length)
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """A file, open for reading; its `name` is a number.
-
-    Raises:
-        InputError: no such file, none that may be read, or no regular one.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; name a video") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}; name a video") from error
-    kind = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(kind):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise InputError(f"{path}: is a {'folder' if stat.S_ISDIR(kind) else 'device or pipe'}; name a video")
 
 
 def _cut_short(file: Any, scan: _Scan) -> str:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import check_video, making_folder, replacing, usual_mode
+from bilayer.runtime.files.reading import is_folder, is_there, list_folder
+from bilayer.runtime.files.writing import check_video, making_folder, replacing, usual_mode
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.video import load_av, reason_of
 
@@ -145,7 +146,7 @@ class _GifWriter:
 
 @contextmanager
 def _png_folder(out: Path) -> Iterator[FrameWriter]:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_there(out) and (not is_folder(out) or list_folder(out, error=OutputError)):
         raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
     part: Path | None = None
     try:

@@ -12,11 +12,7 @@ objects are never read, and nothing is allocated for what a header merely claims
 
 import io
 import json
-import math
-import tokenize
-import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.files import replacing
-from bilayer.runtime.motion.track import DEFAULT_FPS, MAX_FRAMES, Track
+from bilayer.runtime.files.arrays import parse_npy, parse_npz
+from bilayer.runtime.files.reading import FileKind, read_bytes
+from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.motion.track import DEFAULT_FPS, Track
 
-MAX_BYTES = MAX_FRAMES * 68 * 2 * 8 + 4096  # the longest track in float64
-MAX_JSON_BYTES = 64 << 20  # about 20,000 frames; parsing takes ten times that
 MAX_JSON_FRAMES = 20_000
 
 Content = tuple[Any, float | None]  # what may be landmarks, and the frame rate where the file has one
@@ -52,15 +48,13 @@ def read_track(path: str | Path, fps: float | None = None) -> Track:
         raise LandmarkError(
             f"{path}: track: expected a {', '.join(_PARSERS)} file, found {path.suffix or 'no extension'}"
         )
+    content = read_bytes(path, FileKind.JSON_TRACK if parse is _from_json else FileKind.TRACK, LandmarkError)
     try:
-        landmarks, own_fps = parse(_bytes(path))
+        landmarks, own_fps = parse(content)
         return Track(landmarks, next(rate for rate in (fps, own_fps, DEFAULT_FPS) if rate is not None))
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
-    except OSError as error:
-        raise LandmarkError(f"{path}: reading failed: {error.strerror or error}") from error
-    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, msgspec.ValidationError) as error:
-        # RuntimeError: an encrypted archive; NotImplementedError and RecursionError are such too
+    except (ValueError, OverflowError, RecursionError, msgspec.ValidationError) as error:
         expected = f"(frames, 68, 2) numbers as {path.suffix}"
         raise LandmarkError(f"{path}: track: expected {expected}, found {_line(error)}") from error
 
@@ -89,57 +83,23 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise LandmarkError(f"track: {'is a folder' if path.is_dir() else 'no such file'}; name a landmark track")
-    limit = MAX_JSON_BYTES if path.suffix.lower() == ".json" else MAX_BYTES
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise LandmarkError(f"track: more than {limit} bytes; cut it into parts, or write long tracks as .npy")
-    return content
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    """A .npy file's array, as long as its bytes are all there."""
-    stream = io.BytesIO(content)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version not in readers:
-            raise LandmarkError(f"track: expected version 1 or 2 of the .npy format, found {version}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that Python 2 wrote the header
-            shape, fortran, dtype = readers[version](stream)
-    except (ValueError, SyntaxError, TypeError, tokenize.TokenError) as error:
-        raise LandmarkError(f"track: expected a .npy header, found {_line(error)}") from error
-    if dtype.kind not in "fiu":
-        raise LandmarkError(f"landmarks: expected numbers, found {dtype}")
-    if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
-        raise LandmarkError(f"landmarks: the file has not the {shape} numbers that its header says")
-    flat = np.frombuffer(content, dtype, offset=stream.tell())
-    return flat.reshape(shape, order="F" if fortran else "C")
+def _numbers(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind not in "fiu":
+        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}")
+    return array
 
 
 def _from_npy(content: bytes) -> Content:
-    array = _array(content)
+    array = _numbers(parse_npy(content))
     return (array[None] if array.ndim == 2 else array), None
 
 
 def _from_npz(content: bytes) -> Content:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        if "landmarks.npy" not in sizes:
-            found = [name.removesuffix(".npy") for name in sorted(sizes)][:8]
-            raise LandmarkError(f'track: expected the array "landmarks", found {found}')
-        wanted = [name for name in ("landmarks.npy", "fps.npy") if name in sizes]
-        if max(sizes[name] for name in wanted) > MAX_BYTES:
-            raise LandmarkError(f"track: unpacks to more than {MAX_BYTES} bytes; cut it into parts")
-        arrays = [_array(archive.read(name)) for name in wanted]
-    if len(arrays) == 2 and arrays[1].size != 1:
-        raise LandmarkError(f"fps: expected one number, found an array {arrays[1].shape}")
-    landmarks = arrays[0][None] if arrays[0].ndim == 2 else arrays[0]
-    return landmarks, float(arrays[1].item()) if len(arrays) == 2 else None
+    arrays = parse_npz(content, FileKind.TRACK.most, ("landmarks",), ("fps",))
+    landmarks, fps = _numbers(arrays["landmarks"]), arrays.get("fps")
+    if fps is not None and _numbers(fps).size != 1:
+        raise LandmarkError(f"fps: expected one number, found an array {fps.shape}")
+    return landmarks[None] if landmarks.ndim == 2 else landmarks, None if fps is None else float(fps.item())
 
 
 def _from_json(content: bytes) -> Content:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bilayer.runtime.errors import OutputError, ToolMissingError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import is_folder, is_there
+from bilayer.runtime.files.writing import replacing
 
 OBJECT, HEADER, EXAMPLE = "bilayer_sampler.o", "bilayer_sampler.h", "example.cpp"
 STEPS = 2  # of a build, each some seconds
@@ -79,8 +80,8 @@ def build(target: str, folder: Path, advance: Callable[[], None] = lambda: None)
 
 def _check_writable(folder: Path) -> None:
     """Say so before a build, not after it."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    nearest = next(path for path in (folder, *folder.absolute().parents) if is_there(path))
+    if not is_folder(nearest) or not os.access(nearest, os.W_OK):
         raise OutputError(f"{folder}: {nearest} is not a folder to write in; name another with --out")
 
 

@@ -8,6 +8,7 @@ import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.errors import ParityError
+from bilayer.runtime.files.reading import size_of
 from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, build
 
 
@@ -37,7 +38,7 @@ def build_command(target: str, out: Path | None, as_json: bool) -> None:
     inputs = f"{shlex.quote(str(folder / EXAMPLE))} {shlex.quote(str(folder / OBJECT))}"
     link = f"{TARGETS[target].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
     report = {"target": target, "out": str(folder), "files": [str(path) for path in written], "link": link}
-    rows = table(["file", "bytes"], [(path, path.stat().st_size) for path in written])
+    rows = table(["file", "bytes"], [(path, size_of(path)) for path in written])
     show(report, lambda: rows, as_json, link)
 
 

@@ -301,7 +301,7 @@ def test_values_are_read_as_the_authors_do():
 
 def test_an_endless_args_file_is_not_read(runs):
     (runs / ENHANCER / "args.txt").write_bytes(b"a: 1\n" * 300_000)
-    with pytest.raises(CheckpointError, match="expected a few kilobytes of settings, found 1500000 bytes"):
+    with pytest.raises(CheckpointError, match="expected at most 1048576 bytes for a file of settings, found 1500000"):
         load_model(runs)
 
 
@@ -321,7 +321,7 @@ def test_unknown_settings_empty_values_and_blank_lines_are_tolerated(runs):
         (b"a b: 1", "expected `name: value`"),
         (b"image_size:64", "expected `name: value`"),
         (b"image_size: 32", r"line \d+: image_size is 32 here and 64 before"),
-        (b"\xff\xfe\x00", "not a text file"),
+        (b"\xff\xfe\x00", "expected text in UTF-8"),
     ],
 )
 def test_broken_lines_are_named(runs, line, words):
@@ -430,7 +430,7 @@ HOSTILE = {
         lambda path: edit_weights(path, lambda t: t.update({"net.mlp.0.weight_avg": torch.ones(24, 136)})),
         "averaged weights",
     ),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "expected a file, found a folder"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder; name a checkpoint"),
 }
 
 

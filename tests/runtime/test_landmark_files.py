@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.face.landmark_files import MAX_BYTES, read_landmarks
+from bilayer.runtime.face.landmark_files import read_landmarks
+from bilayer.runtime.files.reading import FileKind
 
 POINTS = (np.arange(136).reshape(68, 2) * 1.25 + 30).astype(np.float32)
 
@@ -70,7 +71,7 @@ HOSTILE = {
     "nan": ("a.npy", lambda p: npy(p, np.where(np.eye(68, 2, dtype=bool), np.nan, POINTS)), "point 0 is"),
     "complex": ("a.npy", lambda p: npy(p, POINTS.astype(complex)), "expected numbers, found complex128"),
     "too large for float32": ("a.npy", lambda p: npy(p, POINTS.astype(float) * 1e300), "point 0 is"),
-    "pickle in npy": ("a.npy", lambda p: npy(p, np.array([{}], dtype=object)), "Python objects"),
+    "pickle in npy": ("a.npy", lambda p: npy(p, np.array([{}], dtype=object)), "expected numbers, found object"),
     "bare pickle": ("a.npy", lambda p: p.write_bytes(pickle.dumps(POINTS)), "68"),
     "npz": ("a.npy", lambda p: npy(p, POINTS, np.savez), "archive"),
     "cut npy": ("a.npy", lambda p: p.write_bytes(npy(p, POINTS).read_bytes()[:200]), "68"),
@@ -120,7 +121,7 @@ HOSTILE = {
     "pts of 66": ("a.pts", lambda p: text(p, pts(POINTS[:66])), r"found \(66, 2\)"),
     "text": ("a.txt", lambda p: text(p, csv(POINTS)), "expected a .npy, .json, .csv, .pts file, found .txt"),
     "no extension": ("landmarks", lambda p: text(p, csv(POINTS)), "found no extension"),
-    "large": ("a.csv", lambda p: text(p, " " * (MAX_BYTES + 1)), "at most"),
+    "large": ("a.csv", lambda p: text(p, " " * (FileKind.LANDMARKS.most + 1)), "at most"),
     "missing": ("a.npy", lambda p: None, "no such file"),
     "folder": ("a.npy", lambda p: p.mkdir(), "is a folder"),
 }

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError, OutputError
+from bilayer.runtime.files.reading import FileKind
 from bilayer.runtime.motion.track import Track
-from bilayer.runtime.motion.track_files import MAX_BYTES, read_track, write_track
+from bilayer.runtime.motion.track_files import read_track, write_track
 
 FRAMES = (np.arange(3 * 136).reshape(3, 68, 2) * 1.37 + 0.1).astype(np.float32)
 FORMATS = pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
@@ -192,15 +193,15 @@ def test_missing_files_and_folders(tmp_path):
 def test_files_beyond_any_track_are_not_read(tmp_path):
     path = tmp_path / "a.npy"
     with path.open("wb") as stream:
-        stream.truncate(MAX_BYTES + 1)  # takes no room on the disk
-    with pytest.raises(LandmarkError, match="more than"):
+        stream.truncate(FileKind.TRACK.most + 1)  # takes no room on the disk
+    with pytest.raises(LandmarkError, match="expected at most"):
         read_track(path)
 
 
 def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("landmarks.npy", "w") as member:
-        for _ in range(MAX_BYTES // (1 << 22) + 1):
+        for _ in range(FileKind.TRACK.most // (1 << 22) + 1):
             member.write(bytes(1 << 22))
     with pytest.raises(LandmarkError, match="unpacks to more than"):
         read_track(path)

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Meta
 
 from bilayer.runtime.errors import BundleError, InputError
+from bilayer.runtime.files.reading import FileKind
 from bilayer.runtime.typed_json import FileFormat, read_content, typed
 
 
@@ -37,7 +38,7 @@ class Car:
             raise InputError("name: expected another car")
 
 
-CARS = FileFormat(Car, "car", 3, "a car", "build it again", BundleError, most=2000)
+CARS = FileFormat(Car, "car", 3, "a car", "build it again", BundleError, FileKind.SETTINGS)
 GOOD = {"seats": 2, "wheels": [{"size": 15}, {"size": 16.5, "rim": "alloy"}], "prices": {"DE": 3, "FR": None}}
 
 
@@ -93,8 +94,8 @@ def test_a_file_of_a_format_has_every_field(tmp_path):
         with pytest.raises(BundleError) as error:
             CARS.read(path)
         assert str(error.value) == f"{path}: {message}; build it again"
-    path.write_text(" " * 2001)
-    with pytest.raises(BundleError, match="expected at most 2000 bytes, found 2001"):
+    path.write_text(" " * (FileKind.SETTINGS.most + 1))
+    with pytest.raises(BundleError, match="expected at most 1048576 bytes for a file of settings, found 1048577"):
         CARS.read(path)
 
 
@@ -120,7 +121,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
     for path, message in [
         (tmp_path, "is a folder"),
         (tmp_path / "no", "no such file"),
-        (tmp_path / "pipe", "not a reg"),
+        (tmp_path / "pipe", "is a device, pipe or socket"),
     ]:
         with pytest.raises(InputError, match=message):
             read_content(path)

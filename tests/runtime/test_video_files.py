@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files import kind_of
+from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.media.video import VideoFrames
 from bilayer.runtime.media.writers import open_writer
 
@@ -79,8 +79,8 @@ def test_a_text_that_names_other_files_is_no_video(good, tmp_path, monkeypatch, 
 def test_places_that_are_no_regular_file_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     for path, words in (
-        (tmp_path / "pipe.mp4", "is a device or pipe; name a video"),
-        ("/dev/zero", "is a device or pipe; name a video"),
+        (tmp_path / "pipe.mp4", "is a device, pipe or socket; name a video"),
+        ("/dev/zero", "is a device, pipe or socket; name a video"),
         (tmp_path, "is a folder; name a video"),
         (tmp_path / "no.mp4", "no such file; name a video"),
         (tmp_path / ("n" * 300 + ".mp4"), "File name too long"),

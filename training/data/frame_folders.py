@@ -21,6 +21,8 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import check_landmarks
+from bilayer.runtime.files.arrays import parse_npy
+from bilayer.runtime.files.reading import FileKind, is_folder, is_there, read_bytes
 from bilayer.runtime.vocabulary import Split
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -85,7 +87,7 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
         InputError: no such folder, or nothing in it.
     """
     top = root / IMAGES / split
-    if not top.is_dir():
+    if not is_folder(top):
         raise InputError(f"{root}: expected a folder {IMAGES}/{split} of PERSON/VIDEO/SEQUENCE, found none; {_PREPARE}")
     found = [
         FrameSequence(root, split, person, video, name)
@@ -100,7 +102,7 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
 
 def has_kind(root: Path, split: Split, kind: str) -> bool:
     """Tell whether a split has a folder of this `kind`: some data have no masks or no coordinates."""
-    return (root / kind / split).is_dir()
+    return is_folder(root / kind / split)
 
 
 def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, coords: bool) -> StoredFrame:
@@ -127,7 +129,7 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
     field = None
     if coords:
         folder = sequence.folder(COORDS)
-        field = resize_coords(_read_coords(folder / frame), size) if folder.is_dir() else _unknown(size)
+        field = resize_coords(_read_coords(folder / frame), size) if is_folder(folder) else _unknown(size)
     return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field)
 
 
@@ -137,7 +139,7 @@ def read_picture(path: Path, flags: int) -> Bytes:
     Raises:
         InputError: no such file, not a whole PNG or JPEG, or not square.
     """
-    content = np.frombuffer(_content(path), np.uint8)
+    content = np.frombuffer(_content(path, FileKind.FRAME_PICTURE), np.uint8)
     tail = content[-64:].tobytes()
     if _PNG_END not in tail and _JPEG_END not in tail:
         raise InputError(f"{path}: expected a PNG or JPEG, found {len(content)} bytes that do not end as one; redo it")
@@ -157,15 +159,9 @@ def read_array(path: Path) -> NDArray[Any]:
         InputError: no such file, or not a whole .npy file of numbers.
     """
     try:
-        with path.open("rb") as stream:
-            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except OSError as error:
-        raise InputError(f"{path}: reading failed: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
+        return parse_npy(_content(path, FileKind.ARRAY))
+    except ValueError as error:
+        reason = str(error)
         raise InputError(f"{path}: expected a .npy array of numbers, found damaged data ({reason}); redo it") from error
 
 
@@ -220,17 +216,10 @@ def _unknown(size: int) -> NDArray[np.float16]:
     return np.full((size, size, 2), np.nan, np.float16)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except OSError as error:
-        raise InputError(f"{path}: reading failed: {error.strerror or error}") from error
-
-
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path}: expected this file, found none; bilayer-prepare check names all that is missing")
+def _content(path: Path, kind: FileKind) -> bytes:
+    if not is_there(path):
+        raise InputError(f"{path}: expected this file, found none; bilayer-prepare check names all that is missing")
+    return read_bytes(path, kind)
 
 
 def _names(folder: Path) -> list[str]:
@@ -241,5 +230,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}") from error

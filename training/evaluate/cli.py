@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show
-from bilayer.runtime.errors import CheckpointError, InputError
-from bilayer.runtime.files import check_folder, check_input, check_output
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import check_folder, check_input
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import Split
 
@@ -47,8 +48,7 @@ class MeterOptions:
         if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
             raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
         for weights in (self.lpips_vgg16, self.lpips_heads, self.arcface):
-            if weights is not None and not weights.is_file():
-                raise InputError(f"{weights}: no such file")
+            check_input(weights)
         if self.out is not None:
             check_output(self.out)
 
@@ -235,7 +235,7 @@ def _check_device(device: str) -> None:
 
 def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:
     if options.out is not None:
-        from bilayer.runtime.files import replacing
+        from bilayer.runtime.files.writing import replacing
 
         with replacing(options.out) as part:
             part.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")

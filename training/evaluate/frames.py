@@ -10,7 +10,8 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.face.landmark_files import read_landmarks
-from bilayer.runtime.files import check_folder, replacing
+from bilayer.runtime.files.reading import check_folder, is_folder, is_there, list_below, list_folder
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.media.photo import read_photo
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
@@ -87,7 +88,7 @@ class FrameFolder:
         self.path = path
         check_folder(path)
         self._files: dict[str, Path] = {}
-        for file in sorted(path.rglob("*")):
+        for file in list_below(path):
             if file.suffix.lower() in SUFFIXES:
                 name = file.relative_to(path).with_suffix("").as_posix()
                 if name in self._files:
@@ -125,7 +126,7 @@ def new_folder(path: Path) -> None:
     Raises:
         OutputError: there is something in it already, or it cannot be made.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if is_there(path) and (not is_folder(path) or list_folder(path, error=OutputError)):
         raise OutputError(f"{path}: expected a new or empty folder, found something in it; name another one")
     try:
         path.mkdir(parents=True, exist_ok=True)

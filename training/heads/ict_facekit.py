@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
+from bilayer.runtime.files.writing import replacing
 from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.occlusion import ambient_occlusion
 
@@ -43,7 +44,7 @@ _CORNER = re.compile(rb"(\d+)/(\d+)")
 
 def is_checkout(folder: Path) -> bool:
     """Tell whether the folder has ICT-FaceKit's neutral mesh where a checkout of it does."""
-    return (folder / SHAPES_FOLDER / NEUTRAL_FILE).is_file()
+    return is_file(folder / SHAPES_FOLDER / NEUTRAL_FILE)
 
 
 def reduce_checkout(checkout: Path, out_folder: Path) -> Path:
@@ -81,7 +82,7 @@ def read_checkout(checkout: Path) -> dict[str, NDArray[Any]]:
     kept = np.concatenate([np.arange(first, last + 1) for first, last in PART_RANGES])
     part = np.concatenate([np.full(last + 1 - first, k, np.uint8) for k, (first, last) in enumerate(PART_RANGES)])
     neutral = _read_positions(folder / NEUTRAL_FILE)[kept]
-    files = sorted(file for file in folder.glob("*.obj") if file.name != NEUTRAL_FILE)
+    files = sorted(file for file in list_folder(folder, "*.obj") if file.name != NEUTRAL_FILE)
     modes = [file for file in files if _IDENTITY.fullmatch(file.name)]
     expressions = [file for file in files if file not in modes and not _LEFT_OUT.fullmatch(file.name)]
     if not modes or not expressions:
@@ -108,10 +109,7 @@ def read_checkout(checkout: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_lines(file: Path, prefix: bytes) -> list[bytes]:
-    try:
-        return [line for line in file.read_bytes().split(b"\n") if line.startswith(prefix)]
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    return [line for line in read_bytes(file, FileKind.MESH).split(b"\n") if line.startswith(prefix)]
 
 
 def _read_positions(file: Path) -> Floats:

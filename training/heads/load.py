@@ -1,7 +1,5 @@
 """A head model from a file, from a checkout of ICT-FaceKit, or the built-in one."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.arrays import parse_npy, parse_npz
+from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.training.heads import ellipsoid, ict_facekit
 from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.ict_facekit import MODEL_FILE, OCCLUSION_FILE
@@ -46,7 +46,7 @@ def load_head_model(path: Path | None) -> HeadModel:
     """
     if path is None:
         return ellipsoid.build_ellipsoid_head()
-    if (path / MODEL_FILE).is_file():
+    if is_file(path / MODEL_FILE):
         return _read_reduced(path)
     if ict_facekit.is_checkout(path):
         return model_from_arrays(ict_facekit.read_checkout(path), None, str(path))
@@ -58,15 +58,14 @@ def load_head_model(path: Path | None) -> HeadModel:
 def _read_reduced(folder: Path) -> HeadModel:
     file = folder / MODEL_FILE
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            fields = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        fields = parse_npz(read_bytes(file, FileKind.ARRAY), FileKind.ARRAY.most)
+    except ValueError as error:
         raise InputError(f"{file}: not a readable .npz archive of plain arrays ({error})") from error
     occlusion_file, occlusion = folder / OCCLUSION_FILE, None
-    if occlusion_file.is_file():
+    if is_file(occlusion_file):
         try:
-            occlusion = np.load(occlusion_file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            occlusion = parse_npy(read_bytes(occlusion_file, FileKind.ARRAY))
+        except ValueError as error:
             raise InputError(f"{occlusion_file}: not a readable .npy array ({error})") from error
         if occlusion.shape != (len(fields.get("V", ())),) or not np.isfinite(occlusion).all():
             raise InputError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import FileKind, is_there, read_bytes
 
 RECOGNISER_SOURCE = (
     "an ArcFace network as ONNX, input (N, 3, 112, 112), output (N, D), such as w600k_r50.onnx of InsightFace's "
@@ -56,7 +57,7 @@ class FaceRecogniser:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        if not self._path.is_file():
+        if not is_there(path):
             raise CheckpointError(f"{path}: no such file; expected {RECOGNISER_SOURCE}")
         self._session: Any = _open_session(self._path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -110,5 +111,8 @@ def _scales_by_itself(path: Path) -> bool:
     """Tell whether the graph itself normalises pixels: InsightFace's exports from MXNet begin with Sub and Mul."""
     import onnx
 
-    first = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node[:8]]
+    first = [
+        node.op_type
+        for node in onnx.load_model_from_string(read_bytes(path, FileKind.ONNX, CheckpointError)).graph.node[:8]
+    ]
     return "Sub" in first and "Mul" in first

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bilayer.model.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import is_there
 from bilayer.training.feature_stacks import FeatureStack, vgg16_lpips
 
 HEADS_SOURCE = "lpips/weights/v0.1/vgg.pth of github.com/richzhang/PerceptualSimilarity, or of the package lpips"
@@ -52,7 +53,7 @@ def load_lpips(vgg16: Path | str, heads: Path | str, sha256: str | None = None) 
 
 
 def _read_heads(path: Path, stack: FeatureStack) -> list[Tensor]:
-    if not path.is_file():
+    if not is_there(path):
         raise CheckpointError(f"{path}: no such file; expected LPIPS' heads, {HEADS_SOURCE}")
     tensors = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_pth(path)
     heads = []

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
-from bilayer.runtime.files import check_input, check_output
+from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills, with_options
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.options import HeadSettings, VideoSettings

@@ -1,9 +1,10 @@
 """Data written so that a killed run leaves no half of anything, and refuses to mix settings."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import is_folder, is_there, list_folder
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
@@ -71,7 +73,7 @@ def staging(root: Path, split: Split, person: str, video: str) -> Iterator[Video
         for kind in reversed(_ORDER):
             shutil.rmtree(root / kind / split / person / video, ignore_errors=True)
         for kind in _ORDER:
-            if (stage / kind).is_dir():
+            if is_folder(stage / kind):
                 (root / kind / split / person).mkdir(parents=True, exist_ok=True)
                 (stage / kind).rename(root / kind / split / person / video)
     except OSError as error:
@@ -82,11 +84,9 @@ def staging(root: Path, split: Split, person: str, video: str) -> Iterator[Video
 
 def remove_stages(root: Path) -> None:
     """Remove the empty folders that stages stood in."""
-    for folder in sorted((root / UNFINISHED).rglob("*"), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    if (root / UNFINISHED).is_dir() and not any((root / UNFINISHED).iterdir()):
-        (root / UNFINISHED).rmdir()
+    for place, _, _ in os.walk(root / UNFINISHED, topdown=False):
+        with suppress(OSError):  # it is not empty
+            Path(place).rmdir()
 
 
 def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -96,7 +96,7 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
         InputError: others are there; the message names the first that differs.
         OutputError: the folder cannot be written to.
     """
-    if not path.exists():
+    if not is_there(path):
         make_folder(path.parent)
         with replacing(path) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n")
@@ -129,7 +129,7 @@ def refuse_other_split(root: Path, split: Split, persons: set[str], way_out: str
     for other in SPLITS:
         if other == split or not has_kind(root, other, IMAGES):
             continue
-        both = sorted(persons & {folder.name for folder in (root / IMAGES / other).iterdir()})
+        both = sorted(persons & {folder.name for folder in list_folder(root / IMAGES / other)})
         if both:
             more = f" and {len(both) - 1} more" if len(both) > 1 else ""
             raise InputError(f"{root}: {both[0]}{more} asked for as {split} is in {other} already; {way_out}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import IMAGES
 from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, remove_stages, staging
@@ -42,7 +43,7 @@ class HeadJob:
     @property
     def is_done(self) -> bool:
         """Whether the identity is rendered: its pictures, which are written last, are there."""
-        return (self.root / IMAGES / self.split / self.person / VIDEO).is_dir()
+        return is_folder(self.root / IMAGES / self.split / self.person / VIDEO)
 
 
 @dataclass(frozen=True)

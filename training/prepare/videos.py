@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
-from bilayer.runtime.files import replacing
+from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
+from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
@@ -143,7 +144,7 @@ def prepare_video(job: VideoJob) -> VideoResult:
         _write(frames, large, stage, settings)
     result = VideoResult(
         file=job.path.name,
-        bytes=job.path.stat().st_size,
+        bytes=size_of(job.path),
         rate=rate,
         sequences=len(large),
         frames=written,
@@ -177,14 +178,13 @@ def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage,
 
 def _videos_of(place: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """Each video with the parts of its name."""
-    if not place.is_dir():
-        if not place.is_file():
-            raise InputError(f"{place}: no such file; name a video, or a folder of videos")
+    if not is_folder(place):
+        checked(place, FileKind.VIDEO)
         return [(place, (place.stem,))]
     found = []
-    for path in sorted(place.rglob("*")):
+    for path in list_below(place):
         parts = path.relative_to(place).with_suffix("").parts
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in parts):
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
             found.append((path, parts))
     if not found:
         raise InputError(f"{place}: expected videos ({' '.join(SUFFIXES)}) in this folder, found none")
@@ -193,10 +193,10 @@ def _videos_of(place: Path) -> list[tuple[Path, tuple[str, ...]]]:
 
 def _is_done(job: VideoJob) -> bool:
     """Tell whether a video is prepared: it has a record, which names a file of the same name and size."""
-    if not job.record.exists():
+    if not is_there(job.record):
         return False
     record = typed(VideoResult, read_content(job.record, DAMAGED), str(job.record), DAMAGED)
-    return (record.file, record.bytes) == (job.path.name, job.path.stat().st_size)
+    return (record.file, record.bytes) == (job.path.name, size_of(job.path))
 
 
 @functools.cache  # one a process: networks take longer to load than a frame

@@ -1,0 +1,75 @@
+"""Arrays of numbers out of the bytes of .npy and .npz files, in which nothing pickled is read.
+
+Nothing is allocated for what a header merely claims. Kept by hand: numpy's own reader allocates what the header says
+before it looks how much there is, and raises a dozen kinds of errors of damaged ones.
+"""
+
+import io
+import math
+import warnings
+import zipfile
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def parse_npy(content: bytes) -> NDArray[Any]:
+    """The array of a .npy file's bytes, a copy of them.
+
+    Raises:
+        ValueError: no whole .npy file of numbers or text; says why.
+    """
+    stream = io.BytesIO(content)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in readers:
+            raise ValueError(f"expected version 1 or 2 of the format, found {version}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that Python 2 wrote the header
+            shape, fortran, dtype = readers[version](stream)
+    except Exception as error:  # the header is a Python literal: its parser raises anything
+        raise ValueError(f"no .npy header ({_reason(error)})") from error
+    if dtype.kind not in "fiubU" or dtype.itemsize == 0:
+        raise ValueError(f"expected numbers, found {dtype}")
+    if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"has not the {shape} numbers that its header says")
+    flat = np.frombuffer(content, dtype, offset=stream.tell()).copy()
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def parse_npz(
+    content: bytes, most: int, needed: Collection[str] = (), optional: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file's bytes by name; only those that are named, if any are.
+
+    Raises:
+        ValueError: no whole archive of arrays of numbers or text, one that is needed is missing, or they unpack to
+            more than `most` bytes; says why.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            named = {entry.filename.removesuffix(".npy"): entry for entry in members}
+            if missing := [name for name in needed if name not in named]:
+                raise ValueError(f'expected the array "{missing[0]}", found {sorted(named)[:8]}')
+            kept = {name: entry for name, entry in named.items() if not needed or name in {*needed, *optional}}
+            if sum(entry.file_size for entry in kept.values()) > most:
+                raise ValueError(f"unpacks to more than {most} bytes")
+            arrays = {}
+            for name, entry in kept.items():
+                with archive.open(entry) as member:
+                    arrays[name] = parse_npy(member.read(most + 1))
+            return arrays
+    except ValueError:
+        raise
+    except (OSError, EOFError, RuntimeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: an encrypted archive, or one packed in a way that is not there (NotImplementedError)
+        raise ValueError(f"no .npz archive of arrays ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

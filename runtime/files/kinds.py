@@ -1,0 +1,80 @@
+"""What a file starts like, before libraries are loaded that read it."""
+
+from pathlib import Path
+
+from bilayer.runtime.errors import InputError, PhotoError
+from bilayer.runtime.files.reading import FileKind, open_file
+
+PHOTO_KINDS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
+# The brand at byte 8 tells a still picture from a video in the same container (ISO/IEC 23008-12 annex B)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_MAGIC = {
+    b"\xff\xd8\xff": "a photo (JPEG)",
+    b"\x89PNG": "a picture (PNG)",
+    b"GIF8": "a picture (GIF)",
+    b"II*\0": "a picture (TIFF)",
+    b"MM\0*": "a picture (TIFF)",
+    b"\x1a\x45\xdf\xa3": "a video",
+    b"FLV\x01": "a video",
+    b"OggS": "a video",  # or sound alone, which is seen when it is read
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "a video",  # ASF: .wmv
+    b"\0\0\1\xba": "a video",  # MPEG's program stream
+    b"\0\0\1\xb3": "a video",  # MPEG-1 and 2 by themselves
+    b"ID3": "sound",
+    b"fLaC": "sound",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a .dlc or another zip archive",
+}
+
+
+def kind_of(path: Path, error: type[InputError] = InputError) -> str:
+    """What a file starts like, in words: "a photo (JPEG)", "a video", "an ONNX network", "text", "data".
+
+    Raises:
+        InputError: as the class `error`: it cannot be read.
+    """
+    with open_file(path, FileKind.ANY, error) as file:
+        return describe_head(file.read(512))
+
+
+def describe_head(head: bytes) -> str:
+    """`kind_of` of a file's first 512 bytes."""
+    if not head:
+        return "an empty file"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "text"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "a picture (BMP)"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "a picture (WebP)"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "sound"
+    if b"GG" in (head[0::188][:2], head[4::192][:2]):  # packets of a transport stream; of a camcorder's
+        return "a video"
+    if head[4:8] == b"ftyp":
+        if head[8:12] in _HEIC_BRANDS:
+            return "a HEIC picture"
+        return "an AVIF picture" if head[8:12] in (b"avif", b"avis") else "a video"
+    if head[8:12] == b"AVI ":
+        return "a video"
+    if head[8:10] == b'{"' and head[5:8] == b"\0\0\0":  # a header's length, below 16 MB, and its JSON
+        return "a checkpoint or texture (.safetensors)"
+    if (head[:1] == b"\x08" and head[2:3] in (b"\x12", b":")) or head[:1] == b":":  # ir_version, then producer or graph
+        return "an ONNX network"
+    return "data"
+
+
+def check_photo_file(path: Path) -> None:
+    """See from its first bytes that a file may be a photo; that it is one is seen when it is read.
+
+    Raises:
+        PhotoError: no such file, none that has contents, or text.
+    """
+    with open_file(path, FileKind.PHOTO, PhotoError) as file:
+        kind = describe_head(file.read(512))
+    way_out = {"an empty file": "copy or download it again", "text": "name the picture file itself"}
+    if kind in way_out:
+        raise PhotoError(f"{path}: expected a photo ({PHOTO_KINDS}), found {kind}; {way_out[kind]}")

@@ -1,0 +1,200 @@
+"""The one door for reading a file that a user gave: a regular file of a fit size, read to a bound; else one line.
+
+A pipe would hang its reader, a device or a sparse file fill the memory, and a folder that may not be entered ends in a
+traceback. tests/runtime/test_file_door.py holds that nothing else in the product opens a path to read it.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from io import BufferedReader
+from pathlib import Path
+
+from bilayer.runtime.errors import InputError
+
+StrPath = str | Path
+_MIB = 1 << 20
+# A pipe is not waited for, in the moment between the look at it and its opening
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class FileKind(Enum):
+    """Kinds of files that users give: what each is called in messages, and the most bytes that it may have.
+
+    What is read whole has to fit into memory; what a library reads piece by piece may be larger.
+    """
+
+    SETTINGS = "a file of settings", _MIB  # args.txt, .toml, avatar.json, settings.json: a few kilobytes
+    JSON = "a .json file", 16 * _MIB  # a device's result with its layers; an hour's session has 2 MB
+    LANDMARKS = "a file of 68 points", _MIB  # they take a few kilobytes in any of the formats
+    TRACK = "a landmark track", (1 << 18) * 68 * 2 * 8 + 4096  # motion/track.py's longest, in float64
+    JSON_TRACK = "a landmark track", 64 * _MIB  # about 20,000 frames; parsing takes ten times that
+    PHOTO = "a photo", 1 << 30  # media/photo.py's most pixels as a TIFF of four 16-bit channels; read piece by piece
+    VIDEO = "a video", 1 << 40  # read piece by piece
+    FRAME_PICTURE = "a PNG or JPEG", 64 * _MIB  # of training data
+    ARRAY = "a .npy or .npz file", 256 * _MIB  # of training data, or a reduced head model, which has 5 MB
+    MESH = "a mesh (.obj)", 64 * _MIB  # of ICT-FaceKit, 3 MB each
+    TRAINING_LOG = "a training log", 256 * _MIB  # a line of 500 bytes an iteration logged: half a million of them
+    TRAINING_STATE = "a training state", 1 << 34  # three times the networks; read piece by piece
+    CHECKPOINT = "a checkpoint", 1 << 33  # the published ones have 0.6 GB; read piece by piece
+    ONNX = "an ONNX file", 2_000_000_000  # what a protobuf can hold, and so of weights beside it; ours: 8 to 70 MB
+    DLC = "a .dlc", 1 << 30  # an avatar's has 20 to 60 MB
+    TEXTURE = "a texture (.safetensors)", 272 * _MIB  # of 4096 px, the largest
+    FACE_NETWORK = "a network that finds faces", 64 * _MIB
+    WHEEL = "a wheel", 256 * _MIB
+    PROGRAM = "a program or library", 1 << 31  # an SDK's, or a runner
+    TOOL_LOG = "a tool's log", 256 * _MIB
+    TENSOR = "a raw tensor", 512 * _MIB  # six channels of 4096 px in float32
+    ANY = "a file", 1 << 62  # its first bytes, or a digest piece by piece
+
+    def __init__(self, what: str, most: int) -> None:
+        self.what, self.most = what, most
+
+
+def open_file(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> BufferedReader:
+    """A user's file, open for reading in binary.
+
+    Raises:
+        InputError: as the class `error`: nothing there, not a regular file, larger than its kind may be, no
+            permission, or a name that the file system does not take.
+    """
+    with _told(path, error, f"no such file; name {kind.what}"):
+        _check(path, os.stat(path), kind, error)  # noqa: PTH116  # before it is opened, which some devices act on
+        file = os.fdopen(os.open(path, _FLAGS), "rb")
+    try:
+        _check(path, os.fstat(file.fileno()), kind, error)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputError, most: int | None = None) -> bytes:
+    """The whole content of a user's file, of at most `most` bytes where that is less than its kind may have.
+
+    Raises:
+        InputError: as `open_file` says; or reading fails, or does not fit into memory.
+    """
+    most = kind.most if most is None else min(most, kind.most)
+    with open_file(path, kind, error) as file, _told(path, error):
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(most + 1)
+        if max(size, len(content)) > most:
+            raise _too_large(path, max(size, len(content)), most, kind, error)
+        return content
+
+
+def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError, most: int | None = None) -> str:
+    """The whole content of a user's text file, in UTF-8, without a byte order mark.
+
+    Raises:
+        InputError: as `read_bytes` says, or it is no text.
+    """
+    try:
+        return read_bytes(path, kind, error, most).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: expected text in UTF-8, found other bytes at {problem.start}; name {kind.what}") from None
+
+
+def checked(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> Path:
+    """The path of a user's file, for a library that has to open it by itself: it can be, as `open_file` does.
+
+    Raises:
+        InputError: as `open_file` says.
+    """
+    open_file(path, kind, error).close()
+    return Path(path)
+
+
+def check_input(path: StrPath | None, error: type[InputError] = InputError) -> None:
+    """Raise `error` where nothing lies at `path`, or nothing that can be looked at, if one is given."""
+    if path is not None:
+        with _told(path, error):
+            os.stat(path)  # noqa: PTH116
+
+
+def check_folder(path: Path | None) -> None:
+    """Raise an InputError where `path` is no folder, if one is given."""
+    if path is not None:
+        with _told(path, InputError, "expected a folder, found nothing"):
+            if not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
+                raise InputError(f"{path}: expected a folder, found a file")
+
+
+def is_file(path: StrPath) -> bool:
+    """Whether a file lies there that can be looked at; `open_file` says what else is the matter."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path's raises of a locked folder, before Python 3.14
+
+
+def is_folder(path: StrPath) -> bool:
+    """Whether a folder lies there that can be looked at."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: StrPath) -> bool:
+    """Whether anything lies there that can be looked at."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def size_of(path: StrPath, error: type[InputError] = InputError) -> int:
+    """Bytes of a file.
+
+    Raises:
+        InputError: as the class `error`: it cannot be looked at.
+    """
+    with _told(path, error):
+        return os.stat(path).st_size  # noqa: PTH116
+
+
+def list_folder(folder: StrPath, pattern: str = "*", error: type[InputError] = InputError) -> list[Path]:
+    """What lies in a folder, by names that fit `pattern`, sorted.
+
+    Raises:
+        InputError: as the class `error`: it cannot be listed.
+    """
+    with _told(folder, error), os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if Path(entry.name).match(pattern))
+
+
+def list_below(folder: StrPath, error: type[InputError] = InputError) -> list[Path]:
+    """All files in a folder and the folders in it, sorted; links to folders are not followed.
+
+    Raises:
+        InputError: as the class `error`: one of them cannot be listed.
+    """
+
+    def stop(problem: OSError) -> None:
+        raise error(f"{problem.filename}: cannot be listed: {problem.strerror}") from problem
+
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=stop) for name in names)
+
+
+@contextmanager
+def _told(path: StrPath, error: type[InputError], missing: str = "no such file or folder") -> Iterator[None]:
+    """Turn what the system raises inside into an `error` that names `path`."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise error(f"{path}: {missing}") from problem
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except MemoryError as problem:
+        raise error(f"{path}: does not fit into memory") from problem
+    except ValueError as problem:  # a name with a zero byte, or with halves of a surrogate pair
+        raise error(f"{path}: not a name that a file can have ({problem})") from problem
+
+
+def _check(path: StrPath, status: os.stat_result, kind: FileKind, error: type[InputError]) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{path}: is a folder; name {kind.what}")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path}: is a device, pipe or socket; name {kind.what} that lies on a disk")
+    if status.st_size > kind.most:
+        raise _too_large(path, status.st_size, kind.most, kind, error)
+
+
+def _too_large(path: StrPath, size: int, most: int, kind: FileKind, error: type[InputError]) -> InputError:
+    return error(f"{path}: expected at most {most} bytes for {kind.what}, found {size}")

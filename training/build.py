@@ -13,6 +13,7 @@ from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
 from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
+from bilayer.training.efficientnet import load_feature_distance
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
 from bilayer.training.objective import Objective
@@ -103,7 +104,12 @@ def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | Non
 
 
 def make_objective(settings: TrainingSettings, say: Say) -> Objective:
-    """The losses; a perceptual one without its file is left out, and said to be."""
+    """The losses; a perceptual one without its file is left out, and said to be.
+
+    Raises:
+        CheckpointError: a file of weights is damaged, or another one.
+        ToolMissingError: `perception` is asked for, and its extra not installed.
+    """
     weights, files = settings.losses, settings.perceptual
     perceptual: dict[str, tuple[float, nn.Module]] = {}
     for name, weight, file, make in (
@@ -115,6 +121,8 @@ def make_objective(settings: TrainingSettings, say: Say) -> Objective:
         elif weight:
             setting = "vgg19" if name == "G_VGG19" else "vgg_face"
             say(f"warning: training without the loss {name}: [perceptual] {setting} names no weight file")
+    if weights.perception:
+        perceptual["G_EffNet"] = (weights.perception, load_feature_distance())
     return Objective(weights, perceptual)
 
 

@@ -110,7 +110,7 @@ class FeatureStack(nn.Module):
         path = Path(path)
         if not is_there(path):
             raise CheckpointError(f"{path}: no such file; {self.settings.name} is {self.settings.source}")
-        _check_digest(path, sha256)
+        check_digest(path, sha256)
         tensors = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_pth(path)
         state = {}
         for key, own in self.state_dict().items():
@@ -181,7 +181,8 @@ def _loaded(settings: StackSettings, path: Path | str, sha256: str | None) -> Fe
     return stack
 
 
-def _check_digest(path: Path, sha256: str | None) -> None:
+def check_digest(path: Path, sha256: str | None = None) -> None:
+    """Raise a CheckpointError unless the file has that sha256, or the one whose first digits its name has."""
     named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)  # torch.hub's way: the first digits stand in the name
     expected = sha256 or (named[1] if named else None)
     if expected is None:

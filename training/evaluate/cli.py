@@ -34,6 +34,9 @@ class MeterOptions:
     identity: Annotated[
         bool, Option("Measure identity by dlib's face descriptor (extra [identity]): 0.3 s a picture.")
     ] = False
+    perception: Annotated[
+        bool, Option("Measure the distance of EfficientNet-Lite0's features (extra [perception]).")
+    ] = False
     landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
     device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
     threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
@@ -195,6 +198,7 @@ def _make_meter(options: MeterOptions) -> "Meter":
 
     from bilayer.runtime.errors import ToolMissingError
     from bilayer.runtime.face.recognition import IdentityRecogniser
+    from bilayer.training.efficientnet import load_feature_distance
     from bilayer.training.metrics.identity import FaceRecogniser
     from bilayer.training.metrics.landmarks import default_landmarker
     from bilayer.training.metrics.lpips import load_lpips
@@ -207,13 +211,14 @@ def _make_meter(options: MeterOptions) -> "Meter":
     lpips = load_lpips(weights, heads) if weights is not None and heads is not None else None
     recogniser = None if options.arcface is None else FaceRecogniser(options.arcface)
     identity = IdentityRecogniser() if options.identity else None
+    perception = load_feature_distance() if options.perception else None
     landmarker = None
     if options.landmarks:
         try:
             landmarker = default_landmarker()
         except ToolMissingError as error:
             click.echo(f"warning: no landmark metrics: {error}", err=True)
-    return Meter(landmarker, lpips, recogniser, options.device, identity)
+    return Meter(landmarker, lpips, recogniser, options.device, identity, perception)
 
 
 def _load(paths: dict[str, Path], device: str) -> "dict[str, BilayerModel]":

@@ -16,7 +16,7 @@ SOURCE_COPY, MEAN_HEAD, AFFINE_WARP = "source copy", "mean head", "affine warp"
 
 _TABLE_1 = ("lpips", "csim", "nme_x10")
 _TABLE_2 = ("lpips", "ssim", "csim", "nme_x10")
-_PIXELS = ("l1", "psnr", "ssim", "sharpness")
+_PIXELS = ("l1", "psnr", "ssim", "perception", "sharpness")
 _LANDMARKS = ("nme", "pose_error", "mouth_error", "eye_error")
 
 

@@ -25,6 +25,7 @@ METRICS = {
         Metric("eye_error", "eyes↓", 4),
         Metric("l1", "L1↓", 4),
         Metric("psnr", "PSNR↑", 2),
+        Metric("perception", "EffNet-Lite0↓", 3),
         Metric("sharpness", "sharpness→1", 2),
         Metric("identity_csim", "CSIM↑", 3),  # by dlib, whose numbers are not ArcFace's
         Metric("identity_distance", "distance↓", 3),

@@ -16,6 +16,7 @@ from bilayer.runtime.face.crop import scale_image
 from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.found import Landmarker
 from bilayer.runtime.face.recognition import RECOGNISER, IdentityRecogniser, identity_distance
+from bilayer.training.efficientnet import FeatureDistance
 from bilayer.training.feature_stacks import VGG16_LPIPS
 from bilayer.training.metrics.catalogue import IDENTITY_METRICS, LANDMARK_METRICS
 from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim, unit
@@ -59,7 +60,8 @@ class Meter:
         lpips: see `load_lpips`.
         recogniser: for CSIM as the paper has it.
         identity: for CSIM and distance by dlib.
-        device: where pictures are compared and LPIPS runs.
+        perception: for the distance of EfficientNet-Lite0's features; see `load_feature_distance`.
+        device: where pictures are compared, and LPIPS and EfficientNet-Lite0 run.
     """
 
     def __init__(
@@ -69,17 +71,21 @@ class Meter:
         recogniser: FaceRecogniser | None = None,
         device: torch.device | str = "cpu",
         identity: IdentityRecogniser | None = None,
+        perception: FeatureDistance | None = None,
     ) -> None:
         self._device = torch.device(device)
         self._landmarker, self._recogniser, self._identity = landmarker, recogniser, identity
-        self._lpips = None if lpips is None else lpips.to(self._device)
+        networks = {"lpips": lpips, "perception": perception}
+        self._distances = {name: network.to(self._device) for name, network in networks.items() if network is not None}
 
     @property
     def unavailable(self) -> dict[str, str]:
         """Metrics that are left out, and what each needs."""
         missing = {}
-        if self._lpips is None:
+        if "lpips" not in self._distances:
             missing["lpips"] = f"needs two files: {VGG16_LPIPS.source}; {HEADS_SOURCE}"
+        if "perception" not in self._distances:
+            missing["perception"] = "--perception measures it, by the extra [perception]"
         if self._recogniser is None:
             missing["csim"] = f"needs {RECOGNISER_SOURCE}"
         if self._identity is None:
@@ -139,8 +145,7 @@ class Meter:
 
     def _compare(self, pictures: Tensor, truths: Tensor) -> Scores:
         functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "psnr": psnr, "ssim": ssim}
-        if self._lpips is not None:
-            functions["lpips"] = self._lpips
+        functions |= self._distances
         parts: dict[str, list[Tensor]] = {name: [] for name in functions}
         with torch.inference_mode():
             for start in range(0, len(pictures), BATCH):

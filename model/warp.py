@@ -26,22 +26,33 @@ def warp(texture: Tensor, uv: Tensor, align_corners: bool) -> Tensor:
     return F.grid_sample(texture, uv, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
 
 
+def bilinear_taps(uv: Tensor, texture_size: tuple[int, int], align_corners: bool) -> list[tuple[Tensor, Tensor]]:
+    """Return the four texels that a pixel of `uv` (B, h, w, 2) reads: their flat places and weights, (B, h * w) each.
+
+    In order: top left, top right, bottom left, bottom right. A texel outside of the texture has weight 0 (and place 0).
+    """
+    height, width = texture_size
+    x, y = (_to_texels(uv[..., i], size, align_corners).flatten(1) for i, size in enumerate((width, height)))
+    left, top = x.floor(), y.floor()
+    taps = []
+    for row in (top, top + 1):
+        for column in (left, left + 1):
+            weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            place = torch.where(inside, row * width + column, 0).long()
+            taps.append((place, torch.where(inside, weight, 0)))
+    return taps
+
+
 def warp_transpose(image: Tensor, uv: Tensor, texture_size: tuple[int, int], align_corners: bool) -> Tensor:
     """Return the gradient of `warp` for its texture, (B, C, H, W): (B, C, h, w) scattered back through `uv`."""
     batch, channels = image.shape[:2]
     height, width = texture_size
-    x, y = (_to_texels(uv[..., i], size, align_corners).flatten(1) for i, size in enumerate((width, height)))
-    left, top = x.floor(), y.floor()
     values = image.flatten(2)  # (B, C, h * w)
     texture = image.new_zeros(batch, channels, height * width)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            column, row = left + dx, top + dy
-            weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            index = torch.where(inside, row * width + column, 0).long()  # (B, h * w)
-            contribution = values * torch.where(inside, weight, 0)[:, None]
-            texture.scatter_add_(2, index[:, None].expand_as(contribution), contribution)
+    for place, weight in bilinear_taps(uv, texture_size, align_corners):
+        contribution = values * weight[:, None]
+        texture.scatter_add_(2, place[:, None].expand_as(contribution), contribution)
     return texture.view(batch, channels, height, width)
 
 

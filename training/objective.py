@@ -74,6 +74,19 @@ class Objective:
             losses["G_GRAD"] = weights.gradient * gradient_loss(picture, real, regions)
         return losses
 
+    def fitted(self, prediction: Prediction, target: Target) -> Losses:
+        """Return the weighted losses of a picture whose texture was fitted to one of the person's frames.
+
+        Here the low-frequency layer learns too: in another frame it has to hide what the fitted texture shows.
+        """
+        mask, regions = prediction.mask, self._region_weight(target)
+        picture, real = on_black(prediction.image, mask), on_black(target.images, mask)
+        weights = self.weights
+        return {
+            "G_FIT_REC": weights.fitted * weights.reconstruction * reconstruction_loss(picture, real, regions),
+            "G_FIT_GRAD": weights.fitted * weights.gradient * gradient_loss(picture, real, regions),
+        }
+
     def _adversarial(self, discriminator: Discriminator, real: Tensor, fake: Tensor, stickmen: Tensor) -> Losses:
         """Two passes: the discriminator's on constants, the generators' through a discriminator that is one."""
         both = torch.cat([stickmen, stickmen])

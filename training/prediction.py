@@ -1,6 +1,6 @@
 """A training batch through the networks, differentiably."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Source, embed
 from bilayer.model.bilayer import BilayerModel
+from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import warp, warping_field
 from bilayer.training.data.dataset import FrameBatch
 
@@ -61,6 +62,26 @@ def targets_of(frames: FrameBatch) -> Target:
 def source_of(frames: FrameBatch) -> Source:
     """Return the first source frame of each person, as the model's source."""
     return Source(frames.images[:, 0], frames.poses[:, 0], frames.stickmen[:, 0], frames.masks[:, 0])
+
+
+@torch.no_grad()
+def fitted_prediction(model: BilayerModel, prediction: Prediction, target: Target) -> Prediction:
+    """Return a prediction of B people with T frames each whose texture is fitted to the first frame of each person.
+
+    Warp and low-frequency layer are the same tensors, gradients and all; the fitted texture is a constant, so that
+    the other frames teach them what a texture as sharp as a photo needs.
+    """
+    people = len(prediction.texture)
+    frames = len(prediction.delta_uv) // people
+    first = slice(None, None, frames)
+    uv = warping_field(prediction.delta_uv)
+    detail = target.images[first] - prediction.lf_rgb[first]
+    view = View(uv[first], detail, (target.masks[first] * prediction.mask[first]) ** 2)
+    texture = fit_texture(prediction.texture, [view], model.config.align_corners)
+    with torch.enable_grad():
+        uv = warping_field(prediction.delta_uv)
+        hf = warp(texture.repeat_interleave(frames, dim=0), uv, model.config.align_corners)
+    return replace(prediction, texture=texture, hf_rgb=hf)
 
 
 def predict_avatars(model: BilayerModel, source: Source, bfloat16: bool = False) -> tuple[AdaptiveParameters, Tensor]:

@@ -1,5 +1,6 @@
 """The two stages of training: what is trained in each, and the losses of a batch."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,10 +10,17 @@ from bilayer.model.avatar import enhancer_steps
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import NetworkName
 from bilayer.model.discriminator import Discriminator
-from bilayer.training.data.dataset import TrainingBatch
+from bilayer.training.data.dataset import TrainingBatch, in_one_row
 from bilayer.training.networks import BASE_NETWORKS
 from bilayer.training.objective import Losses, Objective
-from bilayer.training.prediction import Prediction, predict_avatars, predict_frames, source_of, targets_of
+from bilayer.training.prediction import (
+    Prediction,
+    fitted_prediction,
+    predict_avatars,
+    predict_frames,
+    source_of,
+    targets_of,
+)
 from bilayer.training.settings import TrainingSettings
 
 StageName = Literal["base", "enhancer"]
@@ -28,6 +36,7 @@ class Stage(nn.Module):
         self.model = model
         self._objective = objective
         self._bfloat16 = settings.precision == "bf16"
+        self._fits = settings.losses.fitted > 0
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
         raise NotImplementedError
@@ -47,8 +56,12 @@ class BaseStage(Stage):
     generators = BASE_NETWORKS
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
-        prediction = self.predict(batch)
-        losses = self._objective.base(prediction, targets_of(batch.target), self._discriminator, iteration)
+        if self._fits:  # the source is predicted too: its texture is fitted by that
+            batch = replace(batch, target=in_one_row(batch.source, batch.target))
+        prediction, target = self.predict(batch), targets_of(batch.target)
+        losses = self._objective.base(prediction, target, self._discriminator, iteration)
+        if self._fits:
+            losses |= self._objective.fitted(fitted_prediction(self.model, prediction, target), target)
         return losses, prediction
 
     def predict(self, batch: TrainingBatch) -> Prediction:

@@ -176,6 +176,16 @@ def _scaled(pictures: Tensor) -> Tensor:
     return (pictures.movedim(-1, 2).contiguous().float() / 255 - 0.5) * 2
 
 
+def in_one_row(first: FrameBatch, then: FrameBatch) -> FrameBatch:
+    """Return the frames of `first` and `then`, of the same people, as one batch: (B, T1 + T2, ...)."""
+    coords = None if first.coords is None or then.coords is None else torch.cat([first.coords, then.coords], dim=1)
+    images, stickmen, poses, masks = (
+        torch.cat([getattr(first, name), getattr(then, name)], dim=1)
+        for name in ("images", "stickmen", "poses", "masks")
+    )
+    return FrameBatch(images, stickmen, poses, masks, coords)
+
+
 def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:
     """Items of `FramePairs`, or batches, as one batch."""
     return TrainingBatch(_join([item.source for item in items]), _join([item.target for item in items]))

@@ -45,13 +45,18 @@ class _Face:
             self.one(name + side, weight * (1 + jitter * self.rng.standard_normal()))
 
 
-def sample_pose(model: HeadModel, rng_seed: int) -> HeadPose:
-    """A pose and expression of a lively talker; the same for the same seed (0 or more) and model."""
+def sample_pose(model: HeadModel, rng_seed: int, strong: bool = False) -> HeadPose:
+    """Return a pose and expression of a lively talker, the same for the same seed (0 or more) and model.
+
+    With `strong`, lids are shut and mouths wide open more often: what a texture that was fitted to one photo lacks.
+    """
     rng = np.random.default_rng(rng_seed)
     face = _Face(model, rng)
     _sample_mouth(face, rng)
     _sample_brows(face, rng)
     _sample_eyes(face, rng)
+    if strong:
+        _exaggerate(face, np.random.default_rng([rng_seed, 1]))
     return HeadPose(
         weights=face.weights,
         yaw=float(np.clip(rng.normal() * 17, -MAX_YAW, MAX_YAW)),
@@ -91,6 +96,13 @@ def _sample_mouth(face: _Face, rng: np.random.Generator) -> None:
         face.one(rng.choice(("jawLeft", "jawRight")), rng.uniform(0.2, 0.8))
     if rng.random() < 0.08:
         face.both("cheekPuff", rng.uniform(0.2, 0.8))
+
+
+def _exaggerate(face: _Face, rng: np.random.Generator) -> None:
+    if rng.random() < 0.25:
+        face.both("eyeBlink", rng.uniform(0.9, 1.0), jitter=0.02)
+    if rng.random() < 0.25:
+        face.one("jawOpen", rng.uniform(0.4, 1.0))
 
 
 def _sample_brows(face: _Face, rng: np.random.Generator) -> None:

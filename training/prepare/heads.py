@@ -97,7 +97,7 @@ def render_identity(job: HeadJob) -> int:
     identity = sample_identity(model, job.identity)
     with staging(job.root, job.split, job.person, VIDEO) as stage:
         for frame in range(settings.frames):
-            pose = sample_pose(model, frame_seed(job.identity, frame))
+            pose = sample_pose(model, frame_seed(job.identity, frame), settings.expressions == "strong")
             head = render_head(model, identity, pose, settings.size, settings.supersampling)
             keypoints = head.landmarks - np.float32(PIXEL_CENTRE)
             stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, keypoints, head.coords)

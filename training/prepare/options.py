@@ -1,7 +1,7 @@
 """How training data are made: settings that are the same for all of a data folder, and options of `bilayer-prepare`."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, PictureFormat
@@ -31,3 +31,6 @@ class HeadSettings:
     frames: Annotated[int, Option("Of each identity.", at_least=1, at_most=99999)] = 20
     size: Annotated[int, Option("Pixels, of the pictures' sides.", at_least=16, at_most=2048)] = 256
     supersampling: Annotated[int, Option("Samples along a pixel's side.", at_least=1, at_most=4)] = 2
+    expressions: Annotated[Literal["usual", "strong"], Option("strong: lids shut and mouths wide open more often.")] = (
+        "usual"
+    )

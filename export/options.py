@@ -10,7 +10,7 @@ from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option
-from bilayer.runtime.vocabulary import LandmarkerName
+from bilayer.runtime.vocabulary import LandmarkerName, Refine
 
 SNPE_OPSET = 8
 BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
@@ -41,7 +41,10 @@ class ExportOptions:
     rotate: Annotated[Literal[0, 90, 180, 270], Option("Degrees to turn the photo clockwise first.")] = 0
     # Cut out before the embedder, as in training
     mask: Annotated[bool, Option("Cut the person out, or keep the photo's background.")] = True
-    enhance: Annotated[bool | None, Option("Refine the texture.", default="if the checkpoint can")] = None
+    refine: Annotated[
+        Refine,
+        Option("Texture: fitted to the photo, by the paper's updater, or as it is.", former="--no-enhance"),
+    ] = "fit"
     align_corners: Annotated[bool | None, Option("Of the warp.", default="as the checkpoint says")] = None
     size: Annotated[
         int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="the network's")

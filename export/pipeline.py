@@ -105,9 +105,16 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     with watch.stage("photo and face"):
         portrait = read_portrait(options, model.config)
     with watch.stage("avatar"):
-        avatar = create_avatar(model, portrait.source, options.enhance)
+        avatar = create_avatar(model, portrait.source, options.refine)
     with watch.stage("fold and ONNX"):
-        origin = Origin(Path(options.checkpoint).name, digest, True, avatar.enhanced, package_versions())
+        origin = Origin(
+            checkpoint=Path(options.checkpoint).name,
+            checkpoint_sha256=digest,
+            trained=True,
+            enhanced=avatar.refine == "updater",
+            versions=package_versions(),
+            refine=avatar.refine,
+        )
         generator, graph = fold_avatar(model, avatar, options)
         pose, align_corners, size = portrait.crop.pose, model.config.align_corners, model.config.image_size
         frame_size = options.size or size

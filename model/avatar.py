@@ -1,6 +1,6 @@
 """A photo's crop -> an avatar: what is computed once per person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,20 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
-from bilayer.model.warp import warp, warp_transpose, warping_field
+from bilayer.model.texture_fit import View, fit_texture
+from bilayer.model.warp import enlarge, warp, warp_transpose, warping_field
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
+from bilayer.runtime.vocabulary import Refine
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A photo of each of B people that their textures are fitted to, at any size F; pictures in -1..1."""
+
+    images: Tensor  # (B, 3, F, F)
+    masks: Tensor  # (B, 1, F, F) 1 in the foreground
+    poses: Tensor  # (B, 136)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +36,11 @@ class Source:
     poses: Tensor  # (B, 136)
     stickmen: Tensor  # (B, 3, S, S)
     masks: Tensor  # (B, 1, S, S) 1 in the foreground
+
+    @property
+    def shot(self) -> Shot:
+        """The same pictures as a texture is fitted to them."""
+        return Shot(self.images, self.masks, self.poses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +58,14 @@ class Avatar:
 
     embeddings: tuple[Tensor, ...]  # the k-th (B, C_k, s, s)
     parameters: AdaptiveParameters  # of the inference generator
-    texture: Tensor  # (B, 3, S, S), enhanced if `enhanced`; the enhancer does not clamp it to -1..1
+    texture: Tensor  # (B, 3, T, T), refined; that is not clamped to -1..1
     base_texture: Tensor  # (B, 3, S, S) as generated, -1..1
-    enhanced: bool
+    refine: Refine
 
     def render(self, model: BilayerModel, poses: Tensor) -> Rendering:
         """Return the frames of `poses` (B * T, 136), by the model that the avatar was made with."""
         with torch.inference_mode():
-            return render(model, self.parameters, self.texture, poses, self.enhanced)
+            return render(model, self.parameters, self.texture, poses, self.refine == "updater")
 
 
 def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | None = None) -> Source:
@@ -107,19 +123,42 @@ def enhancer_steps(
 
 
 @torch.inference_mode()
-def create_avatar(model: BilayerModel, source: Source, enhance: bool | None = None) -> Avatar:
-    """Return the avatars of B people. `enhance` defaults to whether the checkpoint has a texture enhancer.
+def create_avatar(
+    model: BilayerModel, source: Source, refine: Refine = "fit", shots: Sequence[Shot] = (), size: int | None = None
+) -> Avatar:
+    """Return the avatars of B people.
+
+    Args:
+        model: the trained model.
+        source: gives identity, adaptive parameters and the network's own texture.
+        refine: "fit" solves for the texture that shows the photo, "updater" takes the paper's M learned steps, "none"
+            keeps the network's.
+        shots: the photos that are fitted to, of any size; by default the source.
+        size: T, the texture's side in texels; by default that of the network's own.
 
     Raises:
         CheckpointError: a network that this needs is missing.
     """
-    if enhance is None:
-        enhance = "texture_enhancer" in model.networks
-    model.require(*AVATAR_NETWORKS, *(ENHANCER if enhance else ()))
+    model.require(*AVATAR_NETWORKS, *(ENHANCER if refine == "updater" else ()))
     embeddings = embed(model, source)
     parameters = model.inference_generator.predict_parameters(embeddings)
     texture = base_texture = model.texture_generator(embeddings)
-    if enhance:
+    if refine == "updater":
         for step in enhancer_steps(model, source, parameters, base_texture):
             texture = step.texture
-    return Avatar(embeddings, parameters, texture, base_texture, enhance)
+    texture = enlarge(texture, size or texture.shape[-1])
+    if refine == "fit":
+        views = [view_of(model, parameters, shot) for shot in shots or [source.shot]]
+        texture = fit_texture(texture, views, model.config.align_corners)
+    return Avatar(embeddings, parameters, texture, base_texture, refine)
+
+
+def view_of(model: BilayerModel, parameters: AdaptiveParameters, shot: Shot) -> View:
+    """Return what a photo tells of the texture of an avatar with these `parameters`."""
+    layers = model.inference_generator(model.keypoints_embedder(shot.poses), parameters)
+    size = shot.images.shape[-1]
+    weights = shot.masks
+    if layers.seg_logits is not None:
+        weights = weights * enlarge(torch.sigmoid(layers.seg_logits), size)
+    uv = warping_field(enlarge(layers.delta_uv, size))
+    return View(uv, shot.images - enlarge(layers.lf_rgb, size), weights**2)

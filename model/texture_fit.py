@@ -28,8 +28,8 @@ class FitSettings:
     seen: float = 0.001  # b of a texel that the photos show well
     unseen: float = 1.0  # b of one that they do not show: the network's texture stays, and no seam is left
     coverage: tuple[float, float] = (0.05, 0.5)  # pixels a texel: below the first it is unseen, from the second on seen
-    steps: int = 40  # of conjugate gradients, at most
-    residual: float = 1e-3  # of the start's norm, at which they end
+    steps: int = 200  # of conjugate gradients, at most
+    residual: float = 1e-6  # of the start's norm, at which they end: then a texel is within 1e-4 of the solution
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,13 @@ def warping_field(delta_uv: Tensor) -> Tensor:
     return identity_grid(delta_uv.shape[-1], delta_uv) + delta_uv.permute(0, 2, 3, 1)
 
 
+def enlarge(picture: Tensor, size: int) -> Tensor:
+    """Return pictures (B, C, s, s) bilinearly resized to (B, C, size, size), between pixel centres."""
+    if picture.shape[-1] == size:
+        return picture
+    return F.interpolate(picture, (size, size), mode="bilinear", align_corners=False)
+
+
 def warp(texture: Tensor, uv: Tensor, align_corners: bool) -> Tensor:
     """Return the texture (B, C, H, W) sampled bilinearly at `uv` (B, h, w, 2): (B, C, h, w)."""
     return F.grid_sample(texture, uv, mode="bilinear", padding_mode="zeros", align_corners=align_corners)

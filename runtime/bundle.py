@@ -30,6 +30,7 @@ from bilayer.runtime.files.reading import (
 )
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.typed_json import FileFormat
+from bilayer.runtime.vocabulary import Refine
 
 Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]
@@ -148,6 +149,14 @@ class Origin:
     trained: Annotated[bool, Meta(description="false: random numbers, for trying the tools")]
     enhanced: Annotated[bool, Meta(description="the texture went through the enhancer")]
     versions: dict[str, str]
+    refine: Annotated[
+        Refine | None, Meta(description="how the texture was refined; left out by versions before 0.3: see enhanced")
+    ] = None
+
+    @property
+    def refined_by(self) -> Refine:
+        """How the texture was refined, in bundles of every version."""
+        return self.refine or ("updater" if self.enhanced else "none")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def _parameters(settings: type) -> list[click.Parameter]:
             default = field.default_factory() if field.default_factory is not MISSING else field.default
             parameters.append(_parameter(field.name, hint, option, default))
             if option.former:
-                parameters.append(_renamed(option.former, parameters[-1].opts[-1], flag=hint is bool))
+                flag = hint is bool or option.former.startswith("--no-")
+                parameters.append(_renamed(option.former, parameters[-1].opts[-1], flag))
     return parameters
 
 

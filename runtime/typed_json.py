@@ -72,8 +72,10 @@ class FileFormat(Generic[T]):
         """The JSON Schema (draft 2020-12) of such a file, for other programs."""
         _, definitions = msgspec.json.schema_components([self.kind])
         for definition in definitions.values():
-            definition |= {"required": list(definition["properties"]), "additionalProperties": False}
-            for setting in definition["properties"].values():
+            settings = definition["properties"]
+            required = [name for name, setting in settings.items() if setting.get("default", "") is not None]
+            definition |= {"required": required, "additionalProperties": False}
+            for setting in settings.values():
                 setting.pop("default", None)
         whole = definitions.pop(self.kind.__name__)
         head = {"format": {"const": self.name}, "version": {"const": self.version}}
@@ -109,7 +111,7 @@ def typed(
     error: type[InputError] = InputError,
     complete: bool = False,
 ) -> T:
-    """`content` of a file as `kind`, a dataclass or built of them; if it is to be `complete`, defaults do not count.
+    """`content` of a file as `kind`, a dataclass or built of them; if it is `complete`, None alone may be left out.
 
     Raises:
         InputError: as the class `error`: it does not fit. Names `where`, the field, what is expected and what was
@@ -142,7 +144,7 @@ def _check(given: object, kept: Any, where: str, complete: bool) -> None:
                 hint = f"perhaps {near[0]} is meant" if near else f"expected {', '.join(kept)}"
                 raise ValueError(f"{place}: unknown; {hint}")
             _check(item, kept[name], place, complete)
-        if missing := [name for name in kept if complete and name not in given]:
+        if missing := [name for name in kept if complete and name not in given and kept[name] is not None]:
             raise ValueError(f"{_joined(where, missing[0])}: missing")
     elif isinstance(given, list):
         for number, item in enumerate(given):

@@ -9,6 +9,9 @@ Split = Literal["train", "test"]
 TensorLayout = Literal["auto", "nchw", "nhwc"]  # of raw files; auto recognises it
 RetargetMode = Literal["absolute", "relative", "procrustes"]
 
+# What is done to the network's texture: fitted to the photo, or a few steps of the paper's updater
+Refine = Literal["fit", "updater", "none"]
+
 # What a network computes in. FP16 hybrid stores in fp16 and sums in fp32, SNPE's GPU_FLOAT32_16_HYBRID
 Precision = Literal["fp32", "bf16", "fp16"]
 DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]

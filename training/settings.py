@@ -36,9 +36,7 @@ class LossWeights:
     coordinates: Weight = 0.0  # the warp against the renderer's canonical coordinates: synthetic heads only
     perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
-    fitted: Weight = (
-        0.0  # share of `reconstruction` and `gradient` that a fitted texture's picture has (model/texture_fit)
-    )
+    fitted: Weight = 0.0  # share of the two above that the picture with a texture fitted to the source has
     low_frequency_blur: Weight = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
 
     @property

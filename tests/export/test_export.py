@@ -62,7 +62,7 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
     ]  # fmt: skip
     assert (contract.image_size, contract.align_corners, contract.dlc) == (64, False, None)
     assert contract.origin.trained
-    assert contract.origin.enhanced
+    assert contract.origin.refine == contract.origin.refined_by == "fit"
     assert contract.verification.verified
     assert min(contract.verification.psnr_db.values()) > 100
 
@@ -97,7 +97,7 @@ def test_align_corners_goes_into_texture_and_contract(photo, tmp_path, flag):
 
 def test_options_reach_the_graph(photo, tmp_path):
     arguments = tiny(photo, "--out", tmp_path / "avatar.dlc", "--opset", 13, "--upsample", "phase", "--three-heads")
-    result = run_cli(*arguments, "--keep-norms", "--no-verify", "--no-enhance", "--json", "--rotate", "0")
+    result = run_cli(*arguments, "--keep-norms", "--no-verify", "--refine", "none", "--json", "--rotate", "0")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["graph"]["upsample"] == "phase"
@@ -165,7 +165,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp
 
 def test_the_demo_weights_are_the_default_and_said_to_be(photo, tmp_path):
     arguments = [photo, "--keypoints", photo.with_suffix(".npy"), "--no-mask", "--target", "none"]
-    result = run_cli(*arguments, "--out", tmp_path / "avatar.dlc", "--no-enhance")
+    result = run_cli(*arguments, "--out", tmp_path / "avatar.dlc", "--refine", "none")
     assert result.returncode == 0, result.stderr
     assert "these are the demo weights" in result.stderr
     assert "weights: demo.safetensors" in result.stdout
@@ -378,7 +378,7 @@ def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, m
     """A fault in the writing of the ONNX: the ladder's float32 rung."""
     from bilayer.export import pipeline
 
-    settings = {"checkpoint": RUNS, "keypoints": photo.with_suffix(".npy"), "mask": False, "enhance": False}
+    settings = {"checkpoint": RUNS, "keypoints": photo.with_suffix(".npy"), "mask": False, "refine": "none"}
     options = ExportOptions(photo, tmp_path / "avatar.dlc", "none", **settings)
     export_avatar(options)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
@@ -429,7 +429,7 @@ def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, endless_con
     out = tmp_path / "avatar.dlc"
     assert run_cli(*tiny(photo, "--out", out)).returncode == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
-    arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--no-enhance", "--no-verify"]
+    arguments = [*tiny(photo, "--out", out), "--target", "snpe-1.32", "--refine", "none", "--no-verify"]
     command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     wait_for(note.exists)

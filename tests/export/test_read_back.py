@@ -24,11 +24,11 @@ def align_corners_inverted(monkeypatch):
     )
 
 
-def the_base_texture_for_the_enhanced(monkeypatch):
+def the_base_texture_for_the_refined(monkeypatch):
     create = pipeline.create_avatar
 
-    def keeping(*given):
-        made = create(*given)
+    def keeping(*given, **named):
+        made = create(*given, **named)
         monkeypatch.setattr(bundle_module, "pack_texture", lambda texture: pack_texture(made.base_texture[0].numpy()))
         return made
 
@@ -62,7 +62,7 @@ def another_offset(monkeypatch):
 
 FAULTS = [
     align_corners_inverted,
-    the_base_texture_for_the_enhanced,
+    the_base_texture_for_the_refined,
     height_and_width_swapped,
     red_and_blue_swapped,
     upside_down,
@@ -74,7 +74,7 @@ FAULTS = [
 def test_a_fault_in_what_is_written_is_refused_and_nothing_stays(plant, monkeypatch, tmp_path):
     plant(monkeypatch)
     with pytest.raises(ParityError, match=r"played from the files that were written, a frame has .* dB"):
-        export_tiny(tmp_path, enhance=True)
+        export_tiny(tmp_path, refine="fit")
     assert list((tmp_path / "avatar").iterdir()) == []
 
 

@@ -39,14 +39,14 @@ def key(align_corners, name):
 @pytest.fixture(scope="module")
 def avatars(case_a, case_a_source):
     return {
-        (flag, enhance): create_avatar(case_a[flag], case_a_source, enhance)
+        (flag, refine): create_avatar(case_a[flag], case_a_source, refine)
         for flag in (False, True)
-        for enhance in (False, True)
+        for refine in ("none", "updater")
     }
 
 
 def test_embeddings(avatars):
-    embeddings = avatars[False, False].embeddings
+    embeddings = avatars[False, "none"].embeddings
     assert len(embeddings) == 4
     for k, embedding in enumerate(embeddings):
         assert_close(embedding, OUT[f"embed_{k}"], EXACT)
@@ -57,7 +57,7 @@ def test_embeddings(avatars):
 )
 def test_predicted_parameters(case_a, avatars, generator, projector):
     """The flat list of the goldens: second norm, skip of block k, first norm of block k + 1."""
-    predicted = getattr(getattr(case_a[False], generator), projector)(avatars[False, False].embeddings)
+    predicted = getattr(getattr(case_a[False], generator), projector)(avatars[False, "none"].embeddings)
     flat = []
     for k, block in enumerate(predicted.blocks):
         next_norm = predicted.blocks[k + 1].norm1 if k + 1 < len(predicted.blocks) else predicted.final_norm
@@ -82,7 +82,7 @@ def test_inference_generator_block_by_block(case_a, avatars):
     decoder = model.inference_generator.gen_inf
     hooks = [block.register_forward_hook(lambda _, __, out: seen.append(out)) for block in decoder.blocks]
     hooks.append(decoder.heads[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
-    avatar = avatars[False, False]
+    avatar = avatars[False, "none"]
     layers = model.inference_generator(model.keypoints_embedder(POSES), avatar.parameters.repeat_frames(2))
     for hook in hooks:
         hook.remove()
@@ -96,7 +96,7 @@ def test_inference_generator_block_by_block(case_a, avatars):
 
 def test_heads_for_the_source_pose(case_a, avatars, case_a_source):
     model = case_a[False]
-    layers = model.inference_generator(model.keypoints_embedder(case_a_source.poses), avatars[False, False].parameters)
+    layers = model.inference_generator(model.keypoints_embedder(case_a_source.poses), avatars[False, "none"].parameters)
     assert_close(layers.delta_uv, OUT["gen_inf_source_head_delta_uv"], HEADS)
     assert_close(layers.lf_rgb, OUT["gen_inf_source_head_lf"], HEADS)
     assert_close(layers.seg_logits, OUT["gen_inf_source_head_seg_logits"], HEADS)
@@ -105,7 +105,7 @@ def test_heads_for_the_source_pose(case_a, avatars, case_a_source):
 @both_semantics
 def test_frames_without_and_with_enhancer(case_a, avatars, align_corners):
     model = case_a[align_corners]
-    plain, enhanced = avatars[align_corners, False], avatars[align_corners, True]
+    plain, enhanced = avatars[align_corners, "none"], avatars[align_corners, "updater"]
     assert_close(plain.texture, OUT["pred_tex_hf_rgbs"], IMAGES)
     assert_close(enhanced.base_texture, OUT["pred_tex_hf_rgbs"], IMAGES)
     assert_close(enhanced.texture, OUT[key(align_corners, "pred_enh_tex_hf_rgbs")], IMAGES)
@@ -119,7 +119,7 @@ def test_frames_without_and_with_enhancer(case_a, avatars, align_corners):
 
 @both_semantics
 def test_enhancer_steps(case_a, case_a_source, avatars, align_corners):
-    avatar = avatars[align_corners, False]
+    avatar = avatars[align_corners, "none"]
     steps = list(enhancer_steps(case_a[align_corners], case_a_source, avatar.parameters, avatar.texture))
     assert len(steps) == 4
     compared = 0
@@ -135,11 +135,11 @@ def test_enhancer_steps(case_a, case_a_source, avatars, align_corners):
 def test_masked_frames(case_a, avatars):
     """With both masks on, the enhancer stage of the published code masks the base's frames a second time."""
     model = masking(case_a[False])
-    base = avatars[False, False].render(model, POSES)
+    base = avatars[False, "none"].render(model, POSES)
     mask = torch.sigmoid(base.seg_logits)
     assert_close(on_black(base.image, mask), OUT["ac0/masked/pred_target_imgs"], IMAGES)
     assert_close(base.lf_rgb[:1], OUT["ac0/masked/pred_target_delta_lf_rgbs"], HEADS)
-    enhanced = avatars[False, True].render(model, POSES)
+    enhanced = avatars[False, "updater"].render(model, POSES)
     assert_close(enhanced.image, OUT["ac0/masked/pred_enh_target_imgs"], IMAGES)
     target = crop_face(CASE["target_images"][0], CASE["target_landmarks"][0], 64)
     picture = torch.from_numpy(scale_image(target.image))[None]
@@ -160,7 +160,7 @@ def test_batch_of_two_people_with_two_frames_each(case_a):
         return torch.from_numpy(BATCH[f"in/{name}"]).flatten(0, 1)
 
     source = Source(of("source_imgs"), of("source_poses"), of("source_stickmen"), of("source_segs"))
-    plain, enhanced = (create_avatar(model, source, enhance) for enhance in (False, True))
+    plain, enhanced = (create_avatar(model, source, refine) for refine in ("none", "updater"))
     assert_close(plain.texture, BATCH["out/pred_tex_hf_rgbs"], IMAGES)
     frames = plain.render(model, of("target_poses"))
     assert_close(frames.uv, BATCH["out/pred_target_uvs"], HEADS)
@@ -185,7 +185,7 @@ def test_evaluation_with_spectral_norm_left_in_place(case_a_source):
         state = read_pth(path)
         state.pop("identity_grid", None)
         network.load_state_dict(state)
-    plain, enhanced = (create_avatar(model, case_a_source, enhance) for enhance in (False, True))
+    plain, enhanced = (create_avatar(model, case_a_source, refine) for refine in ("none", "updater"))
     assert_close(plain.render(model, POSES).image, OUT["sn_on/pred_target_imgs"], IMAGES)
     assert_close(enhanced.render(model, POSES).image, OUT["sn_on/pred_enh_target_imgs"], IMAGES)
 

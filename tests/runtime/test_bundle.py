@@ -183,7 +183,7 @@ def test_the_schema_has_every_field_and_says_what_it_is():
         "description": "px, side of the network's results", "maximum": 4096, "minimum": 1, "type": "integer"
     }  # fmt: skip
     for kind in (schema, *schema["$defs"].values()):
-        assert kind["required"] == [name for name in kind["properties"] if name not in SIZES]
+        assert kind["required"] == [name for name in kind["properties"] if name not in (*SIZES, "refine")]
         assert kind["additionalProperties"] is False
         assert kind["description"]
 

@@ -12,6 +12,7 @@ from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import Refine
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import MASKS, has_kind
 from bilayer.training.evaluate.baselines import affine_warps, mean_head, source_copies
@@ -34,7 +35,8 @@ from bilayer.training.evaluate.result import (
 from bilayer.training.metrics.meter import Meter, Scores, remove_background, to_bytes
 from bilayer.training.prediction import source_of
 
-LF_ONLY, UPDATER = "lf only", "+ updater"  # behind the model's name
+LF_ONLY = "lf only"  # behind the model's name
+REFINED: Mapping[Refine, str] = {"none": "", "updater": "+ updater", "fit": "+ fit"}  # likewise
 MEANS_NOTE = "Means are over frames; landmark metrics over those with a face found in truth and result."
 FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
 
@@ -50,7 +52,7 @@ def evaluate_model(
     meter: Meter | None = None,
     baselines: bool = True,
 ) -> EvaluationResult:
-    """One model, called "ours": lf only, the result, and with the updater where the model has one.
+    """One model, called "ours": lf only, the result, and that with each refinement of the texture that it has.
 
     Runs where the model is, in evaluation mode, and leaves the model as it was. For validation while training give
     few identities and no networks: see `EvaluationProtocol` and `Meter`. Arguments and errors: see `evaluate_models`.
@@ -116,21 +118,26 @@ def evaluate_models(
 
 
 def render_case(model: BilayerModel, case: EvaluationCase) -> dict[str, list[Bytes]]:
-    """Render all targets of `case`: RGB pictures by part, "lf only", "" and, with an enhancer, "+ updater"."""
+    """Render all targets of `case`: RGB pictures by part, "lf only" and those of `REFINED` that the model has."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
     source = source_of(frame_batch([case.source], thickness).to(device))
     targets = frame_batch(case.targets, thickness).to(device)
     made: dict[str, list[Bytes]] = {LF_ONLY: [], "": []}
     with evaluating(model):
-        for enhance in (False, True) if "texture_enhancer" in model.networks else (False,):
-            avatar = create_avatar(model, source, enhance)
+        for refine in refinements(model):
+            avatar = create_avatar(model, source, refine)
             for start in range(0, len(case.targets), FRAMES_AT_ONCE):
                 rendering = avatar.render(model, targets.poses[0, start : start + FRAMES_AT_ONCE])
-                made.setdefault(UPDATER if enhance else "", []).extend(to_bytes(rendering.image))
-                if not enhance:
+                made.setdefault(REFINED[refine], []).extend(to_bytes(rendering.image))
+                if refine == "none":
                     made[LF_ONLY].extend(to_bytes(rendering.lf_rgb))
     return made
+
+
+def refinements(model: BilayerModel) -> list[Refine]:
+    """Return the ways in which the model's textures can be refined: by the updater where it has one."""
+    return [refine for refine in REFINED if refine != "updater" or "texture_enhancer" in model.networks]
 
 
 @contextmanager
@@ -178,12 +185,12 @@ def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
     costs: dict[str, Costs] = {}
     for name, model in models.items():
         gmacs = macs_per_frame(count_costs(model.config, model.networks)) / 1e9
-        costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, "", UPDATER)}
+        costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, *REFINED.values())}
     return costs
 
 
 def _in_ablation(name: str, models: Mapping[str, BilayerModel]) -> bool:
-    return any(name in (model, f"{model} {UPDATER}") for model in models)
+    return any(name in (model, f"{model} {REFINED['updater']}") for model in models)
 
 
 def _notes(data: Path, protocol: EvaluationProtocol, size: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from bilayer.runtime.files.writing import replacing
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
-from bilayer.training.evaluate.models import evaluating
+from bilayer.training.evaluate.models import REFINED, evaluating, refinements
 from bilayer.training.metrics.meter import to_bytes
 from bilayer.training.prediction import source_of
 
@@ -54,7 +54,7 @@ def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
     source = source_of(frame_batch([case.source], thickness).to(device))
     pose = frame_batch([target], thickness).to(device).poses[0]
     with evaluating(model):
-        avatar = create_avatar(model, source, enhance=False)
+        avatar = create_avatar(model, source, "none")
         plain = avatar.render(model, pose)
         row = {
             "source": _on_white(case.source.image, case.source.mask),
@@ -64,10 +64,10 @@ def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
             "low-frequency": to_bytes(plain.lf_rgb)[0],
             "result": _shown(plain),
         }
-        if "texture_enhancer" in model.networks:
-            updated = create_avatar(model, source, enhance=True)
-            row["texture + updater"] = to_bytes(updated.texture)[0]
-            row["result + updater"] = _shown(updated.render(model, pose))
+        for refine in refinements(model)[1:]:
+            refined = create_avatar(model, source, refine)
+            row[f"texture {REFINED[refine]}"] = to_bytes(refined.texture)[0]
+            row[f"result {REFINED[refine]}"] = _shown(refined.render(model, pose))
     return row
 
 

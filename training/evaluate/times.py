@@ -12,7 +12,7 @@ from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.evaluate.cases import EvaluationCase
-from bilayer.training.evaluate.models import LF_ONLY, UPDATER, evaluating
+from bilayer.training.evaluate.models import LF_ONLY, REFINED, evaluating, refinements
 from bilayer.training.evaluate.result import Costs, EvaluationResult
 from bilayer.training.prediction import source_of
 
@@ -41,18 +41,18 @@ def add_times(
 
 
 def time_model(model: BilayerModel, case: EvaluationCase, repeats: int) -> dict[str, tuple[float, float]]:
-    """(initialisation, inference) in ms, for "lf only" and "" without the updater and "+ updater" with it."""
+    """(initialisation, inference) in ms, for "lf only" and the parts of `REFINED`."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
     source = source_of(frame_batch([case.source], thickness).to(device))
     pose = frame_batch(case.targets[:1], thickness).to(device).poses[0]
     times: dict[str, tuple[float, float]] = {}
     with evaluating(model):
-        for enhance in (False, True) if "texture_enhancer" in model.networks else (False,):
-            avatar = create_avatar(model, source, enhance)
-            init = _median_ms(partial(create_avatar, model, source, enhance), repeats, device)
+        for refine in refinements(model):
+            avatar = create_avatar(model, source, refine)
+            init = _median_ms(partial(create_avatar, model, source, refine), repeats, device)
             inference = _median_ms(partial(avatar.render, model, pose), repeats, device)
-            times[UPDATER if enhance else ""] = (init, inference)
+            times[REFINED[refine]] = (init, inference)
     times[LF_ONLY] = times[""]
     return times
 

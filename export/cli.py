@@ -26,29 +26,32 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 
 
 @click.command(cls=Command)
-@click.argument("photo", type=click.Path(path_type=Path), required=False)
+@click.argument("photos", metavar="PHOTO...", type=click.Path(path_type=Path), nargs=-1)
 @with_options(ExportOptions)
 @click.option("--timings", is_flag=True, help="Print how long each stage took.")
 @click.option("--check", type=click.Path(path_type=Path), help="Only check any ONNX file against the target's rules.")
 @click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc holds.")
 @as_json_option
 def main(
-    photo: Path | None, check: Path | None, inspect: Path | None, timings: bool, as_json: bool, **given: Any
+    photos: tuple[Path, ...], check: Path | None, inspect: Path | None, timings: bool, as_json: bool, **given: Any
 ) -> None:
     """Make PHOTO's face an avatar for a phone: avatar.dlc, and beside it its ONNX, texture, contract and preview.
+
+    Further photos of the same person fill in what the first, whose face and expression it is, does not show.
 
     Without an SDK, the .dlc is made by Qualcomm's onnxruntime-qnn package (extra [qairt]) and is for SNPE and QAIRT
     2.x. With $SNPE_ROOT set, that SDK's snpe-onnx-to-dlc is used; with $QAIRT_SDK_ROOT, its qairt-converter.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
-    if [photo, check, inspect].count(None) != 2:
+    if [bool(photos), check is not None, inspect is not None].count(True) != 1:
         raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
     if check is not None:
         check_file(check, given["target"], as_json)
     elif inspect is not None:
         inspect_file(inspect, as_json)
-    elif photo is not None:
-        export_photo(ExportOptions(photo, **given), timings, as_json)
+    else:
+        photo, *others = photos
+        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json)
 
 
 def run_export(options: ExportOptions) -> "tuple[Export, Path]":

@@ -28,6 +28,8 @@ class ExportOptions:
     out: Annotated[StrPath, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(
         "avatar.dlc"
     )
+    # The first photo gives identity and rest pose; these fill in what it does not show
+    others: tuple[StrPath, ...] = ()
     target: Annotated[ConversionTarget | None, Option("What converts; auto: what is set up.", none="auto")] = None
     checkpoint: Annotated[
         StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
@@ -47,7 +49,7 @@ class ExportOptions:
     ] = "fit"
     align_corners: Annotated[bool | None, Option("Of the warp.", default="as the checkpoint says")] = None
     size: Annotated[
-        int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="the network's")
+        int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="as the photo has")
     ] = None
     # None: deconv where the target's GPU can hold it, else nearest
     upsample: Annotated[UpsampleKind | None, Option("See docs/export.md.", none="auto")] = None
@@ -80,6 +82,7 @@ def check_options(options: ExportOptions) -> None:
         InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError.
     """
     check_output(bundle_dlc(options.out))
-    check_photo_file(Path(options.photo))
+    for photo in (options.photo, *options.others):
+        check_photo_file(Path(photo))
     check_input(options.checkpoint, CheckpointError)
     check_input(options.keypoints, LandmarkError)

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx
-from torch.nn.functional import interpolate
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.run import default_target
@@ -22,6 +21,7 @@ from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.onnx_file import OnnxFile
 from bilayer.export.options import ConversionTarget, ExportOptions, bundle_dlc, check_options
+from bilayer.export.portraits import avatar_of, frame_size, read_portraits
 from bilayer.export.preview import draw_preview
 from bilayer.export.targets import RULES_FOR, check_target, fits_deconvolution
 from bilayer.export.verify import (
@@ -35,17 +35,15 @@ from bilayer.export.verify import (
     verify_bundle,
     verify_half,
 )
-from bilayer.model.avatar import Avatar, create_avatar
+from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
-from bilayer.model.photo_source import Portrait, source_of_photo
 from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.face.crop import cut_box
-from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 STAGES = (
@@ -103,9 +101,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         model = load_checkpoint(options)
         digest = checkpoint_hash(model)
     with watch.stage("photo and face"):
-        portrait = read_portrait(options, model.config)
+        portraits = read_portraits(options, model.config)
+        portrait, size = portraits[0], model.config.image_size
+        frame_side = frame_size(options, portrait, model.config)
     with watch.stage("avatar"):
-        avatar = create_avatar(model, portrait.source, options.refine)
+        avatar = avatar_of(model, portraits, options.refine, frame_side)
     with watch.stage("fold and ONNX"):
         origin = Origin(
             checkpoint=Path(options.checkpoint).name,
@@ -116,20 +116,18 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             refine=avatar.refine,
         )
         generator, graph = fold_avatar(model, avatar, options)
-        pose, align_corners, size = portrait.crop.pose, model.config.align_corners, model.config.image_size
-        frame_size = options.size or size
-        avatar = with_texture_size(avatar, frame_size, align_corners)
+        pose, align_corners = portrait.crop.pose, model.config.align_corners
         texture = avatar.texture[0].numpy()
         given = PoseInput("pose", generator.input_width, _harmonics(model.config))
         described = describe_contract(
-            given, generator.outputs, size, frame_size, align_corners, pose, pack_texture(texture)
+            given, generator.outputs, size, frame_side, align_corners, pose, pack_texture(texture)
         )
         versions = ", ".join(f"{package} {number}" for package, number in origin.versions.items())
         made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
         proto = build_onnx(generator, described | made_from, options.opset)
         seal(proto)
     with watch.stage("target rules"):
-        warnings = [*portrait.concerns, *check_rules(proto, target)]
+        warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
     with draft_bundle(proto, out, target) as draft:
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
@@ -138,7 +136,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                     probes = make_probes(model, avatar.parameters, pose)
                 verification = verify(probes, network, options.keep_norms)
                 stored = hybrid_network(generator, given)
-                half = verify_half(probes[:HALF_POSES], stored, texture, align_corners, frame_size)
+                half = verify_half(probes[:HALF_POSES], stored, texture, align_corners, frame_side)
                 verification = replace(
                     verification,
                     hybrid_frame_db=round(half.psnr_db[FRAME], 2),
@@ -146,11 +144,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                 )
                 warnings += judge_half(half, target, options.keep_norms)
         with watch.stage("preview"):
-            crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_size))
+            crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_side))
             preview = draw_preview(crop, avatar, network.run(pose), align_corners)
         parts = BundleParts(
             image_size=size,
-            frame_size=frame_size,
+            frame_size=frame_side,
             align_corners=align_corners,
             texture=texture,
             preview=preview,
@@ -165,7 +163,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         )
         with watch.stage("convert and write"):
             played = (
-                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners, frame_size))
+                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners, frame_side))
                 if options.verify
                 else None
             )
@@ -181,28 +179,6 @@ def load_checkpoint(options: ExportOptions) -> BilayerModel:
     """
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
-
-
-def read_portrait(options: ExportOptions, config: ModelConfig) -> Portrait:
-    """The photo that `options` name, its face found as they say; what it raises is `source_of_photo`'s."""
-    wants_fan = options.landmarker == "face-alignment" and options.keypoints is None
-    return source_of_photo(
-        options.photo,
-        config,
-        landmarks=options.keypoints,
-        landmarker=FanLandmarker() if wants_fan else None,
-        face=options.face,
-        rotate=options.rotate,
-        mask=options.mask,
-    )
-
-
-def with_texture_size(avatar: Avatar, size: int, align_corners: bool) -> Avatar:
-    """The avatar with its texture resized bilinearly to (B, 3, size, size), as the warp means its coordinates."""
-    if avatar.texture.shape[-1] == size:
-        return avatar
-    texture = interpolate(avatar.texture, size=(size, size), mode="bilinear", align_corners=align_corners)
-    return replace(avatar, texture=texture)
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:

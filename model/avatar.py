@@ -13,7 +13,7 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
-from bilayer.model.warp import enlarge, warp, warp_transpose, warping_field
+from bilayer.model.warp import enlarge, resize_texture, warp, warp_transpose, warping_field
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
 from bilayer.runtime.vocabulary import Refine
@@ -146,7 +146,7 @@ def create_avatar(
     if refine == "updater":
         for step in enhancer_steps(model, source, parameters, base_texture):
             texture = step.texture
-    texture = enlarge(texture, size or texture.shape[-1])
+    texture = resize_texture(texture, size or texture.shape[-1], model.config.align_corners)
     if refine == "fit":
         views = [view_of(model, parameters, shot) for shot in shots or [source.shot]]
         texture = fit_texture(texture, views, model.config.align_corners)

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from bilayer.model.avatar import Source, make_source
+from bilayer.model.avatar import Shot, Source, make_source
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.face.crop import Crop, crop_face
+from bilayer.model.warp import enlarge
+from bilayer.runtime.face.crop import Crop, crop_face, cut_box, scale_image
 from bilayer.runtime.face.find import face_concerns, find_face
 from bilayer.runtime.face.found import Face, Landmarker, face_from_landmarks
 from bilayer.runtime.face.landmark_files import read_landmarks
@@ -26,6 +28,12 @@ class Portrait:
     mask: NDArray[np.float32] | None  # (S, S) 1 on the person, 0 on the background; None: all is taken for the person
     source: Source  # a batch of one
     concerns: tuple[str, ...]  # what is likely to spoil the avatar, a sentence each
+
+
+def shot_of(portrait: Portrait, size: int) -> Shot:
+    """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square."""
+    image = scale_image(cut_box(portrait.photo, portrait.crop.box, size))
+    return Shot(torch.from_numpy(image)[None], enlarge(portrait.source.masks, size), portrait.source.poses)
 
 
 def source_of_photo(

@@ -28,6 +28,13 @@ def enlarge(picture: Tensor, size: int) -> Tensor:
     return F.interpolate(picture, (size, size), mode="bilinear", align_corners=False)
 
 
+def resize_texture(texture: Tensor, size: int, align_corners: bool) -> Tensor:
+    """Return textures (B, C, t, t) bilinearly resized to (B, C, size, size), as the warp means its coordinates."""
+    if texture.shape[-1] == size:
+        return texture
+    return F.interpolate(texture, (size, size), mode="bilinear", align_corners=align_corners)
+
+
 def warp(texture: Tensor, uv: Tensor, align_corners: bool) -> Tensor:
     """Return the texture (B, C, H, W) sampled bilinearly at `uv` (B, h, w, 2): (B, C, h, w)."""
     return F.grid_sample(texture, uv, mode="bilinear", padding_mode="zeros", align_corners=align_corners)

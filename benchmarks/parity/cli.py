@@ -36,6 +36,7 @@ class ParityOptions:
     )
     keypoints: Annotated[Path | None, Option("The landmarks of the export, if it was given any (with --photo).")] = None
     mask: Annotated[bool, Option("As the export had it (with --photo).")] = True
+    others: Annotated[tuple[Path, ...], Option("A further photo of the export (with --photo).", ("--other",))] = ()
     poses: Annotated[int, Option("Poses along the track.", former="--frames", at_least=1)] = 8
     drive: Annotated[Path | None, Option("A landmark track (.npy .npz .json).", default="the built-in motion")] = None
     slow_poses: Annotated[
@@ -73,9 +74,9 @@ class ParityOptions:
             UsageError: options that do not go together.
             InputError: the bundle or another file cannot be used, or the place of the report.
         """
-        if self.photo is None and (self.checkpoint or self.keypoints or not self.mask):
+        if self.photo is None and (self.checkpoint or self.keypoints or not self.mask or self.others):
             raise click.UsageError(
-                "--checkpoint, --keypoints and --no-mask say what --photo was exported with: give it"
+                "--checkpoint, --keypoints, --no-mask and --other say what --photo was exported with: give it"
             )
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
@@ -136,7 +137,7 @@ def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":
             from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
 
             checkpoint = options.checkpoint or DEMO_CHECKPOINT
-            source = TrainedFrom(options.photo, checkpoint, options.keypoints, options.mask)
+            source = TrainedFrom(options.photo, checkpoint, options.keypoints, options.mask, options.others)
             trained = make_trained(subject, source)
             subject, truth = trained.subject, ExactTrained.of(trained)
             rungs += [trained, Float64(subject, FOLDED, "folded")]

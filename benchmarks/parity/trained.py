@@ -16,11 +16,11 @@ from bilayer.export.pipeline import (
     checkpoint_hash,
     fold_avatar,
     load_checkpoint,
-    read_portrait,
 )
+from bilayer.export.portraits import avatar_of, read_portraits
 from bilayer.export.verify import TrainedNetwork
 from bilayer.model.adaptive import AdaptiveParameters
-from bilayer.model.avatar import Avatar, create_avatar
+from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.threads import torch_threads
@@ -42,6 +42,7 @@ class TrainedFrom:
     checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
     keypoints: Path | None = None  # as given to bilayer-export
     mask: bool = True  # likewise
+    others: tuple[Path, ...] = ()  # further photos, likewise
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +124,14 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     """
     contract = subject.bundle.contract
     options, model = _load(contract, source)
-    portrait = read_portrait(options, model.config)
-    apart = float(np.abs(portrait.crop.pose - np.array(contract.source.pose, np.float32)).max())
+    portraits = read_portraits(options, model.config)
+    apart = float(np.abs(portraits[0].crop.pose - np.array(contract.source.pose, np.float32)).max())
     if not apart <= POSE_TOLERANCE:
         raise InputError(
             f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
             f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the export"
         )
-    avatar = create_avatar(model, portrait.source, contract.origin.refined_by)
+    avatar = avatar_of(model, portraits, contract.origin.refined_by, contract.texture_size)
     apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
     if not apart <= TEXTURE_TOLERANCE:
         raise InputError(
@@ -149,6 +150,7 @@ def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, Bilay
     for align_corners in (contract.align_corners, not contract.align_corners):
         options = ExportOptions(
             photo=source.photo,
+            others=source.others,
             out=Path("avatar.dlc"),  # nothing is written
             checkpoint=source.checkpoint,
             keypoints=source.keypoints,

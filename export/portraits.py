@@ -1,0 +1,78 @@
+"""The photos of an export: read, looked over for what may spoil the avatar, and made an avatar of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bilayer.export.options import ExportOptions
+from bilayer.model.avatar import Avatar, create_avatar
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.config import ModelConfig
+from bilayer.model.photo_source import Portrait, shot_of, source_of_photo
+from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.face.fan import FanLandmarker
+from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
+from bilayer.runtime.vocabulary import Refine
+
+ENLARGED = 1.5  # times that a crop is enlarged at most before a larger frame shows no more of it
+
+
+def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait]:
+    """Return the photos' people, the first of which sets identity and pose; `concerns` tell what is odd about each.
+
+    Raises:
+        PhotoError, LandmarkError, ToolMissingError: as `source_of_photo` does.
+    """
+    found = options.keypoints is None or options.others  # no need of a landmarker where landmarks are given
+    fan = FanLandmarker() if options.landmarker == "face-alignment" and found else None
+    first = source_of_photo(
+        options.photo,
+        config,
+        landmarks=options.keypoints,
+        landmarker=fan,
+        face=options.face,
+        rotate=options.rotate,
+        mask=options.mask,
+    )
+    others = [source_of_photo(photo, config, landmarker=fan, mask=options.mask) for photo in options.others]
+    side, size = first.crop.box.side, options.size or 0
+    if size > max(config.image_size, ENLARGED * side):
+        small = f"{options.photo}: the face's crop has {side} px: frames of {size} px show no more than it has"
+        first = replace(first, concerns=(*first.concerns, small))
+    return [first, *_compared(options, first, others)]
+
+
+def _compared(options: ExportOptions, first: Portrait, others: Sequence[Portrait]) -> list[Portrait]:
+    """Return `others` with a concern each that seems to show somebody else than the first, or cannot be compared."""
+    if not others:
+        return []
+    try:
+        recogniser = IdentityRecogniser()
+    except ToolMissingError as error:
+        note = f"whether all photos show one person was not looked at: {error}"
+        return [replace(others[0], concerns=(*others[0].concerns, note)), *others[1:]]
+    described = [recogniser.describe(seen.photo, seen.face.landmarks) for seen in (first, *others)]
+    compared = []
+    for name, other, description in zip(options.others, others, described[1:], strict=True):
+        if described[0] is None or description is None:
+            concern = f"{name}: dlib finds no face to compare with {options.photo}"
+        elif (distance := identity_distance(described[0], description)) > SAME_PERSON:
+            concern = (
+                f"{name}: another person than {options.photo}? dlib's distance is {distance:.2f}, one person's "
+                f"photos are within {SAME_PERSON}"
+            )
+        else:
+            concern = ""
+        compared.append(replace(other, concerns=(*other.concerns, concern)) if concern else other)
+    return compared
+
+
+def frame_size(options: ExportOptions, first: Portrait, config: ModelConfig) -> int:
+    """Return the frame's side in px: as asked for, else the network's, or twice that where the crop has so much."""
+    size = config.image_size
+    return options.size or (2 * size if ENLARGED * first.crop.box.side >= 2 * size else size)
+
+
+def avatar_of(model: BilayerModel, portraits: Sequence[Portrait], refine: Refine, size: int) -> Avatar:
+    """Return the avatar of the first portrait's person, its texture `size` texels square and fitted to all of them."""
+    shots = [shot_of(portrait, size) for portrait in portraits]
+    return create_avatar(model, portraits[0].source, refine, shots, size)

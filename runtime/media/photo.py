@@ -9,10 +9,10 @@ import itertools
 import logging
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with warnings.catch_warnings(action="ignore"):  # Pillow warns of what is checked here, or repaired by it
                 image = _open(stream, path)
             yield image
+    except MemoryError as error:
+        raise PhotoError(f"{path}: more pixels than there is memory for; scale it down") from error
     except OSError as error:
         raise PhotoError(f"{path}: reading failed: {error.strerror or error}") from error
 
@@ -177,19 +179,31 @@ def _damaged(path: Path, error: Exception) -> PhotoError:
 
 
 def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:
-    """Any of Pillow's modes -> (H, W, 3) in sRGB; `black` and `white` are what deep grey counts to."""
+    """Any of Pillow's modes -> (H, W, 3) in sRGB; `black` and `white` are what deep grey counts to.
+
+    Strip by strip: whole, each step would be a copy of the picture.
+    """
     if image.mode.startswith(("I", "F")):
-        return _scale_grey(np.asarray(image), black, white, path)
-    profile = image.info.get("icc_profile")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGB", image.size, BACKDROP)
-        image.paste(layer, mask=layer.getchannel("A"))
-    elif image.mode not in _PROFILE_SPACES:
-        image = image.convert("RGB")
-    if profile:
-        image = _apply_profile(image, profile, path)
-    return np.array(image.convert("RGB"))
+        return _scale_grey(image, black, white, path)
+    opaque = "RGB" if image.has_transparency_data or image.mode not in _PROFILE_SPACES else image.mode
+    to_srgb = _colour_transform(image.info.get("icc_profile"), opaque, path)
+    whole = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, strip in _strips(image):
+        if strip.has_transparency_data:
+            layer = strip.convert("RGBA")
+            strip = Image.new("RGB", strip.size, BACKDROP)
+            strip.paste(layer, mask=layer.getchannel("A"))
+        strip = to_srgb(strip.convert(opaque))
+        whole[rows] = np.asarray(strip.convert("RGB"))
+    return whole
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """The picture in strips of a megapixel, from the top, each with its rows."""
+    height = max(1, (1 << 20) // max(1, image.width))
+    for top in range(0, image.height, height):
+        bottom = min(image.height, top + height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
 def _black_and_white(image: Image.Image) -> tuple[float, float]:
@@ -198,29 +212,37 @@ def _black_and_white(image: Image.Image) -> tuple[float, float]:
     return 0.0, 1.0 if image.mode.startswith("F") else 65535.0
 
 
-def _scale_grey(values: NDArray[Any], black: float, white: float, path: Path) -> NDArray[np.uint8]:
-    """Deep grey (H, W) -> (H, W, 3)."""
-    low, high = float(values.min()), float(values.max())
-    if not (low >= min(black, white) and high <= max(black, white)):  # so that NaN fails
-        found = f"expected 0 to {max(black, white):g}, found {low:g} to {high:g}"
-        raise PhotoError(f"{path}: grey values: {found}; save it as 8-bit PNG")
+def _scale_grey(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:
+    """Deep grey (H, W) -> (H, W, 3), strip by strip."""
+    whole = np.empty((image.height, image.width, 3), np.uint8)
     scale = np.float32(255 / (white - black))
-    grey = np.round((values.astype(np.float32) - np.float32(black)) * scale).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    for rows, strip in _strips(image):
+        values = np.asarray(strip)
+        low, high = float(values.min()), float(values.max())
+        if not (low >= min(black, white) and high <= max(black, white)):  # so that NaN fails
+            found = f"expected 0 to {max(black, white):g}, found {low:g} to {high:g}"
+            raise PhotoError(f"{path}: grey values: {found}; save it as 8-bit PNG")
+        whole[rows] = np.round((values.astype(np.float32) - np.float32(black)) * scale)[:, :, None]
+    return whole
 
 
-def _apply_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
-    """Colours of an ICC profile -> sRGB (phones write Display P3); a profile that does not fit is ignored."""
+def _colour_transform(profile: bytes | None, mode: str, path: Path) -> Callable[[Image.Image], Image.Image]:
+    """What turns a picture of that mode from its ICC profile's colours to sRGB (phones write Display P3).
+
+    A profile that does not fit is ignored.
+    """
+    if not profile:
+        return lambda image: image
     from PIL import ImageCms
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        if source.profile.xcolor_space.strip() != _PROFILE_SPACES[image.mode]:
-            return image
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+        described = ImageCms.getProfileDescription(source)
+        if "sRGB" in described or source.profile.xcolor_space.strip() != _PROFILE_SPACES[mode]:
+            return lambda image: image
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        ImageCms.applyTransform(Image.new(mode, (1, 1)), to_srgb)
+        return lambda image: ImageCms.applyTransform(image, to_srgb) or image
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         _log.warning("%s: its colour profile is damaged; colours taken as sRGB", path)
-        return image
+        return lambda image: image

@@ -318,3 +318,14 @@ def test_any_damage_ends_in_a_picture_or_in_one_line(tmp_path, name):
 def test_reading_photos_does_not_import_torch():
     code = "import sys, bilayer.runtime.media.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "L", "LA", "RGBA", "RGB"])
+def test_a_picture_of_many_strips_is_the_one_that_pillow_converts_whole(tmp_path, mode):
+    noise = np.random.default_rng(0).integers(0, 256, (2100, 1500, 4), np.uint8)  # three strips, the last one cut
+    image = Image.fromarray(noise).convert(mode)
+    image.save(tmp_path / "a.png")
+    whole = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    whole.alpha_composite(image.convert("RGBA"))
+    read = read_photo(tmp_path / "a.png").astype(int)
+    assert np.abs(read - np.asarray(whole.convert("RGB"))).max() <= (1 if "A" in mode else 0)

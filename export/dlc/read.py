@@ -27,6 +27,9 @@ from bilayer.runtime.files.reading import FileKind, read_bytes
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_METADATA_ENTRIES = 10_000
 _MAX_METADATA_KEY = 1_000  # characters
+# A layer that a few bytes point at may be listed a million times; a network of 10,000 layers lists some 3 MB
+_MAX_LISTED = 16 << 20  # characters of all that the layers name
+_ITEM = 100  # of them for each name: shape, type, punctuation
 
 # "DLC is not compatible between SNPE1 and SNPE2": Qualcomm's SNPE1 to SNPE2 Migration Guide,
 # docs.qualcomm.com/bundle/publicresource/80-63442-10/topics/snpe2_migration_guidelines.md
@@ -186,7 +189,16 @@ def _parse(data: bytes, name: str) -> Dlc:
         graph = v3.read_graph(model, params)
     else:
         graph = v4.read_graph(model, params, members.get("model.params.bin"))
+    _check_extent(graph)
     return Dlc(name, len(data), major, minor, _metadata(members), graph)
+
+
+def _check_extent(graph: DlcGraph) -> None:
+    listed = 0
+    for node in graph.nodes:
+        listed += sum(_ITEM + len(name) for name in (node.name, *node.inputs, *node.outputs, *node.weights))
+        if listed > _MAX_LISTED:
+            raise DlcError(f"damaged: its layers name more than {_MAX_LISTED >> 20} MiB of tensors")
 
 
 def _metadata(members: Mapping[str, memoryview]) -> dict[str, str]:

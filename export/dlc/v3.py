@@ -15,6 +15,7 @@ from bilayer.runtime.errors import DlcError
 
 _UINT8, _FLOAT32 = 6, 9  # TensorData.dtype
 _LIST = 11  # Attribute.type of one that holds others
+_REFERENCE_COST = 8  # bytes of a name that stands elsewhere
 
 
 def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
@@ -38,6 +39,7 @@ def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
             results = results or sources
             inputs += results
         else:
+            buffer.spend(_REFERENCE_COST * len(weights.get(name, {})))
             nodes.append(DlcNode(name, kind, sources, results, tuple(weights.get(name, {})), _settings(table)))
         shapes = _output_shapes(table)
         tensors.update((source, DlcTensor(source, (), "")) for source in sources if source not in tensors)

@@ -616,3 +616,17 @@ def test_a_file_over_the_limit_is_not_read(tmp_path):
     os.truncate(tmp_path / "a.dlc", FileKind.DLC.most + 1)  # takes no room on the disk
     with pytest.raises(DlcError, match="expected at most"):
         read_dlc(tmp_path / "a.dlc")
+
+
+def test_layers_that_name_the_same_weights_again_and_again_are_refused():
+    """v3: layers of one name share its weights, so that a few bytes would list them millions of times."""
+    writer = dlc_writer.Writer()
+    node = writer.table({1: "n", 2: "Convolutional"})
+    model = writer.finish(writer.table({1: [node] * 20_000}), b"NETD")
+    writer = dlc_writer.Writer()
+    data = writer.table({0: dlc_writer.uint8(9), 2: np.zeros(1, np.float32)})
+    weights = [writer.table({0: f"w{i}", 1: dlc_writer.ints([1]), 2: data}) for i in range(2_000)]
+    params = writer.finish(writer.table({0: [writer.table({0: "n", 1: weights})]}), b"NETP")
+    members = {"model": dlc_writer.header(3) + model, "model.params": dlc_writer.header(3) + params}
+    with pytest.raises(DlcError, match="more than"):
+        parse_dlc(dlc_writer.pack(members), "a.dlc")

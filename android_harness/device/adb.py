@@ -111,7 +111,8 @@ class Adb:
 
     def version(self) -> str:
         """Return the version of adb, such as "29.0.6-debian"; "unknown" where it does not say."""
-        found = re.search(r"^Version (\S+)", self.call(["version"]).out, re.MULTILINE)
+        done = self.call(["version"])
+        found = re.search(r"^Version (\S+)", done.out, re.MULTILINE) if done.code == 0 else None
         return found[1] if found else "unknown"
 
     def devices(self) -> list[Listed]:
@@ -174,6 +175,20 @@ class Device:
         if done.code:
             self._check_there(done)
         return done
+
+    def answer(self, script: str, what: str, timeout: float = QUICK) -> str:
+        """What a script prints that cannot fail while the device's shell works; `what` it tells, for the message.
+
+        Raises:
+            DeviceError: the device is gone, the time is up, or the script fails.
+        """
+        done = self.shell(script, timeout)
+        if done.code:
+            raise DeviceError(
+                f"{self.serial}: {what}: the device's shell ended with code {done.code} ({done.last_line}); "
+                f"does `adb -s {shlex.quote(self.serial)} shell true` work?"
+            )
+        return done.out
 
     def run(self, *words: str, timeout: float = QUICK) -> Completed:
         """Run one program on the device with its arguments, as they are; otherwise as `shell`."""

@@ -68,7 +68,7 @@ def read_conditions(device: Device) -> Conditions:
     Raises:
         DeviceError: it is gone, or does not answer.
     """
-    return parse_conditions(device.shell(f"{_FILES}{_SENSORS}{_SERVICES}").out)
+    return parse_conditions(device.answer(f"{_FILES}{_SENSORS}{_SERVICES}", "its clocks and heat"))
 
 
 def parse_conditions(text: str) -> Conditions:

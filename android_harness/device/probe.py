@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bilayer.android_harness.device.adb import Device
 from bilayer.android_harness.device.workspace import ROOT
+from bilayer.runtime.errors import DeviceError
 
 _SCRIPT = """
 getprop
@@ -52,9 +53,12 @@ def probe(device: Device) -> DeviceFacts:
     """Ask a device what it is.
 
     Raises:
-        DeviceError: it is gone, or does not answer.
+        DeviceError: it is gone, its shell fails, or it has no properties, as every Android device has.
     """
-    return parse_facts(device.shell(_SCRIPT % (ROOT, ROOT)).out)
+    printed = device.answer(_SCRIPT % (ROOT, ROOT), "what it is")
+    if not any(_PROPERTY.match(line.strip()) for line in printed.splitlines()):
+        raise DeviceError(f"{device.serial}: getprop tells no property; expected an Android device, choose by --serial")
+    return parse_facts(printed)
 
 
 def parse_facts(text: str) -> DeviceFacts:

@@ -1,11 +1,16 @@
 """The adb client against the test phone: what a user's phone does, and what goes wrong with it."""
 
 import os
+import re
 import time
+from pathlib import Path
 
 import pytest
 
-from bilayer.android_harness.device.adb import Adb, DeviceTimeoutError
+from bilayer import android_harness
+from bilayer.android_harness.device.adb import Adb, Device, DeviceTimeoutError
+from bilayer.android_harness.device.conditions import read_conditions
+from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import ROOT, Workspace
 from bilayer.runtime.errors import DeviceError, InputError, ToolMissingError
 
@@ -187,3 +192,31 @@ def test_too_little_space_is_seen_before_the_work(device, phone, tmp_path):
     with pytest.raises(DeviceError, match=r"201 MB needed on the device, no space left for them \(9 MB free\)"):
         Workspace(device).sync(make_files(tmp_path / "f", a=b"1" * 1000), space=201_000_000)
     assert phone.faults.pushed == []
+
+
+@pytest.mark.parametrize("ask", [probe, read_conditions])
+@pytest.mark.parametrize("script", ["exit 127", "echo /system/bin/sh: not found >&2; exit 127", "echo half; exit 1"])
+def test_a_shell_that_fails_is_told_and_not_shown_as_dashes(tmp_path, ask, script):
+    with pytest.raises(DeviceError, match=r"the device's shell ended with code (127|1) \(.+\); does `adb -s abc shell"):
+        ask(Device(fake_adb(tmp_path, script), "abc"))
+
+
+def test_what_has_no_properties_is_no_android_device(tmp_path):
+    with pytest.raises(DeviceError, match="abc: getprop tells no property; expected an Android device"):
+        probe(Device(fake_adb(tmp_path, "echo uname x86_64 6.1; true"), "abc"))
+
+
+def test_no_output_is_used_of_a_command_whose_exit_code_is_not_looked_at():
+    folder = Path(android_harness.__file__).parent
+    used = re.compile(r"\.(shell|run|call)\(.*\)\.(out|last_line)")
+    found = [f"{path.name}: {line}" for path in folder.rglob("*.py") for line in path.read_text().splitlines()
+             if used.search(line)]  # fmt: skip
+    assert not found
+
+
+def fake_adb(folder, script):
+    """A client whose device is there, and whose shell is this script."""
+    program = folder / "adb"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *get-state*) echo device;; *) {script};; esac\n')
+    program.chmod(0o755)
+    return Adb(str(program))

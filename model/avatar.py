@@ -72,7 +72,7 @@ def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | Non
     """Return one person's crop, and its soft mask (S, S) in 0..1, as tensors. Without a mask all is foreground.
 
     Raises:
-        PhotoError: the crop or the mask is not S = image_size pixels square, or the mask leaves 0..1.
+        PhotoError: the crop or the mask is not S = image_size pixels square, or the mask leaves 0..1 or shows nobody.
     """
     size = config.image_size
     if crop.image.shape != (size, size, 3):
@@ -81,6 +81,9 @@ def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | Non
         mask = np.ones((size, size), np.float32)
     if mask.shape != (size, size) or not (mask.min() >= 0 and mask.max() <= 1):
         raise PhotoError(f"mask: expected {size} x {size} values in 0..1, found {mask.shape} of {mask.dtype}")
+    if not mask.max() > 0.5:
+        way_out = "take a photo with more light on the person, or keep the background: --no-mask"
+        raise PhotoError(f"mask: expected the person, found {mask.max():.2f} of 1 at most; {way_out}")
     stickman = draw_stickman(crop.pose, size, config.stickmen_thickness)
     return Source(
         images=torch.from_numpy(scale_image(crop.image))[None],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bilayer.model.avatar import Shot, Source, make_source
 from bilayer.model.config import ModelConfig
 from bilayer.model.warp import enlarge
+from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, crop_face, cut_box, scale_image
 from bilayer.runtime.face.find import face_concerns, find_face
 from bilayer.runtime.face.found import Face, Landmarker, face_from_landmarks
@@ -63,7 +64,7 @@ def source_of_photo(
         ToolMissingError: a network that finds faces or people is not set up.
     """
     name = "the photo" if isinstance(photo, np.ndarray) else str(photo)
-    pixels = photo if isinstance(photo, np.ndarray) else read_photo(photo)
+    pixels = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
     pixels = np.ascontiguousarray(np.rot90(pixels, k=-(rotate // 90)))
     if landmarks is None:
         found = find_face(pixels, landmarker, face, name)
@@ -73,3 +74,11 @@ def source_of_photo(
     foreground = PersonMasker().foreground(crop.image) if mask else None
     concerns = tuple(f"{name}: {concern}" for concern in face_concerns(found, pixels.shape))
     return Portrait(pixels, found, crop, foreground, make_source(crop, config, foreground), concerns)
+
+
+def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A caller's pixels, if they are what `read_photo` gives."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        found = f"{pixels.dtype} {pixels.shape}"
+        raise PhotoError(f"the photo: expected uint8 (height, width, 3) RGB, found {found}")
+    return pixels

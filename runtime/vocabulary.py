@@ -17,7 +17,9 @@ Precision = Literal["fp32", "bf16", "fp16"]
 DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
 
 TRACK_SUFFIXES = (".npy", ".npz", ".json")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+)
 
 # Words of other tools, and of this one before: whoever gives one is told the word here
 RENAMED = {

@@ -14,6 +14,14 @@ _MAGIC = {
     b"GIF8": "a picture (GIF)",
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
+    b"IIU\0": "a camera's raw picture",  # Panasonic
+    b"IIRO": "a camera's raw picture",  # Olympus
+    b"IIRS": "a camera's raw picture",
+    b"FUJIFILMCCD-RAW": "a camera's raw picture",
+    b"8BPS": "a Photoshop file",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 picture",
     b"\x1a\x45\xdf\xa3": "a video",
     b"FLV\x01": "a video",
     b"OggS": "a video",  # or sound alone, which is seen when it is read
@@ -41,6 +49,8 @@ def describe_head(head: bytes) -> str:
     """`kind_of` of a file's first 512 bytes."""
     if not head:
         return "an empty file"
+    if head[:4] == b"II*\0" and head[8:10] == b"CR":
+        return "a camera's raw picture"  # Canon
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -57,6 +67,10 @@ def describe_head(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         if head[8:12] in _HEIC_BRANDS:
             return "a HEIC picture"
+        if head[8:12] == b"crx ":
+            return "a camera's raw picture"  # Canon
+        if head[8:12] in (b"M4A ", b"M4B "):
+            return "sound"
         return "an AVIF picture" if head[8:12] in (b"avif", b"avis") else "a video"
     if head[8:12] == b"AVI ":
         return "a video"
@@ -76,5 +90,6 @@ def check_photo_file(path: Path) -> None:
     with open_file(path, FileKind.PHOTO, PhotoError) as file:
         kind = describe_head(file.read(512))
     way_out = {"an empty file": "copy or download it again", "text": "name the picture file itself"}
+    way_out["a camera's raw picture"] = "develop it, and save it as JPEG or PNG"
     if kind in way_out:
         raise PhotoError(f"{path}: expected a photo ({PHOTO_KINDS}), found {kind}; {way_out[kind]}")

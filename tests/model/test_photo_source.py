@@ -82,3 +82,25 @@ def test_by_default_networks_find_the_face_and_cut_the_person_out(astronaut_path
     np.testing.assert_array_equal(found.mask, mask)
     assert_same_source(found, make_source(crop, CONFIG, mask))
     assert found.concerns == ()
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((64, 64), np.float32), "mask: expected the person, found 0.00 of 1 at most; .* --no-mask"),
+        (np.full((64, 64), np.nan, np.float32), r"mask: expected 64 x 64 values in 0..1, found \(64, 64\) of float32"),
+        (np.full((64, 64), 255, np.uint8), "mask: expected 64 x 64 values in 0..1"),
+        (np.ones((32, 32), np.float32), r"mask: expected 64 x 64 values in 0..1, found \(32, 32\)"),
+    ],
+)
+def test_a_mask_of_nobody_or_of_no_numbers_is_refused(mask, words):
+    with pytest.raises(PhotoError, match=words):
+        make_source(crop_face(PHOTO, LANDMARKS, 64), CONFIG, mask)
+
+
+@pytest.mark.parametrize(
+    "pixels", [PHOTO / 255, PHOTO[..., 0], np.dstack([PHOTO, PHOTO[..., 0]]), PHOTO[:0], PHOTO.astype(np.int64)]
+)
+def test_pixels_that_are_no_photo_are_refused(pixels):
+    with pytest.raises(PhotoError, match=r"the photo: expected uint8 \(height, width, 3\) RGB, found "):
+        source_of_photo(pixels, CONFIG, landmarks=LANDMARKS, mask=False)

@@ -196,6 +196,13 @@ def refusal(path):
         (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00", "found a video"),
         (b"\x1a\x45\xdf\xa3\x01\x00", "found a video"),
         (b"\x89PNG\r\n\x1a\n", "is damaged"),
+        (b"II*\0\x10\0\0\0CR\2\0", "found a camera's raw picture; develop it, and save it as JPEG or PNG"),
+        (b"FUJIFILMCCD-RAW 0201", "found a camera's raw picture"),
+        (b"IIU\0\x18\0\0\0", "found a camera's raw picture"),
+        (b"IIRO\x08\0\0\0", "found a camera's raw picture"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "found a camera's raw picture"),
+        (b"\xff\x0a\xfa\x7f", "found a JPEG XL picture that is none of these"),
+        (b"8BPS\0\1", "found a Photoshop file that is none of these"),
         (bytes(range(256)), "data that is none of these"),
     ],
 )

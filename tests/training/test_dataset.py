@@ -18,7 +18,14 @@ from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.face.found import MIRRORED
 from bilayer.training.data.batches import endless_draws, training_batches
 from bilayer.training.data.dataset import FramePairs, collate, frame_batch, sequence_frames
-from bilayer.training.data.frame_folders import StoredFrame, list_sequences, resize_coords, resize_image, resize_mask
+from bilayer.training.data.frame_folders import (
+    StoredFrame,
+    list_sequences,
+    read_frame,
+    resize_coords,
+    resize_image,
+    resize_mask,
+)
 from bilayer.training.data.stored_pairs import draw_frames, mirror_frame
 from bilayer.training.processes import Process
 
@@ -289,6 +296,26 @@ def test_enlarged_coordinates_are_the_nearest_ones():
     coords = np.random.default_rng(0).uniform(-1, 1, (4, 4, 2)).astype(np.float16)
     coords[1, 2] = np.nan
     np.testing.assert_array_equal(resize_coords(coords, 8), coords.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.full((8, 8), 255, np.uint8), "expected 32 x 32 pixels as the picture, found 8 x 8"),
+        (np.zeros((SIZE, SIZE), np.uint8), "mask: expected 255 where the person is, found 0 at most"),
+        (np.ones((SIZE, SIZE), np.uint8), "mask: expected 255 where the person is, found 1 at most"),
+    ],
+)
+def test_a_mask_of_another_picture_or_of_nobody_is_refused(tmp_path, mask, words):
+    write_data(tmp_path, 1, 1)
+    (path,) = (path for path in (tmp_path / "segs").rglob("*.png"))
+    (sequence,) = list_sequences(tmp_path, "train")
+    (picture,) = sequence.pictures()
+    assert read_frame(sequence, picture, 16, masks=True, coords=False).mask.shape == (16, 16)
+    Image.fromarray(mask).save(path)
+    with pytest.raises(InputError, match=f"{path}: {words}"):
+        read_frame(sequence, picture, 16, masks=True, coords=False)
+    assert (read_frame(sequence, picture, 16, masks=False, coords=False).mask == 255).all()
 
 
 def test_without_masks_all_is_the_person_and_without_coords_there_are_none(tmp_path):

@@ -104,6 +104,15 @@ def test_masks_hide_the_background(tmp_path):
     assert json.loads(call(*common, "--masks", mask).stdout)["methods"][0]["l1"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("value", [0, 1, 100])
+def test_a_mask_that_shows_nobody_is_no_agreement(tmp_path, value):
+    truth, method = write_frames(tmp_path / "truth", [0]), write_frames(tmp_path / "method", [255])
+    mask = write_frames(tmp_path / "masks", [value])
+    done = call("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--masks", mask)
+    assert done.exit_code == 3
+    assert f"000.png: expected white where the person is, found {value} of 255 at most; redo it" in done.stderr
+
+
 def test_identity_is_measured_where_it_is_asked_for(tmp_path, astronaut_path):
     pytest.importorskip("dlib", reason="the extra [identity] is not installed")
     photo = Image.open(astronaut_path).convert("RGB").crop((96, 0, 352, 256))
@@ -161,7 +170,7 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
     (tmp_path / "empty").mkdir()
     cases = {
         "found nothing": ("frames", f"m={tmp_path / 'none'}", "--truth", truth),
-        "expected frames (.png": ("frames", f"m={tmp_path / 'empty'}", "--truth", truth),
+        "expected frames (.jpg": ("frames", f"m={tmp_path / 'empty'}", "--truth", truth),
         "found 1 of them; the first missing is 001": ("frames", f"m={short}", "--truth", truth),
         "expected 16 x 16 pixels as in the truth, found 8 x 8": ("frames", f"m={small}", "--truth", truth),
         "weights.pth: no such file": (

@@ -125,7 +125,16 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
     mask = np.full((size, size), 255, np.uint8)
     if masks:
         path = sequence.folder(MASKS) / f"{picture.stem}.png"
-        mask = resize_mask(read_picture(path, cv2.IMREAD_GRAYSCALE), size)
+        stored = read_picture(path, cv2.IMREAD_GRAYSCALE)
+        if stored.shape != image.shape[:2]:
+            found = f"{stored.shape[1]} x {stored.shape[0]}"
+            raise InputError(
+                f"{path}: expected {image.shape[1]} x {image.shape[0]} pixels as the picture, found {found}"
+            )
+        if stored.max() <= 127:  # none, or a mask of 0 and 1, which would be one
+            found = f"found {stored.max()} at most"
+            raise InputError(f"{path}: mask: expected 255 where the person is, {found}; redo it, or delete the frame")
+        mask = resize_mask(stored, size)
     field = None
     if coords:
         folder = sequence.folder(COORDS)

@@ -13,12 +13,12 @@ from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files.reading import check_folder, is_folder, is_there, list_below, list_folder
 from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.media.photo import read_photo
+from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
 from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FRAMES_AT_ONCE = 32  # bounds memory
 
 Bytes = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def evaluate_frames(
     faces = 0
     for start in range(0, len(true_frames.names), FRAMES_AT_ONCE):
         group = true_frames.names[start : start + FRAMES_AT_ONCE]
-        covers = [None if mask_frames is None else mask_frames.read(name, size)[..., 0] for name in group]
+        covers = [None if mask_frames is None else mask_frames.read_mask(name, size) for name in group]
         points = None if keypoints is None else [read_landmarks(keypoints / f"{name}.npy") for name in group]
         seen = meter.prepare_truth(_read_masked(true_frames, group, covers, size), points, covers)
         faces += sum(found is not None for found in seen.landmarks)
@@ -89,13 +89,13 @@ class FrameFolder:
         check_folder(path)
         self._files: dict[str, Path] = {}
         for file in list_below(path):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() in PHOTO_SUFFIXES:
                 name = file.relative_to(path).with_suffix("").as_posix()
                 if name in self._files:
                     raise InputError(f"{file}: {self._files[name].name} is there, too; expected one file per frame")
                 self._files[name] = file
         if not self._files:
-            raise InputError(f"{path}: expected frames ({', '.join(SUFFIXES)}), found none")
+            raise InputError(f"{path}: expected frames ({', '.join(PHOTO_SUFFIXES)}), found none")
         self.names = list(self._files)
 
     def check_against(self, truth: "FrameFolder") -> None:
@@ -118,6 +118,18 @@ class FrameFolder:
             found, expected = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, size))
             raise InputError(f"{self._files[name]}: expected {expected} pixels as in the truth, found {found}")
         return picture
+
+    def read_mask(self, name: str, size: tuple[int, ...]) -> Bytes:
+        """A mask (H, W) of frames of shape `size`, 255 where the person is.
+
+        Raises:
+            InputError: damaged, of another size, or without a person: then any two pictures would be equal.
+        """
+        mask: Bytes = self.read(name, size)[..., 0]
+        if mask.max() <= 127:
+            found = f"found {mask.max()} of 255 at most"
+            raise InputError(f"{self._files[name]}: expected white where the person is, {found}; redo it")
+        return mask
 
 
 def new_folder(path: Path) -> None:

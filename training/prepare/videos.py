@@ -31,7 +31,10 @@ from bilayer.training.prepare.options import VideoSettings
 from bilayer.training.prepare.pool import run_jobs
 from bilayer.training.prepare.tracking import Followed, Stretch, split, watch
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
+SUFFIXES = (
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".m2ts", ".mts", ".mxf"),
+    *(".ogv", ".ts", ".vob", ".wmv"),
+)
 SETTINGS_FILE, RECORDS = "videos.json", "videos"  # in ROOT: how it was made, and what of each video
 
 Bytes = NDArray[np.uint8]

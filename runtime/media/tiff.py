@@ -11,7 +11,10 @@ _RAW = "a camera's raw file, whose pictures here are previews; develop it, and s
 
 
 def misread(image: Any) -> str:
-    """What is wrong with a TIFF as Pillow opened it, and the way out; empty where it will be read as it is."""
+    """What is wrong with a TIFF as Pillow opened it, and the way out; empty where it will be read as it is.
+
+    Bands of 16 bits in planes of their own, which Pillow takes for 8 bits, are mended here.
+    """
     tags = image.tag_v2
     if tags.get(_NEW_SUBFILE, 0) & 1 or tags.get(_OLD_SUBFILE) == 2 or _DNG_VERSION in tags:
         return _RAW
@@ -19,7 +22,10 @@ def misread(image: Any) -> str:
         return "a TIFF that is a mask of another picture; save the picture itself as PNG"
     bits, formats = max(tags.get(_BITS, (1,))), tags.get(_SAMPLE_FORMAT, (1,))
     decoders = {tile[0] for tile in image.tile}
-    if tags.get(_PLANAR, 1) == 2 and (image.mode == "LA" or (bits > 8 and "raw" in decoders)):
+    if tags.get(_PLANAR, 1) == 2 and "raw" in decoders and bits == 16 and image.mode in ("RGB", "RGBA"):
+        order = ";16B" if tags.prefix == b"MM" else ";16L"
+        image.tile = [tile._replace(args=(tile.args[0] + order, *tile.args[1:])) for tile in image.tile]
+    elif tags.get(_PLANAR, 1) == 2 and (image.mode == "LA" or (bits > 8 and "raw" in decoders)):
         return f"a TIFF with {bits}-bit samples, each colour in a plane of its own; save it as PNG"
     if 2 in formats and bits < 32:
         return f"a TIFF with signed {bits}-bit samples; save it as PNG"

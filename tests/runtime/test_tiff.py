@@ -99,7 +99,8 @@ STORED = {
 }
 # What is read today: that it is not refused without need
 READ = [
-    "rgb", "rgb, 16 bits", "rgb, planes", "rgba", "rgba, 16 bits", "rgba, premultiplied", "rgb and a fourth", "grey",
+    "rgb", "rgb, 16 bits", "rgb, planes", "rgb, 16 bits, planes", "rgba", "rgba, 16 bits", "rgba, 16 bits, planes",
+    "rgba, premultiplied", "rgb and a fourth", "grey",
     "grey, 16 bits", "grey, float", "grey, signed 32 bits", "white is zero", "white is zero, 16 bits",
     "white is zero, float", "bilevel", "grey and alpha", "palette", "cmyk", "cmyk, 16 bits", "cmyk, planes", "lab",
 ]  # fmt: skip
@@ -150,7 +151,14 @@ def test_what_people_have_is_read(tmp_path, kind, stored):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("rgb, 16 bits, planes", "found a TIFF with 16-bit samples, each colour in a plane of its own; save it as PNG"),
+        (
+            "grey and alpha, planes",
+            "found a TIFF with 8-bit samples, each colour in a plane of its own; save it as PNG",
+        ),
+        (
+            "cmyk, 16 bits, planes",
+            "found a TIFF with 16-bit samples, each colour in a plane of its own; save it as PNG",
+        ),
         ("grey, signed", "found a TIFF with signed 8-bit samples; save it as PNG"),
         ("grey, signed 16 bits", "found a TIFF with signed 16-bit samples"),
         ("a preview", "found a camera's raw file, whose pictures here are previews; develop it, and save it as JPEG"),

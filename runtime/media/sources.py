@@ -1,12 +1,15 @@
 """Pictures in time's order out of any file: a video, an animated picture, or a photo as a video of one frame."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames
@@ -23,6 +26,10 @@ def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
         InputError: no such file, or neither a picture nor a video.
         ToolMissingError: PyAV is not installed, for a video.
     """
+    if is_folder(path):
+        frames = shlex.quote(f"{path}/*.png")
+        way_out = f"make a video of its pictures: ffmpeg -framerate 25 -pattern_type glob -i {frames} driver.mp4"
+        raise InputError(f"{path}: is a folder; {way_out}")
     if not kind_of(path).startswith(_PICTURES):
         return VideoFrames(path)
     return Animation(path) if is_animation(path) else OnePicture(read_photo(path))

@@ -108,6 +108,12 @@ def test_what_is_neither_is_refused(tmp_path, content):
         open_pictures(tmp_path / "a.png")
 
 
+def test_a_folder_of_pictures_is_told_how_it_becomes_a_driver(tmp_path):
+    (tmp_path / "my frames").mkdir()
+    with pytest.raises(InputError, match=r"is a folder; make a video of its pictures: ffmpeg .*'.*/my frames/\*\.png'"):
+        open_pictures(tmp_path / "my frames")
+
+
 # Frames without a face, and drivers that do not move
 
 OTHER = FACE + np.float32([5, 3])

@@ -1,8 +1,10 @@
 """A video is what its content says: by no name, no neighbour and no header is it made another."""
 
 import os
+import re
 import socket
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from bilayer.runtime.media.writers import open_writer
 av = pytest.importorskip("av")
 from tests.runtime.video_files import add_cover, number_of, slide, write_slides  # noqa: E402  # it needs PyAV
 
+ROOT = Path(__file__).parents[2]
 NAMES = (
     "2024-01-01T10:20:30.mp4", "http:127.0.0.1:8765?leak=1.mp4", "file:other.mp4", "concat:a.mp4|b.mp4", "pipe:0",
     "subfile,,start,0,end,9,,:a.mp4", "data:text,a.mp4", "cache:a.mp4", "async:a.mp4", "crypto:a.mp4", "tee:a.mp4",
@@ -87,6 +90,21 @@ def test_places_that_are_no_regular_file_are_refused_at_once(tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             VideoFrames(path)
+
+
+def test_nothing_else_of_the_product_opens_media():
+    """`VideoFrames` and `open_writer` know how; OpenCV is given a webcam's number alone."""
+    found = {}
+    for room in ("runtime", "model", "export", "training", "benchmarks", "android_harness", "bilayer", "examples"):
+        for path in (ROOT / room).rglob("*.py"):
+            opens = re.findall(r"av\.open\(|VideoCapture\(\w+|cv2\.imread\b|\bImage\.open\(", path.read_text())
+            if opens:
+                found[path.relative_to(ROOT).as_posix()] = sorted(opens)
+    assert found == {
+        "runtime/media/photo.py": ["Image.open("],
+        "runtime/media/video.py": ["VideoCapture(index", "av.open("],
+        "runtime/media/writers.py": ["av.open("],
+    }
 
 
 CONTAINERS = {

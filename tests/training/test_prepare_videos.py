@@ -22,6 +22,8 @@ from bilayer.training.data.frame_folders import list_sequences
 from bilayer.training.prepare.videos import VideoSettings, find_videos
 
 av = pytest.importorskip("av")
+from tests.runtime.video_files import write_slides  # noqa: E402  # it needs PyAV
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare.cli"]
 STEPS = 8  # frames of a scene
@@ -167,6 +169,17 @@ def test_a_killed_run_loses_one_video_at_most_and_half_of_none(film, tmp_path):
     report = json.loads(on.stdout)
     assert (report["finished_before"], len(report["done"])) == (len(finished), 4 - len(finished))
     assert contents(root) == contents(whole)  # one process or two, killed or not
+
+
+def test_seconds_and_frames_are_counted_by_time_stamps(face_networks, tmp_path):
+    """A browser's recording: 20 frames a second for two seconds, and a header that says 1000."""
+    write_slides(tmp_path / "webcam.webm", range(0, 2000, 50), "libvpx", 1000)
+    for options, looked_at in ((["--seconds", 1], 20), (["--fps", 4], 8), (["--fps", 4, "--seconds", 1], 4), ([], 40)):
+        out = tmp_path / "-".join(["out", *map(str, options)])
+        done = prepare("videos", tmp_path / "webcam.webm", "--out", out, *options, "--jobs", 1, "--json")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)["done"]["webcam/webcam"]
+        assert (result["rate"], result["looked_at"]) == (pytest.approx(20), looked_at)
 
 
 def test_a_broken_video_is_named_and_the_others_are_done(film, tmp_path):

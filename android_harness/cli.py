@@ -11,7 +11,7 @@ import click
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files.reading import check_input, size_of
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_output, write_text
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
@@ -152,7 +152,6 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
     from bilayer.android_harness.report.pictures import page
     from bilayer.android_harness.report.tables import make_report
     from bilayer.android_harness.results import read_result
-    from bilayer.benchmarks.report.document import write_text
 
     read: list[Result] = [read_result(path) for path in results]
     if html_path:

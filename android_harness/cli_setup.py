@@ -41,7 +41,7 @@ def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
 
 def sampler_settings(given: Path | None, runs: int) -> SamplerSettings | None:
     """Return how to time the sampler; None, and a line to stderr, where there is nothing to time it with."""
-    runner = find_runner(given, {})  # the option has read the environment
+    runner = find_runner(given)
     if runner is None:
         say("the sampler is left out: bilayer-device build-runner makes what times it; or give --runner")
         return None

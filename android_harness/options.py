@@ -60,7 +60,10 @@ class BenchCommandOptions(AvatarOptions):
     """The options of `bench`: what it measures, and how often."""
 
     modes: Annotated[tuple[Mode, ...], Option("Of the route; may be repeated.", ("--mode",), default="all")] = ()
-    executions: Annotated[int, Option("Timed executions of one process.", at_least=1, at_most=10_000)] = 100
+    executions: Annotated[
+        int,
+        Option("Timed executions of one process.", ("--repeats",), former="--executions", at_least=1, at_most=10_000),
+    ] = 100
     warm_up: Annotated[int, Option("Executions before the timed ones.", at_least=0, at_most=10_000)] = 20
     processes: Annotated[int, Option("Processes of each mode.", at_least=1, at_most=100)] = 3
     poses: Annotated[int, Option("Poses along the track.", at_least=1, at_most=100)] = 8

@@ -37,18 +37,18 @@ class LazyGroup(Group):
     """Its own commands, and those of COMMANDS, which are imported when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Its own first."""
+        """The names of all commands, its own first."""
         return [*super().list_commands(ctx), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """None if there is no such command."""
+        """The command of that name; None if there is none."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).main
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists them without an import."""
+        """Write the list of commands for --help, without importing one."""
         own = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl([*own, *((name, text) for name, (_, text) in COMMANDS.items())])
@@ -86,7 +86,7 @@ def device() -> None:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Of whom, and where to."""
+    """Of whom `demo` makes an avatar, where to, and how long it moves."""
 
     photo: Annotated[Path, Option(argument=True)]
     out: Annotated[Path, Option("The avatar's folder, made if need be.", ("-o",))] = Path("avatar")

@@ -43,7 +43,7 @@ class TrainedNetwork:
     parameters: AdaptiveParameters
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
-        """See Network."""
+        """The trained model's results for a pose (136,), in new arrays."""
         with torch.inference_mode():
             embedding = self.model.keypoints_embedder(torch.from_numpy(np.asarray(pose, np.float32).reshape(1, -1)))
             layers: GeneratorOutputs = self.model.inference_generator(embedding, self.parameters)

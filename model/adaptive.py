@@ -4,12 +4,11 @@ The paper's appendix A.2: weights of every 1x1 convolution, scales and shifts of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +24,6 @@ class Conv1x1:
         columns = x.flatten(2).expand(batch, -1, -1)
         return torch.baddbmm(self.bias[:, :, None], self.weight, columns).view(batch, out, *x.shape[2:])
 
-    def map(self, function: Map) -> "Conv1x1":
-        """Return the same with `function` applied to each tensor."""
-        return Conv1x1(function(self.weight), function(self.bias))
-
 
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -37,10 +32,6 @@ class Affine:
     weight: Tensor  # (B, channels)
     bias: Tensor  # (B, channels)
 
-    def map(self, function: Map) -> "Affine":
-        """Return the same with `function` applied to each tensor."""
-        return Affine(function(self.weight), function(self.bias))
-
 
 @dataclass(frozen=True, eq=False)
 class Spade:
@@ -48,10 +39,6 @@ class Spade:
 
     weight: Conv1x1
     bias: Conv1x1
-
-    def map(self, function: Map) -> "Spade":
-        """Return the same with `function` applied to each tensor."""
-        return Spade(self.weight.map(function), self.bias.map(function))
 
 
 Norm = Affine | Spade
@@ -73,19 +60,17 @@ class AdaptiveParameters:
     blocks: tuple[BlockParameters, ...]
     final_norm: Norm
 
-    def map(self, function: Map) -> "AdaptiveParameters":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "AdaptiveParameters":
         """Return the same with `function` applied to each tensor."""
-        return AdaptiveParameters(
-            tuple(
-                BlockParameters(
-                    block.norm1 and block.norm1.map(function),
-                    block.norm2.map(function),
-                    block.skip and block.skip.map(function),
-                )
-                for block in self.blocks
-            ),
-            self.final_norm.map(function),
-        )
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(mapped, value))
+            if is_dataclass(value) and not isinstance(value, type):
+                return replace(value, **{part.name: mapped(getattr(value, part.name)) for part in fields(value)})
+            return None if value is None else function(value)
+
+        return AdaptiveParameters(mapped(self.blocks), mapped(self.final_norm))
 
     def repeat_frames(self, frames: int) -> "AdaptiveParameters":
         """Return each avatar's parameters `frames` times in a row: (B, ...) becomes (B * frames, ...)."""

@@ -89,9 +89,8 @@ class PublishedRun:
         path = self.files[network]
         tensors = read_pth(path)
         _check_spectral_norm(tensors, path)
-        plain = {
-            key.removesuffix("_orig"): tuple(t.shape) for key, t in tensors.items() if not _is_vector(key, tensors)
-        }
+        vectors = {key.removesuffix("_orig") + end for key in tensors if key.endswith("_orig") for end in ("_u", "_v")}
+        plain = {key.removesuffix("_orig"): tuple(t.shape) for key, t in tensors.items() if key not in vectors}
         remedy = f"Correct {self.args_file}, or override it with --set {{setting}}={{found}}"
         check_shapes(self.config, network, plain, str(path), remedy)
         return resolve_spectral_norm({key: t for key, t in tensors.items() if key.rsplit(".", 1)[-1] not in DERIVED})
@@ -230,8 +229,7 @@ def _choose(experiments: Mapping[str, Experiment], path: Path, name: str | None)
         enhancers = [run for run in with_weights if "texture_enhancer" in run.checkpoints]
         candidates = enhancers or with_weights
     if not candidates or not candidates[0].checkpoints:
-        where = candidates[0].folder if candidates else path
-        raise _no_checkpoints(where)
+        raise _no_checkpoints(candidates[0].folder if candidates else path)
     if len(candidates) > 1:
         names = ", ".join(run.folder.name for run in candidates)
         raise CheckpointError(f"{path}: several experiments ({names}); choose one with --experiment NAME")
@@ -259,18 +257,12 @@ def _base_epoch(top: Experiment, base: Experiment) -> int:
     if isinstance(named, int) and named in saved:
         return named
     if not saved:
-        raise CheckpointError(
-            f"{base.folder}: no checkpoints/<epoch>_<network>.pth in it; copy the network files there"
-        )
+        raise _no_checkpoints(base.folder)
     return max(saved)
 
 
 def _no_checkpoints(folder: Path) -> CheckpointError:
     return CheckpointError(f"{folder}: no checkpoints/<epoch>_<network>.pth in it; copy the network files there")
-
-
-def _is_vector(key: str, tensors: Mapping[str, Tensor]) -> bool:
-    return key.endswith(("_u", "_v")) and key[:-2] + "_orig" in tensors
 
 
 def _check_spectral_norm(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -38,7 +38,7 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004 for a range of 1, though
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Against the truth, the worst pose's."""
+    """The limits that figures are held to, each the worst pose's, against the truth."""
 
     fp32_psnr: float = 100.0  # dB of each result; float32's own rounding leaves about 117
     fp32_frame_psnr: float = 60.0  # dB of the 8-bit frame: one value in 15 may fall on the other side of a level
@@ -62,7 +62,7 @@ DEFAULT = Thresholds()
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of what was found with what was expected; the worst of some poses."""
+    """How far what was found agrees with what was expected; the worst of some poses."""
 
     psnr_db: dict[str, float]  # of each result by name, and of the frame where frames were compared
     uv_pixels: float  # the warp's error
@@ -71,7 +71,7 @@ class Agreement:
 
     @classmethod
     def worst(cls, poses: Iterable["Agreement"]) -> "Agreement":
-        """Of each figure by itself; numbers that are not finite are added up."""
+        """The worst of each figure by itself; numbers that are not finite are added up."""
         every = list(poses)
         names = every[0].psnr_db
         return cls(
@@ -84,7 +84,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Ruling:
-    """On one way to compute an avatar's network."""
+    """What was ruled on one way to compute an avatar's network."""
 
     verdict: Verdict
     reasons: tuple[str, ...]  # empty where it passed
@@ -166,7 +166,7 @@ def _blur_matrix(side: int) -> NDArray[np.float64]:
 def compare(
     found: NetworkOutputs, expected: NetworkOutputs, frame: Bytes | None = None, expected_frame: Bytes | None = None
 ) -> Agreement:
-    """One pose's results, and its RGBA frames (S, S, 4) where they are given."""
+    """The agreement of one pose's results, and of its RGBA frames (S, S, 4) where they are given."""
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         name: (found.by_name[name], values) for name, values in expected.by_name.items()
     }

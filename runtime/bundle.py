@@ -98,7 +98,7 @@ class BundledFile:
 
 @dataclass(frozen=True)
 class Files:
-    """All of them."""
+    """The files beside avatar.json."""
 
     onnx: Annotated[BundledFile, Meta(description="the network: pose in, warp and low-frequency layer out")]
     texture: Annotated[BundledFile, Meta(description=".safetensors with the texture, packed for the sampler")]
@@ -177,7 +177,7 @@ class Contract:
     origin: Origin
 
     def to_json(self) -> str:
-        """As it is written: the same contract gives the same bytes."""
+        """The text as it is written: the same contract gives the same bytes."""
         return AVATAR.to_json(self)
 
 

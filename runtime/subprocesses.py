@@ -12,6 +12,8 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
+from bilayer.runtime.errors import ToolMissingError
+
 MAX_LOG_BYTES = 1 << 18  # of the end of a tool's output; the rest is not kept
 _POLL_SECONDS = 0.05  # how soon `stop` is heard
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -27,7 +29,7 @@ class Finished:
 
     @property
     def how(self) -> str:
-        """In words."""
+        """How it ended in words, to stand behind the tool's name."""
         if self.code is None:
             return f"did not end within {self.seconds:.0f} s and was stopped"
         if self.code < 0:
@@ -53,20 +55,23 @@ def run(
     """Run a tool in `folder`; it and its children are killed after `timeout` seconds, on Ctrl-C, or by `stop`.
 
     Raises:
-        OSError: it cannot be started.
+        ToolMissingError: it cannot be started.
         CancelledError: it was stopped.
     """
     start = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # an argument list, no shell
-            arguments,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603  # an argument list, no shell
+                arguments,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolMissingError(f"{arguments[0]}: cannot be started: {error.strerror}") from error
         try:
             code = _wait(process, start + timeout, stop)
         except BaseException:  # Ctrl-C: the tool has its own session and would go on

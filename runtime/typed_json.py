@@ -59,13 +59,13 @@ class FileFormat(Generic[T]):
         return typed(self.kind, rest, where, self.advice, self.error, complete=True)
 
     def to_dict(self, value: T) -> dict[str, Any]:
-        """As `parse` takes it."""
+        """The object as `parse` takes it."""
         content = {"format": self.name, "version": self.version, **_plain(value)}
         same = {name for name, other in self.same_as.items() if content[name] == content[other]}
         return {name: item for name, item in content.items() if name not in same}
 
     def to_json(self, value: T) -> str:
-        """As it is written: the same value gives the same bytes."""
+        """The text as it is written: the same value gives the same bytes."""
         return json.dumps(self.to_dict(value), indent=2, allow_nan=False) + "\n"
 
     def schema(self) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """Words that commands, settings and functions share, each for one choice; loads no library, so that --help need not."""
 
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args
+
+from bilayer.runtime.errors import InputError
+
+Choice = TypeVar("Choice", bound=str)
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
 LandmarkerName = Literal["mediapipe", "face-alignment"]
@@ -35,3 +39,14 @@ RENAMED = {
     "ncnn_vulkan_hybrid": "ncnn-vulkan-fp16-hybrid",
     "ncnn_vulkan_fp16": "ncnn-vulkan-fp16",
 }
+
+
+def checked(value: Choice, choices: Any, name: str) -> Choice:
+    """`value`, if it is one of a Literal's.
+
+    Raises:
+        InputError: it is not; `name` says what it is for.
+    """
+    if value not in get_args(choices):
+        raise InputError(f"{name}: expected one of {', '.join(get_args(choices))}; found {value!r}")
+    return value

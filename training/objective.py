@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bilayer.model.discriminator import Discriminator
 from bilayer.model.render import on_black
 from bilayer.model.warp import warping_field
+from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
     coordinate_loss,
     discriminator_loss,
@@ -20,7 +21,7 @@ from bilayer.training.losses import (
     reconstruction_loss,
     warping_loss,
 )
-from bilayer.training.prediction import Prediction, Target
+from bilayer.training.prediction import Prediction
 from bilayer.training.regions import blur, feature_mask
 from bilayer.training.settings import LossWeights
 
@@ -39,7 +40,7 @@ class Objective:
         self.perceptual = perceptual
 
     def base(
-        self, prediction: Prediction, target: Target, discriminator: Discriminator | None, iteration: int
+        self, prediction: Prediction, target: FrameBatch, discriminator: Discriminator | None, iteration: int
     ) -> Losses:
         """Return the weighted losses of the base model (stage 1) by name: those of `picture`, and its own."""
         weights, mask = self.weights, prediction.mask
@@ -57,7 +58,7 @@ class Objective:
             losses["G_COORDS"] = weights.coordinates * coordinate_loss(uv, target.coords, regions)
         return losses
 
-    def picture(self, prediction: Prediction, target: Target, discriminator: Discriminator | None) -> Losses:
+    def picture(self, prediction: Prediction, target: FrameBatch, discriminator: Discriminator | None) -> Losses:
         """Return the weighted losses of the picture by name: the enhancer's (stage 2), and most of the base's."""
         weights, mask = self.weights, prediction.mask
         real = on_black(target.images, mask)
@@ -74,7 +75,7 @@ class Objective:
             losses["G_GRAD"] = weights.gradient * gradient_loss(picture, real, regions)
         return losses
 
-    def fitted(self, prediction: Prediction, target: Target) -> Losses:
+    def fitted(self, prediction: Prediction, target: FrameBatch) -> Losses:
         """Return the weighted losses of a picture whose texture was fitted to one of the person's frames.
 
         Here the low-frequency layer learns too: in another frame it has to hide what the fitted texture shows.
@@ -103,13 +104,13 @@ class Objective:
             "G_FM": weights.feature_matching * matching,
         }
 
-    def _region_weight(self, target: Target) -> Tensor:
+    def _region_weight(self, target: FrameBatch) -> Tensor:
         extra = self.weights.features - 1
         if not extra:
             return torch.ones_like(target.masks)
         return 1 + extra * feature_mask(target.poses, target.masks.shape[-1])
 
-    def _smooth_target(self, target: Target) -> Tensor:
+    def _smooth_target(self, target: FrameBatch) -> Tensor:
         if not self.weights.low_frequency_blur:
             return target.images
         spared = feature_mask(target.poses, target.masks.shape[-1])

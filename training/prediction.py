@@ -14,17 +14,6 @@ from bilayer.training.data.dataset import FrameBatch
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """The pictures to be predicted, of B people with T frames each; pictures in -1..1."""
-
-    images: Tensor  # (B * T, 3, S, S)
-    stickmen: Tensor  # (B * T, 3, S, S)
-    poses: Tensor  # (B * T, 136)
-    masks: Tensor  # (B * T, 1, S, S)
-    coords: Tensor | None  # (B * T, S, S, 2) canonical texture coordinates, NaN where unknown
-
-
-@dataclass(frozen=True, eq=False)
 class Prediction:
     """The base model's results for a batch of B people with T target frames each, in float32."""
 
@@ -47,16 +36,9 @@ class Prediction:
         return torch.sigmoid(self.seg_logits).detach()
 
 
-def targets_of(frames: FrameBatch) -> Target:
-    """The frames of all people in one row."""
-    coords = None if frames.coords is None else frames.coords.flatten(0, 1)
-    return Target(
-        frames.images.flatten(0, 1),
-        frames.stickmen.flatten(0, 1),
-        frames.poses.flatten(0, 1),
-        frames.masks.flatten(0, 1),
-        coords,
-    )
+def targets_of(frames: FrameBatch) -> FrameBatch:
+    """The frames of all people in one row: (B * T, ...)."""
+    return frames.map(lambda tensor: tensor.flatten(0, 1))
 
 
 def source_of(frames: FrameBatch) -> Source:
@@ -65,7 +47,7 @@ def source_of(frames: FrameBatch) -> Source:
 
 
 @torch.no_grad()
-def fitted_prediction(model: BilayerModel, prediction: Prediction, target: Target) -> Prediction:
+def fitted_prediction(model: BilayerModel, prediction: Prediction, target: FrameBatch) -> Prediction:
     """Return a prediction of B people with T frames each whose texture is fitted to the first frame of each person.
 
     Warp and low-frequency layer are the same tensors, gradients and all; the fitted texture is a constant, so that

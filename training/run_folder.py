@@ -17,10 +17,9 @@ import torch
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import replacing, write_text
 from bilayer.runtime.typed_json import read_content, typed
-from bilayer.training.settings import TrainingSettings
-from bilayer.training.stages import StageName
+from bilayer.training.settings import StageName, TrainingSettings
 
 
 class RunFolder:
@@ -74,8 +73,7 @@ class RunFolder:
                         f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
                         "set it back, or give another --out"
                     )
-        with replacing(path) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state as a whole: a kill leaves the one before."""

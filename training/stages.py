@@ -1,7 +1,6 @@
 """The two stages of training: what is trained in each, and the losses of a batch."""
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import nn
@@ -22,8 +21,6 @@ from bilayer.training.prediction import (
     targets_of,
 )
 from bilayer.training.settings import TrainingSettings
-
-StageName = Literal["base", "enhancer"]
 
 
 class Stage(nn.Module):
@@ -87,6 +84,3 @@ class EnhancerStage(Stage):
         for step in enhancer_steps(self.model, source, parameters, texture.float()):
             texture = step.texture
         return predict_frames(self.model, parameters, texture, batch.target.poses.flatten(0, 1), self._bfloat16)
-
-
-STAGES: dict[StageName, type[Stage]] = {"base": BaseStage, "enhancer": EnhancerStage}

@@ -13,7 +13,7 @@ from bilayer.android_harness.device.execution import execute, fetch_results, rea
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import MeasuredOn, Parity
-from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode
+from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, input_list
 from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.motion.poses import spread
 
@@ -58,7 +58,7 @@ def play(
         chunks = [list(inputs)[start : start + CHUNK] for start in range(0, len(inputs), CHUNK)]
         lists = {f"chunk_{number:04d}.txt": chunk for number, chunk in enumerate(chunks)}
         for list_name, chunk in lists.items():
-            text = backend.input_list(contract.input.tensor, chunk, list(reference.shapes))
+            text = input_list(contract.input.tensor, chunk, list(reference.shapes) if backend.names_outputs else ())
             (folder / list_name).write_text(text, encoding="utf-8")
         files = backend.files() | inputs
         workspace.sync(

@@ -22,6 +22,7 @@ from bilayer.android_harness.device.execution import SAMPLER_RUNNER, results_byt
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import BenchProtocol, Result, SamplerTimes
+from bilayer.android_harness.routes.vendor import input_list
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
 
@@ -86,7 +87,8 @@ def _bring_files(work: Measurement) -> None:
         }
         for list_name, count in counts.items():
             repeated = [list(inputs)[number % len(inputs)] for number in range(count)]
-            text = setup.backend.input_list(setup.bundle.contract.input.tensor, repeated, list(reference.shapes))
+            wanted = list(reference.shapes) if setup.backend.names_outputs else ()
+            text = input_list(setup.bundle.contract.input.tensor, repeated, wanted)
             (folder / list_name).write_text(text, encoding="utf-8")
         files = setup.backend.files() | inputs | {list_name: folder / list_name for list_name in counts}
         if options.sampler:

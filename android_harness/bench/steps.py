@@ -147,11 +147,8 @@ def _profile(work: Measurement, name: str) -> Profile:
         log = fetch_log(work.workspace, backend.program, backend.logs, Path(folder))
         profile, text = backend.read_log(log)
         if logs:
-            logs.mkdir(parents=True, exist_ok=True)
-            for suffix, content in {
-                ".log": read_bytes(log, FileKind.TOOL_LOG, DeviceError),
-                ".txt": text.encode(),
-            }.items():
+            raw = read_bytes(log, FileKind.TOOL_LOG, DeviceError)
+            for suffix, content in {".log": raw, ".txt": text.encode()}.items():
                 with replacing(logs / f"{name}{suffix}") as part:
                     part.write_bytes(content)
     work.session.runtime = profile.version or work.session.runtime

@@ -1,7 +1,7 @@
 """What runs an avatar's network on a device, as a measurement sees it: files to bring, a command, a log to read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bilayer.android_harness.routes.diagnostics import Profile, parse_profile
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.android_harness.routes.vendor import Mode, Profiling, Route
 from bilayer.runtime.bundle import Bundle
-from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.subprocesses import run
 
 VIEWER_SECONDS = 120.0  # snpe-diagview and its like, here
@@ -33,7 +33,8 @@ class Backend(ABC):
     logs: tuple[str, ...]  # names that its log may have, in the output folder
     layout: str  # of the files that it writes: NHWC or NCHW
     version: str  # of the toolkit, as far as it is known here
-    has_layers: bool  # a detailed profile tells the layers' times
+    has_layers = False  # a detailed profile tells the layers' times
+    names_outputs = False  # its input lists say which outputs to return
     model: ConvertedModel
 
     @abstractmethod
@@ -47,10 +48,6 @@ class Backend(ABC):
     @abstractmethod
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
         """Return the command for the device's shell in its folder, to run the inputs of the list and write to OUT."""
-
-    @abstractmethod
-    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """The text of an input list: a line for each execution."""
 
     @abstractmethod
     def read_log(self, log: Path) -> tuple[Profile, str]:
@@ -78,6 +75,7 @@ class VendorBackend(Backend):
         self.name, self.program, self.modes, self.logs = route.name, route.program, route.modes, route.logs
         self.executable = sdk.program(route.program)
         self.layout, self.version, self.has_layers = dlc.layout, sdk.version or sdk.era, True
+        self.names_outputs = route.names_outputs
         self.model = ConvertedModel(file.sha256, dlc.tool)
 
     def files(self) -> dict[str, Path]:
@@ -88,18 +86,11 @@ class VendorBackend(Backend):
         """Return the command that runs the program over the inputs of the list."""
         return self._route.command(mode, profiling, input_list)
 
-    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """Return the text of an input list: a line for each execution."""
-        return self._route.input_list(tensor, inputs, outputs)
-
     def read_log(self, log: Path) -> tuple[Profile, str]:
         """Read a log of the program, as a profile and as a text."""
         arguments = [str(self._viewer), "--input_log", str(log)]
         kept, environment = log.with_suffix(".txt"), self._sdk.host_environment()
-        try:
-            done = run(arguments, folder=log.parent, environment=environment, log=kept, timeout=VIEWER_SECONDS)
-        except OSError as error:
-            raise ToolMissingError(f"{self._viewer}: cannot be started: {error.strerror}") from error
+        done = run(arguments, folder=log.parent, environment=environment, log=kept, timeout=VIEWER_SECONDS)
         if done.code != 0:
             raise DeviceError(
                 f"{self._viewer} {done.how}: {done.last_line or 'it printed nothing'}; does it run on this machine?"

@@ -1,8 +1,6 @@
 """The route that needs no SDK: the bundle's .onnx, converted by pnnx, on ncnn by a runner that the user has built."""
 
-import os
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +18,6 @@ from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, is_file, read_text
 from bilayer.runtime.typed_json import FileFormat
 
-VARIABLE = "BILAYER_NCNN_RUNNER"
 PARAM, WEIGHTS, LOG = "avatar.param", "avatar.bin", "ncnn.json"  # in the device's folder; the last in OUT
 MODES: dict[Mode, str] = {
     "ncnn-cpu": "ncnn, CPU, FP32",
@@ -60,7 +57,7 @@ class NcnnBackend(Backend):
     """
 
     name, program, modes = "ncnn", NCNN_RUNNER, MODES
-    logs, layout, has_layers = (LOG,), "NCHW", False  # ncnn tells the layers' times only in a build of its own for it
+    logs, layout = (LOG,), "NCHW"  # ncnn tells the layers' times only in a build of its own for it
 
     def __init__(self, runner: Path, bundle: Bundle) -> None:
         onnx = bundle.path(bundle.contract.files.onnx)
@@ -82,10 +79,6 @@ class NcnnBackend(Backend):
         words += ["--input-list", input_list, "--output-dir", OUT, "--mode", mode.removeprefix("ncnn-")]
         return shlex.join([f"./bin/{NCNN_RUNNER}", *words])
 
-    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """Return the text of an input list: a line for each execution."""
-        return "".join(f"{tensor}:={name}\n" for name in inputs)
-
     def read_log(self, log: Path) -> tuple[Profile, str]:
         """Read a log of the program, as a profile and as a text."""
         record = _FORMAT.read(log)
@@ -96,18 +89,17 @@ class NcnnBackend(Backend):
         return profile, read_text(log, FileKind.TOOL_LOG, DeviceError)
 
 
-def find_ncnn_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Find the ncnn runner that is named, else that of $BILAYER_NCNN_RUNNER.
+def find_ncnn_runner(named: Path | None) -> Path:
+    """The ncnn runner that is named, by --ncnn-runner or $BILAYER_NCNN_RUNNER.
 
     Raises:
-        ToolMissingError: neither, or it is not there; the message has the command that builds one.
+        ToolMissingError: none is, or it is not there; the message has the command that builds one.
     """
-    named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
     if named is not None and is_file(named):
         return named
     ndk = "-DCMAKE_TOOLCHAIN_FILE=$ANDROID_NDK_HOME/build/cmake/android.toolchain.cmake -DANDROID_ABI=arm64-v8a"
     command = f"cmake -S {shlex.quote(str(NATIVE))} -B build {ndk} -DANDROID_PLATFORM=android-26 -Dncnn_DIR=NCNN"
-    what = f"{named}: no such file" if named else f"no {NCNN_RUNNER}: give --ncnn-runner or set ${VARIABLE}"
+    what = f"{named}: no such file" if named else f"no {NCNN_RUNNER}: give --ncnn-runner or set $BILAYER_NCNN_RUNNER"
     raise ToolMissingError(
         f"{what}. To build it, with NCNN the folder of ncnnConfig.cmake in ncnn's release for android-vulkan: "
         f"{command} && cmake --build build"

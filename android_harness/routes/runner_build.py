@@ -9,17 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bilayer.runtime.errors import ConversionError, OutputError, ToolMissingError
+from bilayer.runtime.errors import ConversionError, ToolMissingError
 from bilayer.runtime.face.model_files import cache_folder
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.sampler import build as sampler_build
-from bilayer.runtime.sampler.build import HEADER, OBJECT, object_file
+from bilayer.runtime.sampler.build import HEADER, OBJECT, Architecture, object_file
 from bilayer.runtime.subprocesses import run
 
 PROGRAM = "bilayer-sampler-runner"
-VARIABLE = "BILAYER_RUNNER"  # names one that is built already
-TARGET = "aarch64-linux-android"  # of the Numba-built object, which both compilers link
+TARGET: Architecture = "aarch64-linux-android"  # of the Numba-built object, which both compilers link
 COMPILE_SECONDS = 600.0
 NATIVE = Path(__file__).parents[1] / "native"
 _SAMPLER = Path(sampler_build.__file__).parent
@@ -56,12 +55,12 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
     command = _command((ndk, "-static-libstdc++"), Path(f"bilayer-sampler-{TARGET}"), Path(PROGRAM))
     raise ToolMissingError(
         f"no compiler for 64-bit ARM: set $ANDROID_NDK_HOME to Android's NDK, or apt install g++-aarch64-linux-gnu. By "
-        f"hand: bilayer-sampler build --target {TARGET} && {' '.join(command)}"
+        f"hand: bilayer-sampler build --arch {TARGET} && {' '.join(command)}"
     )
 
 
 def build_runner(
-    out: Path, compiler: Compiler, target: str = TARGET, advance: Callable[[str], None] = lambda line: None
+    out: Path, compiler: Compiler, target: Architecture = TARGET, advance: Callable[[str], None] = lambda line: None
 ) -> Path:
     """Compile the runner with all its kernels to the file `out`.
 
@@ -83,26 +82,21 @@ def build_runner(
         shutil.copyfile(_SAMPLER / "native" / HEADER, folder / HEADER)
         advance(f"compiling with {compiler.command[0]}")
         command = _command(compiler.command, folder, folder / PROGRAM)
-        try:
-            done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=COMPILE_SECONDS)
-        except OSError as error:
-            raise ToolMissingError(f"{command[0]}: cannot be started: {error.strerror}") from error
+        done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=COMPILE_SECONDS)
         if done.code != 0:
             raise ConversionError(f"{command[0]} {done.how}: {done.last_line}; the command: {shlex.join(command)}")
-        _make_folder(out.parent)
         with replacing(out) as part:
             shutil.copyfile(folder / PROGRAM, part)
         out.chmod(0o755)
     return out
 
 
-def find_runner(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The runner that is named, else $BILAYER_RUNNER, else what build-runner made; None if there is none.
+def find_runner(named: Path | None) -> Path | None:
+    """The runner that is named, by --runner or $BILAYER_RUNNER, else what build-runner made; None if there is none.
 
     Raises:
         ToolMissingError: the one that is named is not there.
     """
-    named = given or (Path(environment[VARIABLE]) if environment.get(VARIABLE) else None)
     if named is None:
         return built_runner()
     if not is_file(named):
@@ -129,10 +123,3 @@ def _command(compiler: tuple[str, ...], sampler: Path, out: Path) -> list[str]:
     sources = [str(NATIVE / name) for name in _SOURCES]
     numba = ["-DBILAYER_NUMBA", f"-I{sampler}", str(sampler / OBJECT)]
     return [*compiler, *_OPTIONS, *sources, *numba, "-o", str(out)]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); name another place") from error

@@ -10,12 +10,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from bilayer.android_harness.device.workspace import OUT, ROOT
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
+from bilayer.runtime.vocabulary import checked
 
 if TYPE_CHECKING:
     from bilayer.runtime.agreement import Kind  # which takes numpy, and these words are the options'
@@ -50,11 +51,11 @@ class Route:
     """One of the vendor's two ways to run a .dlc on a device: the program, its viewer and its modes."""
 
     name: RouteName
-    title: str
     program: str  # runs on the device
     viewer: str  # reads its log here
     logs: tuple[str, ...]  # names that the log may have, in the output folder
     modes: dict[Mode, str]  # what it can run on, and what that is called
+    names_outputs: bool  # its input lists say which outputs to return; QNN returns what its graph ends in
 
     def files(self, sdk: Sdk, model: Path) -> dict[str, Path]:
         """Return the files that go to the device, by their names there.
@@ -84,20 +85,15 @@ class Route:
         paths = f"LD_LIBRARY_PATH={ROOT}/lib ADSP_LIBRARY_PATH={shlex.quote(_DSP_PATH)}"
         return f"{paths} {shlex.join([f'./bin/{self.program}', *arguments])}"
 
-    def input_list(self, tensor: str, inputs: Sequence[str], outputs: Sequence[str]) -> str:
-        """The text of an input list: a line for each execution, and before them which outputs SNPE is to return."""
-        head = [f"#{' '.join(outputs)}"] if self.name == "snpe" else []  # QNN returns what its graph ends in
-        return "".join(f"{line}\n" for line in [*head, *(f"{tensor}:={name}" for name in inputs)])
-
 
 ROUTES: dict[RouteName, Route] = {
     "snpe": Route(
-        "snpe", "SNPE", "snpe-net-run", "snpe-diagview", ("SNPEDiag_0.log", "SNPEDiag.log"),
-        {"gpu-fp16": "GPU_FLOAT16", "gpu-fp16-hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"},
+        "snpe", "snpe-net-run", "snpe-diagview", ("SNPEDiag_0.log", "SNPEDiag.log"),
+        {"gpu-fp16": "GPU_FLOAT16", "gpu-fp16-hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"}, names_outputs=True,
     ),
     "qnn": Route(
-        "qnn", "QNN", "qnn-net-run", "qnn-profile-viewer", ("qnn-profiling-data_0.log", "qnn-profiling-data.log"),
-        {"gpu": "GPU, precision of the .dlc", "cpu": "CPU"},
+        "qnn", "qnn-net-run", "qnn-profile-viewer", ("qnn-profiling-data_0.log", "qnn-profiling-data.log"),
+        {"gpu": "GPU, precision of the .dlc", "cpu": "CPU"}, names_outputs=False,
     ),
 }  # fmt: skip
 
@@ -113,9 +109,7 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
     if contract.files.dlc is None or contract.dlc is None:
         target = "snpe-1.32" if sdk.era == "1.x" else "qairt"
         raise BundleError(f"{bundle.folder}: has no .dlc; export it again with bilayer-export --target {target}")
-    if wanted is not None and wanted not in get_args(RouteName):
-        raise InputError(f"route: expected one of {', '.join(get_args(RouteName))}, found {wanted}")
-    route = ROUTES[wanted or ("snpe" if sdk.has("snpe-net-run") else "qnn")]
+    route = ROUTES[checked(wanted or ("snpe" if sdk.has("snpe-net-run") else "qnn"), RouteName, "route")]
     path, container = bundle.path(contract.files.dlc), contract.dlc.container
     if sdk.era == "1.x" and container > 3:
         raise BundleError(
@@ -125,6 +119,12 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
     if route.name == "qnn" and container < 4:
         raise BundleError(f"{path}: a DLC v{container}, which QNN cannot read; export again with --target qairt")
     return route
+
+
+def input_list(tensor: str, inputs: Sequence[str], outputs: Sequence[str] = ()) -> str:
+    """The text of an input list: a line for each execution, and before them the outputs to return, if any are named."""
+    head = [f"#{' '.join(outputs)}"] if outputs else []
+    return "".join(f"{line}\n" for line in [*head, *(f"{tensor}:={name}" for name in inputs)])
 
 
 def choose_modes(program: str, modes: Iterable[Mode], wanted: Sequence[str]) -> list[Mode]:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.benchmarks.report.document import require, write_text
+from bilayer.benchmarks.report.document import require
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.console import Command, as_json_option, progress, show
 from bilayer.runtime.errors import CheckpointError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_output, write_text
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 

@@ -15,7 +15,7 @@ LEVELS = (0, 1, 2, 4, 8, 16, 256)  # bounds of the histogram: differences of 0, 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one result over the poses."""
+    """How far one result is off over the poses."""
 
     max_abs: float  # of all poses; infinite where a value is not finite
     mean_abs: float
@@ -26,7 +26,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class FrameDifference:
-    """Of the RGBA frames over the poses."""
+    """How far the RGBA frames are off over the poses."""
 
     psnr_db: float  # of 8-bit values, the worst pose's
     ssim: float  # of the worst pose, over four channels
@@ -35,7 +35,7 @@ class FrameDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of one rung with another."""
+    """One rung compared with another."""
 
     results: dict[str, Difference]
     frame: FrameDifference
@@ -43,12 +43,12 @@ class Comparison:
 
     @property
     def worst_psnr(self) -> float:
-        """Of the results, not the frame."""
+        """The least PSNR of the results in dB; the frame does not count."""
         return min(difference.psnr_db for difference in self.results.values())
 
     @property
     def agreement(self) -> Agreement:
-        """What the gate judges by."""
+        """The figures that the gate judges by."""
         psnr_db = {name: difference.psnr_db for name, difference in self.results.items()}
         pixels = self.results["delta_uv"].max_pixels
         assert pixels is not None
@@ -61,7 +61,7 @@ def compare(
     frames: Sequence[Bytes],
     expected_frames: Sequence[Bytes],
 ) -> Comparison:
-    """All figures of `found` against `expected`, pose by pose."""
+    """Compare results and frames with those expected, both pose by pose."""
     results = {
         name: _difference(name, [f.by_name[name] for f in found], [e.by_name[name] for e in expected])
         for name in expected[0].by_name
@@ -89,7 +89,7 @@ def _cosine(found: Values, expected: Values) -> float:
 
 
 def compare_frames(frames: Sequence[Bytes], expected: Sequence[Bytes]) -> FrameDifference:
-    """RGBA frames (S, S, 4) against the expected ones."""
+    """Compare RGBA frames (S, S, 4) with those expected."""
     pairs = list(zip(frames, expected, strict=True))
     apart = np.stack([np.abs(a.astype(np.int16) - b) for a, b in pairs])
     counts, _ = np.histogram(apart, LEVELS)

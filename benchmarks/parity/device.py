@@ -4,47 +4,38 @@ Layout of both is that of snpe-net-run and qnn-net-run: an input list, and `Resu
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from bilayer.benchmarks.parity.rungs import BundleRung
+from bilayer.benchmarks.parity.rungs import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
-from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
-from bilayer.runtime.files.writing import replacing
-from bilayer.runtime.frame import Floats, NetworkOutputs, Values
+from bilayer.runtime.files.writing import replacing, write_text
+from bilayer.runtime.frame import Floats, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceRung(BundleRung):
+class DeviceRung(Rung):
     """Outputs in a folder; `open_device` makes it."""
 
+    subject: Subject
     folder: Path
     layout: Literal["nchw", "nhwc"]
     kind: Kind
     label: str
     name = "device"
 
-    def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
-        outputs = self.subject.bundle.contract.outputs
-        return [NetworkOutputs.read(outputs, self._read(i, self.subject.own.output_tensors)) for i in indices]
-
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: the output tensors, and any other layer whose file is there (`write_inputs` asks for them)."""
-        needed = self.subject.own.output_tensors
-        there = [n for n in self.subject.own.shapes() if n in needed or _find(self.folder, index, n) is not None]
-        return self._read(index, there)
-
-    def _read(self, index: int, names: Iterable[str]) -> dict[str, Values]:
-        shapes = self.subject.own.shapes()
-        return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in names}
+        """The output tensors, and any other layer's output whose file is there (`write_inputs` asks for them)."""
+        shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
+        there = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
+        return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in there}
 
 
 def open_device(
@@ -80,16 +71,12 @@ def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
 
     Args:
         subject: whose poses they are.
-        folder: made where it is not there.
+        folder: where to; it is made.
         layers: ask for every layer's output, not only for the network's.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
     tensor = subject.bundle.contract.input.tensor
     wanted = [layer.name for layer in subject.own.layers] if layers else subject.own.output_tensors
     lines = [f"#{' '.join(wanted)}"]
@@ -97,13 +84,12 @@ def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
         with replacing(folder / f"pose_{i:04}.raw") as part:
             part.write_bytes(pose.astype("<f4").tobytes())
         lines.append(f"{tensor}:=pose_{i:04}.raw")
-    with replacing(folder / "input_list.txt") as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / "input_list.txt", "\n".join(lines) + "\n")
     return folder / "input_list.txt"
 
 
 def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout: str) -> Floats:
-    """One tensor as (1, C, H, W), or (1, features)."""
+    """A tensor's file as (1, C, H, W), or (1, features)."""
     path = _find(folder, index, tensor)
     if path is None:
         raise InputError(

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilayer.benchmarks.parity.rungs import BundleRung, NotRun
+from bilayer.benchmarks.parity.rungs import NotRun, Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
 from bilayer.export.network.layers import INPUT, Layer
 from bilayer.export.network.numpy_run import run_layers
-from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Values
 
@@ -17,13 +16,14 @@ LABEL = ".dlc: the graph and numbers of the file, computed by numpy, float32"
 
 
 @dataclass(frozen=True, eq=False)
-class DlcRung(BundleRung):
+class DlcRung(Rung):
     """What the layers of the .dlc compute, whatever the ONNX beside it says."""
 
+    subject: Subject
     graph: Sequence[Layer]
     name = "dlc"
     label = LABEL
-    kind: Kind = "fp32"
+    kind = "fp32"
 
     def layers(self, index: int) -> dict[str, Values]:
         """Every layer's output (1, ...) by its ONNX name, in NCHW."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bilayer.benchmarks.parity.rungs import BundleRung, NotRun
+from bilayer.benchmarks.parity.rungs import NotRun, Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.base import TensorEngine
@@ -18,16 +18,17 @@ _DEVICE_KINDS = {1: ", a GPU in the processor", 2: ", a virtual GPU", 3: ", whic
 
 
 @dataclass(frozen=True, eq=False)
-class EngineRung(BundleRung):
-    """An engine, loaded."""
+class EngineRung(Rung):
+    """One of the player's engines, its network loaded."""
 
+    subject: Subject
     engine: TensorEngine
     name: str
     label: str
     kind: Kind
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
+        """The engine's results for these poses, in memory of their own."""
         return [self.engine.run(self.subject.poses[index]).copy() for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
@@ -37,23 +38,18 @@ class EngineRung(BundleRung):
 
 
 def bfloat16(subject: Subject) -> EngineRung | NotRun:
-    """OpenVINO in bf16, where package and processor have it."""
+    """The rung of OpenVINO in bf16, where package and processor have it; else what to do."""
     name, label = "openvino-bf16", "OpenVINO in bfloat16, CPU"
-    return _started(
-        name,
-        label,
-        lambda: EngineRung(
-            subject,
-            load_engine(subject.onnx_path, subject.bundle.contract, "openvino", "bf16", threads=2),
-            name,
-            label,
-            "bf16",
-        ),
-    )
+
+    def start() -> EngineRung:
+        engine = load_engine(subject.onnx_path, subject.bundle.contract, "openvino", "bf16", threads=2)
+        return EngineRung(subject, engine, name, label, "bf16")
+
+    return _started(name, label, start)
 
 
 def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
-    """ncnn on the default Vulkan device: FP16 in storage, or in arithmetic as well."""
+    """The rung of ncnn on the default Vulkan device, FP16 in storage or in arithmetic, too; else what to do."""
     name = "vulkan-fp16" if arithmetic else "vulkan-fp16-hybrid"
     what = "FP16 storage and arithmetic" if arithmetic else "FP16 storage, float32 sums"
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bilayer.benchmarks.parity.htp_worker import NOT_LOADED
-from bilayer.benchmarks.parity.rungs import BundleRung, NotRun, with_all_outputs
+from bilayer.benchmarks.parity.rungs import NotRun, Rung, with_all_outputs
 from bilayer.benchmarks.parity.subject import Subject
-from bilayer.runtime.agreement import Kind
+from bilayer.export.convert.qairt_worker import NOT_LOADED
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.subprocesses import run
@@ -24,16 +23,17 @@ SECONDS_A_FRAME = 120  # then it is stopped; 5 to 18 were measured at 256 px
 
 
 @dataclass(frozen=True, eq=False)
-class HtpRung(BundleRung):
-    """Each call is a process of its own."""
+class HtpRung(Rung):
+    """The ONNX file on the simulator; each call is a process of its own."""
 
+    subject: Subject
     name = "htp-fp16"
     label = "the ONNX in Qualcomm's FP16, on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
-    kind: Kind = "fp16"
+    kind = "fp16"
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung.
+        """The simulator's results for these poses, all in one process.
 
         Raises:
             ToolMissingError: the simulator does not load, refuses the network, or does not end.
@@ -42,7 +42,7 @@ class HtpRung(BundleRung):
         return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.subject.onnx_path, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: every node's output asked for, which leaves the simulator less to fuse.
+        """The output (1, ...) of every node; asked for all, the simulator has less to fuse.
 
         Raises:
             ToolMissingError: as `results`.
@@ -77,7 +77,7 @@ class HtpRung(BundleRung):
 
 
 def simulator(subject: Subject) -> HtpRung | NotRun:
-    """The simulator, where its package is installed."""
+    """The simulator's rung, or what to do where its package is not installed."""
     if importlib.util.find_spec("onnxruntime_qnn") is None:
         return NotRun(
             HtpRung.name, HtpRung.label, "onnxruntime-qnn is not installed; pip install 'bilayer[qairt]' (Linux x86-64)"

@@ -44,7 +44,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """All of a run."""
+    """What a run found."""
 
     bundle: Bundle
     truth: str  # what it is
@@ -58,13 +58,13 @@ class Ladder:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all."""
+        """The worst verdict of all rungs and checks."""
         found = {step.ruling.verdict for step in self.steps} | {check.verdict for check in self.checks}
         return "broken" if self.failures else "warned" if "warned" in found else "passed"
 
     @property
     def failures(self) -> list[str]:
-        """What is broken, a line each."""
+        """What is broken: a line for each check and rung, and for a fault in the layers."""
         broken = [f"{check.name}: {check.text}" for check in self.checks if check.verdict == "broken"]
         broken += [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in self.steps if s.ruling.verdict == "broken"]
         fault = None if self.layers is None else self.layers.fault

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from bilayer.benchmarks.parity.ladder import Ladder, Pictures
-from bilayer.benchmarks.parity.report import RESULTS, make_report
+from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.charts import Bar, BarChart, Curve, Panel, Part, Row
 from bilayer.benchmarks.report.document import Picture
 from bilayer.runtime.agreement import Bytes
+from bilayer.runtime.frame import RESULTS
 
 GAIN = 32  # of the differences, to be seen at all
 STRIP_POSES = 3  # per rung
@@ -73,7 +74,7 @@ def _frames(ladder: Ladder) -> Iterator[Picture]:
 
 
 def strip(pictures: Pictures) -> Image.Image:
-    """Truth, rung and difference over white, (S, 3 S), of up to three poses, one below the other; of alpha in grey."""
+    """Truth, rung and difference over white of up to three poses, one below the other: (N S, 3 S); of alpha in grey."""
     poses = list(pictures.found)
     count = min(STRIP_POSES, len(poses))
     lines = []

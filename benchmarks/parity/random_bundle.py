@@ -49,7 +49,6 @@ def write_random_bundle(
         verification=NOT_VERIFIED,
         origin=Origin("random numbers", "", False, False, {}),
     )
-    folder.mkdir(parents=True, exist_ok=True)
     with draft_bundle(proto or build_onnx(generator), folder / "avatar.dlc", "none") as draft:
         write_bundle(parts, draft)
     return folder

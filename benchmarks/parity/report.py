@@ -4,17 +4,16 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from bilayer.benchmarks.parity.compare import Comparison
 from bilayer.benchmarks.parity.ladder import Ladder, Step
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.report.document import Report, Section
+from bilayer.runtime.frame import RESULTS
 
 MOST_LAYERS = 12  # rows of the layer table
-RESULTS = ("delta_uv", "lf_rgb", "seg")
 
 
 def as_json(ladder: Ladder) -> dict[str, Any]:
-    """All figures; what is not finite is null."""
+    """All figures as JSON values; what is not finite is null."""
     content = {
         "bundle": str(ladder.bundle.folder),
         "trained": ladder.bundle.contract.origin.trained,
@@ -33,7 +32,7 @@ def as_json(ladder: Ladder) -> dict[str, Any]:
 
 
 def make_report(ladder: Ladder) -> Report:
-    """Verdict, the ladder, its details, the checks, and what was not run."""
+    """A report of verdict, ladder, its details, the checks, and what was not run."""
     contract, steps = ladder.bundle.contract, ladder.steps
     origin = contract.origin.checkpoint + ("" if contract.origin.trained else ", not trained")
     lead = [
@@ -103,13 +102,10 @@ def _details(ladder: Ladder) -> Section:
 
 def _levels(ladder: Ladder) -> Section:
     """Shares of the frames' 8-bit values by how many levels they differ from the truth's."""
-    names = list(ladder.steps[0].truth.frame.level_shares) if ladder.steps else []
-    rows = [(step.name, *(_percent(step.truth, name) for name in names)) for step in ladder.steps]
+    shares = {step.name: step.truth.frame.level_shares for step in ladder.steps}
+    names = list(next(iter(shares.values()), ()))
+    rows = [(step, *(f"{100 * own[name]:.3f}%" for name in names)) for step, own in shares.items()]
     return Section("Frames by levels apart", ["levels apart", *names], rows)
-
-
-def _percent(comparison: Comparison, name: str) -> str:
-    return f"{100 * comparison.frame.level_shares[name]:.3f}%"
 
 
 def _layers(report: LayerReport) -> Section:

@@ -1,12 +1,15 @@
 """The rungs of the parity ladder that need nothing but the bundle: float64, ONNX Runtime, emulated FP16."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.network.emulate import Arithmetic, emulate
-from bilayer.export.network.layers import INPUT
+from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
@@ -14,50 +17,33 @@ from bilayer.runtime.frame import NetworkOutputs, Values
 
 if TYPE_CHECKING:
     import onnx
+    from torch import Tensor
 
 THREADS = 2
 
 
-class Rung(Protocol):
-    """One way to compute the avatar's network."""
+class Rung(ABC):
+    """One way to compute the avatar's network, read as avatar.json says, as a player would."""
 
-    @property
-    def name(self) -> str:
-        """Short, for options and JSON."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """In words."""
-        ...
-
-    @property
-    def kind(self) -> Kind:
-        """What it is held to."""
-        ...
-
-    @property
-    def emulated(self) -> bool:
-        """Computed here in imitation of another machine."""
-        ...
+    subject: Subject
+    name: str  # short, for options and JSON
+    label: str  # what it is, for people
+    kind: Kind  # what it is held to
+    emulated = False  # computed here in imitation of another machine
+    slow = False  # it takes seconds a frame, and is compared on fewer poses
 
     @property
     def align_corners(self) -> bool:
-        """Of the warp that its frames are composed with."""
-        ...
-
-    @property
-    def slow(self) -> bool:
-        """It takes seconds a frame, and is compared on fewer poses."""
-        ...
+        """Whether the warp that its frames are composed with aligns corners."""
+        return self.subject.bundle.contract.align_corners
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """What it gives for these poses of the subject."""
-        ...
+        """The network's results for these poses of the subject, one after the other."""
+        return [NetworkOutputs.read(self.subject.bundle.contract.outputs, self.layers(index)) for index in indices]
 
-    def layers(self, index: int) -> dict[str, Values] | None:
-        """The output (1, ...) of every layer by its name in the ONNX; None where it cannot be seen."""
-        ...
+    @abstractmethod
+    def layers(self, index: int) -> dict[str, Values]:
+        """The output (1, ...) of every layer that can be seen by its name in the ONNX; the output tensors at least."""
 
 
 @dataclass(frozen=True)
@@ -70,127 +56,92 @@ class NotRun:
 
 
 @dataclass(frozen=True, eq=False)
-class Float64:
+class Float64(Rung):
     """Plain layers in float64: the truth where there is no trained model, else the rung that shows the folding."""
 
     subject: Subject
     label: str
     name: str = "float64"
-    kind: Kind = "fp32"
-    emulated = False
-    slow = False
+    kind = "fp32"
 
     @property
     def align_corners(self) -> bool:
-        """What the network was made for."""
+        """What the network was made for, whatever avatar.json says."""
         return self.subject.align_corners
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
+        """The results for these poses, where the subject's own generator has them."""
         return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung."""
-        import torch
-
-        from bilayer.export.network.evaluate import evaluate
-
-        pose = torch.from_numpy(self.subject.encoded()[index]).double()[None]
-        return {name: tensor.numpy() for name, tensor in evaluate(self.subject.generator, pose).items()}
+        """The output (1, ...) of every layer of the subject's generator, in float64."""
+        return _evaluated(self.subject.generator, self.subject.encoded()[index].astype(np.float64), lambda x: x)
 
 
 @dataclass(frozen=True, eq=False)
-class BundleRung(ABC):
-    """A rung that a player could be: it reads the bundle's network as avatar.json says."""
-
-    subject: Subject
-    emulated = False
-    slow = False
-
-    @property
-    def align_corners(self) -> bool:
-        """What avatar.json says."""
-        return self.subject.bundle.contract.align_corners
-
-    def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
-        return [NetworkOutputs.read(self.subject.bundle.contract.outputs, self.layers(index)) for index in indices]
-
-    @abstractmethod
-    def layers(self, index: int) -> dict[str, Values]:
-        """See Rung; the output tensors at least."""
-
-
-@dataclass(frozen=True, eq=False)
-class OnnxRung(BundleRung):
+class OnnxRung(Rung):
     """The ONNX file in ONNX Runtime, as the player runs it."""
 
+    subject: Subject
     name = "onnx"
     label = "ONNX in ONNX Runtime, float32, CPU"
-    kind: Kind = "fp32"
+    kind = "fp32"
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
+        """The results for these poses, of the network as ONNX Runtime optimises it."""
         contract, infer = self.subject.bundle.contract, onnx_tensors(self.subject.model.SerializeToString(), THREADS)
         network = TensorNetwork(contract.input, contract.outputs, infer, str(self.subject.onnx_path))
         return [network.run(self.subject.poses[index]) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: nothing optimised away."""
+        """The output (1, ...) of every node, none of which is optimised away."""
         pose = self.subject.encoded()[index]
         infer = onnx_tensors(with_all_outputs(self.subject).SerializeToString(), THREADS, optimised=False)
         return {INPUT: pose[None], **infer(pose)}
 
 
-@dataclass(frozen=True, eq=False)
-class EmulatedRung(BundleRung):
+class EmulatedRung(Rung):
     """FP16 by emulation of the ONNX file's weights: how a phone rounds, computed here."""
 
-    arithmetic: Arithmetic
     emulated = True
 
-    @property
-    def name(self) -> str:
-        """See Rung."""
-        return f"fp16-{self.arithmetic}"
-
-    @property
-    def label(self) -> str:
-        """See Rung."""
-        return {
+    def __init__(self, subject: Subject, arithmetic: Arithmetic) -> None:
+        self.subject, self.arithmetic, self.name = subject, arithmetic, f"fp16-{arithmetic}"
+        self.kind = "fp16-hybrid" if arithmetic == "hybrid" else "fp16"
+        self.label = {
             "hybrid": "emulated FP16 storage, float32 sums (GPU_FLOAT32_16_HYBRID)",
             "half4": "emulated FP16 arithmetic, 4 partial sums (GPU_FLOAT16, better end)",
             "sequential": "emulated FP16 arithmetic, one sum (GPU_FLOAT16, worse end)",
-        }[self.arithmetic]
-
-    @property
-    def kind(self) -> Kind:
-        """See Rung."""
-        return "fp16-hybrid" if self.arithmetic == "hybrid" else "fp16"
+        }[arithmetic]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung."""
+        """The output (1, ...) of every layer, rounded as that arithmetic does."""
         return dict(emulate(self.subject.own, self.subject.encoded()[index], self.arithmetic))
 
 
 @dataclass(frozen=True, eq=False)
-class EmulatedBfloat16(BundleRung):
+class EmulatedBfloat16(Rung):
     """What bfloat16 between the layers costs: what the engine that has it is held against."""
 
+    subject: Subject
     name = "bf16-storage"
     label = "emulated bfloat16 storage, float32 sums"
-    kind: Kind = "bf16"
+    kind = "bf16"
     emulated = True
 
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung."""
-        import torch
+        """The output (1, ...) of every layer, each stored in bfloat16."""
+        return _evaluated(self.subject.own, self.subject.encoded()[index], lambda x: x.bfloat16().to(x.dtype))
 
-        from bilayer.export.network.evaluate import evaluate
 
-        pose = torch.from_numpy(self.subject.encoded()[index])[None]
-        found = evaluate(self.subject.own, pose, lambda tensor: tensor.bfloat16().to(tensor.dtype))
-        return {name: tensor.numpy() for name, tensor in found.items()}
+def _evaluated(generator: FoldedGenerator, pose: Values, store: "Callable[[Tensor], Tensor]") -> dict[str, Values]:
+    """Every layer's output (1, ...) for an encoded pose (width,), in its precision."""
+    import torch
+
+    from bilayer.export.network.evaluate import evaluate
+
+    found = evaluate(generator, torch.from_numpy(pose)[None], store)
+    return {name: tensor.numpy() for name, tensor in found.items()}
 
 
 def with_all_outputs(subject: Subject) -> "onnx.ModelProto":

@@ -18,7 +18,7 @@ POSES_APART = 10.0  # dB between the worst of some poses and of others
 
 @dataclass(frozen=True)
 class Check:
-    """Passed, or broken and why."""
+    """What one comparison found: passed, warned or broken, and why."""
 
     name: str
     label: str

@@ -35,16 +35,11 @@ class Subject:
 
     @property
     def onnx_path(self) -> Path:
-        """The network's file."""
+        """The path of the network's file."""
         return self.bundle.path(self.bundle.contract.files.onnx)
 
-    @property
-    def size(self) -> int:
-        """S, pixels of the network's results."""
-        return self.bundle.contract.image_size
-
     def encoded(self) -> Floats:
-        """The poses as the network takes them, (N, width)."""
+        """Encode the poses as the network takes them: (N, width)."""
         encoder = PoseEncoder(self.bundle.contract.input, str(self.onnx_path))
         return np.stack([encoder.encode(pose).copy() for pose in self.poses])
 

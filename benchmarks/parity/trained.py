@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import torch
 
+from bilayer.benchmarks.parity.rungs import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.benchmarks.parity.trained_layers import trained_layers
 from bilayer.export.network.layers import INPUT, FoldedGenerator
@@ -24,7 +25,6 @@ from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.threads import torch_threads
-from bilayer.runtime.agreement import Kind
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs, Values
@@ -46,7 +46,7 @@ class TrainedFrom:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedRung:
+class TrainedRung(Rung):
     """The model as it was trained, in torch."""
 
     subject: Subject
@@ -54,65 +54,44 @@ class TrainedRung:
     parameters: AdaptiveParameters
     name = "trained"
     label = "trained model in torch, unfolded, float32"
-    kind: Kind = "fp32"
-    emulated = False
-    slow = False
+    kind = "fp32"
 
     @property
     def align_corners(self) -> bool:
-        """The checkpoint's."""
+        """What the checkpoint says."""
         return self.model.config.align_corners
 
     @torch_threads()
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
+        """The results for these poses, without hooks in the model."""
         network = TrainedNetwork(self.model, self.parameters)
         return [network.run(self.subject.poses[index]) for index in indices]
 
+    @torch_threads()
     def layers(self, index: int) -> dict[str, Values]:
-        """See Rung: those that the folded network has, too."""
-        return _layers(self.subject, self.model, self.parameters, index)
+        """The output (1, ...) of those layers of the folded network that the trained model has, too."""
+        dtype = next(self.model.inference_generator.parameters()).dtype
+        pose = torch.from_numpy(self.subject.encoded()[index]).to(dtype)[None]
+        found = trained_layers(self.model, self.parameters, pose, self.subject.generator)
+        return {name: tensor.numpy() for name, tensor in {INPUT: pose, **found}.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class ExactTrained:
-    """The truth: the model as it was trained, nothing folded, in float64."""
+class ExactTrained(TrainedRung):
+    """The truth: the model as it was trained, nothing folded, its weights and parameters in float64."""
 
-    subject: Subject
-    model: BilayerModel  # in float64, as the parameters
-    parameters: AdaptiveParameters
     name = "float64"
     label = "the trained model, unfolded, in float64"
-    kind: Kind = "fp32"
-    emulated = False
-    slow = False
 
     @classmethod
     def of(cls, trained: TrainedRung) -> "ExactTrained":
-        """A copy of the model; that of `trained` stays as it is."""
+        """A copy of the model in float64; that of `trained` stays as it is."""
         parameters = trained.parameters.map(lambda tensor: tensor.double())
         return cls(trained.subject, deepcopy(trained.model).double(), parameters)
 
-    @property
-    def align_corners(self) -> bool:
-        """The checkpoint's."""
-        return self.model.config.align_corners
-
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """See Rung."""
+        """The results for these poses in float64, out of the layers that make them."""
         return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
-
-    def layers(self, index: int) -> dict[str, Values]:
-        """See Rung."""
-        return _layers(self.subject, self.model, self.parameters, index)
-
-
-@torch_threads()
-def _layers(subject: Subject, model: BilayerModel, parameters: AdaptiveParameters, index: int) -> dict[str, Values]:
-    dtype = next(model.inference_generator.parameters()).dtype
-    pose = torch.from_numpy(subject.encoded()[index]).to(dtype)[None]
-    found = trained_layers(model, parameters, pose, subject.generator)
-    return {name: tensor.numpy() for name, tensor in {INPUT: pose, **found}.items()}
 
 
 @torch_threads()
@@ -144,7 +123,7 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
 
 
 def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, BilayerModel]:
-    """The model, by its hash, which covers align_corners: what avatar.json says of it is tried first."""
+    """Load the model, known by its hash, which covers align_corners: what avatar.json says of it is tried first."""
     tensors = {contract.outputs.delta_uv.tensor, contract.outputs.lf_rgb.tensor}
     upsample = next((kind for kind in get_args(UpsampleKind) if kind == contract.graph.upsample), None)
     for align_corners in (contract.align_corners, not contract.align_corners):
@@ -169,7 +148,7 @@ def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, Bilay
 
 
 def _folded(subject: Subject, model: BilayerModel, avatar: Avatar, options: ExportOptions) -> FoldedGenerator:
-    """Folded as the export did it; which of the norms stay is seen from the ONNX."""
+    """Fold the avatar as the export did it; which of the norms stay is seen from the ONNX."""
     for keep_norms in (False, True):
         generator, _ = fold_avatar(model, avatar, replace(options, keep_norms=keep_norms))
         if generator.shapes() == subject.own.shapes():

@@ -39,7 +39,7 @@ def trained_layers(
     predicted = [*(block.norm1 for block in parameters.blocks), parameters.final_norm]
 
     def stored(k: int, x: Tensor) -> Tensor:
-        """As the folded network stores the input of norm k: normalised, unless the norm stayed."""
+        """The input of norm k as the folded network stores it: normalised, unless the norm stayed."""
         if f"block{k}_norm1" in names or (k == len(blocks) and "final_norm" in names):
             return x
         return _normalised(norms[k], x, predicted[k])
@@ -50,7 +50,7 @@ def trained_layers(
         name, given = f"block{k}", stored(k, x)
         found["pose_grid" if k == 0 else f"block{k - 1}_out"] = given
         if k == 0:
-            found[f"pose_fc{_linears(model) - 1}"] = given.flatten(1)
+            found[f"pose_fc{model.config.pse_num_blocks - 1}"] = given.flatten(1)
         norm1, norm2 = seen[norms[k]], seen[block.block_feats["3"]]
         found |= {f"{name}_norm1": norm1, f"{name}_act1": activate(norm1), f"{name}_norm2": norm2}
         found[f"{name}_conv1"] = seen[block.block_feats["2"]] if f"{name}_norm2" in names else norm2
@@ -65,7 +65,7 @@ def trained_layers(
 
 
 def _adjusted(generator: FoldedGenerator, layer: str, x: Tensor) -> Tensor:
-    """As the folded network computes it: export/network/equalize.py."""
+    """The layer as the folded network computes it: export/network/equalize.py."""
     adjustment = generator.adjusted.get(layer)
     if adjustment is None:
         return x
@@ -99,10 +99,6 @@ def _run(
 def _normalised(norm: Callable[..., Tensor], x: Tensor, predicted: Any) -> Tensor:
     with torch.inference_mode():
         return norm(x, predicted) if isinstance(predicted, Affine) else norm(x)
-
-
-def _linears(model: BilayerModel) -> int:
-    return sum(isinstance(module, nn.Linear) for module in model.keypoints_embedder.net["mlp"].children())
 
 
 def _pose_layers(model: BilayerModel, seen: dict[nn.Module, Tensor]) -> Named:

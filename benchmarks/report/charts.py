@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
-    """Of one quantity."""
+    """A bar of one quantity: its parts, whiskers and texts."""
 
     parts: Sequence[Part]
     spans: Sequence[tuple[float, float]] = ()  # whiskers, from and to
@@ -203,7 +203,7 @@ def _height(row: Row) -> float:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Of a bar that is drawn."""
+    """The texts of a bar that is drawn."""
 
     end: float  # of the bar
     beyond: "list[Text]"

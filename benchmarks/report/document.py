@@ -11,7 +11,6 @@ from typing import Literal
 
 from bilayer.runtime.console import is_numeric, table
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.files.writing import replacing
 
 # Colours of charts that a page takes from its reader's light or dark theme: see page.html
 INK, MUTED, GRID, PAPER, SHADE = "#1c2024", "#5f6771", "#dadde2", "#fefefe", "#f1f3f6"
@@ -42,7 +41,7 @@ class Section:
 
     @property
     def numeric(self) -> list[bool]:
-        """Of each column, whether its cells are numbers, which a page aligns to the right."""
+        """Whether the cells of each column are numbers, which a page aligns to the right."""
         return [all(map(is_numeric, column)) for column in zip(*self.cells, strict=True)]
 
 
@@ -104,16 +103,6 @@ def require(*packages: str) -> None:
             import_module(name)
         except ImportError as error:
             raise ToolMissingError(f"charts and pages need {name} ({error}); pip install 'bilayer[report]'") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a page or a chart.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _themed(svg: str) -> str:

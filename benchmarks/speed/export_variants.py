@@ -1,16 +1,14 @@
 """Equal graphs of one generator, their cost and their errors: `python -m bilayer.benchmarks.speed.export_variants`."""
 
-import json
-import platform
-import statistics
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from bilayer.benchmarks.speed.options import VariantsBench
-from bilayer.runtime.console import Command, as_json_option, progress, table
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
+from bilayer.runtime.console import Command
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
@@ -22,54 +20,16 @@ if TYPE_CHECKING:
     from bilayer.model.adaptive import AdaptiveParameters
     from bilayer.model.bilayer import BilayerModel
 
-
-@dataclass(frozen=True)
-class Variant:
-    """One variant of the exported graph: its size, its time and its errors."""
-
-    name: str
-    gmacs: float
-    nodes: int
-    norms: int  # that are left as nodes
-    megabytes: float
-    float64_error: float  # largest difference of any output to the unfolded model, computed in float64
-    half_error: float  # the same with weights and layers stored in FP16, computed in float32
-    milliseconds: dict[str, float]  # ONNX Runtime's median, by threads
+WARM_UP = 2  # turns before the timed ones
 
 
 @click.command(cls=Command)
 @fills(VariantsBench)
-@as_json_option
-def main(options: VariantsBench, as_json: bool) -> None:
+@with_results
+def main(options: VariantsBench) -> list[BenchReport]:
     """Cost, error and time of every export variant of a random generator, in one interleaved run."""
-    preset, repeats = options.preset, options.repeats
-    plain, pose, expected = make_generator(preset)
-    variants = measure(variants_of(plain), expected, pose, repeats)
-    guard = guard_table(plain, pose)
-    if as_json:
-        click.echo(json.dumps({"preset": preset, "variants": [asdict(v) for v in variants], "guard": guard}, indent=2))
-        return
-    click.echo(f"{preset}, {platform.machine()}, ONNX Runtime on 1 and 2 threads, medians of {repeats}\n")
-    headers = [
-        "variant",
-        "GMAC",
-        "nodes",
-        "norms",
-        "MB",
-        "error, float64",
-        "error, FP16 storage",
-        "1 thread ms",
-        "2 threads ms",
-    ]
-    click.echo(table(headers, [_row(variant) for variant in variants]))
-    click.echo("\nFirst norm of block 3 with beta 0.3 and a small gamma; error with FP16 storage:\n")
-    click.echo(table(["gamma", "kappa", "guard on", "guard off"], guard))
-
-
-def _row(v: Variant) -> tuple[object, ...]:
-    times = [f"{ms:.1f}" for ms in v.milliseconds.values()]
-    errors = f"{v.float64_error:.1e}", f"{v.half_error:.1e}"
-    return v.name, f"{v.gmacs:.3f}", v.nodes, v.norms, f"{v.megabytes:.2f}", *errors, *times
+    plain, pose, expected = make_generator(options.preset)
+    return [measure(variants_of(plain), expected, pose, options), guard_report(plain, pose)]
 
 
 def make_model(preset: str, poses: int) -> tuple["BilayerModel", "AdaptiveParameters", "NDArray[np.float64]"]:
@@ -135,44 +95,37 @@ def measure(
     generators: "dict[str, FoldedGenerator]",
     expected: "NDArray[np.float64]",
     pose: "NDArray[np.float64]",
-    repeats: int,
-) -> list[Variant]:
-    """Measure every variant. The timing goes round them, so that a busy moment hits them alike."""
+    options: VariantsBench,
+) -> BenchReport:
+    """Report every variant's time on one thread and on two, its size, and its largest differences to `expected`."""
     import numpy as np
 
+    from bilayer.benchmarks.speed.timing import Samples, take_turns
     from bilayer.export.network.layers import ScaleShift
     from bilayer.export.network.onnx_write import build_onnx
     from bilayer.runtime.engines.onnx_runtime import make_session
 
     protos = {name: build_onnx(generator).SerializeToString() for name, generator in generators.items()}
-    times: dict[str, dict[str, float]] = {name: {} for name in generators}
-    with progress("timing", 2 * (repeats + 2) * len(generators)) as advance:
-        for threads in (1, 2):
-            sessions = {}
-            for name, proto in protos.items():
-                sessions[name] = make_session(proto, threads)
-            samples: dict[str, list[float]] = {name: [] for name in generators}
-            for _ in range(repeats + 2):
-                for name, session in sessions.items():
-                    start = time.perf_counter()
-                    session.run(None, {"pose": pose.astype(np.float32)})
-                    samples[name].append(time.perf_counter() - start)
-                    advance()
-            for name, seconds in samples.items():
-                times[name][str(threads)] = statistics.median(seconds[2:]) * 1e3
-    return [
-        Variant(
-            name=name,
-            gmacs=round(sum(generator.macs().values()) / 1e9, 4),
-            nodes=len(generator.layers),
-            norms=sum(isinstance(layer, ScaleShift) for layer in generator.layers),
-            megabytes=len(protos[name]) / 1e6,
-            float64_error=error(generator, expected, pose, half=False),
-            half_error=error(generator, expected, pose, half=True),
-            milliseconds=times[name],
-        )
-        for name, generator in generators.items()
-    ]
+    times: dict[int, dict[str, Samples]] = {}
+    for threads in (1, 2):
+        sessions = {name: make_session(proto, threads) for name, proto in protos.items()}
+        sides = {name: partial(one.run, None, {"pose": pose.astype(np.float32)}) for name, one in sessions.items()}
+        times[threads] = take_turns(sides, options.repeats, WARM_UP, f"{threads} threads")
+    rows = []
+    for name, generator in generators.items():
+        columns: dict[str, Cell] = {
+            "2 threads, median ms": round(times[2][name].median, 1),
+            "GMAC": round(sum(generator.macs().values()) / 1e9, 4),
+            "nodes": len(generator.layers),
+            "norms": sum(isinstance(layer, ScaleShift) for layer in generator.layers),
+            "MB": round(len(protos[name]) / 1e6, 2),
+            "error, float64": f"{error(generator, expected, pose, half=False):.1e}",
+            "error, FP16 storage": f"{error(generator, expected, pose, half=True):.1e}",
+        }
+        rows.append(BenchRow(name, times[1][name], columns))
+    note = "ONNX Runtime, on one thread but for that column. Errors: of any output, to the unfolded model in float64."
+    settings = {"preset": options.preset, "repeats": options.repeats}
+    return BenchReport("Variants of the exported graph", tuple(rows), settings, ("onnxruntime",), notes=(note,))
 
 
 def error(
@@ -195,8 +148,8 @@ def error(
     return float(np.abs(found.astype(np.float64) - expected).max())
 
 
-def guard_table(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> list[tuple[str, ...]]:
-    """Return rows of the errors with and without the conditioning guard, for a norm of gamma far below its beta."""
+def guard_report(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> BenchReport:
+    """Report the errors with and without the conditioning guard, for a norm of gamma far below its beta."""
     import numpy as np
     import torch
 
@@ -204,25 +157,22 @@ def guard_table(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> list[tu
     from bilayer.export.network.lower import GraphOptions, lower
     from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
 
-    rows = []
-    options = GraphOptions("nearest")
+    rows, options, block = [], GraphOptions("nearest"), plain.blocks[3]
+    assert block.norm1 is not None
+    beta = np.full_like(block.norm1.beta, 0.3)
     for gamma in (0.3, 0.02, 0.01, 1e-3, 0.0):
-        block = plain.blocks[3]
-        assert block.norm1 is not None
-        norm = replace(
-            block.norm1, gamma=np.full_like(block.norm1.gamma, gamma), beta=np.full_like(block.norm1.beta, 0.3)
-        )
-        blocks = (*plain.blocks[:3], replace(block, norm1=norm), *plain.blocks[4:])
-        changed = replace(plain, blocks=blocks)
+        norm = replace(block.norm1, gamma=np.full_like(beta, gamma), beta=beta)
+        changed = replace(plain, blocks=(*plain.blocks[:3], replace(block, norm1=norm), *plain.blocks[4:]))
         reference = evaluate(lower(changed, options), torch.from_numpy(pose))["layers"][0].numpy()
         expected = np.concatenate([reference[:5], reference[5:] / 2 + 0.5])
-        errors = []
-        for max_kappa in (MAX_KAPPA, np.inf):
+        columns: dict[str, Cell] = {"kappa": f"{norm.kappa:.3g}"}
+        for guard, max_kappa in (("guard on", MAX_KAPPA), ("guard off", np.inf)):
             with np.errstate(divide="ignore", invalid="ignore"):
                 folded, _ = fold_norms(changed, max_kappa)
-            errors.append(f"{error(lower(folded, options), expected, pose, half=True):.1e}")
-        rows.append((f"{gamma:g}", f"{norm.kappa:.3g}", *errors))
-    return rows
+            columns[guard] = f"{error(lower(folded, options), expected, pose, half=True):.1e}"
+        rows.append(BenchRow(f"gamma {gamma:g}", columns=columns))
+    note = "The first norm of block 3 with beta 0.3 and a small gamma: the error with FP16 storage."
+    return BenchReport("Norms that are ill-conditioned", tuple(rows), measured=False, notes=(note,))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ NOTE = (
 )
 
 Call = Callable[[], object]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

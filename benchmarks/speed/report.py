@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from bilayer.benchmarks.report import charts
-from bilayer.benchmarks.report.document import Section, require, write_text
+from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import as_json_option, show
+from bilayer.runtime.files.writing import write_text
 
 Cell = str | float | int | None
 

@@ -6,14 +6,13 @@ times of the calling thread, medians; ratios are medians of the turns' own ratio
 """
 
 import time
-from dataclasses import dataclass, field
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from bilayer.benchmarks.speed.options import SamplerOptions
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, with_results
+from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import Command, progress
 from bilayer.runtime.options import fills
 
@@ -43,7 +42,6 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
     import numpy as np
 
     from bilayer.benchmarks.speed import sampler_sides
-    from bilayer.benchmarks.speed.timing import Samples
 
     case = sampler_sides.make_case(size)
     tasks: dict[str, tuple[Any, NDArray[Any]]] = {
@@ -63,30 +61,29 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
         for side, error in zip(sides, errors, strict=True):
             own = times[side.name]
             columns = {
-                "cold ms": round(median(own.cold), 4),
-                "x ours, cold": round(ratio(own.cold, ours.cold), 2),
-                "wall ms": round(median(own.wall), 4),
+                "cold ms": round(own.cold.median, 4),
+                "x ours, cold": round(own.cold.ratio_to(ours.cold), 2),
+                "wall ms": round(own.wall.median, 4),
                 "largest error": None if error is None else f"{error:.1e}",
             }
-            rows.append(BenchRow(side.name, Samples(tuple(own.warm)), columns))
+            rows.append(BenchRow(side.name, own.warm, columns))
         settings = {"repeats": turns, "warm_up": warmup}
         title = f"{task}, {size} x {size}"
         reports.append(BenchReport(title, tuple(rows), settings, PACKAGES, baseline=sampler_sides.OURS))
     return reports
 
 
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of one side, one number a turn."""
+class Times(NamedTuple):
+    """The times of one side, a number a turn."""
 
-    cold: list[float] = field(default_factory=list)  # CPU time of a turn's first call
-    warm: list[float] = field(default_factory=list)  # and of its second
-    wall: list[float] = field(default_factory=list)  # clock time of the second
+    cold: Samples  # CPU time of a turn's first call
+    warm: Samples  # and of its second
+    wall: Samples  # clock time of the second
 
 
 def take_turns(sides: "list[Side]", turns: int, warmup: int, name: str) -> dict[str, Times]:
     """Time each side in each turn, after `warmup` turns that are not counted."""
-    times = {side.name: Times() for side in sides}
+    times: dict[str, list[tuple[float, ...]]] = {side.name: [] for side in sides}
     with progress(name, turns + warmup) as advance:
         for turn in range(-warmup, turns):
             for side in sides:
@@ -96,16 +93,10 @@ def take_turns(sides: "list[Side]", turns: int, warmup: int, name: str) -> dict[
                 side.run()
                 end, end_clock = time.thread_time_ns(), time.perf_counter_ns()
                 if turn >= 0:
-                    times[side.name].cold.append((second - first) / 1e6)
-                    times[side.name].warm.append((end - second) / 1e6)
-                    times[side.name].wall.append((end_clock - clock) / 1e6)
+                    spans = second - first, end - second, end_clock - clock
+                    times[side.name].append(tuple(span / 1e6 for span in spans))
             advance()
-    return times
-
-
-def ratio(times: list[float], ours: list[float]) -> float:
-    """Median over the turns of how many times as long a side took."""
-    return median([a / b for a, b in zip(times, ours, strict=True)])
+    return {side: Times(*map(Samples, zip(*every, strict=True))) for side, every in times.items()}
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def _torch_frame(case: Case) -> Iterator[Side]:
     import torch
 
     torch.set_num_threads(1)
-    inputs = (case.texture, case.delta_uv, case.lf_rgb, case.mask[None], np.moveaxis(case.uv - _offsets(case), -1, 0))
+    identity_uv = np.moveaxis(case.uv, -1, 0) - case.delta_uv
+    inputs = (case.texture, case.delta_uv, case.lf_rgb, case.mask[None], identity_uv)
     texture, delta_uv, lf_rgb, mask, identity = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in inputs)
     identity = identity.permute(0, 2, 3, 1).contiguous()
 
@@ -236,7 +237,3 @@ def _memory_copy(case: Case, bytes_per_pixel: int) -> Side:
     total = case.size**2 * bytes_per_pixel + pack_texture(case.texture).nbytes
     source, target = (np.ones(total // 2, np.uint8) for _ in range(2))
     return Side("memcpy of as many bytes", lambda: np.copyto(target, source), None)
-
-
-def _offsets(case: Case) -> Floats:
-    return np.moveaxis(case.delta_uv, 0, -1)

@@ -145,17 +145,14 @@ def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, 
 
 def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, bytes]:
     """Run the converter: returns how it ended, and the bytes of the file that it wrote."""
-    try:
-        finished = run(
-            invocation.arguments,
-            folder=job.folder,
-            environment=invocation.environment,
-            log=job.folder / "tool.log",
-            timeout=timeout,
-            stop=job.stop,
-        )
-    except OSError as error:
-        raise ToolMissingError(f"{invocation.arguments[0]}: cannot be started: {error.strerror}") from error
+    finished = run(
+        invocation.arguments,
+        folder=job.folder,
+        environment=invocation.environment,
+        log=job.folder / "tool.log",
+        timeout=timeout,
+        stop=job.stop,
+    )
     if finished.code is not None and finished.code == invocation.missing_code:
         reason = f"{invocation.tool} {finished.last_line}; {INSTALL_PACKAGE}"
         raise ToolMissingError(f"{job.shown_dlc}: not made: {reason}")

@@ -102,12 +102,9 @@ def snpe_sdk(job: Job) -> Invocation:
     by_hand = snpe_arguments(_SNPE_1_32, job.shown_onnx, job.shown_dlc, job)
     tool, environment = _find(_SNPE, ("SNPE_ROOT",), job, (_SNPE, *by_hand))
     log = job.folder / "usage.log"
-    try:
-        asked = run(
-            (tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS, stop=job.stop
-        )
-    except OSError as error:
-        raise ToolMissingError(f"{tool}: cannot be started: {error.strerror}") from error
+    asked = run(
+        (tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS, stop=job.stop
+    )
     if asked.code != 0:
         way_out = "set up the SDK's Python (its bin/dependencies.sh and check_python_depends.sh) and try again"
         raise ToolMissingError(f"{tool} -h {asked.how}: {asked.last_line or 'no output'}; {way_out}")

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from bilayer.export.dlc.graph import DlcNode, DlcTensor
+from bilayer.export.dlc.graph import DlcNode, DlcTensor, base_name
 from bilayer.export.dlc.read import Dlc
 from bilayer.export.onnx_file import read_model
 from bilayer.runtime.errors import InputError, ParityError
@@ -179,7 +179,7 @@ def _find(layer: _Layer, dlc: Dlc, free: list[DlcNode]) -> tuple[LayerMatch, Dlc
     """The .dlc's layer with these constants."""
     operator = layer.node.op_type
     alike = [node for node in free if node.type in _TYPES[operator]]
-    named = [node for node in alike if layer.names & {_base_name(node.name), *node.weights}]
+    named = [node for node in alike if layer.names & {base_name(node.name), *node.weights}]
     reason = f"none of its {len(alike)} layers of that kind has this weight {layer.weight.shape}"
     for node in named or alike:
         layout, difference = _compare(layer, dlc, node)
@@ -190,12 +190,6 @@ def _find(layer: _Layer, dlc: Dlc, free: list[DlcNode]) -> tuple[LayerMatch, Dlc
         if named:
             reason = difference
     raise ParityError(f"{dlc.name}: {operator} {layer.name}: {reason}")
-
-
-def _base_name(name: str) -> str:
-    """ONNX Runtime renames a layer that it moves to NHWC: conv1_token_12."""
-    base, token, number = name.rpartition("_token_")
-    return base if token and number.isdigit() else name
 
 
 def _compare(layer: _Layer, dlc: Dlc, node: DlcNode) -> tuple[str, str]:

@@ -41,12 +41,17 @@ class DlcNode:
 class DlcGraph:
     """The network of a .dlc."""
 
-    name: str
-    inputs: tuple[DlcTensor, ...]
-    outputs: tuple[DlcTensor, ...]
-    nodes: tuple[DlcNode, ...]
+    inputs: tuple[DlcTensor, ...]  # what the application feeds
+    outputs: tuple[DlcTensor, ...]  # what it gets
+    nodes: tuple[DlcNode, ...]  # the layers, in order
     tensors: Mapping[str, DlcTensor]  # activations and constants
-    weights: Mapping[str, NDArray[np.generic]]  # read-only views of the file
+    weights: Mapping[str, NDArray[np.generic]]  # the constants; read-only views of the file
+
+
+def base_name(name: str) -> str:
+    """A layer's ONNX name: ONNX Runtime renames a layer that it moves to NHWC: conv1_token_12."""
+    base, token, number = name.rpartition("_token_")
+    return base if token and number.isdigit() else name
 
 
 def as_array(tensor: DlcTensor, data: memoryview, layout: str) -> NDArray[np.generic]:

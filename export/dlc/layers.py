@@ -10,25 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.dlc.graph import DlcNode, Setting
+from bilayer.export.dlc.graph import DlcNode, Setting, base_name
 from bilayer.export.dlc.read import Dlc
-from bilayer.export.network.layers import (
-    INPUT,
-    Activation,
-    Add,
-    Array,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Shape,
-    Upsample,
-)
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import INPUT, Array, Layer, Shape
 from bilayer.runtime.errors import ParityError
 
 Axes = tuple[int, ...]  # which axis of the ONNX model's tensor (N, C, H, W) stands at each place
@@ -37,23 +22,23 @@ NHWC: Axes = (0, 2, 3, 1)
 
 # What each kind of layer is called in v4 (QNN's operators) and in v3 (Netron's dlc-metadata.json)
 KINDS: dict[str, type[Layer]] = {
-    "FullyConnected": Gemm,
-    "Conv2d": Conv,
-    "Convolutional": Conv,
-    "TransposeConv2d": ConvTranspose,
-    "Deconvolution": ConvTranspose,
-    "Batchnorm": ScaleShift,
-    "BatchNorm": ScaleShift,
-    "Prelu": LeakyRelu,
-    "Neuron": Activation,
-    "ElementWiseNeuron": Activation,
-    "Eltwise_Binary": Add,
-    "ElementWise": Add,
-    "ResizeNearestNeighbor": Upsample,
-    "Resize": Upsample,
-    "Reshape": Reshape,
-    "Concat": Concat,
-    "DepthToSpace": DepthToSpace,
+    "FullyConnected": plain.Gemm,
+    "Conv2d": plain.Conv,
+    "Convolutional": plain.Conv,
+    "TransposeConv2d": plain.ConvTranspose,
+    "Deconvolution": plain.ConvTranspose,
+    "Batchnorm": plain.ScaleShift,
+    "BatchNorm": plain.ScaleShift,
+    "Prelu": plain.LeakyRelu,
+    "Neuron": plain.Activation,
+    "ElementWiseNeuron": plain.Activation,
+    "Eltwise_Binary": plain.Add,
+    "ElementWise": plain.Add,
+    "ResizeNearestNeighbor": plain.Upsample,
+    "Resize": plain.Upsample,
+    "Reshape": plain.Reshape,
+    "Concat": plain.Concat,
+    "DepthToSpace": plain.DepthToSpace,
 }
 TURNS = ("Transpose", "Permute")
 
@@ -74,8 +59,20 @@ _KNOWN = {
     "mode",
 }
 _KNOWN |= {"align_corners", "half_pixel_centers", "alpha", "coeff", "packageName", "reuse_sparse_indices"}
-_ELTWISE_ADD = 0
-_DEPTH_TO_SPACE_DCR = 0
+# Settings that layers of a kind always have: code 0 is the sum, and DepthToSpace's order DCR
+_FIXED: dict[type[Layer], dict[str, Setting]] = {
+    plain.Conv: {"stride": np.array([1, 1]), "dilation": np.array([1, 1]), "group": 1},
+    plain.ConvTranspose: {
+        "stride": np.array([2, 2]),
+        "pad_amount": np.array([[1, 1], [1, 1]]),
+        "output_padding": np.array([0, 0]),
+        "group": 1,
+    },
+    plain.Add: {"operation": 0},
+    plain.Upsample: {"align_corners": False, "half_pixel_centers": False},
+    plain.DepthToSpace: {"block_size": np.array([2, 2]), "mode": 0},
+}
+_IN_NHWC = (plain.Conv, plain.ConvTranspose, plain.ScaleShift, plain.Upsample, plain.DepthToSpace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +139,11 @@ class _Reader:
         if node.type not in KINDS:
             raise self.fail(node, "the ONNX model has no such layer")
         wanted = self.counterpart(node, KINDS[node.type], tuple(value.source for value in given))
-        read: Callable[[_Reader, DlcNode, Layer, list[Axes]], tuple[Layer, Axes]] = _READERS[type(wanted)]
+        if isinstance(wanted, _IN_NHWC):
+            self.expect_axes(node, given[0].axes, NHWC)
+        for name, value in _FIXED.get(type(wanted), {}).items():
+            self.expect(node, name, value)
+        read = _READERS.get(type(wanted), _as_wanted)
         layer, axes = read(self, node, wanted, [value.axes for value in given])
         self.layers.append(layer)
         self.unchecked += [f"{node.name}: {name}" for name in node.settings if name not in _KNOWN]
@@ -211,8 +212,8 @@ class _Reader:
         return weight, bias.reshape(-1)
 
     def shape(self, node: DlcNode, axes: Axes) -> Shape:
-        """Of a node's output in the ONNX model's order, without the batch; empty where it is not recorded."""
-        found = self.dlc.graph.tensors[node.outputs[0]].shape
+        """The shape of a node's output in the ONNX model's order, without the batch; empty where it is not recorded."""
+        found = self.dlc.tensors[node.outputs[0]].shape
         return tuple(found[axes.index(i)] for i in range(1, len(axes))) if len(found) == len(axes) else ()
 
     def output_layouts(self) -> dict[str, str]:
@@ -227,48 +228,38 @@ class _Reader:
         return layouts
 
 
-def base_name(name: str) -> str:
-    """A layer's ONNX name: ONNX Runtime renames a layer that it moves to NHWC: conv1_token_12."""
-    base, token, number = name.rpartition("_token_")
-    return base if token and number.isdigit() else name
-
-
 def _same_inputs(layer: Layer, sources: tuple[str, ...]) -> bool:
-    if isinstance(layer, Add):
+    if isinstance(layer, plain.Add):
         return sorted(layer.inputs) == sorted(sources)
     return layer.inputs == sources
 
 
+def _as_wanted(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
+    return wanted, axes[0]
+
+
 def _gemm(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    return Gemm(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "OI")), (0, 1)
+    return plain.Gemm(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "OI")), (0, 1)
 
 
 def _conv(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    assert isinstance(wanted, Conv)
-    reader.expect_axes(node, axes[0], NHWC)
-    for name, value in (("stride", [1, 1]), ("dilation", [1, 1]), ("group", 1)):
-        reader.expect(node, name, np.array(value))
+    assert isinstance(wanted, plain.Conv)
     top, left, bottom, right = wanted.pads
     reader.expect(node, "pad_amount", np.array([[top, bottom], [left, right]]))
-    return Conv(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "OIHW"), wanted.pads), NHWC
+    return plain.Conv(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "OIHW"), wanted.pads), NHWC
 
 
 def _conv_transpose(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    reader.expect_axes(node, axes[0], NHWC)
-    settings = {"stride": [2, 2], "pad_amount": [[1, 1], [1, 1]], "output_padding": [0, 0], "group": 1}
-    for name, value in settings.items():
-        reader.expect(node, name, np.array(value))
-    return ConvTranspose(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "IOHW")), NHWC
+    return plain.ConvTranspose(wanted.name, wanted.inputs, *reader.arrays(node, wanted.name, "IOHW")), NHWC
 
 
 def _scale_shift(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
     scale, shift = (reader.dlc.weights[name].astype(np.float64) for name in node.weights)
-    reader.expect_axes(node, axes[0], NHWC)
-    return ScaleShift(wanted.name, wanted.inputs, scale, shift), axes[0]
+    return plain.ScaleShift(wanted.name, wanted.inputs, scale, shift), axes[0]
 
 
 def _leaky_relu(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    assert isinstance(wanted, LeakyRelu)
+    assert isinstance(wanted, plain.LeakyRelu)
     slopes = [reader.dlc.weights[name] for name in node.weights]
     slopes += [np.asarray(value) for value in node.settings.values() if np.asarray(value).dtype.kind == "f"]
     if not slopes:
@@ -279,11 +270,11 @@ def _leaky_relu(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes])
     found = np.unique(np.concatenate([slope.reshape(-1) for slope in slopes]))
     if len(found) != 1 or found[0] != found.dtype.type(wanted.slope):
         raise reader.fail(node, f"slope: expected {wanted.slope:g}, found {', '.join(f'{s:g}' for s in found[:5])}")
-    return LeakyRelu(wanted.name, wanted.inputs, float(found[0])), axes[0]
+    return plain.LeakyRelu(wanted.name, wanted.inputs, float(found[0])), axes[0]
 
 
 def _activation(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    assert isinstance(wanted, Activation)
+    assert isinstance(wanted, plain.Activation)
     version = reader.dlc.version
     codes = _SIGMOID if wanted.function == "sigmoid" else _TANH
     name = "operation" if version == 4 else "type"
@@ -295,24 +286,20 @@ def _activation(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes])
 
 
 def _add(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    reader.expect(node, "operation", _ELTWISE_ADD)
     reader.expect_axes(node, axes[1], axes[0])
     return wanted, axes[0]
 
 
 def _upsample(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    reader.expect_axes(node, axes[0], NHWC)
-    for name in ("align_corners", "half_pixel_centers"):
-        reader.expect(node, name, False)
-    before = reader.dlc.graph.tensors[node.inputs[0]].shape
-    found = reader.dlc.graph.tensors[node.outputs[0]].shape
+    before = reader.dlc.tensors[node.inputs[0]].shape
+    found = reader.dlc.tensors[node.outputs[0]].shape
     if before and found and found != (before[0], 2 * before[1], 2 * before[2], before[3]):
         raise reader.fail(node, f"expected twice the size of {before}, found {found}")
     return wanted, axes[0]
 
 
 def _reshape(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    assert isinstance(wanted, Reshape)
+    assert isinstance(wanted, plain.Reshape)
     found = reader.shape(node, NCHW)
     if found not in ((), wanted.shape):
         raise reader.fail(node, f"expected {wanted.shape}, found {found}")
@@ -326,23 +313,15 @@ def _concat(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> 
     return wanted, axes[0]
 
 
-def _depth_to_space(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes]) -> tuple[Layer, Axes]:
-    reader.expect_axes(node, axes[0], NHWC)
-    reader.expect(node, "block_size", np.array([2, 2]))
-    reader.expect(node, "mode", _DEPTH_TO_SPACE_DCR)
-    return wanted, axes[0]
-
-
-_READERS: dict[type[Layer], Callable[..., tuple[Layer, Axes]]] = {
-    Gemm: _gemm,
-    Conv: _conv,
-    ConvTranspose: _conv_transpose,
-    ScaleShift: _scale_shift,
-    LeakyRelu: _leaky_relu,
-    Activation: _activation,
-    Add: _add,
-    Upsample: _upsample,
-    Reshape: _reshape,
-    Concat: _concat,
-    DepthToSpace: _depth_to_space,
+_READERS: dict[type[Layer], Callable[[_Reader, DlcNode, Layer, list[Axes]], tuple[Layer, Axes]]] = {
+    plain.Gemm: _gemm,
+    plain.Conv: _conv,
+    plain.ConvTranspose: _conv_transpose,
+    plain.ScaleShift: _scale_shift,
+    plain.LeakyRelu: _leaky_relu,
+    plain.Activation: _activation,
+    plain.Add: _add,
+    plain.Upsample: _upsample,
+    plain.Reshape: _reshape,
+    plain.Concat: _concat,
 }

@@ -14,12 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bilayer.export.dlc import v3, v4
 from bilayer.export.dlc.container import read_header, read_members
-from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor
+from bilayer.export.dlc.graph import DlcGraph, DlcTensor
 from bilayer.runtime.console import table
 from bilayer.runtime.errors import DlcError
 from bilayer.runtime.files.reading import FileKind, read_bytes
@@ -39,36 +36,15 @@ READABLE_BY = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Dlc:
-    """What a .dlc file holds."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dlc(DlcGraph):
+    """What a .dlc file holds: a network, and what is known of the file."""
 
     name: str  # the file, for messages
     size: int  # bytes
     version: int  # 3 or 4
     minor: int
     metadata: Mapping[str, str]  # nested JSON as a.b.0.c
-    graph: DlcGraph
-
-    @property
-    def inputs(self) -> tuple[DlcTensor, ...]:
-        """What the application feeds."""
-        return self.graph.inputs
-
-    @property
-    def outputs(self) -> tuple[DlcTensor, ...]:
-        """What it gets."""
-        return self.graph.outputs
-
-    @property
-    def nodes(self) -> tuple[DlcNode, ...]:
-        """The layers, in order."""
-        return self.graph.nodes
-
-    @property
-    def weights(self) -> Mapping[str, NDArray[np.generic]]:
-        """Constant tensors by name; read-only views of the file."""
-        return self.graph.weights
 
     @property
     def parameters(self) -> int:
@@ -118,7 +94,6 @@ def parse_dlc(data: bytes, name: str) -> Dlc:
 
 def describe(dlc: Dlc) -> dict[str, Any]:
     """Everything but the numbers, fit for JSON."""
-    tensors = dlc.graph.tensors
     return {
         "file": dlc.name,
         "bytes": dlc.size,
@@ -134,8 +109,8 @@ def describe(dlc: Dlc) -> dict[str, Any]:
                 "name": node.name,
                 "type": node.type,
                 "inputs": list(node.inputs),
-                "outputs": [asdict(tensors[name]) for name in node.outputs],
-                "weights": [asdict(tensors[name]) for name in node.weights],
+                "outputs": [asdict(dlc.tensors[name]) for name in node.outputs],
+                "weights": [asdict(dlc.tensors[name]) for name in node.weights],
             }
             for node in dlc.nodes
         ],
@@ -145,7 +120,6 @@ def describe(dlc: Dlc) -> dict[str, Any]:
 
 def as_text(dlc: Dlc) -> str:
     """Three tables for a terminal: the file, its inputs and outputs, its layers."""
-    tensors = dlc.graph.tensors
     facts = [
         ("size", f"{dlc.size / 1e6:.2f} MB"),
         ("version", f"DLC v{dlc.version}.{dlc.minor}"),
@@ -159,8 +133,8 @@ def as_text(dlc: Dlc) -> str:
         (
             node.name,
             node.type,
-            " ".join(_shape(tensors[name]) for name in node.outputs),
-            " ".join(_shape(tensors[name]) for name in node.weights),
+            " ".join(_shape(dlc.tensors[name]) for name in node.outputs),
+            " ".join(_shape(dlc.tensors[name]) for name in node.weights),
             sum(dlc.weights[name].size for name in node.weights) or "-",
         )
         for node in dlc.nodes
@@ -190,7 +164,8 @@ def _parse(data: bytes, name: str) -> Dlc:
     else:
         graph = v4.read_graph(model, params, members.get("model.params.bin"))
     _check_extent(graph)
-    return Dlc(name, len(data), major, minor, _metadata(members), graph)
+    metadata = _metadata(members)
+    return Dlc(**vars(graph), name=name, size=len(data), version=major, minor=minor, metadata=metadata)
 
 
 def _check_extent(graph: DlcGraph) -> None:

@@ -50,7 +50,7 @@ def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
     outputs = [result for node in nodes for result in node.outputs if result not in used]
     constants = {key: array for layer in weights.values() for key, array in layer.items()}
     tensors.update((key, DlcTensor(key, array.shape, array.dtype.name)) for key, array in constants.items())
-    return DlcGraph("", _pick(tensors, inputs), _pick(tensors, outputs), tuple(nodes), tensors, constants)
+    return DlcGraph(_pick(tensors, inputs), _pick(tensors, outputs), tuple(nodes), tensors, constants)
 
 
 def _pick(tensors: dict[str, DlcTensor], names: Sequence[str]) -> tuple[DlcTensor, ...]:

@@ -80,7 +80,6 @@ def read_graph(model: memoryview, params: memoryview | None, data: memoryview | 
     )
     own = itertools.chain(stored.of_layers, itertools.repeat({}))
     return DlcGraph(
-        name,
         tuple(tensors[name] for name, kind in kinds.items() if kind in (_INPUT, _INPUT_AND_OUTPUT)),
         tuple(tensors[name] for name, kind in kinds.items() if kind in (_OUTPUT, _INPUT_AND_OUTPUT)),
         tuple(_node(table, kinds, chunks) for table, chunks in zip(graphs[0].tables(1), own, strict=False)),

@@ -6,23 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bilayer.export.network.layers import (
-    INPUT,
-    Activation,
-    Add,
-    Array,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    FoldedGenerator,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Upsample,
-)
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 
 Store = Callable[[Tensor], Tensor]  # what becomes of a tensor in memory
 
@@ -44,28 +29,28 @@ def run_layer(layer: Layer, inputs: list[Tensor], store: Store = as_is) -> Tenso
         return store(torch.from_numpy(array).to(x.dtype))
 
     match layer:
-        case Gemm():
+        case plain.Gemm():
             return F.linear(x, like(layer.weight), like(layer.bias))
-        case Reshape():
+        case plain.Reshape():
             return x.reshape(-1, *layer.shape)
-        case ScaleShift():
+        case plain.ScaleShift():
             return x * like(layer.scale)[:, None, None] + like(layer.shift)[:, None, None]
-        case Conv():
+        case plain.Conv():
             top, left, bottom, right = layer.pads
             return F.conv2d(F.pad(x, (left, right, top, bottom)), like(layer.weight), like(layer.bias))
-        case ConvTranspose():
+        case plain.ConvTranspose():
             return F.conv_transpose2d(x, like(layer.weight), like(layer.bias), stride=2, padding=1)
-        case Upsample():
+        case plain.Upsample():
             return F.interpolate(x, scale_factor=2, mode="nearest")
-        case LeakyRelu():
+        case plain.LeakyRelu():
             return F.leaky_relu(x, layer.slope)
-        case Activation():
+        case plain.Activation():
             return torch.tanh(x) if layer.function == "tanh" else torch.sigmoid(x)
-        case Add():
+        case plain.Add():
             return x + inputs[1]
-        case Concat():
+        case plain.Concat():
             return torch.cat(inputs, dim=1)
-        case DepthToSpace():
+        case plain.DepthToSpace():
             batch, channels, height, width = x.shape
             grid = x.view(batch, 2, 2, channels // 4, height, width).permute(0, 3, 4, 1, 5, 2)
             return grid.reshape(batch, channels // 4, 2 * height, 2 * width)

@@ -2,24 +2,9 @@
 
 from dataclasses import dataclass
 
+from bilayer.export.network import layers as plain
 from bilayer.export.network.fold import Block, PlainGenerator, Weights
-from bilayer.export.network.layers import (
-    INPUT,
-    Activation,
-    Add,
-    Array,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    FoldedGenerator,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Upsample,
-)
+from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 from bilayer.export.network.rewrite import merge_heads, upsampled_as_phases, upsampled_as_transposed
 from bilayer.export.options import UpsampleKind
 from bilayer.model.blocks import LEAKY_SLOPE
@@ -47,13 +32,13 @@ class _Builder:
 
     def conv(self, name: str, source: str, weights: Weights) -> str:
         pad = weights.weight.shape[2] // 2
-        return self.add(Conv(name, (source,), weights.weight, weights.bias, (pad, pad, pad, pad)))
+        return self.add(plain.Conv(name, (source,), weights.weight, weights.bias, (pad, pad, pad, pad)))
 
     def leaky(self, name: str, source: str) -> str:
-        return self.add(LeakyRelu(name, (source,), LEAKY_SLOPE))
+        return self.add(plain.LeakyRelu(name, (source,), LEAKY_SLOPE))
 
     def scale_shift(self, name: str, source: str, scale: Array, shift: Array) -> str:
-        return self.add(ScaleShift(name, (source,), scale, shift))
+        return self.add(plain.ScaleShift(name, (source,), scale, shift))
 
 
 def lower(generator: PlainGenerator, options: GraphOptions | None = None) -> FoldedGenerator:
@@ -62,10 +47,10 @@ def lower(generator: PlainGenerator, options: GraphOptions | None = None) -> Fol
     build = _Builder()
     x = INPUT
     for i, linear in enumerate(generator.linears):
-        x = build.add(Gemm(f"pose_fc{i}", (x,), linear.weight, linear.bias))
+        x = build.add(plain.Gemm(f"pose_fc{i}", (x,), linear.weight, linear.bias))
         if i < len(generator.linears) - 1:
             x = build.leaky(f"pose_fc{i}_act", x)
-    x = build.add(Reshape("pose_grid", (x,), generator.input_shape))
+    x = build.add(plain.Reshape("pose_grid", (x,), generator.input_shape))
     for k, block in enumerate(generator.blocks):
         x = _lower_block(build, f"block{k}", x, block, options)
     if generator.final_norm is not None:
@@ -84,29 +69,30 @@ def _lower_block(build: _Builder, name: str, x: str, block: Block, options: Grap
         y = build.scale_shift(f"{name}_norm2", y, block.norm2.scale, block.norm2.shift)
     y = _upsample_and_convolve(build, name, build.leaky(f"{name}_act2", y), block.conv2, options.upsample)
     if options.skip_first:
-        skip = build.add(Upsample(f"{name}_skip_up", (build.conv(f"{name}_skip", x, block.skip),)))
+        skip = build.add(plain.Upsample(f"{name}_skip_up", (build.conv(f"{name}_skip", x, block.skip),)))
     else:
-        skip = build.conv(f"{name}_skip", build.add(Upsample(f"{name}_skip_up", (x,))), block.skip)
-    return build.add(Add(f"{name}_out", (y, skip)))
+        skip = build.conv(f"{name}_skip", build.add(plain.Upsample(f"{name}_skip_up", (x,))), block.skip)
+    return build.add(plain.Add(f"{name}_out", (y, skip)))
 
 
 def _upsample_and_convolve(build: _Builder, name: str, y: str, conv: Weights, kind: UpsampleKind) -> str:
     if kind == "nearest":
-        return build.conv(f"{name}_conv2", build.add(Upsample(f"{name}_up", (y,))), conv)
+        return build.conv(f"{name}_conv2", build.add(plain.Upsample(f"{name}_up", (y,))), conv)
     if kind == "deconv":
-        return build.add(ConvTranspose(f"{name}_conv2", (y,), upsampled_as_transposed(conv.weight), conv.bias))
+        return build.add(plain.ConvTranspose(f"{name}_conv2", (y,), upsampled_as_transposed(conv.weight), conv.bias))
     phases = upsampled_as_phases(conv.weight)
     parts = [
-        build.add(Conv(f"{name}_conv2_phase{p}{q}", (y,), phases[p, q], conv.bias, (1 - p, 1 - q, p, q)))
+        build.add(plain.Conv(f"{name}_conv2_phase{p}{q}", (y,), phases[p, q], conv.bias, (1 - p, 1 - q, p, q)))
         for p in (0, 1)
         for q in (0, 1)
     ]
-    return build.add(DepthToSpace(f"{name}_conv2", (build.add(Concat(f"{name}_conv2_phases", tuple(parts))),)))
+    phased = build.add(plain.Concat(f"{name}_conv2_phases", tuple(parts)))
+    return build.add(plain.DepthToSpace(f"{name}_conv2", (phased,)))
 
 
 def _merged_head(build: _Builder, x: str, generator: PlainGenerator) -> Outputs:
     x = build.conv("head", x, merge_heads(generator.heads))
-    build.add(Activation("layers", (x,), "tanh"))
+    build.add(plain.Activation("layers", (x,), "tanh"))
     seg = Channels("layers", 5, 6, scale=0.5, offset=0.5) if len(generator.heads) == 3 else None
     return Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), seg)
 
@@ -115,6 +101,6 @@ def _three_heads(build: _Builder, x: str, generator: PlainGenerator) -> Outputs:
     names = ("delta_uv", "lf_rgb", "seg")
     for name, head in zip(names, generator.heads, strict=False):
         convolved = build.conv(f"head_{name}", x, head)
-        build.add(Activation(name, (convolved,), "sigmoid" if name == "seg" else "tanh"))
+        build.add(plain.Activation(name, (convolved,), "sigmoid" if name == "seg" else "tanh"))
     seg = Channels("seg", 0, 1) if len(generator.heads) == 3 else None
     return Outputs(Channels("delta_uv", 0, 2), Channels("lf_rgb", 0, 3), seg)

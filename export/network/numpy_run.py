@@ -5,21 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.network.layers import (
-    INPUT,
-    Activation,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Upsample,
-)
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import INPUT, Layer
 
 Floats = NDArray[np.float32]
 
@@ -35,34 +22,34 @@ def run_layers(layers: Sequence[Layer], pose: Floats) -> dict[str, Floats]:
 def _run(layer: Layer, inputs: list[Floats]) -> Floats:
     x = inputs[0]
     match layer:
-        case Gemm():
+        case plain.Gemm():
             return _f32(layer.weight) @ x + _f32(layer.bias)
-        case Reshape():
+        case plain.Reshape():
             return x.reshape(layer.shape)
-        case ScaleShift():
+        case plain.ScaleShift():
             return x * _f32(layer.scale)[:, None, None] + _f32(layer.shift)[:, None, None]
-        case Conv():
+        case plain.Conv():
             return _conv(x, layer)
-        case ConvTranspose():
+        case plain.ConvTranspose():
             return _conv_transpose(x, layer)
-        case Upsample():
+        case plain.Upsample():
             return x.repeat(2, axis=1).repeat(2, axis=2)
-        case LeakyRelu():
+        case plain.LeakyRelu():
             return np.where(x > 0, x, x * np.float32(layer.slope))
-        case Activation():
+        case plain.Activation():
             return np.tanh(x) if layer.function == "tanh" else _sigmoid(x)
-        case Add():
+        case plain.Add():
             return x + inputs[1]
-        case Concat():
+        case plain.Concat():
             return np.concatenate(inputs)
-        case DepthToSpace():
+        case plain.DepthToSpace():
             channels, height, width = x.shape
             grid = x.reshape(2, 2, channels // 4, height, width).transpose(2, 3, 0, 4, 1)
             return grid.reshape(channels // 4, 2 * height, 2 * width)
     raise TypeError(f"{layer.name}: no rule to compute a {type(layer).__name__}")
 
 
-def _conv(x: Floats, layer: Conv) -> Floats:
+def _conv(x: Floats, layer: plain.Conv) -> Floats:
     """A sum over the kernel's taps, each a matrix product over the channels."""
     top, left, bottom, right = layer.pads
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right)))
@@ -76,7 +63,7 @@ def _conv(x: Floats, layer: Conv) -> Floats:
     return total.reshape(-1, height, width)
 
 
-def _conv_transpose(x: Floats, layer: ConvTranspose) -> Floats:
+def _conv_transpose(x: Floats, layer: plain.ConvTranspose) -> Floats:
     """Each input pixel adds its 4x4 kernel at twice its place; the border of one pixel is cut off."""
     _, height, width = x.shape
     total = np.zeros((len(layer.bias), 2 * height + 2, 2 * width + 2), np.float32)

@@ -6,22 +6,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from bilayer.export.network.layers import (
-    Activation,
-    Add,
-    Array,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    FoldedGenerator,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Upsample,
-)
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import Array, FoldedGenerator, Layer
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import BundleError
 
@@ -67,39 +53,39 @@ def _layer(node: onnx.NodeProto, constants: dict[str, Any]) -> Layer:
     match node.op_type:
         case "Gemm":
             _expect(settings.get("transB") == 1, "transB")
-            return Gemm(name, sources, given[0], given[1])
+            return plain.Gemm(name, sources, given[0], given[1])
         case "Conv":
             _expect(settings.get("strides", [1, 1]) == [1, 1], "strides")
             top, left, bottom, right = settings["pads"]
-            return Conv(name, sources, given[0], given[1], (top, left, bottom, right))
+            return plain.Conv(name, sources, given[0], given[1], (top, left, bottom, right))
         case "ConvTranspose":
             expected = {"strides": [2, 2], "pads": [1] * 4, "kernel_shape": [4, 4]}
             _expect(all(settings.get(key) == value for key, value in expected.items()), "strides, pads and kernel")
-            return ConvTranspose(name, sources, given[0], given[1])
+            return plain.ConvTranspose(name, sources, given[0], given[1])
         case "BatchNormalization":
             gamma, beta, mean, variance = given
             scale = gamma / np.sqrt(variance + settings.get("epsilon", 1e-5))
-            return ScaleShift(name, sources, scale, beta - mean * scale)
+            return plain.ScaleShift(name, sources, scale, beta - mean * scale)
         case "Reshape":
             channels, height, width = (int(side) for side in given[0][1:])
-            return Reshape(name, sources, (channels, height, width))
+            return plain.Reshape(name, sources, (channels, height, width))
         case "Upsample" | "Resize":
             scales = settings.get("scales", given[-1].tolist() if given else [])
             _expect(list(scales) == [1, 1, 2, 2] and settings.get("mode") == b"nearest", "scales and mode")
-            return Upsample(name, sources)
+            return plain.Upsample(name, sources)
         case "LeakyRelu":
-            return LeakyRelu(name, sources, float(settings["alpha"]))
+            return plain.LeakyRelu(name, sources, float(settings["alpha"]))
         case "Tanh":
-            return Activation(name, sources, "tanh")
+            return plain.Activation(name, sources, "tanh")
         case "Sigmoid":
-            return Activation(name, sources, "sigmoid")
+            return plain.Activation(name, sources, "sigmoid")
         case "Add":
-            return Add(name, sources)
+            return plain.Add(name, sources)
         case "Concat":
-            return Concat(name, sources)
+            return plain.Concat(name, sources)
         case "DepthToSpace":
             _expect(settings.get("mode", b"DCR") == b"DCR" and settings["blocksize"] == 2, "mode and blocksize")
-            return DepthToSpace(name, sources)
+            return plain.DepthToSpace(name, sources)
     raise ValueError(f"a {node.op_type}")
 
 

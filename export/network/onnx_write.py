@@ -13,23 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bilayer.export.network.layers import (
-    INPUT,
-    Activation,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    DepthToSpace,
-    FoldedGenerator,
-    Gemm,
-    Layer,
-    LeakyRelu,
-    Reshape,
-    ScaleShift,
-    Shape,
-    Upsample,
-)
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import INPUT, FoldedGenerator, Layer, Shape
 from bilayer.export.options import SNPE_OPSET
 from bilayer.runtime.errors import InputError
 
@@ -97,41 +82,39 @@ def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:
 def _add(graph: _Graph, layer: Layer) -> None:
     name = layer.name
     match layer:
-        case Gemm():
+        case plain.Gemm() | plain.Conv() | plain.ConvTranspose():
             weights = graph.weight(f"{name}.weight", layer.weight), graph.weight(f"{name}.bias", layer.bias)
-            graph.node("Gemm", layer, *weights, transB=1)
-        case Conv():
-            weights = graph.weight(f"{name}.weight", layer.weight), graph.weight(f"{name}.bias", layer.bias)
-            kernel = layer.weight.shape[2:]
-            graph.node("Conv", layer, *weights, kernel_shape=kernel, pads=layer.pads, strides=[1, 1])
-        case ConvTranspose():
-            weights = graph.weight(f"{name}.weight", layer.weight), graph.weight(f"{name}.bias", layer.bias)
-            graph.node("ConvTranspose", layer, *weights, kernel_shape=[4, 4], pads=[1, 1, 1, 1], strides=[2, 2])
-        case ScaleShift():
+            settings: dict[str, Any] = {"transB": 1}
+            if isinstance(layer, plain.Conv):
+                settings = {"kernel_shape": layer.weight.shape[2:], "pads": layer.pads, "strides": [1, 1]}
+            elif isinstance(layer, plain.ConvTranspose):
+                settings = {"kernel_shape": [4, 4], "pads": [1, 1, 1, 1], "strides": [2, 2]}
+            graph.node(type(layer).__name__, layer, *weights, **settings)
+        case plain.ScaleShift():
             ones, zeros = np.ones_like(layer.scale), np.zeros_like(layer.scale)
             statistics = graph.weight(f"{name}.mean", zeros), graph.weight(f"{name}.var", ones)
             affine = graph.weight(f"{name}.scale", layer.scale), graph.weight(f"{name}.shift", layer.shift)
             graph.node("BatchNormalization", layer, *affine, *statistics, epsilon=0.0)
-        case Reshape():
+        case plain.Reshape():
             shape = np.array([1, *layer.shape], np.int64)
             graph.node("Reshape", layer, graph.constant(f"{name}.shape", shape))
-        case Upsample():
+        case plain.Upsample():
             _add_upsample(graph, layer)
-        case LeakyRelu():
+        case plain.LeakyRelu():
             graph.node("LeakyRelu", layer, alpha=layer.slope)
-        case Activation():
+        case plain.Activation():
             graph.node(layer.function.capitalize(), layer)
-        case Add():
+        case plain.Add():
             graph.node("Add", layer)
-        case Concat():
+        case plain.Concat():
             graph.node("Concat", layer, axis=1)
-        case DepthToSpace():
+        case plain.DepthToSpace():
             graph.node("DepthToSpace", layer, blocksize=2)
         case _:
             raise TypeError(f"{name}: no rule to export a {type(layer).__name__}")
 
 
-def _add_upsample(graph: _Graph, layer: Upsample) -> None:
+def _add_upsample(graph: _Graph, layer: plain.Upsample) -> None:
     scales = np.array([1, 1, 2, 2], np.float32)
     if graph.opset <= 8:
         graph.node("Upsample", layer, mode="nearest", scales=scales.tolist())

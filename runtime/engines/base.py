@@ -56,7 +56,7 @@ class TensorEngine(ABC):
         self._view = OutputsView(contract.outputs, self.tensors)
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
-        """See Network; nothing is allocated."""
+        """The results for a pose (136,) or (68, 2); the same arrays in every call, so that nothing is allocated."""
         self.infer(self._encoder.encode(pose))
         return self._view.refresh()
 

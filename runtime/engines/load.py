@@ -7,8 +7,7 @@ from pathlib import Path
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.sampler.rows import checked
-from bilayer.runtime.vocabulary import EngineName, Precision
+from bilayer.runtime.vocabulary import EngineName, Precision, checked
 
 # Of those that read the .onnx as it is, in fp32: benchmarks/speed/player.py measures it. ncnn converts it first, and
 # has no layer for some of the graphs that bilayer-export can make

@@ -7,7 +7,7 @@ It holds the network's inputs and outputs, which ncnn only numbers, and the hash
 import importlib.metadata
 import importlib.util
 import json
-import subprocess
+import os
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -16,10 +16,10 @@ from pathlib import Path
 from bilayer.runtime.bundle import BundledFile, Contract, describe_file
 from bilayer.runtime.engines.base import IoSpec, check_ends, reading
 from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
-from bilayer.runtime.errors import ConversionError, InputError, OutputError, ToolMissingError
-from bilayer.runtime.face.model_files import cache_folder
+from bilayer.runtime.errors import ConversionError, InputError, ToolMissingError
+from bilayer.runtime.face.model_files import cache_folder, keep
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.subprocesses import run
 from bilayer.runtime.typed_json import read_content, typed
 
 TIMEOUT = 300  # s; a medium avatar takes 2
@@ -56,7 +56,7 @@ def ncnn_network(onnx: Path, contract: Contract) -> NcnnNetwork:
     stem = cache_folder() / "ncnn" / f"pnnx-{version}" / sha256
     network = _cached(stem)
     if network is None:
-        ends = reading(onnx, lambda: _onnx_ends(onnx))
+        ends = reading(onnx, lambda: session_ends(make_session(onnx, optimised=False)))
         check_ends(onnx, contract, ends)
         with tempfile.TemporaryDirectory(prefix="bilayer-pnnx-") as folder:
             _convert(onnx, Path(folder), program, version)
@@ -73,49 +73,24 @@ def _find_pnnx() -> tuple[Path, str]:
     return folder / ("pnnx.exe" if sys.platform == "win32" else "pnnx"), importlib.metadata.version("pnnx")
 
 
-def _onnx_ends(onnx: Path) -> IoSpec:
-    return session_ends(make_session(onnx, optimised=False))
-
-
 def _convert(onnx: Path, folder: Path, program: Path, version: str) -> None:
     """Make network.ncnn.param and network.ncnn.bin in `folder`."""
     (folder / "network.onnx").write_bytes(read_bytes(onnx, FileKind.ONNX))  # pnnx writes its files beside what it reads
-    try:
-        done = subprocess.run(  # noqa: S603  # an argument list, no shell
-            [str(program), "network.onnx", *OPTIONS],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"{onnx}: pnnx {version} took over {TIMEOUT} s; choose another --engine") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise ToolMissingError(f"{program}: cannot be run ({reason}); pip install --force-reinstall pnnx") from error
+    command = [str(program), "network.onnx", *OPTIONS]
+    done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=TIMEOUT)
     missing = [name for name in ("param", "bin") if not is_file(folder / f"network.ncnn.{name}")]
-    if done.returncode != 0 or missing:
-        said = [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
-        last = "".join(c for c in said[-1] if c.isprintable())[-200:] if said else "no message"
-        how = f"ended with code {done.returncode}" if done.returncode else f"left no .{missing[0]}"
-        how = f"crashed with signal {-done.returncode}" if done.returncode < 0 else how
-        raise ConversionError(f"{onnx}: pnnx {version} {how} ({last}); choose another --engine")
+    if done.code != 0 or missing:
+        how = done.how if done.code != 0 else f"left no .{missing[0]}"
+        raise ConversionError(
+            f"{onnx}: pnnx {version} {how} ({done.last_line or 'no message'}); choose another --engine"
+        )
 
 
 def _store(folder: Path, ends: IoSpec, stem: Path) -> NcnnNetwork:
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        advice = "set BILAYER_CACHE to a writable folder"
-        raise OutputError(f"{stem.parent}: cannot be made ({error.strerror}); {advice}") from error
     for suffix in (".param", ".bin"):
-        with replacing(stem.with_suffix(suffix)) as part:
-            part.write_bytes(read_bytes(folder / f"network.ncnn{suffix}", FileKind.ONNX))
+        keep(stem.with_suffix(suffix), read_bytes(folder / f"network.ncnn{suffix}", FileKind.ONNX))
     record = _Record(ends, [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")])
-    with replacing(stem.with_suffix(".json")) as part:
-        part.write_text(json.dumps(asdict(record), indent=2) + "\n")
+    keep(stem.with_suffix(".json"), f"{json.dumps(asdict(record), indent=2)}\n".encode())
     return NcnnNetwork(stem.with_suffix(".param"), stem.with_suffix(".bin"), ends)
 
 

@@ -69,14 +69,14 @@ def make_session(
 def onnx_tensors(
     model: Path | bytes, threads: int | None = None, *, optimised: bool = True
 ) -> Callable[[Floats], dict[str, Floats]]:
-    """Encoded pose (width,) -> every output (1, ...) of the model by its name, in new arrays."""
+    """A function from an encoded pose (width,) to every output (1, ...) of the model by its name, in new arrays."""
     session = make_session(model, threads, optimised=optimised)
     given, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     return lambda encoded: dict(zip(names, session.run(names, {given: encoded[None]}), strict=True))
 
 
 def session_ends(session: Any) -> IoSpec:
-    """Of an ONNX Runtime session."""
+    """The inputs and outputs of an ONNX Runtime session, with their shapes."""
 
     def shapes(ends: Any) -> Shapes:
         return {end.name: tuple(end.shape) if end.type == "tensor(float)" else () for end in ends}

@@ -41,7 +41,7 @@ class OpenVino(TensorEngine):
 
 
 def _static_shape(end: Any) -> tuple[int, ...]:
-    """Of an OpenVINO input or output; empty where it is not static or not float32."""
+    """The shape of an OpenVINO input or output; empty where it is not static or not float32."""
     shape = end.get_partial_shape()
     fits = shape.is_static and end.get_element_type().get_type_name() == "f32"
     return tuple(shape.to_shape()) if fits else ()

@@ -96,7 +96,7 @@ class FaceDetector:
 
 
 def best_of_each(finds: list[Detection]) -> list[Detection]:
-    """Of finds of the same face the one with the best score, best first."""
+    """For every face found, the find with the best score; the best first."""
     ordered = sorted(finds, key=lambda find: (-find.score, find.region.x, find.region.y))
     kept: list[Detection] = []
     for find in ordered:

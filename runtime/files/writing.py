@@ -76,6 +76,16 @@ def replacing(target: Path) -> Iterator[Path]:
         raise OutputError(f"{target}: {failed}: {error.strerror or error}") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def usual_mode() -> int:
     """Permissions that a new file of this user has."""
     current = os.umask(0o077)

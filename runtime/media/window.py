@@ -115,6 +115,6 @@ class RealTime:
         return not late
 
     def wait(self, number: int) -> None:
-        """Until the frame is due."""
+        """Wait until the frame is due."""
         if self._start is not None:
             self._idle(max(0.0, self._start + number / self._rate - self._clock()))

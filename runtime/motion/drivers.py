@@ -41,7 +41,7 @@ class Driver(Protocol):
     count: int | None
 
     def __iter__(self) -> Iterator[DriverFrame]:
-        """From the first."""
+        """Yield the frames from the first on."""
         ...
 
 
@@ -52,7 +52,7 @@ class FrameSource(Protocol):
     count: int | None
 
     def __iter__(self) -> Iterator[Bytes]:
-        """Once."""
+        """Yield the pictures, once."""
         ...
 
 
@@ -87,7 +87,7 @@ class LandmarkDriver:
         return closest
 
     def __iter__(self) -> Iterator[DriverFrame]:
-        """One frame after the other, as often as wanted."""
+        """Yield one frame after the other, as often as wanted."""
         for points, there in zip(self._landmarks, self._faces, strict=True):
             yield DriverFrame(points if there else None, None)
 
@@ -102,7 +102,7 @@ class LiveDriver:
         self.rate = pictures.rate
 
     def __iter__(self) -> Iterator[DriverFrame]:
-        """Once."""
+        """Yield the frames, once: each picture with the landmarks found in it."""
         face: Face | None = None
         before: Bytes | None = None
         for picture in self._pictures:
@@ -162,7 +162,7 @@ class TrackedDriver:
         return faces[closest_frame(source, faces)]
 
     def __iter__(self) -> Iterator[DriverFrame]:
-        """From the first, as often as wanted; after `track`."""
+        """Yield the frames from the first on, as often as wanted; after `track`."""
         if not self._with_pictures:
             yield from self._frames
             return
@@ -183,7 +183,7 @@ class Repeated:
         self._driver, self.rate = driver, driver.rate
 
     def __iter__(self) -> Iterator[DriverFrame]:
-        """Until nobody asks any more."""
+        """Yield frames until nobody asks any more."""
         yield from self._driver
         while True:
             for frame in self._driver:

@@ -10,17 +10,16 @@ reflections) is a = sum conj(p) q / sum |p|^2 on centred points. Formulae: docs/
 """
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
 from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames, hold_faces
-from bilayer.runtime.vocabulary import RetargetMode
+from bilayer.runtime.vocabulary import RetargetMode, checked
 
 # Points that only the head moves: ears, nose, corners of the eyes
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
@@ -58,7 +57,7 @@ class Retargeter:
     """
 
     def __init__(self, source: ArrayLike, mode: RetargetMode = "relative", reference: ArrayLike | None = None) -> None:
-        self.mode: RetargetMode = _checked(mode)
+        self.mode: RetargetMode = checked(mode, RetargetMode, "mode")
         self._source = _face(source, "source")
         self._transfer: _Transfer | None = None
         if reference is not None:
@@ -133,7 +132,7 @@ def retarget(
     """
     frames = hold_faces(check_frames(driver))
     face = _face(source, "source")
-    if _checked(mode) == "absolute":
+    if checked(mode, RetargetMode, "mode") == "absolute":
         return frames.copy()
     if reference is None:
         reference = closest_frame(source, frames)
@@ -206,7 +205,7 @@ class _Transfer:
         self._parted = self._down * PARTING * (driven - gaps).mean() if procrustes else np.zeros_like(source)
 
     def __call__(self, frames: Complex) -> Complex:
-        """(T, 68) -> (T, 68)."""
+        """The source's points (T, 68) for the driver's (T, 68)."""
         centres = _centre(frames)
         frames = frames - centres
         head = _similarity(np.take(self._reference, RIGID), np.take(frames, RIGID, axis=-1))
@@ -262,14 +261,8 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return np.clip(part / np.maximum(whole, 1e-12), -10, 10)
 
 
-def _checked(mode: RetargetMode) -> RetargetMode:
-    if mode not in get_args(RetargetMode):
-        raise InputError(f"mode: expected one of {', '.join(get_args(RetargetMode))}; found {mode!r}")
-    return mode
-
-
 def _face(landmarks: ArrayLike, name: str) -> Complex:
-    """(68, 2) or (136,) -> (68,) complex."""
+    """A face of (68, 2) or (136,) numbers as (68,) complex ones."""
     if isinstance(landmarks, np.ndarray) and landmarks.shape == (2 * NUM_LANDMARKS,):
         landmarks = landmarks.reshape(NUM_LANDMARKS, 2)
     elif isinstance(landmarks, list | tuple) and len(landmarks) == 2 * NUM_LANDMARKS:  # avatar.json's own pose
@@ -281,13 +274,13 @@ def _face(landmarks: ArrayLike, name: str) -> Complex:
 
 
 def _complex(landmarks: Floats) -> Complex:
-    """(..., 68, 2) -> (..., 68), x + iy."""
+    """Landmarks (..., 68, 2) as x + iy (..., 68)."""
     exact = landmarks.astype(np.float64)
     return exact[..., 0] + 1j * exact[..., 1]
 
 
 def _centre(points: Complex) -> Complex:
-    """(..., 68) -> (..., 1), the middle of the points that only the head moves."""
+    """The middle (..., 1) of those of the points (..., 68) that only the head moves."""
     return np.asarray(np.take(points, RIGID, axis=-1).mean(axis=-1, keepdims=True))
 
 
@@ -311,12 +304,12 @@ def _lid_gains(source: Complex, laid: Complex) -> Complex:
 
 
 def _width(face: Complex) -> float:
-    """Of the mouth."""
+    """The width of the mouth."""
     return float(np.abs(face[MOUTH_CORNERS[1]] - face[MOUTH_CORNERS[0]]))
 
 
 def _gaps(faces: Complex, down: complex) -> NDArray[np.float64]:
-    """Between the inner lips (..., 3), along `down`; negative where they cross."""
+    """The gaps between the inner lips (..., 3), along `down`; negative where they cross."""
     upper, lower = LIP_PAIRS.T
     between = np.take(faces, lower, axis=-1) - np.take(faces, upper, axis=-1)
     return np.asarray(between.real * down.real + between.imag * down.imag)

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bilayer.runtime.errors import OutputError, ToolMissingError
-from bilayer.runtime.files.reading import is_folder, is_there
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.files.writing import check_output, replacing
 
 OBJECT, HEADER, EXAMPLE = "bilayer_sampler.o", "bilayer_sampler.h", "example.cpp"
 STEPS = 2  # of a build, each some seconds
 _NDK = "$ANDROID_NDK/toolchains/llvm/prebuilt/linux-x86_64/bin"
+
+
+Architecture = Literal["aarch64-linux-android", "x86_64-linux-android", "native"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class BuildTarget:
     compiler: str  # links the example
 
 
-TARGETS = {
+TARGETS: dict[Architecture, BuildTarget] = {
     # SDM855's fast cores are Cortex-A76; nothing newer than ARMv8.0 is used, so that any 64-bit phone runs it.
     "aarch64-linux-android": BuildTarget(
         "aarch64-linux-android", "generic", "cortex-a76", f"{_NDK}/aarch64-linux-android26-clang++ -static-libstdc++"
@@ -49,7 +51,7 @@ TARGETS = {
 }
 
 
-def build(target: str, folder: Path, advance: Callable[[], None] = lambda: None) -> list[Path]:
+def build(target: Architecture, folder: Path, advance: Callable[[], None] = lambda: None) -> list[Path]:
     """Write object, header and example into `folder`, which is made if need be; the same bytes every time.
 
     Args:
@@ -61,15 +63,11 @@ def build(target: str, folder: Path, advance: Callable[[], None] = lambda: None)
         OutputError: the folder cannot be written.
         ToolMissingError: Numba is not installed, or cannot compile the kernels.
     """
-    _check_writable(folder)
+    check_output(folder / OBJECT)  # before the build, not after it
     native = files("bilayer.runtime.sampler") / "native"
     contents = {OBJECT: object_file(target, advance)} | {
         name: (native / name).read_bytes() for name in (HEADER, EXAMPLE)
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make this folder: {error.strerror}; name another with --out") from error
     written = []
     for name, content in contents.items():
         with replacing(folder / name) as part:
@@ -78,15 +76,8 @@ def build(target: str, folder: Path, advance: Callable[[], None] = lambda: None)
     return written
 
 
-def _check_writable(folder: Path) -> None:
-    """Say so before a build, not after it."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if is_there(path))
-    if not is_folder(nearest) or not os.access(nearest, os.W_OK):
-        raise OutputError(f"{folder}: {nearest} is not a folder to write in; name another with --out")
-
-
-def object_file(target: str, advance: Callable[[], None] = lambda: None) -> bytes:
-    """The object file alone."""
+def object_file(target: Architecture, advance: Callable[[], None] = lambda: None) -> bytes:
+    """The bytes of the object file alone."""
     text = _numba_ir()
     advance()
     import llvmlite.binding as llvm  # comes with Numba

@@ -2,14 +2,17 @@
 
 import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.files.reading import size_of
-from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, build
+from bilayer.runtime.options import Option, fills
+from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, Architecture, build
 
 
 @click.group(cls=Group)
@@ -17,27 +20,31 @@ def main() -> None:
     """The texture sampler that SNPE lacks: build it for a phone, check it here."""
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """What the sampler is built for, and where to."""
+
+    arch: Annotated[Architecture, Option("Processor and system to build for.", former="--target")]
+    out: Annotated[
+        Path | None, Option("Folder for the files, made if need be.", ("-o",), default="bilayer-sampler-ARCH")
+    ] = None
+
+
 @main.command("build")
-@click.option("--target", type=click.Choice(list(TARGETS)), required=True, help="Processor and system to build for.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the files, made if need be. [default: bilayer-sampler-TARGET]",
-)
+@fills(BuildOptions)
 @as_json_option
-def build_command(target: str, out: Path | None, as_json: bool) -> None:
+def build_command(options: BuildOptions, as_json: bool) -> None:
     """Write the sampler as an object file, with its C header and a C++17 example.
 
     The object needs no library and gives the Python package's results to the bit. Numba compiles it, and neither an SDK
     nor a compiler is needed; to link the example, take the compiler of the command that is printed.
     """
-    folder = out or Path(f"bilayer-sampler-{target}")
-    with progress(f"compiling for {target}", STEPS) as advance:
-        written = build(target, folder, advance)
+    arch, folder = options.arch, options.out or Path(f"bilayer-sampler-{options.arch}")
+    with progress(f"compiling for {arch}", STEPS) as advance:
+        written = build(arch, folder, advance)
     inputs = f"{shlex.quote(str(folder / EXAMPLE))} {shlex.quote(str(folder / OBJECT))}"
-    link = f"{TARGETS[target].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
-    report = {"target": target, "out": str(folder), "files": [str(path) for path in written], "link": link}
+    link = f"{TARGETS[arch].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
+    report = {"arch": arch, "out": str(folder), "files": [str(path) for path in written], "link": link}
     rows = table(["file", "bytes"], [(path, size_of(path)) for path in written])
     show(report, lambda: rows, as_json, link)
 

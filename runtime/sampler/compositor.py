@@ -16,12 +16,12 @@ from bilayer.runtime.sampler.rows import (
     Layout,
     Rows,
     array_shape,
-    checked,
     input_array,
     load_kernels,
     named_shape,
     output_array,
 )
+from bilayer.runtime.vocabulary import checked
 
 Alpha = Literal["straight", "premultiplied"]
 Rounding = Literal["truncate", "nearest"]

@@ -18,11 +18,11 @@ from bilayer.runtime.sampler.rows import (
     Layout,
     Rows,
     array_shape,
-    checked,
     input_array,
     load_kernels,
     output_array,
 )
+from bilayer.runtime.vocabulary import checked
 
 MAX_CHANNELS = 4
 PADDING = 3  # texels a packed texture has more than its texture: one before, two after

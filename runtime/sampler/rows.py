@@ -5,19 +5,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.sampler import numpy_kernels
+from bilayer.runtime.vocabulary import checked
 
 Layout = Literal["planar", "interleaved"]  # (C, h, w), torch's and ONNX's; (h, w, C), SNPE's
 Engine = Literal["auto", "numba", "numpy"]
 
 Floats = NDArray[np.float32]
-Choice = TypeVar("Choice", bound=str)
 
 
 class Rows:
@@ -84,17 +84,6 @@ def _numba_kernels() -> Kernels:
 @cache
 def _warn_of_numpy(reason: str) -> None:
     warnings.warn(f"sampling with numpy, some 15 times slower ({reason}); pip install numba", stacklevel=5)
-
-
-def checked(value: Choice, choices: Any, name: str) -> Choice:
-    """`value`, if it is one of a Literal's.
-
-    Raises:
-        InputError: it is not.
-    """
-    if value not in get_args(choices):
-        raise InputError(f"{name}: expected one of {', '.join(get_args(choices))}; found {value!r}")
-    return value
 
 
 def array_shape(channels: int, height: int, width: int, layout: Layout) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from bilayer.runtime.player import AvatarPlayer
 from tests.android_harness.conftest import HOSTILE, make_bundle, make_sdk
 from tests.android_harness.stand_in_net_run import INVENTED_US
 
-FEW = ("--executions", 5, "--warm-up", 2, "--processes", 2, "--poses", 3, "--cool-down", 0)
+FEW = ("--repeats", 5, "--warm-up", 2, "--processes", 2, "--poses", 3, "--cool-down", 0)
 INVENTED = re.compile(rf"{INVENTED_US // 1000}[.,]?{INVENTED_US % 1000}|3[123]\.3")  # 31337, 31.337, 32.3, 33.3
 
 
@@ -84,7 +84,7 @@ def test_a_bench_of_a_stand_in_shows_parity_and_no_time(command, bundle, tmp_pat
 
 @pytest.mark.slow
 def test_what_is_on_the_device_is_not_pushed_again(command, bundle, tmp_path, phone):
-    arguments = ("bench", bundle, "--executions", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
+    arguments = ("bench", bundle, "--repeats", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
     assert command(*arguments, "--out", tmp_path / "a.json").exit_code == 0
     phone.faults.pushed.clear()
     again = command(*arguments, "--out", tmp_path / "b.json", "--clean", "--json", "--logs", tmp_path / "logs")
@@ -179,7 +179,7 @@ def test_unplugged_in_the_middle_it_goes_on_where_it_stopped(command, bundle, tm
 def test_results_in_another_layout_end_with_4(command, bundle, tmp_path, phone):
     phone.environment["STAND_IN"] = "wrong layout"
     out = tmp_path / "a.json"
-    arguments = ("--executions", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
+    arguments = ("--repeats", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
     done = command("bench", bundle, *arguments, "--out", out)
     assert done.exit_code == 4, done.stderr
     assert "cpu: the device's results are not this network's" in done.stderr
@@ -242,6 +242,8 @@ def test_bundles_that_cannot_run_are_named(command, exported_folder, tmp_path):
     assert (done.exit_code, "'dsp' is not one of" in done.stderr) == (2, True)
     done = command("bench", bundle, "--mode", "gpu_float16")
     assert (done.exit_code, "'gpu_float16' is called 'gpu-fp16' here" in done.stderr) == (2, True)
+    done = command("bench", bundle, "--executions", 3)
+    assert (done.exit_code, "--executions is called --repeats here" in done.stderr) == (2, True)
     done = command("bench", bundle, "--mode", "ncnn-cpu")
     assert (done.exit_code, "snpe-net-run has gpu-fp16, gpu-fp16-hybrid, cpu" in done.stderr) == (3, True)
 

@@ -23,7 +23,7 @@ from tests.android_harness.conftest import make_bundle
 from tests.android_harness.test_device_cli import running
 from tests.runtime.conftest import CASE
 
-ONCE = ("--executions", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
+ONCE = ("--repeats", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--mode", "cpu")
 HOSTILE = ['-n it\'s "q" $(touch pwned) `touch pwned`; touch pwned & * é %s\nb\x07', "--json"]
 
 

@@ -21,7 +21,7 @@ from tests.android_harness.test_native_runner import make_sysfs
 
 pytestmark = pytest.mark.slow
 
-ONE = ("--executions", 1, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0, "--mode", "cpu")
+ONE = ("--repeats", 1, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0, "--mode", "cpu")
 CORES = [1785600, 2419200]
 # The runner with times put into what it says: invented, to see where they go
 INVENTED = """#!{python}

@@ -278,7 +278,7 @@ def test_cmake_builds_it_too(name, inputs, tmp_path):
 def test_without_a_compiler_the_command_is_printed():
     with pytest.raises(runner_build.ToolMissingError, match="apt install g\\+\\+-aarch64-linux-gnu") as raised:
         runner_build.find_compiler({"PATH": "/nowhere"})
-    for word in ("bilayer-sampler build --target aarch64-linux-android && $ANDROID_NDK_HOME/", "sampler_runner.cpp"):
+    for word in ("bilayer-sampler build --arch aarch64-linux-android && $ANDROID_NDK_HOME/", "sampler_runner.cpp"):
         assert word in str(raised.value)
 
 
@@ -292,9 +292,9 @@ def test_the_ndk_comes_before_gcc(tmp_path):
 
 def test_a_runner_that_is_named_must_be_there(tmp_path):
     (tmp_path / "runner").touch()
-    assert runner_build.find_runner(None, {"BILAYER_RUNNER": str(tmp_path / "runner")}) == tmp_path / "runner"
+    assert runner_build.find_runner(tmp_path / "runner") == tmp_path / "runner"
     with pytest.raises(runner_build.ToolMissingError, match="no such file; make it with bilayer-device build-runner"):
-        runner_build.find_runner(tmp_path / "other", {})
+        runner_build.find_runner(tmp_path / "other")
 
 
 def test_a_compiler_that_refuses_is_one_line(tmp_path, monkeypatch):

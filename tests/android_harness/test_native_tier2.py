@@ -23,7 +23,7 @@ from tests.android_harness.tier2 import phone as tier2
 
 pytestmark = pytest.mark.slow
 
-ONE = ("--executions", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0)
+ONE = ("--repeats", 2, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0)
 SHARED = {"SNPE_ROOT": "", "QAIRT_SDK_ROOT": "", "QNN_SDK_ROOT": "", "BILAYER_RUNNER": "", "BILAYER_NCNN_RUNNER": ""}
 
 

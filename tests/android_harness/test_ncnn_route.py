@@ -27,7 +27,7 @@ for package in ("ncnn", "pnnx"):
         pytest.skip(f"{package} is not installed: pip install 'bilayer[ncnn]'", allow_module_level=True)
 
 HERE = Path(__file__).parent
-FEW = ("--executions", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
+FEW = ("--repeats", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
 # Folders of ncnnConfig.cmake in builds of ncnn: for 64-bit ARM Linux, and for this machine with Vulkan. Without them
 # the real runner is not tested
 NCNN_DIR = os.environ.get("BILAYER_TEST_NCNN_ARM64")

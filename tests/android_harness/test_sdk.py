@@ -7,7 +7,7 @@ import pytest
 
 from bilayer.android_harness.device.execution import read_results
 from bilayer.android_harness.routes.sdk import find_sdk, is_android_program
-from bilayer.android_harness.routes.vendor import ROUTES
+from bilayer.android_harness.routes.vendor import ROUTES, input_list
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 
 
@@ -53,10 +53,9 @@ def test_modes_become_the_documented_options():
 
 
 def test_input_lists_name_the_outputs_where_snpe_wants_them():
-    assert (
-        ROUTES["snpe"].input_list("pose", ["i/0.raw", "i/1.raw"], ["a", "b"]) == "#a b\npose:=i/0.raw\npose:=i/1.raw\n"
-    )
-    assert ROUTES["qnn"].input_list("pose", ["i/0.raw"], ["a"]) == "pose:=i/0.raw\n"
+    assert input_list("pose", ["i/0.raw", "i/1.raw"], ["a", "b"]) == "#a b\npose:=i/0.raw\npose:=i/1.raw\n"
+    assert input_list("pose", ["i/0.raw"]) == "pose:=i/0.raw\n"
+    assert [ROUTES[name].names_outputs for name in ("snpe", "qnn")] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from tests.android_harness.tier2.graph_dump import dump
 
 COMPILER = "aarch64-linux-gnu-g++"
 SOURCE = Path(tier2.__file__).parent / "net_run.cpp"
-FEW = ("--executions", 2, "--warm-up", 1, "--processes", 1, "--poses", 2)
+FEW = ("--repeats", 2, "--warm-up", 1, "--processes", 1, "--poses", 2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,7 +159,7 @@ def test_words_and_files_reach_androids_shell_as_they_are(device, phone, tmp_pat
 @pytest.mark.slow
 def test_a_device_without_a_gpu_runtime_is_measured_without_it(command, bundle, tmp_path, device):
     device.shell("touch /data/local/tmp/no-gpu")
-    once = ("--executions", 1, "--warm-up", 0, "--processes", 1, "--poses", 1)
+    once = ("--repeats", 1, "--warm-up", 0, "--processes", 1, "--poses", 1)
     try:
         modes = ("--mode", "gpu-fp16", "--mode", "cpu")
         done = command("bench", bundle, *once, *modes, "--out", tmp_path / "a.json", "--clean")

@@ -7,7 +7,7 @@ import pytest
 
 from bilayer.benchmarks.report.charts import BLUE
 from bilayer.benchmarks.speed import sampler_sides
-from bilayer.benchmarks.speed.sampler import Times, ratio
+from bilayer.benchmarks.speed.timing import Samples
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,8 @@ def test_every_frame_is_the_published_display(case):
 
 
 def test_ratios_are_taken_turn_by_turn():
-    slow_machine_in_the_middle = Times(warm=[1.0, 10.0, 1.0]), Times(warm=[3.0, 30.0, 3.3])
-    ours, other = (side.warm for side in slow_machine_in_the_middle)
-    assert ratio(other, ours) == pytest.approx(3)
+    ours, other = Samples((1.0, 10.0, 1.0)), Samples((3.0, 30.0, 3.3))  # a slow machine in the middle
+    assert other.ratio_to(ours) == pytest.approx(3)
 
 
 def test_the_command_reports_all_sides(tmp_path):

@@ -169,7 +169,7 @@ def test_netron_sees_the_same_network_in_a_real_file(netron, real, name):
     for ours, theirs in zip(dlc.nodes, seen["nodes"], strict=True):
         assert sorted(t["name"] for t in theirs["inputs"]) == sorted([*ours.inputs, *ours.weights])
         for tensor in theirs["inputs"] + theirs["outputs"]:
-            mine = dlc.graph.tensors[tensor["name"]]
+            mine = dlc.tensors[tensor["name"]]
             assert (tensor["shape"], tensor["dtype"]) == (list(mine.shape), mine.dtype)
 
 
@@ -179,11 +179,9 @@ def test_netron_sees_the_same_network_in_a_written_file(netron, tmp_path, kind):
     dlc, seen = read_dlc(tmp_path / "written.dlc"), netron(tmp_path / "written.dlc")
     assert [(node["name"], node["type"]) for node in seen["nodes"]] == [(node.name, node.type) for node in dlc.nodes]
     for ours, theirs in zip(dlc.nodes, seen["nodes"], strict=True):
-        assert [tuple(t["shape"]) for t in theirs["outputs"]] == [
-            dlc.graph.tensors[name].shape for name in ours.outputs
-        ]
+        assert [tuple(t["shape"]) for t in theirs["outputs"]] == [dlc.tensors[name].shape for name in ours.outputs]
         for side, names in (("outputs", ours.outputs), ("inputs", (*ours.inputs, *ours.weights))):
-            assert [tuple(t["shape"]) for t in theirs[side]] == [dlc.graph.tensors[name].shape for name in names]
+            assert [tuple(t["shape"]) for t in theirs[side]] == [dlc.tensors[name].shape for name in names]
 
 
 # --- files written after the public description -------------------------------------------------------------------

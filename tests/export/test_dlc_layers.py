@@ -82,16 +82,16 @@ def changed(value):
 def with_node(dlc, index, **fields):
     nodes = list(dlc.nodes)
     nodes[index] = replace(nodes[index], **fields)
-    return replace(dlc, graph=replace(dlc.graph, nodes=tuple(nodes)))
+    return replace(dlc, nodes=tuple(nodes))
 
 
 def faults(dlc):
     """Every setting changed, every weight of a slope, every edge led elsewhere, every layer left out; one at a time."""
     by_shape = {}
     for node in dlc.nodes:
-        shape = dlc.graph.tensors[node.outputs[0]].shape
+        shape = dlc.tensors[node.outputs[0]].shape
         for i, name in enumerate(node.inputs):
-            for other in by_shape.get(dlc.graph.tensors[name].shape, []):
+            for other in by_shape.get(dlc.tensors[name].shape, []):
                 if other != name:
                     rewired = (*node.inputs[:i], other, *node.inputs[i + 1 :])
                     yield f"{node.name} reads {other}", with_node(dlc, dlc.nodes.index(node), inputs=rewired)
@@ -103,13 +103,13 @@ def faults(dlc):
                 other = 1 if name == "type" else changed(value)  # a ReLU: of v3's codes only two are public
                 yield f"{node.name}: {name}", with_node(dlc, index, settings={**node.settings, name: other})
         if node.type == "Prelu" and node.weights:
-            graph = replace(dlc.graph, weights={**dlc.weights, node.weights[0]: dlc.weights[node.weights[0]] / 2})
-            yield f"{node.name}: half the slope", replace(dlc, graph=graph)
+            weights = {**dlc.weights, node.weights[0]: dlc.weights[node.weights[0]] / 2}
+            yield f"{node.name}: half the slope", replace(dlc, weights=weights)
         if node.type not in TURNS:
             others = {"Prelu": "Neuron", "Conv2d": "TransposeConv2d", "Eltwise_Binary": "Concat"}
             yield f"{node.name}: another kind", with_node(dlc, index, type=others.get(node.type, "Prelu"))
         nodes = dlc.nodes[:index] + dlc.nodes[index + 1 :]
-        yield f"{node.name} left out", replace(dlc, graph=replace(dlc.graph, nodes=nodes))
+        yield f"{node.name} left out", replace(dlc, nodes=nodes)
 
 
 @pytest.mark.parametrize("name", FLOAT32)

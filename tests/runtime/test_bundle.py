@@ -201,8 +201,32 @@ def test_no_damage_escapes_as_another_error(tmp_path_factory, data):
         place = place[step]
     place[last] = data.draw(st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]) | st.just({}))
     (folder / "avatar.json").write_text(json.dumps(damaged))
-    with contextlib.suppress(BundleError):
+    with contextlib.suppress(BundleError) if fits(AVATAR.schema(), damaged) else pytest.raises(BundleError):
         read_bundle(folder)
+
+
+def fits(schema, value, rules=None):
+    """Whether JSON follows the schema, by as much of JSON Schema as ours says."""
+    rules = schema if rules is None else rules
+    if "$ref" in rules:
+        return fits(schema, value, schema["$defs"][rules["$ref"].rpartition("/")[2]])
+    if "anyOf" in rules:
+        return any(fits(schema, value, one) for one in rules["anyOf"])
+    if "const" in rules:
+        return value == rules["const"] and type(value) is type(rules["const"])
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    right = value is None if rules["type"] == "null" else isinstance(value, kinds[rules["type"]])
+    if not right or (isinstance(value, bool) and rules["type"] != "boolean"):
+        return False
+    if rules["type"] == "object" and "properties" in rules:
+        return value.keys() == rules["properties"].keys() and all(
+            fits(schema, item, rules["properties"][name]) for name, item in value.items()
+        )
+    if rules["type"] == "array":
+        return rules.get("minItems", 0) <= len(value) <= rules.get("maxItems", 1000)
+    return rules["type"] not in ("integer", "number") or rules.get("minimum", value) <= value <= rules.get(
+        "maximum", value
+    )
 
 
 def contract_of(file: BundledFile):

@@ -50,10 +50,9 @@ ALLOWED = {
     ("android_harness/routes/runner_build.py", "shutil.copyfile(folder / PROGRAM, part)"): "compiled a moment before",
     ("benchmarks/parity/htp.py", "np.load(found)"): "written by our worker a moment before",
     ("benchmarks/parity/htp_worker.py", "np.load(poses)"): "written by its parent a moment before",
-    ("benchmarks/parity/htp_worker.py", "Path(model).read_bytes()"): "read by its parent before",
     ("benchmarks/speed/report.py", "Path('/proc/cpuinfo').read_text(encoding='utf-8')"): "the system's",
     ("export/bundle.py", "folder.iterdir()"): "a folder of our own drafts",
-    ("export/convert/qairt_worker.py", "Path(model).read_bytes()"): "read by its parent before",
+    ("export/convert/qairt_worker.py", "model.read_bytes()"): "read by its parent before",
     ("runtime/engines/ncnn.py", "network.param.read_text()"): "from the cache, its hash compared",
     (
         "android_harness/routes/runner_build.py",

@@ -90,7 +90,7 @@ def test_a_network_is_converted_once(avatar, empty_cache, monkeypatch):
     first = ncnn_network(*avatar("deconv"))
     assert first.param.is_relative_to(empty_cache)
     assert len(list(first.param.parent.iterdir())) == 3  # nothing of the work is left
-    monkeypatch.setattr(ncnn_convert.subprocess, "run", None)
+    monkeypatch.setattr(ncnn_convert, "run", None)
     assert ncnn_network(*avatar("deconv")) == first
     with pytest.raises(TypeError):  # another network
         ncnn_network(*avatar("nearest"))
@@ -143,7 +143,7 @@ def stand_in(tmp_path, monkeypatch, empty_cache):
         ("print('no idea'); raise SystemExit(7)", r"pnnx 0 ended with code 7 \(no idea\); choose another --engine"),
         ("import os; os.abort()", "pnnx 0 crashed with signal 6"),
         ("open('network.ncnn.param', 'w')", r"pnnx 0 left no .bin \(no message\)"),
-        ("import time; time.sleep(60)", "pnnx 0 took over 0.5 s"),
+        ("import time; time.sleep(60)", "pnnx 0 did not end within 1 s and was stopped"),
     ],
 )
 def test_a_converter_that_fails_is_one_line(avatar, stand_in, monkeypatch, source, words):
@@ -160,7 +160,7 @@ def test_a_converter_that_fails_is_one_line(avatar, stand_in, monkeypatch, sourc
 def test_a_converter_that_cannot_be_run(avatar, stand_in):
     network = avatar("deconv")
     stand_in("").unlink()
-    with pytest.raises(ToolMissingError, match=r"cannot be run \(No such file"):
+    with pytest.raises(ToolMissingError, match="cannot be started: No such file"):
         load_engine(*network, "ncnn")
 
 
@@ -173,7 +173,9 @@ def test_a_missing_converter_names_what_installs_it(avatar, monkeypatch):
 def test_a_cache_that_cannot_be_written(avatar, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OutputError, match=r"cannot be made \(.*\); set BILAYER_CACHE to a writable folder"):
+    with pytest.raises(
+        OutputError, match="file is a file and not a folder; name another place; set BILAYER_CACHE to a writable folder"
+    ):
         ncnn_network(*avatar("deconv"))
 
 

@@ -71,7 +71,7 @@ def _has(toolchain):
 @pytest.mark.slow
 def test_the_command_says_how_to_link(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "bilayer.runtime.sampler.cli", "build", "--target", "native"],
+        [sys.executable, "-m", "bilayer.runtime.sampler.cli", "build", "--arch", "native"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -87,7 +87,7 @@ def test_the_command_says_how_to_link(tmp_path):
 def test_the_command_writes_the_same_bytes(built, tmp_path):
     first = built("aarch64-linux-android")
     settings = {"PYTHONHASHSEED": "7", "NUMBA_CPU_NAME": "znver4", "NUMBA_OPT": "1", "NUMBA_BOUNDSCHECK": "1"}
-    result = command_line("build", "--target", "aarch64-linux-android", "--out", tmp_path, "--json", **settings)
+    result = command_line("build", "--arch", "aarch64-linux-android", "--out", tmp_path, "--json", **settings)
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert sorted(report["files"]) == [str(tmp_path / name) for name in FILES]
@@ -119,8 +119,8 @@ def test_undefined_symbols_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["build"], 2, "Missing option '--target'"),
-        (["build", "--target", "armv7"], 2, "'armv7' is not one of 'aarch64-linux-android'"),
+        (["build"], 2, "Missing option '--arch'"),
+        (["build", "--arch", "armv7"], 2, "'armv7' is not one of 'aarch64-linux-android'"),
     ],
 )
 def test_wrong_usage(arguments, code, message):
@@ -131,17 +131,21 @@ def test_wrong_usage(arguments, code, message):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    result = command_line("build", "--target", "native", "--out", tmp_path / "file" / "below")
+    former = command_line("build", "--target", "native")
+    assert (former.returncode, "--target is called --arch here" in former.stderr) == (2, True)
+    result = command_line("build", "--arch", "native", "--out", tmp_path / "file" / "below")
     assert result.returncode == 3
     assert result.stdout == ""
-    assert result.stderr.startswith(f"error: {tmp_path}/file/below: {tmp_path}/file is not a folder to write in")
+    assert result.stderr.startswith(
+        f"error: {tmp_path}/file/below/bilayer_sampler.o: {tmp_path}/file is a file and not a folder"
+    )
     assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_missing_numba_is_one_line(tmp_path):
     (tmp_path / "numba.py").write_text("raise ImportError('no numba here')")
     (tmp_path / "llvmlite.py").write_text("raise ImportError('no llvmlite here')")
-    result = command_line("build", "--target", "native", "--out", tmp_path / "out", PYTHONPATH=str(tmp_path))
+    result = command_line("build", "--arch", "native", "--out", tmp_path / "out", PYTHONPATH=str(tmp_path))
     assert result.returncode == 5
     assert result.stderr.startswith("error: Numba cannot compile the sampler: ImportError: no ")
     assert len(result.stderr.splitlines()) == 1

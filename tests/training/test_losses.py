@@ -7,6 +7,7 @@ from bilayer.model.authors_checkpoint import find_run
 from bilayer.model.avatar import Source
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.spectral import add_spectral_norm
+from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
     WarpingSchedule,
     coordinate_loss,
@@ -18,7 +19,7 @@ from bilayer.training.losses import (
     warping_loss,
 )
 from bilayer.training.objective import Objective
-from bilayer.training.prediction import Target, predict_avatars, predict_frames
+from bilayer.training.prediction import predict_avatars, predict_frames
 from bilayer.training.settings import LossWeights
 from tests import golden
 
@@ -125,7 +126,9 @@ def test_a_training_step_equals_the_authors(step, tiny_training_model):
     model = tiny_training_model
     given = {k: torch.from_numpy(v[:, 0]) for k, v in step.items() if k.startswith("train/in/")}
     source = Source(*(given[f"train/in/source_{name}"] for name in ("imgs", "poses", "stickmen", "segs")))
-    target = Target(*(given[f"train/in/target_{name}"] for name in ("imgs", "stickmen", "poses", "segs")), coords=None)
+    target = FrameBatch(
+        *(given[f"train/in/target_{name}"] for name in ("imgs", "stickmen", "poses", "segs")), coords=None
+    )
     prediction = predict_frames(model, *predict_avatars(model, source), target.poses)
     weights = LossWeights(perceptual=0, face_perceptual=0)
     losses = Objective(weights, {}).base(prediction, target, model.discriminator, iteration=0)

@@ -1,10 +1,11 @@
 """Training pairs: source and target frames of one person, drawn at random, as tensors that the networks take."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from bilayer.training.data.stored_pairs import FrameBytes, PairReader, StoredPai
 
 @dataclass(frozen=True, eq=False)
 class FrameBatch:
-    """T frames of each of B people; pictures in -1..1."""
+    """T frames of each of B people; pictures in -1..1. As targets of a loss they are in one row: (B * T, ...)."""
 
     images: Tensor  # (B, T, 3, S, S)
     stickmen: Tensor  # (B, T, 3, S, S)
@@ -37,13 +38,12 @@ class FrameBatch:
 
     def to(self, device: torch.device | str) -> "FrameBatch":
         """Return the same on another device."""
-        return FrameBatch(
-            images=self.images.to(device),
-            stickmen=self.stickmen.to(device),
-            poses=self.poses.to(device),
-            masks=self.masks.to(device),
-            coords=None if self.coords is None else self.coords.to(device),
-        )
+        return self.map(lambda tensor: tensor.to(device))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "FrameBatch":
+        """Return the same with `function` applied to each tensor."""
+        tensors: dict[str, Any] = {name: t if t is None else function(t) for name, t in vars(self).items()}
+        return FrameBatch(**tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +178,7 @@ def _scaled(pictures: Tensor) -> Tensor:
 
 def in_one_row(first: FrameBatch, then: FrameBatch) -> FrameBatch:
     """Return the frames of `first` and `then`, of the same people, as one batch: (B, T1 + T2, ...)."""
-    coords = None if first.coords is None or then.coords is None else torch.cat([first.coords, then.coords], dim=1)
-    images, stickmen, poses, masks = (
-        torch.cat([getattr(first, name), getattr(then, name)], dim=1)
-        for name in ("images", "stickmen", "poses", "masks")
-    )
-    return FrameBatch(images, stickmen, poses, masks, coords)
+    return _join([first, then], dim=1)
 
 
 def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:
@@ -191,15 +186,10 @@ def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:
     return TrainingBatch(_join([item.source for item in items]), _join([item.target for item in items]))
 
 
-def _join(batches: Sequence[FrameBatch]) -> FrameBatch:
-    coords = [batch.coords for batch in batches if batch.coords is not None]
-    return FrameBatch(
-        images=torch.cat([batch.images for batch in batches]),
-        stickmen=torch.cat([batch.stickmen for batch in batches]),
-        poses=torch.cat([batch.poses for batch in batches]),
-        masks=torch.cat([batch.masks for batch in batches]),
-        coords=torch.cat(coords) if coords else None,
-    )
+def _join(batches: Sequence[FrameBatch], dim: int = 0) -> FrameBatch:
+    columns = zip(*(vars(batch).values() for batch in batches), strict=True)
+    joined: list[Any] = [None if any(part is None for part in parts) else torch.cat(parts, dim) for parts in columns]
+    return FrameBatch(*joined)
 
 
 def sequence_frames(

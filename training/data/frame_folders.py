@@ -137,8 +137,9 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
         mask = resize_mask(stored, size)
     field = None
     if coords:
-        folder = sequence.folder(COORDS)
-        field = resize_coords(_read_coords(folder / frame), size) if is_folder(folder) else _unknown(size)
+        folder, field = sequence.folder(COORDS), np.full((size, size, 2), np.nan, np.float16)
+        if is_folder(folder):
+            field = resize_coords(_read_coords(folder / frame), size)
     return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field)
 
 
@@ -219,10 +220,6 @@ def _read_coords(path: Path) -> NDArray[np.float16]:
     if coords.ndim != 3 or coords.shape[0] != coords.shape[1] or coords.shape[2] != 2 or coords.dtype.kind != "f":
         raise InputError(f"{path}: expected float16 of shape (S, S, 2), found {coords.dtype} of {coords.shape}")
     return coords.astype(np.float16, copy=False)
-
-
-def _unknown(size: int) -> NDArray[np.float16]:
-    return np.full((size, size, 2), np.nan, np.float16)
 
 
 def _content(path: Path, kind: FileKind) -> bytes:

@@ -104,9 +104,10 @@ def evaluate_models(
         frames += len(truths)
         faces += sum(found is not None for found in truth.landmarks)
     costs = _costs(models)
+    whole = {*models, *(f"{name} {REFINED['updater']}" for name in models)}
     return EvaluationResult(
         methods=tuple(
-            MethodResult(name, join_scores(parts), costs.get(name, Costs()), _in_ablation(name, models))
+            MethodResult(name, join_scores(parts), costs.get(name, Costs()), name in whole)
             for name, parts in scores.items()
         ),
         frames=frames,
@@ -187,10 +188,6 @@ def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
         gmacs = macs_per_frame(count_costs(model.config, model.networks)) / 1e9
         costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, *REFINED.values())}
     return costs
-
-
-def _in_ablation(name: str, models: Mapping[str, BilayerModel]) -> bool:
-    return any(name in (model, f"{model} {REFINED['updater']}") for model in models)
 
 
 def _notes(data: Path, protocol: EvaluationProtocol, size: int) -> tuple[str, ...]:

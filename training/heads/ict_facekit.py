@@ -60,7 +60,6 @@ def reduce_checkout(checkout: Path, out_folder: Path) -> Path:
     if not is_checkout(checkout):
         raise InputError(f"{checkout}: no {SHAPES_FOLDER}/{NEUTRAL_FILE}; expected a checkout of ICT-VGL/ICT-FaceKit")
     fields = read_checkout(checkout)
-    out_folder.mkdir(parents=True, exist_ok=True)
     with replacing(out_folder / OCCLUSION_FILE) as part, part.open("wb") as stream:
         np.save(stream, ambient_occlusion(fields["V"], fields["T"].astype(np.int32)))
     target = out_folder / MODEL_FILE

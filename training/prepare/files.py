@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_text
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
@@ -97,27 +97,13 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
         OutputError: the folder cannot be written to.
     """
     if not is_there(path):
-        make_folder(path.parent)
-        with replacing(path) as part:
-            part.write_text(json.dumps(settings, indent=2) + "\n")
+        write_text(path, json.dumps(settings, indent=2) + "\n")
         return
     found = typed(dict[str, Any], read_content(path, DAMAGED), str(path), DAMAGED)
     for name in [*settings, *found]:
         if found.get(name) != settings.get(name):
             difference = f"{name}: expected {settings.get(name)} as asked for now, found {found.get(name)}"
             raise InputError(f"{path}: {difference}; ask for the same as before, or name another --out")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        OutputError: that cannot be.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def refuse_other_split(root: Path, split: Split, persons: set[str], way_out: str) -> None:

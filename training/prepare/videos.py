@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_text
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
@@ -22,7 +21,6 @@ from bilayer.training.prepare.files import (
     DAMAGED,
     VideoStage,
     agree_on_settings,
-    make_folder,
     refuse_other_split,
     remove_stages,
     staging,
@@ -36,8 +34,6 @@ SUFFIXES = (
     *(".ogv", ".ts", ".vob", ".wmv"),
 )
 SETTINGS_FILE, RECORDS = "videos.json", "videos"  # in ROOT: how it was made, and what of each video
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -156,9 +152,7 @@ def prepare_video(job: VideoJob) -> VideoResult:
         too_small=followed - written,
         too_short=seen - followed,
     )
-    make_folder(job.record.parent)
-    with replacing(job.record) as part:
-        part.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    write_text(job.record, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 

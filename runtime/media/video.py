@@ -94,7 +94,7 @@ class VideoFrames:
         steps = intervals_of(scan.times)
         self._interval = float(np.median(steps)) if steps.size else 1 / self.rate
         self.count: int | None = max(self._pace.tick(float(steps.sum()) + self._interval), 1) if scan.times else None
-        self._cut = _cut_short(self._file, scan)
+        self._cut = _cut_short(self._file, scan, self._stream.frames)
 
     def __enter__(self) -> "VideoFrames":
         return self
@@ -171,14 +171,17 @@ class VideoFrames:
         return _Scan(chosen, sorted(times.get(chosen, [])), end, length)
 
 
-def _cut_short(file: Any, scan: _Scan) -> str:
-    """What to say of a file that ends before its header says; empty otherwise."""
+def _cut_short(file: Any, scan: _Scan, claimed: int) -> str:
+    """What to say of a file that ends before its header says, in seconds or in frames; empty otherwise."""
+    advice = "copy or download it again"
+    if len(scan.times) < claimed * (1 - _MISSING[1]) - 1:
+        return f"the video is cut short: {len(scan.times)} of {claimed} frames are there; {advice}"
     if scan.length is None or file.format.name.partition(",")[0] not in _KEPT_LENGTHS:
         return ""
     if scan.length - scan.end <= _MISSING[0] + _MISSING[1] * scan.length:
         return ""
     found = f"{scan.end:.2f} of {scan.length:.2f} seconds are there"
-    return f"the video is cut short: {found}; copy or download it again"
+    return f"the video is cut short: {found}; {advice}"
 
 
 class WebcamFrames:

@@ -43,8 +43,8 @@ def export(folder, checkpoint, **options):
     np.save(folder / "face.npy", CASE["source_landmarks"])
     (folder / "bundle").mkdir()
     chosen = ExportOptions(
-        folder / "face.png", folder / "bundle" / "avatar.dlc", "none", checkpoint, folder / "face.npy", mask=False,
-        **options,
+        folder / "face.png", folder / "bundle" / "avatar.dlc", target="none", checkpoint=checkpoint,
+        keypoints=folder / "face.npy", mask=False, **options,
     )  # fmt: skip
     export_avatar(chosen)
     overrides = {key: value for key, value in options.items() if key == "align_corners"}

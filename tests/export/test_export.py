@@ -84,13 +84,14 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
 @pytest.mark.parametrize("flag", [True, False])
 def test_align_corners_goes_into_texture_and_contract(photo, tmp_path, flag):
     options = ExportOptions(
-        photo, tmp_path / "avatar.dlc", "none", RUNS, photo.with_suffix(".npy"), mask=False, align_corners=flag
-    )
+        photo, tmp_path / "avatar.dlc", target="none", checkpoint=RUNS, keypoints=photo.with_suffix(".npy"), mask=False,
+        refine="updater", size=64, align_corners=flag,
+    )  # fmt: skip
     export = export_avatar(options)
     assert export.bundle.contract.align_corners is flag
     model = load_model(RUNS, overrides={"align_corners": flag})
     source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], 64), model.config)
-    texture = create_avatar(model, source).texture[0].numpy()
+    texture = create_avatar(model, source, "updater").texture[0].numpy()
     stored = load_file(tmp_path / "avatar.safetensors")["texture"]
     np.testing.assert_allclose(stored, pack_texture(texture), atol=2e-5)
 
@@ -379,7 +380,7 @@ def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, m
     from bilayer.export import pipeline
 
     settings = {"checkpoint": RUNS, "keypoints": photo.with_suffix(".npy"), "mask": False, "refine": "none"}
-    options = ExportOptions(photo, tmp_path / "avatar.dlc", "none", **settings)
+    options = ExportOptions(photo, tmp_path / "avatar.dlc", target="none", **settings)
     export_avatar(options)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
 

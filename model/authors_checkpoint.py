@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
-from bilayer.model.safe_load import read_pth
+from bilayer.model.safe_load import count_not_finite, read_pth
 from bilayer.model.shapes import DERIVED, check_shapes
 from bilayer.model.spectral import resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
@@ -84,7 +84,8 @@ class PublishedRun:
         """State dict of one network, spectral norm resolved, checked against the settings.
 
         Raises:
-            CheckpointError: an unsafe or damaged file, or weights that the settings do not describe.
+            CheckpointError: an unsafe or damaged file, weights that the settings do not describe, or whose spectral
+                norm is zero.
         """
         path = self.files[network]
         tensors = read_pth(path)
@@ -93,7 +94,14 @@ class PublishedRun:
         plain = {key.removesuffix("_orig"): tuple(t.shape) for key, t in tensors.items() if key not in vectors}
         remedy = f"Correct {self.args_file}, or override it with --set {{setting}}={{found}}"
         check_shapes(self.config, network, plain, str(path), remedy)
-        return resolve_spectral_norm({key: t for key, t in tensors.items() if key.rsplit(".", 1)[-1] not in DERIVED})
+        resolved = resolve_spectral_norm({k: t for k, t in tensors.items() if k.rsplit(".", 1)[-1] not in DERIVED})
+        for key, tensor in resolved.items():
+            if count_not_finite(tensor):
+                raise CheckpointError(
+                    f"{path}: {key}: no finite spectral norm, as of a weight that is zero; the training collapsed or "
+                    "the file is damaged: take an earlier epoch"
+                )
+        return resolved
 
 
 def parse_value(name: str, text: str) -> Value:

@@ -18,7 +18,7 @@ from bilayer.model.authors_checkpoint import Value, find_run
 from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
 from bilayer.model.reparameterize import reparameterize_model
-from bilayer.model.safe_load import is_torch_file, read_safetensors
+from bilayer.model.safe_load import count_not_finite, is_torch_file, read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder
@@ -124,7 +124,7 @@ def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTenso
             norms, whose range half lacks) stay as they are: together they are under 1 % of the size.
 
     Raises:
-        CheckpointError: a value that half precision cannot hold.
+        CheckpointError: a value that is not finite, or that half precision cannot hold.
         OutputError: the file cannot be written.
     """
     flat: dict[str, Tensor] = {}
@@ -132,6 +132,10 @@ def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTenso
         for key, tensor in state.items():
             if key.rsplit(".", 1)[-1] in DERIVED or key.endswith(OPTIONAL):
                 continue
+            if bad := count_not_finite(tensor):
+                raise CheckpointError(
+                    f"{path}: not written: {name}.{key}: {bad} of {tensor.numel()} values are NaN or infinite"
+                )
             flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
     header = _HEADER.to_dict(_Header(config.to_dict(), sorted(tensors)))
     with replacing(Path(path)) as part:

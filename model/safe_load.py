@@ -127,13 +127,17 @@ def _check_tensor(path: Path, key: str, tensor: object) -> None:
         raise CheckpointError(f"{path}: {key}: expected a dense float tensor, found {kind}")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise CheckpointError(f"{path}: {key}: claims shape {tuple(tensor.shape)} without the values for it")
-    # The sum is quick and catches every NaN and infinity; it might also overflow by itself, so the values decide
-    if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-        bad = int((~torch.isfinite(tensor)).sum())
+    if bad := count_not_finite(tensor):
         raise CheckpointError(
             f"{path}: {key}: {bad} of {tensor.numel()} values are NaN or infinite; the training diverged or the "
             "file is damaged: take an earlier epoch"
         )
+
+
+def count_not_finite(tensor: Tensor) -> int:
+    """Return how many values of a tensor are NaN or infinite."""
+    # The sum is quick and catches every NaN and infinity; it might also overflow by itself, so the values decide
+    return 0 if torch.isfinite(tensor.sum()) else int((~torch.isfinite(tensor)).sum())
 
 
 def _explain(error: Exception, path: Path) -> str:

@@ -187,6 +187,21 @@ def test_half_precision_halves_the_file_and_keeps_the_statistics(runs, tmp_path)
             torch.testing.assert_close(rounded[key].float(), value, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_not_finite_is_not_written(runs, tmp_path, value, half):
+    config, tensors = read_checkpoint(runs)
+    out = tmp_path / "out.safetensors"
+    out.write_bytes(b"an older file")
+    for key in ("net.mlp.0.bias", "net.mlp.0.weight"):
+        spoilt = tensors["keypoints_embedder"][key].clone()
+        spoilt.view(-1)[0] = value
+        state = {**tensors["keypoints_embedder"], key: spoilt}
+        with pytest.raises(CheckpointError, match=f"keypoints_embedder.{key}: 1 of .* values are NaN or infinite"):
+            save_checkpoint(out, config, {**tensors, "keypoints_embedder": state}, half=half)
+        assert out.read_bytes() == b"an older file"
+
+
 def test_half_precision_refuses_what_it_cannot_hold(runs, tmp_path):
     config, tensors = read_checkpoint(runs)
     tensors["texture_generator"]["gen_tex_input"] = tensors["texture_generator"]["gen_tex_input"] * 1e6
@@ -426,6 +441,18 @@ HOSTILE = {
         lambda path: edit_weights(path, lambda t: t.update({"net.mlp.0.weight_v": torch.ones(3)})),
         r"v \(136,\), found \(\(24,\), \(3,\)\)",
     ),
+    "weight of zeros": (
+        lambda path: edit_weights(path, lambda t: t["net.mlp.0.weight_orig"].zero_()),
+        "net.mlp.0.weight: no finite spectral norm",
+    ),
+    "u of zeros": (
+        lambda path: edit_weights(path, lambda t: t["net.mlp.0.weight_u"].zero_()),
+        "net.mlp.0.weight: no finite spectral norm",
+    ),
+    "norm too small": (
+        lambda path: edit_weights(path, lambda t: t["net.mlp.0.weight_v"].mul_(1e-42)),
+        "net.mlp.0.weight: no finite spectral norm",
+    ),
     "averaged": (
         lambda path: edit_weights(path, lambda t: t.update({"net.mlp.0.weight_avg": torch.ones(24, 136)})),
         "averaged weights",
@@ -572,7 +599,7 @@ def test_inspect_tells_what_is_missing_and_fails_without_an_avatar(runs):
     assert shown.stderr.startswith("error: missing network files")
 
 
-@pytest.mark.parametrize("kind", ["empty", "rce", "zip bomb", "nan", "another model"])
+@pytest.mark.parametrize("kind", ["empty", "rce", "zip bomb", "nan", "another model", "weight of zeros"])
 def test_a_refused_file_ends_the_command_with_3_and_leaves_nothing(runs, tmp_path, kind):
     HOSTILE[kind][0](checkpoint(runs, "keypoints_embedder"))
     out = tmp_path / "out.safetensors"

@@ -15,7 +15,6 @@ from .feature_stacks import vgg16_lpips as vgg16_lpips
 from .feature_stacks import vgg19_imagenet as vgg19_imagenet
 from .feature_stacks import vgg_face as vgg_face
 from .loop import train as train
-from .losses import WarpingSchedule as WarpingSchedule
 from .losses import discriminator_loss as discriminator_loss
 from .losses import feature_matching_loss as feature_matching_loss
 from .losses import generator_loss as generator_loss
@@ -23,4 +22,5 @@ from .objective import Objective as Objective
 from .prepare.check import check_dataset as check_dataset
 from .settings import LossWeights as LossWeights
 from .settings import TrainingSettings as TrainingSettings
+from .settings import WarpingSchedule as WarpingSchedule
 from .settings import read_settings as read_settings

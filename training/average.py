@@ -46,7 +46,9 @@ class WeightAverage:
         return [parameter.detach() for parameter in self._average.parameters()] if self._average else []
 
     def load(self, averages: list[Tensor]) -> None:
-        """Set the averages to those of a checkpoint, as `state` returned them."""
+        """Set the averages to those of a checkpoint, as `state` returned them; a ValueError if they do not fit."""
+        if [tensor.shape for tensor in averages] != [tensor.shape for tensor in self.state()]:
+            raise ValueError("the averages have other shapes than the weights")
         _assign(self.state(), averages)
 
 

@@ -13,6 +13,7 @@ from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
 from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
+from bilayer.training.data.frame_folders import IMAGES, has_kind
 from bilayer.training.efficientnet import load_feature_distance
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
 from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
@@ -130,7 +131,7 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
     """The training data, and a batch of held-out people for pictures, where there are some.
 
     Raises:
-        InputError: no data there, or a loss needs what the data lacks.
+        InputError: no data there, a damaged file of those people, or a loss needs what the data lacks.
     """
     data, model = settings.data, settings.model
     if not data.root:
@@ -154,10 +155,9 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
         raise InputError(f"{root}: has no coords/, which [losses] coordinates needs; set that to 0")
     if settings.losses.segmentation and settings.model.inf_pred_segmentation and not training.has_masks:
         raise InputError(f"{root}: has no segs/, which [losses] segmentation needs; set that to 0")
-    try:
-        held_out = pairs("test", in_memory=False, target_frames=1)
-    except InputError:
+    if not has_kind(root, "test", IMAGES):
         return training, None
+    held_out = pairs("test", in_memory=False, target_frames=1)
     people = range(min(_PICTURED_PEOPLE, len(held_out))) if rank == 0 else range(0)
     return training, collate([held_out[i] for i in people]) if people else None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
-from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.errors import CheckpointError, InputError
 from bilayer.runtime.files.reading import check_input, size_of
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
@@ -100,13 +100,14 @@ def _train(
     as_json: bool,
 ) -> None:
     options.check()
+    from bilayer.training.settings import read_settings
+
+    settings = read_settings(options.config, name)  # a slip in it is told before torch is loaded
     from bilayer.training.build import choose_precision, make_data
     from bilayer.training.loop import Data, train
     from bilayer.training.processes import join_processes
     from bilayer.training.run_folder import RunFolder
-    from bilayer.training.settings import read_settings
 
-    settings = read_settings(options.config, name)
     if options.data is not None:
         settings = replace(settings, data=replace(settings.data, root=str(options.data)))
     if options.iterations is not None:
@@ -122,26 +123,36 @@ def _train(
             folder.claim(name, settings)
         settings = choose_precision(settings, process.device, say)
         training, pictures = make_data(settings, process.rank)
+        measure = _validation(settings) if options.validate and pictures is not None else None
         stage = make_stage(settings, say, training).to(process.device)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")
         with progress(f"training {name}", settings.schedule.iterations) as advance:
-            measure = _validation(settings) if options.validate and pictures is not None else None
             losses = train(stage, settings, Data(training, pictures), folder, process, advance, measure)
         if process.is_first:
             _report(folder.checkpoint, losses, as_json)
 
 
 def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, float]]:
-    """Metrics that need no network, on a few held-out people."""
+    """Metrics that need no network, on a few held-out people, all of whose frames are read once before they are needed.
+
+    Raises:
+        InputError: they cannot be: too few frames, or a damaged file.
+    """
+    from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case
+
+    schedule, root = settings.schedule, Path(settings.data.root)
+    protocol = EvaluationProtocol(identities=schedule.validated_people, every=schedule.validated_every)
+    try:
+        for sequence in choose_sequences(root, protocol):
+            read_case(sequence, protocol.every, settings.model.image_size)
+    except InputError as error:
+        raise InputError(f"validation: {error}; or lower [schedule] validated_every, or give --no-validate") from error
 
     def measure(checkpoint: Path) -> dict[str, float]:
         from bilayer.model.checkpoint import load_model
-        from bilayer.training.evaluate.cases import EvaluationProtocol
         from bilayer.training.evaluate.models import evaluate_model
 
-        schedule = settings.schedule
-        protocol = EvaluationProtocol(identities=schedule.validated_people, every=schedule.validated_every)
-        result = evaluate_model(load_model(checkpoint), Path(settings.data.root), protocol, baselines=False)
+        result = evaluate_model(load_model(checkpoint), root, protocol, baselines=False)
         return {
             f"{method.name} {metric}": value
             for method in result.methods

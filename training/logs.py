@@ -1,5 +1,6 @@
 """What a run tells while it goes on: losses, metrics and picture grids, as files and for TensorBoard."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from bilayer.model.render import on_black
+from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.writing import replacing
 from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import Prediction
@@ -40,7 +42,8 @@ class RunLog:
 
     def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
         """Log the metrics on held-out people at an iteration, to the log file and to TensorBoard."""
-        self._folder.append_log({"iteration": iteration, "metrics": dict(values)})
+        kept = {name: value for name, value in values.items() if math.isfinite(value)}  # JSON has no others
+        self._folder.append_log({"iteration": iteration, "metrics": kept})
         self._scalars("metrics", iteration, values)
 
     def pictures(self, iteration: int, batch: TrainingBatch, prediction: Prediction) -> None:
@@ -89,4 +92,9 @@ def _open_board(folder: RunFolder, first: int) -> "SummaryWriter | None":
     except ImportError:
         click.echo("TensorBoard is not installed (pip install 'bilayer[training]'): log.jsonl has the losses", err=True)
         return None
-    return SummaryWriter(str(folder.path / "tensorboard"), purge_step=first)
+    try:
+        return SummaryWriter(str(folder.path / "tensorboard"), purge_step=first)
+    except OSError as error:
+        raise OutputError(
+            f"{folder.path / 'tensorboard'}: not a folder to write to: {error.strerror or error}"
+        ) from error

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bilayer.model.checkpoint import save_checkpoint
-from bilayer.runtime.errors import TrainingError
+from bilayer.model.safe_load import count_not_finite
+from bilayer.runtime.errors import CheckpointError, InputError, TrainingError
 from bilayer.training.average import WeightAverage
 from bilayer.training.data.batches import training_batches
 from bilayer.training.data.dataset import FramePairs, TrainingBatch
@@ -26,6 +28,10 @@ from bilayer.training.stages import Stage
 from bilayer.training.standing_statistics import standing_statistics
 
 _STANDING_SEED = 1 << 20  # added to the seed: batches for the standing statistics are none of the training's
+
+_WAY_OUT = (
+    "what was saved before is sound: go on from its checkpoint with a lower learning rate, by --init in another --out"
+)
 
 Validate = Callable[[Path], dict[str, float]]  # a saved checkpoint -> named results
 
@@ -51,7 +57,7 @@ def train(
 
     Raises:
         InputError: a damaged file of the run or the data.
-        TrainingError: a loss is no longer finite.
+        TrainingError: a loss or a weight is no longer finite; nothing of that is written.
     """
     run = _Run(stage, settings, data, folder, process)
     schedule, losses = settings.schedule, {}
@@ -65,6 +71,9 @@ def train(
             done, last = run.iteration, run.iteration == schedule.iterations
             if any(done % every == 0 for every in (schedule.log_every, schedule.checkpoint_every)) or last:
                 run.report(losses)
+            saves = (schedule.pictures_every, schedule.validate_every, schedule.checkpoint_every)
+            if any(done % every == 0 for every in saves) or last:
+                run.require_finite()
             if done % schedule.pictures_every == 0 or last:
                 run.draw_pictures()
             if done % schedule.validate_every == 0 or last:
@@ -99,13 +108,35 @@ class _Run:
             self._forward = DistributedDataParallel(stage, find_unused_parameters=True)
 
     def _resume(self) -> None:
+        """Go on from the folder's state, if there is one.
+
+        Raises:
+            InputError: it is damaged, or of another model.
+        """
         state = self._folder.load_state(self._process.device)
         if state is None:
             return
-        self.iteration = state["iteration"]
-        self._stage.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._average.load(state["average"])
+        groups = [dict(group) for group in self._optimiser.param_groups]
+        try:
+            self.iteration = operator.index(state["iteration"])
+            self._stage.model.load_state_dict(state["model"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            for group, own in zip(self._optimiser.param_groups, groups, strict=True):  # the settings' own, not a file's
+                group.update({name: value for name, value in own.items() if name != "params"})
+            for parameter, moments in self._optimiser.state.items():
+                shapes = {name: moment.shape for name, moment in moments.items() if name != "step"}
+                if shapes != dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter.shape) or "step" not in moments:
+                    raise ValueError("Adam's moments do not fit the weights")
+            self._average.load(state["average"])
+            if self.iteration < 0:
+                raise ValueError(f"iteration {self.iteration}")
+            self.require_finite()
+        except Exception as error:  # a damaged file can hold anything
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            raise InputError(
+                f"{self._folder.state}: not the state of this run ({reason}); remove it to begin anew, or give "
+                "another --out"
+            ) from error
 
     def step(self, batch: TrainingBatch) -> Losses:
         """One step of all networks at once: the discriminator's gradients come from D_ losses alone."""
@@ -132,11 +163,29 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{self._folder.path}: {name} is {value} at iteration {self.iteration - 1}; the last state saved "
-                    "is sound: go on from it with a lower learning rate, in another --out with --init"
+                    f"{self._folder.path}: {name} is {value} at iteration {self.iteration - 1}; {_WAY_OUT}"
                 )
         if self._log:
             self._log.losses(self.iteration - 1, values)
+
+    def require_finite(self) -> None:
+        """See that weights, their averages and Adam's moments are finite, so that what is saved is.
+
+        Raises:
+            TrainingError: one is not; names it.
+        """
+        moments = self._optimiser.state_dict()["state"]
+        state = self._stage.model.state_dict() | {f"average {i}": t for i, t in enumerate(self._average.state())}
+        state |= {f"Adam's {name} {i}": t for i, own in moments.items() for name, t in own.items()}
+        sums = torch.stack([tensor.sum().double().to(self._process.device) for tensor in state.values()])
+        if torch.isfinite(sums).all():  # one wait for the device; a sum might also overflow by itself
+            return
+        for name, tensor in state.items():
+            if bad := count_not_finite(tensor):
+                raise TrainingError(
+                    f"{self._folder.path}: {name} has {bad} numbers that are NaN or infinite at iteration "
+                    f"{self.iteration}; nothing of it was saved: {_WAY_OUT}"
+                )
 
     def draw_pictures(self) -> None:
         """A grid of held-out people, as the averaged weights predict them."""
@@ -165,7 +214,10 @@ class _Run:
             if not self._process.is_first:
                 return
             states = {name: weights_of(model.get_submodule(name)) for name in model.networks}
-            save_checkpoint(self._folder.checkpoint, model.config, states)
+            try:
+                save_checkpoint(self._folder.checkpoint, model.config, states)
+            except CheckpointError as error:  # weights that are finite, of which the standing statistics are not
+                raise TrainingError(f"{error} at iteration {self.iteration}; {_WAY_OUT}") from error
         if validate and self._log:
             self._log.metrics(self.iteration - 1, validate(self._folder.checkpoint))
 

@@ -5,7 +5,6 @@ Under `torchrun` the adversarial loss is that of the whole batch over all proces
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -38,24 +37,6 @@ def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Ten
 def warping_loss(delta_uv: Tensor) -> Tensor:
     """Mean distance of the warping field from the identity (equation 6)."""
     return delta_uv.abs().mean()
-
-
-@dataclass(frozen=True)
-class WarpingSchedule:
-    """Weight of the warping regulariser, which is to shape the first iterations only (section 3.5).
-
-    The published code's counter starts anew at 1, so that its second and later steps come 49 iterations apart.
-    """
-
-    initial: float = 10.0
-    factor: float = 0.9
-    interval: int = 50  # iterations from one multiplication by `factor` to the next
-    least: float = 1e-7  # below it the loss is switched off
-
-    def weight(self, iteration: int) -> float:
-        """Return the weight at the `iteration`-th step, counted from 0; 0 once it has fallen below `least`."""
-        weight = self.initial * self.factor ** (iteration // self.interval)
-        return weight if weight >= self.least else 0.0
 
 
 # Beyond the paper, for data whose geometry is known: synthetic heads. All their weights are zero by default.

@@ -34,7 +34,7 @@ class RunFolder:
         try:
             self.pictures.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{path}: cannot make this folder: {error.strerror}") from error
+            raise OutputError(f"{self.pictures}: cannot make this folder: {error.strerror}") from error
 
     @property
     def pictures(self) -> Path:
@@ -118,9 +118,16 @@ class RunFolder:
             part.write_bytes(b"".join(kept))
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry to the log, a JSON object in a line of its own."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Add an entry to the log, a JSON object in a line of its own.
+
+        Raises:
+            OutputError: the log cannot be written.
+        """
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.log}: cannot be written: {error.strerror}") from error
 
 
 _ANEW = "set right what is damaged, or give another --out"

@@ -1,4 +1,7 @@
-"""All settings of a training run; `bilayer-train --config FILE.toml` sets them, one table per class below."""
+"""All settings of a training run; `bilayer-train --config FILE.toml` sets them, one table per class below.
+
+Every number has a range, which is seen before torch is loaded: this module does not load it.
+"""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,13 +12,35 @@ from msgspec import Meta
 from bilayer.model.config import PRESETS, ModelConfig, NetworkName
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.typed_json import read_content, typed
-from bilayer.training.losses import WarpingSchedule
 
 Precision = Literal["auto", "fp32", "bf16"]
-Count = Annotated[int, Meta(ge=1)]
-Whole = Annotated[int, Meta(ge=0)]
-Weight = Annotated[float, Meta(ge=0)]
+# Upper ends are far beyond any real run: they are where a slip of the keyboard ends, and not the machine's memory
+Count = Annotated[int, Meta(ge=1, le=10**9)]
+Few = Annotated[int, Meta(ge=1, le=4096)]
+Whole = Annotated[int, Meta(ge=0, le=10**9)]
+Weight = Annotated[float, Meta(ge=0, le=1e6)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+Blur = Annotated[float, Meta(ge=0, le=256)]
+POSE_WIDTH = 136  # 68 (x, y) pairs, of which the data's keypoints are
+
+
+@dataclass(frozen=True)
+class WarpingSchedule:
+    """Weight of the warping regulariser, which is to shape the first iterations only (section 3.5).
+
+    The published code's counter starts anew at 1, so that its second and later steps come 49 iterations apart.
+    """
+
+    initial: Weight = 10.0
+    factor: Share = 0.9
+    interval: Count = 50  # iterations from one multiplication by `factor` to the next
+    least: Weight = 1e-7  # below it the loss is switched off
+
+    def weight(self, iteration: int) -> float:
+        """Return the weight at the `iteration`-th step, counted from 0; 0 once it has fallen below `least`."""
+        weight = self.initial * self.factor ** (iteration // self.interval)
+        return weight if weight >= self.least else 0.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,7 @@ class LossWeights:
     perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
     fitted: Weight = 0.0  # share of the two above that the picture with a texture fitted to the source has
-    low_frequency_blur: Weight = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
+    low_frequency_blur: Blur = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
 
     @property
     def needs_discriminator(self) -> bool:
@@ -62,19 +87,21 @@ class DataSettings:
     """The data to train on, a folder in the layout of docs/data.md, and how batches are made of it."""
 
     root: str = ""
-    batch_size: Count = PAPER_BATCH["base"]  # sequences a step, over all processes; of a file: its stage's
-    target_frames: Count = 1  # of each sequence in the batch
+    batch_size: Few = PAPER_BATCH["base"]  # sequences a step, over all processes; of a file: its stage's
+    target_frames: Few = 1  # of each sequence in the batch
     mirror: bool = False  # half of the sequences, left for right
     in_memory: bool = False  # keep the decoded frames; else they are read from disk each time
-    workers: Whole = 2  # processes (in_memory: threads) that read ahead; 0: frames are read when they are asked for
+    workers: Annotated[int, Meta(ge=0, le=256)] = (
+        2  # processes (in_memory: threads) that read ahead; 0: frames are read when they are asked for
+    )
 
 
 @dataclass(frozen=True)
 class Optimisation:
     """Adam, as published, and how the networks are held in check."""
 
-    learning_rate: Annotated[float, Meta(gt=0)] = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
+    learning_rate: Annotated[float, Meta(gt=0, le=100)] = 2e-4
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
     spectral_norm: tuple[NetworkName, ...] = (  # networks whose layers are normalised
         "identity_embedder",
         "keypoints_embedder",
@@ -115,7 +142,7 @@ class TrainingSettings:
     schedule: Schedule = Schedule()
     # bf16: networks under autocast, warp and losses in fp32; auto: bf16 where the processor computes in it
     precision: Precision = "fp32"
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -138,4 +165,7 @@ def read_settings(path: Path, stage: StageName = "base") -> TrainingSettings:
         if preset not in PRESETS:
             raise InputError(f"{path}: model.preset: expected {' or '.join(PRESETS)}, found {preset!r}")
         model = {**PRESETS[preset].to_dict(), **model}
-    return typed(TrainingSettings, document | {"model": model}, str(path))
+    settings = typed(TrainingSettings, document | {"model": model}, str(path))
+    if (found := settings.model.pse_in_channels) != POSE_WIDTH:
+        raise InputError(f"{path}: model.pse_in_channels: expected {POSE_WIDTH}, as the data have, found {found}")
+    return settings

@@ -9,7 +9,6 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.spectral import add_spectral_norm
 from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
-    WarpingSchedule,
     coordinate_loss,
     discriminator_loss,
     feature_matching_loss,
@@ -20,7 +19,7 @@ from bilayer.training.losses import (
 )
 from bilayer.training.objective import Objective
 from bilayer.training.prediction import predict_avatars, predict_frames
-from bilayer.training.settings import LossWeights
+from bilayer.training.settings import LossWeights, WarpingSchedule
 from tests import golden
 
 GOLDEN = golden.load("losses/losses.npz")

@@ -2,10 +2,31 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+
+
+class _MendingCache(FunctionCache):
+    """Numba's cache, which makes anew what it cannot read: a crash or a full disk leaves empty and cut files."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """None where there is nothing that can be read: then it is compiled and saved."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:  # unpickling a damaged file raises anything
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]  # an empty index
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Nothing where the disk is full: what was compiled is used all the same."""
+        with suppress(OSError):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 def cached_njit(
@@ -28,9 +49,13 @@ def cached_njit(
 
     def decorate(function: Callable[..., Any]) -> Any:
         function.__qualname__ += f"-{digest.hexdigest()[:8]}"
-        try:
-            return njit(signature, nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # no folder for a cache can be written: compiled in every process
-            return njit(signature, nogil=True, **options)(function)
+        compiled: Any = njit(nogil=True, **options)(function)
+        if isinstance(compiled, Dispatcher):  # and not Python's own function, as with NUMBA_DISABLE_JIT
+            with suppress(RuntimeError):  # no folder for a cache can be written: compiled in every process
+                compiled._cache = _MendingCache(function)  # type: ignore[attr-defined, no-untyped-call]
+            if signature is not None:
+                compiled.compile(signature)
+                compiled.disable_compile()
+        return compiled
 
     return decorate

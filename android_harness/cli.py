@@ -11,7 +11,7 @@ import click
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files.reading import check_input, size_of
-from bilayer.runtime.files.writing import check_output, write_text
+from bilayer.runtime.files.writing import check_output, write_file
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
 
     read: list[Result] = [read_result(path) for path in results]
     if html_path:
-        write_text(html_path, page(read))
+        write_file(html_path, page(read))
     following = f"open {shlex.quote(str(html_path))}" if html_path else ""
     report = {"results": [json.loads(result.to_json()) for result in read]}
     show(report, lambda: make_report(read).markdown().rstrip("\n"), as_json, following)

@@ -11,7 +11,7 @@ from typing import Literal
 from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Kind, Ruling, judge
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.writing import write_text
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.typed_json import FileFormat
 
 MeasuredOn = Literal["device", "emulated", "stand-in"]
@@ -248,7 +248,7 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         OutputError: the place cannot be written to.
     """
-    write_text(path, result.to_json())
+    write_file(path, result.to_json())
 
 
 def read_result(path: Path) -> Result:

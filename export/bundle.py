@@ -1,10 +1,9 @@
-"""Writing an avatar's bundle: every file complete before any of them is seen, avatar.json last."""
+"""Writing an avatar's bundle: every file is complete and checked before any of them is seen."""
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import ConversionTarget
+from bilayer.export.switch import switch
 from bilayer.runtime.bundle import (
     Bundle,
     Contract,
@@ -30,8 +30,8 @@ from bilayer.runtime.bundle import (
     describe_file,
     read_bundle,
 )
-from bilayer.runtime.errors import OutputError, ToolMissingError
-from bilayer.runtime.files.writing import making_folder, usual_mode
+from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
@@ -71,12 +71,11 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
         OutputError: nothing can be written beside `out`.
     """
     stop = threading.Event()
-    with _part_folder(out) as folder, ThreadPoolExecutor(1) as beside:
+    with drafting(out) as folder, ThreadPoolExecutor(1) as beside:
         try:
             conversion = None
-            with _named(out):
-                onnx_path = folder / f"{out.stem}.onnx"
-                onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
+            onnx_path = folder / f"{out.stem}.onnx"
+            onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
             if target != "none":
                 options = ConvertOptions(place=out.parent, stop=stop)
                 conversion = beside.submit(convert_onnx, onnx_path, folder / out.name, target, options)
@@ -98,39 +97,21 @@ def write_bundle(
         BilayerError: the network was not converted, see `convert_onnx`; or what `check` raises.
     """
     out, folder, conversion, missing = draft.out, draft.folder, None, None
-    with _named(out):
-        save_file({"texture": pack_texture(parts.texture)}, folder / f"{out.stem}.safetensors")
-        parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
-        try:
-            conversion = draft.conversion.result() if draft.conversion else None
-        except ToolMissingError as error:
-            missing = error
-        contract = _contract(parts, folder, out.stem, conversion)
-        (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
-        if check is not None:
-            check(read_bundle(folder / f"{out.stem}.json"))
-        _move_into_place(folder, out.parent, last=f"{out.stem}.json")
-        out.with_name(f"{out.name}.log").unlink(missing_ok=True)  # of an earlier conversion that failed
-    return read_bundle(out.with_suffix(".json")), missing
-
-
-@contextmanager
-def _part_folder(out: Path) -> Iterator[Path]:
-    with ExitStack() as stack:
-        with _named(out):
-            stack.enter_context(making_folder(out.parent))
-            prefix = f".{out.stem}."
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, suffix=".part", dir=out.parent))
-        yield Path(name)
-
-
-@contextmanager
-def _named(out: Path) -> Iterator[None]:
-    """Turn an OSError inside into an OutputError that names `out`."""
+    texture = {"texture": pack_texture(parts.texture)}
+    (folder / f"{out.stem}.safetensors").write_bytes(save(texture))  # `save_file` has its own errors for a full disk
+    parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
     try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{out}: writing failed: {error.strerror or error}") from error
+        conversion = draft.conversion.result() if draft.conversion else None
+    except ToolMissingError as error:
+        missing = error
+    contract = _contract(parts, folder, out.stem, conversion)
+    (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
+    if check is not None:
+        check(read_bundle(folder / f"{out.stem}.json"))
+    switch(folder, out, contract)
+    with suppress(OSError):
+        out.with_name(f"{out.name}.log").unlink()  # of an earlier conversion that failed
+    return read_bundle(out.with_suffix(".json")), missing
 
 
 def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversion | None) -> Contract:
@@ -165,9 +146,3 @@ def _describe(conversion: Conversion) -> DlcInfo:
         readable_by=conversion.readable_by,
         layout=" and ".join(sorted(layouts)) or "unknown",
     )
-
-
-def _move_into_place(folder: Path, place: Path, last: str) -> None:
-    for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
-        file.chmod(usual_mode())
-        file.replace(place / file.name)

@@ -126,9 +126,8 @@ def inspect_file(path: Path, as_json: bool) -> None:
 def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
     contract, files = export.bundle.contract, export.bundle.contract.files
     lines = []
-    for file in (files.dlc, files.onnx, files.texture, files.preview):
-        if file is not None:
-            lines.append(f"{export.bundle.folder / file.name}  {file.bytes / 1e6:.1f} MB")
+    for file in files.present:
+        lines.append(f"{export.bundle.folder / file.name}  {file.bytes / 1e6:.1f} MB")
     lines.append(f"{contract_file}  the contract of these files")
     if contract.dlc:
         lines.append(

@@ -22,7 +22,7 @@ from bilayer.model.safe_load import count_not_finite, is_torch_file, read_safete
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.typed_json import FileFormat
 
 _HEADS = "gen_inf.heads."  # of the inference generator; nothing is folded into them
@@ -138,8 +138,8 @@ def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTenso
                 )
             flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
     header = _HEADER.to_dict(_Header(config.to_dict(), sorted(tensors)))
-    with replacing(Path(path)) as part:
-        save_file(flat, part, metadata={"bilayer": json.dumps(header, sort_keys=True)})
+    metadata = {"bilayer": json.dumps(header, sort_keys=True)}
+    write_file(Path(path), lambda part: save_file(flat, part, metadata=metadata))
 
 
 def _to_half(key: str, tensor: Tensor) -> Tensor:

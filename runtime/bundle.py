@@ -105,6 +105,11 @@ class Files:
     preview: BundledFile
     dlc: Annotated[BundledFile | None, Meta(description="the network for Qualcomm's runtimes, if it was converted")]
 
+    @property
+    def present(self) -> list[BundledFile]:
+        """Those that there are."""
+        return [file for file in (self.dlc, self.onnx, self.texture, self.preview) if file is not None]
+
 
 @dataclass(frozen=True)
 class DlcInfo:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bilayer.model.render import on_black
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_file
 from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import Prediction
 from bilayer.training.run_folder import RunFolder
@@ -50,8 +50,7 @@ class RunLog:
         """Write a grid of a batch's frames as a picture."""
         grid = picture_grid(batch, prediction)
         path = self._folder.pictures / f"{iteration:08d}.png"
-        with replacing(path) as part:
-            Image.fromarray(grid).save(part, format="PNG")
+        write_file(path, lambda part: Image.fromarray(grid).save(part, format="PNG"))
         if self._board:
             self._board.add_image("frames", grid, iteration, dataformats="HWC")
 

@@ -17,7 +17,7 @@ import torch
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
-from bilayer.runtime.files.writing import replacing, write_text
+from bilayer.runtime.files.writing import make_folder, write_file
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.training.settings import StageName, TrainingSettings
 
@@ -31,10 +31,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self.pictures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.pictures}: cannot make this folder: {error.strerror}") from error
+        make_folder(self.pictures)
 
     @property
     def pictures(self) -> Path:
@@ -73,12 +70,16 @@ class RunFolder:
                         f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
                         "set it back, or give another --out"
                     )
-        write_text(path, json.dumps(wanted, indent=2) + "\n")
+        write_file(path, json.dumps(wanted, indent=2) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state as a whole: a kill leaves the one before."""
-        with replacing(self.state) as part:
-            torch.save(dict(state), part)
+
+        def write(part: Path) -> None:
+            with part.open("wb") as stream:  # of a path torch would not say that the disk is full
+                torch.save(dict(state), stream)
+
+        write_file(self.state, write)
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
         """The state that was saved last; None if there is none.
@@ -114,8 +115,7 @@ class RunFolder:
             kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(f"{self.log}: not readable as JSON, line by line ({error}); move it away") from error
-        with replacing(self.log) as part:
-            part.write_bytes(b"".join(kept))
+        write_file(self.log, b"".join(kept))
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Add an entry to the log, a JSON object in a line of its own.

@@ -8,7 +8,7 @@ from pathlib import Path
 from bilayer.android_harness.results import Moment, Parity, SamplerRow
 from bilayer.android_harness.routes.diagnostics import LayerTime
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.writing import write_text
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.typed_json import read_content, typed
 
 
@@ -50,7 +50,7 @@ class Session:
         Raises:
             OutputError: the place cannot be written to.
         """
-        write_text(path, json.dumps(asdict(self), indent=1))
+        write_file(path, json.dumps(asdict(self), indent=1))
 
 
 def session_path(out: Path) -> Path:

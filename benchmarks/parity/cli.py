@@ -13,7 +13,7 @@ from bilayer.runtime.console import Command, as_json_option, progress, show
 from bilayer.runtime.errors import CheckpointError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_output, write_text
+from bilayer.runtime.files.writing import check_output, write_file
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
@@ -117,7 +117,7 @@ def main(options: ParityOptions, as_json: bool) -> None:
     if options.html:
         from bilayer.benchmarks.parity.pictures import page
 
-        write_text(options.html, page(ladder))
+        write_file(options.html, page(ladder))
     show(report.as_json(ladder), lambda: report.make_report(ladder).markdown().rstrip("\n"), as_json)
     ladder.require()
     if not as_json:

@@ -15,7 +15,7 @@ from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
-from bilayer.runtime.files.writing import replacing, write_text
+from bilayer.runtime.files.writing import replacing, write_file
 from bilayer.runtime.frame import Floats, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
@@ -84,7 +84,7 @@ def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
         with replacing(folder / f"pose_{i:04}.raw") as part:
             part.write_bytes(pose.astype("<f4").tobytes())
         lines.append(f"{tensor}:=pose_{i:04}.raw")
-    write_text(folder / "input_list.txt", "\n".join(lines) + "\n")
+    write_file(folder / "input_list.txt", "\n".join(lines) + "\n")
     return folder / "input_list.txt"
 
 

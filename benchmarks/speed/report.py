@@ -15,7 +15,7 @@ from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import as_json_option, show
-from bilayer.runtime.files.writing import write_text
+from bilayer.runtime.files.writing import write_file
 
 Cell = str | float | int | None
 
@@ -162,7 +162,7 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
         show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)
         if plot is not None:
             drawn = [chart for report in reports if (chart := report.chart())]
-            write_text(plot, charts.bar_charts(drawn))
+            write_file(plot, charts.bar_charts(drawn))
             click.echo(f"\n{plot}", err=True)
 
     picture = click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw it.")

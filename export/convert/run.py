@@ -28,7 +28,7 @@ from bilayer.runtime.errors import (
     ToolMissingError,
 )
 from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import check_output, write_file
 from bilayer.runtime.subprocesses import Finished, run
 
 _ROUTES: dict[ConversionTarget, Callable[[Job], Invocation]] = {
@@ -100,7 +100,8 @@ def convert_onnx(
     if target not in _ROUTES:
         raise InputError(f"target: expected one of {', '.join(_ROUTES)}, found {target}")
     model = read_model(onnx_path).proto
-    with replacing(dlc_path) as part, _work_folder() as folder:
+    check_output(dlc_path)
+    with _work_folder() as folder:
         job = _job(onnx_path, dlc_path, model, Path(folder), options)
         invocation = _ROUTES[target](job)
         finished, data = _run(invocation, job, options.timeout)
@@ -109,7 +110,7 @@ def convert_onnx(
             report = compare_dlc(dlc, model)
         except ParityError as error:
             raise ParityError(f"{error}; {invocation.tool} changed the model, so its file was not kept") from error
-        part.write_bytes(data)
+        write_file(dlc_path, data)
     version = " of QAIRT ".join(filter(None, (invocation.version, dlc.converter_version))) or "unknown"
     return Conversion(
         target=target,
@@ -190,8 +191,7 @@ def _failure(invocation: Invocation, job: Job, finished: Finished, what: str) ->
     log = job.shown_dlc.with_name(f"{job.shown_dlc.name}.log")
     kept = f"; what it printed: {log}"
     try:
-        with replacing(log) as part:
-            part.write_text(f"$ {shlex.join(invocation.arguments)}\n{finished.log}\n{finished.how}\n", "utf-8")
+        write_file(log, f"$ {shlex.join(invocation.arguments)}\n{finished.log}\n{finished.how}\n")
     except OutputError:
         kept = ""
     return ConversionError(f"{job.shown_dlc}: not made: {invocation.tool} {what}{kept}")

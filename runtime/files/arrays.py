@@ -41,6 +41,13 @@ def parse_npy(content: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """An array of numbers as the bytes of a .npy file."""
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
+    return stream.getvalue()
+
+
 def parse_npz(
     content: bytes, most: int, needed: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, NDArray[Any]]:

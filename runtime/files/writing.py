@@ -1,12 +1,28 @@
-"""The one door for writing a file: whole, or not at all."""
+"""The one door for writing: a file or folder appears whole, or what was there stays as it is.
+
+A draft stands beside its place in a folder of its own, `.NAME.bilayer-XXXXXXXX.part`, which its writer locks as long as
+it lives. What is in it is on the disk before it takes its place. A draft that nobody locks was left by a process that
+was killed; it goes when the next one is made beside it.
+"""
 
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from bilayer.runtime.errors import OutputError
+from bilayer.runtime.errors import BilayerError, OutputError
+from bilayer.runtime.files.reading import is_folder, is_there
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process leaves stays
+    fcntl = None  # type: ignore[assignment]
+
+_DRAFT = re.compile(r"\..*\.bilayer-[0-9a-f]{8}\.part", re.DOTALL)
 
 
 def check_output(target: Path) -> None:
@@ -15,10 +31,13 @@ def check_output(target: Path) -> None:
     Raises:
         OutputError: it is a folder, or its place cannot be written to.
     """
-    if target.is_dir():
+    if is_folder(target):
         raise OutputError(f"{target}: is a folder; name a file to write")
-    place = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
-    if not place.is_dir():
+    with _told(target, "cannot write here"):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(target)  # tells of a name that is too long, or of a folder above that may not be entered
+        place = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+    if not is_folder(place):
         raise OutputError(f"{target}: {place} is a file and not a folder; name another place")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{target}: cannot write here: no permission for {place}")
@@ -35,11 +54,25 @@ def check_video(out: Path) -> None:
     check_output(out if out.suffix else out / "00000.png")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        OutputError: that cannot be.
+    """
+    with _told(folder, "cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def making_folder(folder: Path) -> Iterator[None]:
-    """`folder` is there inside, with its parents; where the block fails, those that were made for it go again."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    """`folder` is there inside, with its parents; where the block fails, those that were made for it go again.
+
+    Raises:
+        OutputError: that cannot be.
+    """
+    missing = [place for place in (folder, *folder.parents) if not is_there(place)]
+    make_folder(folder)
     try:
         yield
     except BaseException:
@@ -50,8 +83,28 @@ def making_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on success it takes the target's place, on failure it goes.
+def drafting(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`, on its file system; after the block it is gone with all that is in it.
+
+    Raises:
+        OutputError: it cannot be made, or the disk is full.
+    """
+    with making_folder(target.parent):
+        with _told(target, "cannot write here"):
+            _sweep(target.parent.absolute())
+            draft, lock = _locked_draft(target)
+        try:
+            yield draft
+        except OSError as error:
+            raise OutputError(f"{target}: writing failed: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            os.close(lock)
+
+
+@contextmanager
+def replacing(target: Path, executable: bool = False) -> Iterator[Path]:
+    """Yield a path to write to; on success what is there takes the target's place, on failure it goes.
 
     An existing target survives any failure, a killed process included. A missing folder is made.
 
@@ -59,35 +112,135 @@ def replacing(target: Path) -> Iterator[Path]:
         OutputError: the folder cannot be made or written to, the target is a folder, or the disk is full.
     """
     check_output(target)
-    part: Path | None = None
-    try:
-        with making_folder(target.parent):
-            descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-            os.close(descriptor)
-            part = Path(name)
-            try:
-                yield part
-                part.chmod(usual_mode())
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        failed = "cannot write here" if part is None else "writing failed"
-        raise OutputError(f"{target}: {failed}: {error.strerror or error}") from error
+    with drafting(target) as draft:
+        part = draft / target.name
+        yield part
+        publish(part, target, executable)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, whole or not at all.
+def write_file(target: Path, content: bytes | str | Callable[[Path], object], executable: bool = False) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        target: where to; a missing folder is made.
+        content: bytes, text for UTF-8, or a function that writes to the path that it is given.
+        executable: whether it is a program.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: as `replacing`, and whatever that function raises: libraries have their own errors for a full disk.
     """
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with replacing(target, executable) as part:
+        if isinstance(content, bytes):
+            part.write_bytes(content)
+        elif isinstance(content, str):
+            part.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+        else:
+            try:
+                content(part)
+            except (BilayerError, OSError):
+                raise
+            except Exception as error:
+                raise OutputError(f"{target}: writing failed: {_reason(error)}") from error
 
 
-def usual_mode() -> int:
+def publish(part: Path, target: Path, executable: bool = False) -> None:
+    """Let a finished draft, a file or a folder, take the place of `target`, with the permissions of a new one.
+
+    Raises:
+        OSError: it cannot.
+    """
+    mode = _usual_mode()
+    entered = mode | (mode & 0o444) >> 2  # a folder that may be read may be entered, a program run
+    for place, _, names in os.walk(part):
+        for name in names:
+            _settle(Path(place, name), mode)
+        _settle(Path(place), entered)
+    if not is_folder(part):
+        _settle(part, entered if executable else mode)
+    part.replace(target)
+    with suppress(OSError):  # not every system can do this of a folder
+        _sync(target.parent)
+
+
+@contextmanager
+def holding_folder(folder: Path) -> Iterator[None]:
+    """Inside, no other process that asks for the same goes on: for renames that belong together."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # there are file systems without locks
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _usual_mode() -> int:
     """Permissions that a new file of this user has."""
     current = os.umask(0o077)
     os.umask(current)
     return 0o666 & ~current
+
+
+def _locked_draft(target: Path) -> tuple[Path, int]:
+    """A new folder for a draft, and the descriptor that locks it until it is closed."""
+    while True:
+        draft = target.with_name(f".{target.name[:50]}.bilayer-{secrets.token_hex(4)}.part")  # a name has 255 bytes
+        draft.mkdir(mode=0o700)
+        lock = os.open(draft, os.O_RDONLY)
+        with suppress(OSError):  # there are file systems without locks: then nobody takes it for left
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_folder(draft):
+            return draft, lock
+        os.close(lock)  # it was swept in the moment before it was locked
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove the drafts in a folder that no process works on; once is enough."""
+    drafts = []
+    with suppress(OSError), os.scandir(folder) as entries:  # one may write where one may not look
+        drafts = [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name)]
+    for draft in drafts if fcntl else []:
+        with suppress(OSError):  # it is worked on, or another's
+            lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(draft)
+            finally:
+                os.close(lock)
+
+
+def _settle(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _told(target: Path, failed: str) -> Iterator[None]:
+    """Turn what the system raises inside into an OutputError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{target}: {failed}: {error.strerror or error}") from error
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise OutputError(f"{target}: {failed}: not a name that a file can have ({error})") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, if a library raised its own error of that; else what the library says."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.strerror:
+            return behind.strerror
+        behind = behind.__cause__ or behind.__context__
+    return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__

@@ -1,8 +1,6 @@
 """Frames to an .mp4, a .gif, or a folder of PNGs: written whole or not at all."""
 
 import platform
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
@@ -16,7 +14,7 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import check_video, making_folder, replacing, usual_mode
+from bilayer.runtime.files.writing import check_video, drafting, publish, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.video import load_av, reason_of
 
@@ -148,21 +146,11 @@ class _GifWriter:
 def _png_folder(out: Path) -> Iterator[FrameWriter]:
     if is_there(out) and (not is_folder(out) or list_folder(out, error=OutputError)):
         raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
-    part: Path | None = None
-    try:
-        with making_folder(out.parent):
-            part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-            try:
-                writer = _PngWriter(part)
-                yield writer
-                _check_count(out, writer.count)
-                part.chmod(usual_mode() | (usual_mode() & 0o444) >> 2)  # a folder that may be read may be entered
-                part.replace(out)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        failed = "cannot write here" if part is None else "writing failed"
-        raise OutputError(f"{out}: {failed}: {error.strerror or error}") from error
+    with drafting(out) as draft:
+        writer = _PngWriter(draft)
+        yield writer
+        _check_count(out, writer.count)
+        publish(draft, out)
 
 
 class _PngWriter:

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.files.arrays import parse_npy, parse_npz
+from bilayer.runtime.files.arrays import npy_bytes, parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.motion.track import DEFAULT_FPS, Track
 
 MAX_JSON_FRAMES = 20_000
@@ -75,8 +75,7 @@ def write_track(path: str | Path, track: Track) -> None:
             f"{path}: track: expected a name in {', '.join(_BUILDERS)}, found {path.suffix or 'no extension'}"
         )
     content = build(track, path)
-    with replacing(path) as part:
-        part.write_bytes(content)
+    write_file(path, content)
 
 
 def _line(error: Exception) -> str:
@@ -114,21 +113,15 @@ def _from_json(content: bytes) -> Content:
     return msgspec.convert(parsed, list[list[tuple[float, float]]]), fps
 
 
-def _npy_bytes(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
-    return stream.getvalue()
-
-
 def _to_npy(track: Track, path: Path) -> bytes:
-    return _npy_bytes(track.landmarks)
+    return npy_bytes(track.landmarks)
 
 
 def _to_npz(track: Track, path: Path) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, array in (("landmarks", track.landmarks), ("fps", np.array(track.fps, np.float64))):
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy_bytes(array))  # dated 1980: no clock in the bytes
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy_bytes(array))  # dated 1980: no clock in the bytes
     return stream.getvalue()
 
 

@@ -51,8 +51,8 @@ ALLOWED = {
     ("benchmarks/parity/htp.py", "np.load(found)"): "written by our worker a moment before",
     ("benchmarks/parity/htp_worker.py", "np.load(poses)"): "written by its parent a moment before",
     ("benchmarks/speed/report.py", "Path('/proc/cpuinfo').read_text(encoding='utf-8')"): "the system's",
-    ("export/bundle.py", "folder.iterdir()"): "a folder of our own drafts",
     ("export/convert/qairt_worker.py", "model.read_bytes()"): "read by its parent before",
+    ("export/switch.py", "shutil.copyfile(file, name)"): "a draft of our own",
     ("runtime/engines/ncnn.py", "network.param.read_text()"): "from the cache, its hash compared",
     (
         "android_harness/routes/runner_build.py",

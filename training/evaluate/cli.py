@@ -11,7 +11,7 @@ import click
 from bilayer.runtime.console import Group, as_json_option, progress, show
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
-from bilayer.runtime.files.writing import check_output, write_text
+from bilayer.runtime.files.writing import check_output, write_file
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import Split
 
@@ -240,7 +240,7 @@ def _check_device(device: str) -> None:
 
 def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:
     if options.out is not None:
-        write_text(options.out, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_file(options.out, json.dumps(result.to_dict(), indent=2) + "\n")
     show(result.to_dict(), result.to_markdown, as_json)
 
 

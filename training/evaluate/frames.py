@@ -10,8 +10,9 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.face.landmark_files import read_landmarks
+from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import check_folder, is_folder, is_there, list_below, list_folder
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import make_folder, write_file
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
@@ -140,10 +141,7 @@ def new_folder(path: Path) -> None:
     """
     if is_there(path) and (not is_folder(path) or list_folder(path, error=OutputError)):
         raise OutputError(f"{path}: expected a new or empty folder, found something in it; name another one")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be made: {error.strerror or error}") from error
+    make_folder(path)
 
 
 def save_case(
@@ -164,16 +162,11 @@ def save_case(
         for name, frame in zip(case.names, frames, strict=True):
             _save(where / f"{name}.png", frame)
     for name, target in zip(case.names, case.targets, strict=True):
-        path = folder / "keypoints" / person / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("wb") as stream:
-            np.save(stream, scaled_keypoints(target))
+        write_file(folder / "keypoints" / person / f"{name}.npy", npy_bytes(scaled_keypoints(target)))
 
 
 def _save(path: Path, picture: Bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+    write_file(path, lambda part: Image.fromarray(picture).save(part, format="PNG"))
 
 
 def _read_masked(

@@ -12,7 +12,7 @@ from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.render import Rendering
 from bilayer.runtime.face.crop import draw_stickman
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_file
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
@@ -84,8 +84,7 @@ def save_sheet(path: Path, sheet: Image.Image) -> None:
     Raises:
         OutputError: it cannot be written there.
     """
-    with replacing(path) as part:
-        sheet.save(part, format="PNG")
+    write_file(path, lambda part: sheet.save(part, format="PNG"))
 
 
 def _shown(rendering: Rendering) -> Bytes:

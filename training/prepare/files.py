@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import write_text
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
@@ -97,7 +97,7 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
         OutputError: the folder cannot be written to.
     """
     if not is_there(path):
-        write_text(path, json.dumps(settings, indent=2) + "\n")
+        write_file(path, json.dumps(settings, indent=2) + "\n")
         return
     found = typed(dict[str, Any], read_content(path, DAMAGED), str(path), DAMAGED)
     for name in [*settings, *found]:

@@ -12,7 +12,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
-from bilayer.runtime.files.writing import write_text
+from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
@@ -152,7 +152,7 @@ def prepare_video(job: VideoJob) -> VideoResult:
         too_small=followed - written,
         too_short=seen - followed,
     )
-    write_text(job.record, json.dumps(asdict(result), indent=2) + "\n")
+    write_file(job.record, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 

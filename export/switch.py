@@ -1,0 +1,78 @@
+"""The switch from one avatar to the next: at every moment its .json names files that are there, all of one avatar.
+
+A rename replaces one file, and an avatar has five. So its .json is replaced twice: first by one that names the new
+files by passing names, `.STEM.XXXXXXXX.onnx`, beside the old ones; then, when the usual names are further names of the
+same files, by the one that names these.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from bilayer.runtime.bundle import AVATAR, Contract, Files
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files.reading import list_folder
+from bilayer.runtime.files.writing import holding_folder, publish
+
+
+def switch(draft: Path, out: Path, contract: Contract) -> None:
+    """Move the files of a bundle, whose usual names lie in `draft`, beside `out`; those that it had before go.
+
+    Raises:
+        OSError: they cannot be written; the avatar that was there is there.
+        OutputError: they were, but by their passing names alone.
+    """
+    names = [file.name for file in contract.files.present]
+    passing = {name: f".{out.stem}.{secrets.token_hex(4)}{name.removeprefix(out.stem)}" for name in names}
+    on_the_way = draft / "passing.json"
+    on_the_way.write_text(replace(contract, files=_renamed(contract.files, passing)).to_json(), encoding="utf-8")
+    for name in names:  # all that takes room is done before the first rename
+        _link(draft / name, draft / passing[name])
+    target = out.with_name(f"{out.stem}.json")
+    with holding_folder(out.parent):
+        former = _named_files(target) | _left_files(target)
+        try:
+            for name in passing.values():
+                publish(draft / name, out.with_name(name))
+            publish(on_the_way, target)
+            try:
+                for name in names:
+                    publish(draft / name, out.with_name(name))
+                publish(draft / target.name, target)
+            except OSError as error:
+                reason = error.strerror or error
+                raise OutputError(f"{target}: the avatar is written, but not by its usual names: {reason}") from error
+        finally:  # whatever happened, the .json says which files count
+            for name in (former | set(passing.values())) - _named_files(target) - set(names):
+                with suppress(OSError):
+                    out.with_name(name).unlink()
+
+
+def _renamed(files: Files, names: dict[str, str]) -> Files:
+    return Files(**{role: file and replace(file, name=names[file.name]) for role, file in vars(files).items()})
+
+
+def _link(file: Path, name: Path) -> None:
+    """A further name of a file; a copy of it where the file system has no such."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
+
+
+def _named_files(contract: Path) -> set[str]:
+    """Names of the files that the avatar there has; none where there is no avatar."""
+    with suppress(InputError):
+        names = {file.name for file in AVATAR.read(contract).files.present}
+        return {name for name in names if name.removeprefix(".").startswith(f"{contract.stem}.") and "/" not in name}
+    return set()
+
+
+def _left_files(contract: Path) -> set[str]:
+    """Passing names that a killed switch left."""
+    name = re.compile(rf"\.{re.escape(contract.stem)}\.[0-9a-f]{{8}}\.(dlc|onnx|safetensors|preview\.png)")
+    return {path.name for path in list_folder(contract.parent) if name.fullmatch(path.name)}

@@ -11,7 +11,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
 from bilayer.runtime.errors import BilayerError, OutputError
@@ -196,9 +195,8 @@ def _locked_draft(target: Path) -> tuple[Path, int]:
         os.close(lock)  # it was swept in the moment before it was locked
 
 
-@cache
 def _sweep(folder: Path) -> None:
-    """Remove the drafts in a folder that no process works on; once is enough."""
+    """Remove the drafts in a folder that no process works on."""
     drafts = []
     with suppress(OSError), os.scandir(folder) as entries:  # one may write where one may not look
         drafts = [Path(entry.path) for entry in entries if _DRAFT.fullmatch(entry.name)]

@@ -1,0 +1,153 @@
+"""Files and folders are written whole or not at all, wherever their writer ends; what a killed one left is swept."""
+
+import itertools
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bilayer.runtime.errors import OutputError
+from bilayer.runtime.files.writing import check_output, drafting, make_folder, publish, replacing, write_file
+from tests.interposed import FINE, with_fault
+
+NUMBERS = {"a": np.arange(1 << 18, dtype=np.float32)}  # 1 MB
+
+
+def write_folder(target: Path) -> None:
+    with drafting(target) as draft:
+        (draft / "one").write_text("new")
+        (draft / "two").write_text("new")
+        publish(draft, target)
+
+
+WRITERS = {
+    "text": lambda target: write_file(target, "new"),
+    "bytes": lambda target: write_file(target, b"new"),
+    "a library's own writer": lambda target: write_file(target, lambda part: save_file(NUMBERS, part)),
+}
+
+
+def content(target: Path) -> str | None:
+    return ("old" if target.read_bytes() == b"old" else "new") if target.exists() else None
+
+
+@pytest.mark.parametrize("action", ["kill", "term", "full"])
+@pytest.mark.parametrize("before", [None, "old"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_is_whole_wherever_its_writer_ends(tmp_path, writer, before, action):
+    write, size = WRITERS[writer], None
+    for number in itertools.count(1):
+        target = tmp_path / str(number) / "deep" / "file"
+        if before:
+            target.parent.mkdir(parents=True)
+            target.write_text(before)
+        code, said, reached = with_fault(lambda target=target: write(target), target.parent, number, action)
+        found = content(target)
+        assert found in (before, "new")
+        if not reached:
+            assert (code, found) == (FINE, "new")
+            assert size in (None, target.stat().st_size)
+            break
+        if found == "new":
+            size = size or target.stat().st_size
+            assert size == target.stat().st_size
+        if action == "full":
+            assert code == FINE or said.startswith(f"bilayer.runtime.errors.OutputError: {target.parent}")
+            assert (code == FINE) == (found == "new")
+            assert not target.parent.exists() or {path.name for path in target.parent.iterdir()} <= {"file"}
+        elif action == "kill":
+            assert code == -signal.SIGKILL
+        write(target)
+        assert [path.name for path in target.parent.iterdir()] == ["file"]  # swept
+    assert number > 5
+
+
+@pytest.mark.parametrize("action", ["kill", "full"])
+def test_a_folder_is_whole_wherever_its_writer_ends(tmp_path, action):
+    for number in itertools.count(1):
+        target = tmp_path / str(number) / "frames"
+        target.parent.mkdir()
+        code, _, reached = with_fault(lambda target=target: write_folder(target), target.parent, number, action)
+        if not reached:
+            break
+        assert not target.exists() or sorted(path.name for path in target.iterdir()) == ["one", "two"]
+        if action == "full":
+            assert code == FINE or not list(target.parent.iterdir())
+        write_file(target.parent / "other", "next")
+        assert {path.name for path in target.parent.iterdir()} <= {"frames", "other"}
+    assert number > 8
+
+
+def test_a_draft_that_is_worked_on_is_not_swept(tmp_path):
+    with drafting(tmp_path / "slow") as draft:
+        (draft / "slow").write_text("half")
+        write_file(tmp_path / "quick", "done")
+        assert with_fault(lambda: write_file(tmp_path / "other", "done"), tmp_path, 0, "kill")[0] == FINE
+        assert (draft / "slow").read_text() == "half"
+    assert {path.name for path in tmp_path.iterdir()} == {"quick", "other"}
+
+
+def test_what_only_looks_like_a_draft_stays(tmp_path):
+    for name in (".film.part", ".a.bilayer-x.part", "a.bilayer-0123abcd.part"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".a.bilayer-0123abcd.part").write_text("a file and no folder")
+    (tmp_path / ".b.bilayer-0123abcd.part").symlink_to(tmp_path / ".film.part")
+    write_file(tmp_path / "file", "new")
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_errors_of_libraries_are_one_line(tmp_path):
+    def fail(_: Path) -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos\nat f") from error
+
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(OutputError, match=r"file: writing failed: No space left on device$"):
+        write_file(tmp_path / "file", fail)
+    with pytest.raises(OutputError, match=r"file: writing failed: Error while serializing.*$"):
+        write_file(tmp_path / "file", lambda part: save_file(NUMBERS, part / "no" / "such"))
+    with pytest.raises(KeyError), replacing(tmp_path / "file"):
+        raise KeyError("not of the disk")
+    assert (tmp_path / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x" * 300, "cannot write here: File name too long"),
+        ("a\0b", "cannot write here: not a name that a file can have"),
+        ("\ud800", "cannot write here: not a name that a file can have"),
+        ("folder", "is a folder; name a file to write"),
+        ("file/below", "is a file and not a folder"),
+    ],
+)
+def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path, name, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for call in (check_output, lambda target: write_file(target, "x")):
+        with pytest.raises(OutputError) as error:
+            call(tmp_path / name)
+        assert message in str(error.value)
+    with pytest.raises(OutputError, match="file: cannot be made"):
+        make_folder(tmp_path / "file")
+
+
+def test_names_up_to_the_longest_are_written_with_usual_permissions(tmp_path):
+    former = os.umask(0o027)
+    try:
+        for name in ("x" * 255, "é" * 127, "\udcff" * 200, "a:b"):
+            write_file(tmp_path / name, "new")
+            assert (tmp_path / name).read_text() == "new"
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+        write_file(tmp_path / "program", b"#!", executable=True)
+        assert (tmp_path / "program").stat().st_mode & 0o777 == 0o750
+        write_file(tmp_path / "text", "\udcff \u043c")
+        assert (tmp_path / "text").read_text("utf-8") == "\\udcff \u043c"
+    finally:
+        os.umask(former)

@@ -46,12 +46,13 @@ def export(folder, checkpoint, **options):
         folder / "face.png", folder / "bundle" / "avatar.dlc", target="none", checkpoint=checkpoint,
         keypoints=folder / "face.npy", mask=False, **options,
     )  # fmt: skip
-    export_avatar(chosen)
+    found = load_model(checkpoint)
+    size, refine = found.config.image_size, "updater" if "texture_enhancer" in found.networks else "none"
+    export_avatar(replace(chosen, size=size, refine=refine))  # as published: not fitted, nor as large as the photo is
     overrides = {key: value for key, value in options.items() if key == "align_corners"}
     model = load_model(checkpoint, overrides=overrides)
-    size = model.config.image_size
     source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], size), model.config)
-    return Exported(folder / "bundle", model, create_avatar(model, source))
+    return Exported(folder / "bundle", model, create_avatar(model, source, refine))
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["edges", "align_corners"])

@@ -69,16 +69,19 @@ def _sample(rng, number):
         grid = np.moveaxis(grid, -1, 0)
     layouts = ("planar", "interleaved")
     sampler = Sampler(texture, bool(corners), grid_layout=layouts[swapped], out_layout=layouts[out_swapped])
-    header = [0, texture_height, texture_width, channels, height, width, swapped, out_swapped, corners, 0, 0]
+    header = [0, texture_height, texture_width, channels, height, width, swapped, out_swapped, corners, 0, 0, 0, 0]
     return _record(header, texture, grid), sampler.sample(grid).tobytes()
 
 
 def _frame(rng, number):
     texture_height, texture_width, height, width = _sizes(rng)
     swapped, corners, alpha, nearest, masked, over = (number >> bit & 1 for bit in range(6))
+    results = ((height, width), (int(rng.integers(1, 9)), int(rng.integers(1, 300))), (height, width))[number % 3]
+    if number % 3 == 2:  # the doubling has loops of its own
+        height, width = 2 * height, 2 * width
     texture, (delta_uv, lf_rgb, mask) = (
         random_texture(rng, texture_height, texture_width),
-        random_frame(rng, height, width),
+        random_frame(rng, *results),
     )
     if swapped:
         delta_uv, lf_rgb = interleaved(delta_uv), interleaved(lf_rgb)
@@ -88,12 +91,13 @@ def _frame(rng, number):
         bool(corners),
         alpha=("straight", "premultiplied")[alpha],
         background=background if over else None,
+        size=(height, width),
         mask_scale=0.75,
         mask_offset=0.125,
         rounding=("truncate", "nearest")[nearest],
         layout=("planar", "interleaved")[swapped],
     )
-    flags = [swapped, 0, corners, masked + 2 * over, alpha + 2 * nearest]
+    flags = [swapped, 0, corners, masked + 2 * over, alpha + 2 * nearest, *(results if number % 3 else (0, 0))]
     header = [1, texture_height, texture_width, 3, height, width, *flags]
     arrays = [texture, delta_uv, lf_rgb, *([mask] if masked else []), *([background] if over else [])]
     return _record(header, *arrays), compositor.render(delta_uv, lf_rgb, mask if masked else None).tobytes()

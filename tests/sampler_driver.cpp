@@ -1,6 +1,6 @@
 // Runs recorded cases through one of the two native samplers: ./driver CASES RESULTS
 //
-// A case is 11 int32 (see `Header`) and its arrays, as tests/native_sampler.py writes them. Each picture is done in two
+// A case is 13 int32 (see `Header`) and its arrays, as tests/native_sampler.py writes them. Each picture is done in two
 // calls, split at a row. With BILAYER_HPP the sampler is android_harness/native/sampler.hpp, else the object file.
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +16,7 @@
 struct Header {
     int32_t frame, texture_height, texture_width, channels, height, width;
     int32_t interleaved, out_interleaved, align_corners, masked_or_over, mode;  // mode: alpha + 2 * nearest
+    int32_t result_height, result_width;  // of a frame's delta_uv, lf_rgb and mask; 0: those of the frame
 };
 
 template <class T>
@@ -52,9 +53,10 @@ static void sample(const Header &h, FILE *cases, FILE *results) {
 static void frame(const Header &h, FILE *cases, FILE *results) {
     const size_t pixels = size_t(h.height) * h.width;
     const auto texture = read<float>(cases, size_t(3) * h.texture_height * h.texture_width);
-    const auto delta_uv = read<float>(cases, 2 * pixels), lf_rgb = read<float>(cases, 3 * pixels);
+    const size_t values = h.result_height ? size_t(h.result_height) * h.result_width : pixels;
+    const auto delta_uv = read<float>(cases, 2 * values), lf_rgb = read<float>(cases, 3 * values);
     const bool masked = h.masked_or_over & 1, over = h.masked_or_over & 2;
-    const auto mask = read<float>(cases, masked ? pixels : 0);
+    const auto mask = read<float>(cases, masked ? values : 0);
     const auto background = read<uint8_t>(cases, over ? 4 * pixels : 0);
     const float scale = 0.75f, offset = 0.125f;
     std::vector<uint8_t> rgba(4 * pixels);
@@ -68,7 +70,9 @@ static void frame(const Header &h, FILE *cases, FILE *results) {
                              masked ? mask.data() : nullptr,
                              scale,
                              offset,
-                             over ? background.data() : nullptr};
+                             over ? background.data() : nullptr,
+                             h.result_height,
+                             h.result_width};
     for (const Rows rows : {Rows{0, split}, Rows{split, h.height}})
         compose(packed, inputs, rgba.data(), h.height, h.width, h.align_corners,
                 h.mode & 1 ? Alpha::premultiplied : Alpha::straight,
@@ -78,9 +82,16 @@ static void frame(const Header &h, FILE *cases, FILE *results) {
     bilayer_pack_texture(texture.data(), 3, h.texture_height, h.texture_width, packed.data());
     const int rows[] = {0, split, h.height};
     for (int part = 0; part < 2; ++part)
-        bilayer_frame(packed.data(), h.texture_height, h.texture_width, delta_uv.data(), lf_rgb.data(), h.interleaved,
-                      masked ? mask.data() : nullptr, scale, offset, over ? background.data() : nullptr, rgba.data(),
-                      h.height, h.width, h.align_corners, h.mode & 1, h.mode >> 1, rows[part], rows[part + 1]);
+        if (h.result_height)
+            bilayer_resized_frame(packed.data(), h.texture_height, h.texture_width, delta_uv.data(), lf_rgb.data(),
+                                  h.interleaved, masked ? mask.data() : nullptr, scale, offset, h.result_height,
+                                  h.result_width, over ? background.data() : nullptr, rgba.data(), h.height, h.width,
+                                  h.align_corners, h.mode & 1, h.mode >> 1, rows[part], rows[part + 1]);
+        else
+            bilayer_frame(packed.data(), h.texture_height, h.texture_width, delta_uv.data(), lf_rgb.data(),
+                          h.interleaved, masked ? mask.data() : nullptr, scale, offset,
+                          over ? background.data() : nullptr, rgba.data(), h.height, h.width, h.align_corners,
+                          h.mode & 1, h.mode >> 1, rows[part], rows[part + 1]);
 #endif
     std::fwrite(rgba.data(), 1, rgba.size(), results);
 }

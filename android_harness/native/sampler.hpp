@@ -16,18 +16,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 #include <vector>
 
-// BILAYER_PORTABLE leaves NEON out. The names of the two variants differ, so that one program may hold both.
-#if !defined(BILAYER_PORTABLE) && defined(__aarch64__) && defined(__ARM_NEON)
-#include <arm_neon.h>
-#define BILAYER_NEON 1
-#define BILAYER_VARIANT neon
-#else
-#define BILAYER_NEON 0
-#define BILAYER_VARIANT portable
-#endif
+#include "four.hpp"
 
 namespace bilayer {
 inline namespace BILAYER_VARIANT {
@@ -46,14 +37,15 @@ struct Rows {
     int begin, end;
 };
 
-// A network's outputs for one frame, h x w pixels.
+// A network's outputs for one frame, h x w pixels; of another size than the frame they are resized on the way.
 struct FrameInputs {
     const float *delta_uv;  // (2, h, w), or (h, w, 2) if interleaved: offsets from the pixel centres, x before y
     const float *lf_rgb;    // (3, h, w), or (h, w, 3) if interleaved: -1..1
     Layout layout;
     const float *mask;              // (h, w), times mask_scale + mask_offset, clamped to 0..1; or null for ones
     float mask_scale, mask_offset;  // 1 and 0; or 0.5 and 0.5 where the mask comes out of a tanh
-    const uint8_t *background;      // (h, w, 4): the frame becomes opaque over it; or null
+    const uint8_t *background;      // (height, width, 4) of the frame, which becomes opaque over it; or null
+    int height = 0, width = 0;      // h and w; 0: those of the frame
 };
 
 // Once per avatar, from (channels, height, width), 1 to 4 channels.
@@ -68,93 +60,6 @@ inline PackedTexture pack_texture(const float *texture, int channels, int height
 }
 
 namespace detail {
-
-// Four floats, and what the sampler does with them: four pixels of one channel, or one texel of four channels.
-#if BILAYER_NEON
-
-struct Four {
-    float32x4_t lanes;
-
-    static Four load(const float *from) { return {vld1q_f32(from)}; }
-    static Four all(float value) { return {vdupq_n_f32(value)}; }
-    void store(float *to) const { vst1q_f32(to, lanes); }
-    friend Four operator+(Four a, Four b) { return {vaddq_f32(a.lanes, b.lanes)}; }
-    friend Four operator-(Four a, Four b) { return {vsubq_f32(a.lanes, b.lanes)}; }
-    friend Four operator*(Four a, Four b) { return {vmulq_f32(a.lanes, b.lanes)}; }
-    // 0 <= value <= top, and NaN gives 0: maxnm and minnm prefer a number to NaN.
-    Four clamped(float top) const { return {vminnmq_f32(vmaxnmq_f32(lanes, vdupq_n_f32(0)), vdupq_n_f32(top))}; }
-    Four whole() const { return {vrndq_f32(lanes)}; }  // the fraction cut off
-    void store_integers(int32_t *to) const { vst1q_s32(to, vcvtq_s32_f32(lanes)); }
-};
-
-inline void transpose(Four (&m)[4]) {
-    const float32x4_t ab0 = vtrn1q_f32(m[0].lanes, m[1].lanes), ab1 = vtrn2q_f32(m[0].lanes, m[1].lanes);
-    const float32x4_t cd0 = vtrn1q_f32(m[2].lanes, m[3].lanes), cd1 = vtrn2q_f32(m[2].lanes, m[3].lanes);
-    const auto wide = [](float32x4_t v) { return vreinterpretq_f64_f32(v); };
-    const auto narrow = [](float64x2_t v) { return Four{vreinterpretq_f32_f64(v)}; };
-    m[0] = narrow(vtrn1q_f64(wide(ab0), wide(cd0)));
-    m[1] = narrow(vtrn1q_f64(wide(ab1), wide(cd1)));
-    m[2] = narrow(vtrn2q_f64(wide(ab0), wide(cd0)));
-    m[3] = narrow(vtrn2q_f64(wide(ab1), wide(cd1)));
-}
-
-// Levels with their fractions cut off, as four RGBA pixels.
-inline void store_pixels(Four red, Four green, Four blue, Four alpha, uint8_t *to) {
-    uint32x4_t word = vcvtq_u32_f32(red.lanes);
-    word = vorrq_u32(word, vshlq_n_u32(vcvtq_u32_f32(green.lanes), 8));
-    word = vorrq_u32(word, vshlq_n_u32(vcvtq_u32_f32(blue.lanes), 16));
-    word = vorrq_u32(word, vshlq_n_u32(vcvtq_u32_f32(alpha.lanes), 24));
-    vst1q_u8(to, vreinterpretq_u8_u32(word));
-}
-
-#else
-
-struct Four {
-    float lanes[4];
-
-    static Four load(const float *from) { return {{from[0], from[1], from[2], from[3]}}; }
-    static Four all(float value) { return {{value, value, value, value}}; }
-    void store(float *to) const { std::memcpy(to, lanes, sizeof lanes); }
-    template <class Operation>
-    static Four each(Operation operation) {
-        return {{operation(0), operation(1), operation(2), operation(3)}};
-    }
-    friend Four operator+(Four a, Four b) {
-        return each([&](int i) { return a.lanes[i] + b.lanes[i]; });
-    }
-    friend Four operator-(Four a, Four b) {
-        return each([&](int i) { return a.lanes[i] - b.lanes[i]; });
-    }
-    friend Four operator*(Four a, Four b) {
-        return each([&](int i) { return a.lanes[i] * b.lanes[i]; });
-    }
-    // 0 <= value <= top, and NaN, which is greater than nothing, gives 0.
-    Four clamped(float top) const {
-        return each([&](int i) {
-            const float positive = lanes[i] > 0 ? lanes[i] : 0;
-            return positive < top ? positive : top;
-        });
-    }
-    Four whole() const {  // the fraction cut off
-        return each([&](int i) { return float(int32_t(lanes[i])); });
-    }
-    void store_integers(int32_t *to) const {
-        for (int i = 0; i < 4; ++i) to[i] = int32_t(lanes[i]);
-    }
-};
-
-inline void transpose(Four (&m)[4]) {
-    for (int i = 0; i < 4; ++i)
-        for (int j = 0; j < i; ++j) std::swap(m[i].lanes[j], m[j].lanes[i]);
-}
-
-// Levels with their fractions cut off, as four RGBA pixels.
-inline void store_pixels(Four red, Four green, Four blue, Four alpha, uint8_t *to) {
-    for (int i = 0; i < 4; ++i)
-        for (const Four *channel : {&red, &green, &blue, &alpha}) *to++ = uint8_t(channel->lanes[i]);
-}
-
-#endif
 
 // How coordinates map to a packed texture: x = column * x_step + origin + u * u_scale, and so for y.
 struct Geometry {
@@ -205,6 +110,157 @@ inline void load_planes(const float *image, Layout layout, size_t pixels, size_t
     }
 }
 
+constexpr int stretch = 256;  // columns of a frame whose resized outputs are kept at a time
+
+// Between which two of `size` values one of `frame` pixels lies, and the weight of the second: pixel centres, in whole
+// numbers of which 2 * frame are from one value to the next.
+struct Tap {
+    int first, second;
+    float weight;
+
+    Tap(int index, int size, int frame) {
+        const int64_t step = 2 * int64_t(frame), last = step * (size - 1);
+        const int64_t place = std::min(std::max((2 * int64_t(index) + 1) * size - frame, int64_t(0)), last);
+        first = int(place / step);
+        second = first + (place % step > 0);
+        weight = float(place % step) / float(step);
+    }
+};
+
+inline float between(float a, float b, float weight) { return a + weight * (b - a); }
+
+// A network's outputs, read four at a time from arrays of the frame's size.
+class PlainOutputs {
+   public:
+    PlainOutputs(const FrameInputs &inputs, int height, int width)
+        : inputs_(inputs), pixels_(size_t(height) * width), width_(width) {}
+
+    void load(int i, int j, int count, Four (&uv)[2], Four (&low)[3], Four (&mask)[1]) const {
+        const size_t at = size_t(i) * width_ + j;
+        load_planes(inputs_.delta_uv, inputs_.layout, pixels_, at, count, uv);
+        load_planes(inputs_.lf_rgb, inputs_.layout, pixels_, at, count, low);
+        if (inputs_.mask) load_planes(inputs_.mask, Layout::planar, pixels_, at, count, mask);
+    }
+
+   private:
+    const FrameInputs &inputs_;
+    const size_t pixels_;
+    const int width_;
+};
+
+// The same of another size than the frame's, a stretch of columns at a time. Each row of the outputs is spread over those
+// columns once, and each row of the frame is a mean of two such rows.
+class ResizedOutputs {
+   public:
+    ResizedOutputs(const FrameInputs &inputs, int height, int width)
+        : inputs_(inputs), height_(height), width_(width) {}
+
+    // Columns `begin` to `end` from now on, at most `stretch`.
+    void move_to(int begin, int end) { begin_ = begin, end_ = end, held_[0] = held_[1] = -1; }
+
+    // Row i of the frame from now on.
+    void move_down_to(int i) {
+        const Tap tap(i, inputs_.height, height_);
+        hold(tap.first), hold(tap.second);
+        upper_ = spread_[tap.first & 1], lower_ = spread_[tap.second & 1], weight_ = Four::all(tap.weight);
+    }
+
+    void load(int, int j, int, Four (&uv)[2], Four (&low)[3], Four (&mask)[1]) const {
+        const auto mean = [&](int channel) {
+            const Four a = Four::load(upper_[channel] + j - begin_), b = Four::load(lower_[channel] + j - begin_);
+            return a + weight_ * (b - a);
+        };
+        for (int c = 0; c < 2; ++c) uv[c] = mean(c);
+        for (int c = 0; c < 3; ++c) low[c] = mean(2 + c);
+        if (inputs_.mask) mask[0] = mean(5);
+    }
+
+   private:
+    const FrameInputs &inputs_;
+    const int height_, width_;
+    int begin_ = 0, end_ = 0, held_[2] = {-1, -1};
+    float spread_[2][6][stretch] = {};  // two rows of the outputs, the even one and the odd one
+    const float (*upper_)[stretch] = spread_[0], (*lower_)[stretch] = spread_[0];
+    Four weight_ = Four::all(0);
+
+    void hold(int row) {
+        if (held_[row & 1] == row) return;
+        held_[row & 1] = row;
+        const size_t plane = size_t(inputs_.height) * inputs_.width, at = size_t(row) * inputs_.width;
+        float(*out)[stretch] = spread_[row & 1];
+        const auto spread_all = [&](const float *from, int channels, float(*to)[stretch]) {
+            for (int c = 0; c < channels; ++c)
+                if (inputs_.layout == Layout::planar)
+                    spread(from + c * plane + at, 1, to[c]);
+                else
+                    spread(from + at * channels + c, channels, to[c]);
+        };
+        spread_all(inputs_.delta_uv, 2, out);
+        spread_all(inputs_.lf_rgb, 3, out + 2);
+        if (inputs_.mask) spread(inputs_.mask + at, 1, out[5]);
+    }
+
+    // A row whose values are `step` floats apart, at the columns.
+    void spread(const float *row, int step, float *to) const {
+        const auto value = [&](int j) { return row[size_t(j) * step]; };
+        const auto put = [&](int j) {
+            const Tap tap(j, inputs_.width, width_);
+            to[j - begin_] = between(value(tap.first), value(tap.second), tap.weight);
+        };
+        if (width_ != 2 * inputs_.width) {
+            for (int j = begin_; j < end_; ++j) put(j);
+            return;
+        }
+        put(begin_), put(end_ - 1);
+        for (int j = begin_ + 1; j < end_ - 1; j += 2) {  // between two values lie two columns
+            const float a = value(j / 2), b = value(j / 2 + 1);
+            to[j - begin_] = between(a, b, 0.25f);
+            to[j + 1 - begin_] = between(a, b, 0.75f);
+        }
+    }
+};
+
+// Columns `begin` to `end` of row i of a frame, from what `outputs` load.
+template <class Outputs>
+inline void compose_row(const PackedTexture &texture, const Geometry &geometry, const FrameInputs &inputs,
+                        const Outputs &outputs, uint8_t *rgba, int height, int width, Alpha alpha, Rounding rounding,
+                        int i, int begin, int end) {
+    const float x_step = geometry.x_extent / float(width), y_step = geometry.y_extent / float(height);
+    const Four one = Four::all(1), half = Four::all(0.5f), full = Four::all(255), origin = Four::all(geometry.origin);
+    const Four rest = Four::all(rounding == Rounding::nearest ? 0.5f : 0.0f);
+    const float ramp[4] = {0.5f, 1.5f, 2.5f, 3.5f};
+    const Four row = Four::all((float(i) + 0.5f) * y_step + geometry.origin);
+    for (int j = begin; j < end; j += 4) {
+        const size_t at = size_t(i) * width + j;
+        const int count = std::min(4, end - j);
+        Four uv[2], low[3], mask[1] = {one}, colours[4];
+        outputs.load(i, j, count, uv, low, mask);
+        Four m = one;
+        if (inputs.mask) m = (mask[0] * Four::all(inputs.mask_scale) + Four::all(inputs.mask_offset)).clamped(1);
+
+        const Four column = (Four::load(ramp) + Four::all(float(j))) * Four::all(x_step) + origin;
+        const Four x = column + uv[0] * Four::all(geometry.u_scale), y = row + uv[1] * Four::all(geometry.v_scale);
+        blend(texture, geometry, x, y, colours);
+
+        for (int c = 0; c < 3; ++c) {
+            Four level = ((colours[c] + low[c] + one) * Four::all(127.5f)).clamped(255);
+            if (inputs.background) {
+                float behind[4] = {};
+                for (int k = 0; k < count; ++k) behind[k] = inputs.background[(at + k) * 4 + c];
+                level = level * m + Four::load(behind) * (one - m);
+            } else if (alpha == Alpha::premultiplied) {
+                level = level * m;
+            }
+            colours[c] = level + rest;
+        }
+        colours[3] = inputs.background ? full : m * full + half;
+
+        uint8_t frame[16];
+        store_pixels(colours[0], colours[1], colours[2], colours[3], count == 4 ? rgba + at * 4 : frame);
+        if (count < 4) std::memcpy(rgba + at * 4, frame, size_t(count) * 4);
+    }
+}
+
 }  // namespace detail
 
 // grid_sample, bilinear, zero padding: grid (2, h, w) or (h, w, 2), x before y; out (channels, h, w) or (h, w, channels).
@@ -237,45 +293,19 @@ inline void compose(const PackedTexture &texture, const FrameInputs &inputs, uin
                     bool align_corners, Alpha alpha, Rounding rounding, Rows rows) {
     using namespace detail;
     const Geometry geometry(texture, align_corners);
-    const float x_step = geometry.x_extent / float(width), y_step = geometry.y_extent / float(height);
-    const Four one = Four::all(1), half = Four::all(0.5f), full = Four::all(255), origin = Four::all(geometry.origin);
-    const Four rest = Four::all(rounding == Rounding::nearest ? 0.5f : 0.0f);
-    const float ramp[4] = {0.5f, 1.5f, 2.5f, 3.5f};
-    const size_t pixels = size_t(height) * width;
-    for (int i = rows.begin; i < rows.end; ++i) {
-        const Four row = Four::all((float(i) + 0.5f) * y_step + geometry.origin);
-        for (int j = 0; j < width; j += 4) {
-            const size_t at = size_t(i) * width + j;
-            const int count = std::min(4, width - j);
-            Four uv[2], low[3], mask[1], colours[4];
-            load_planes(inputs.delta_uv, inputs.layout, pixels, at, count, uv);
-            load_planes(inputs.lf_rgb, inputs.layout, pixels, at, count, low);
-            Four m = one;
-            if (inputs.mask) {
-                load_planes(inputs.mask, Layout::planar, pixels, at, count, mask);
-                m = (mask[0] * Four::all(inputs.mask_scale) + Four::all(inputs.mask_offset)).clamped(1);
-            }
-
-            const Four column = (Four::load(ramp) + Four::all(float(j))) * Four::all(x_step) + origin;
-            const Four x = column + uv[0] * Four::all(geometry.u_scale), y = row + uv[1] * Four::all(geometry.v_scale);
-            blend(texture, geometry, x, y, colours);
-
-            for (int c = 0; c < 3; ++c) {
-                Four level = ((colours[c] + low[c] + one) * Four::all(127.5f)).clamped(255);
-                if (inputs.background) {
-                    float behind[4] = {};
-                    for (int k = 0; k < count; ++k) behind[k] = inputs.background[(at + k) * 4 + c];
-                    level = level * m + Four::load(behind) * (one - m);
-                } else if (alpha == Alpha::premultiplied) {
-                    level = level * m;
-                }
-                colours[c] = level + rest;
-            }
-            colours[3] = inputs.background ? full : m * full + half;
-
-            uint8_t frame[16];
-            store_pixels(colours[0], colours[1], colours[2], colours[3], count == 4 ? rgba + at * 4 : frame);
-            if (count < 4) std::memcpy(rgba + at * 4, frame, size_t(count) * 4);
+    if (inputs.height == 0 || (inputs.height == height && inputs.width == width)) {
+        const PlainOutputs outputs(inputs, height, width);
+        for (int i = rows.begin; i < rows.end; ++i)
+            compose_row(texture, geometry, inputs, outputs, rgba, height, width, alpha, rounding, i, 0, width);
+        return;
+    }
+    ResizedOutputs outputs(inputs, height, width);
+    for (int j = 0; j < width; j += stretch) {
+        const int end = std::min(width, j + stretch);
+        outputs.move_to(j, end);
+        for (int i = rows.begin; i < rows.end; ++i) {
+            outputs.move_down_to(i);
+            compose_row(texture, geometry, inputs, outputs, rgba, height, width, alpha, rounding, i, j, end);
         }
     }
 }

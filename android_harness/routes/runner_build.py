@@ -113,7 +113,10 @@ def built_runner() -> Path | None:
 def kept_runner() -> Path:
     """Return where the cache has a runner of these sources, by their digest; it need not be there."""
     digest = hashlib.sha256()
-    numba = [_SAMPLER / name for name in ("numba_kernels.py", "vector_code.py", "c_functions.py", "build.py")]
+    numba = [
+        *sorted(_SAMPLER.glob("numba_*.py")),
+        *map(_SAMPLER.joinpath, ("vector_code.py", "c_functions.py", "build.py")),
+    ]
     for path in [*sorted(NATIVE.iterdir()), *numba]:
         digest.update(path.read_bytes())
     return cache_folder() / "runner" / digest.hexdigest()[:16] / PROGRAM

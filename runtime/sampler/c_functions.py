@@ -14,6 +14,7 @@ from numba import carray, cfunc, float32, int32, njit, types, uint32, void
 from numba.extending import intrinsic
 
 from bilayer.runtime.sampler.numba_kernels import frame_rows_for, sample_rows_for
+from bilayer.runtime.sampler.numba_resize import resized_frame_rows_for
 from bilayer.runtime.sampler.numpy_kernels import OVER, PREMULTIPLIED, STRAIGHT
 
 _floats = types.CPointer(float32)
@@ -39,6 +40,7 @@ _sample_ip, _sample_ii = (_rows(sample_rows_for(True, out)) for out in (False, T
 _straight_p, _straight_i = (_rows(frame_rows_for(STRAIGHT, layout)) for layout in (False, True))
 _premultiplied_p, _premultiplied_i = (_rows(frame_rows_for(PREMULTIPLIED, layout)) for layout in (False, True))
 _over_p, _over_i = (_rows(frame_rows_for(OVER, layout)) for layout in (False, True))
+_straight, _premultiplied, _over = (_rows(resized_frame_rows_for(alpha)) for alpha in (STRAIGHT, PREMULTIPLIED, OVER))
 
 
 def bilayer_pack_texture(texture, channels, height, width, packed):
@@ -77,29 +79,50 @@ def bilayer_frame(
 ):  # fmt: skip
     """Rows of a frame."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
-    h, w, begin, end, pixels = height, width, row_begin, row_end, height * width
+    pixels = height * width
     uv, low, opacity = carray(delta_uv, 2 * pixels), carray(lf_rgb, 3 * pixels), carray(mask, pixels)
     behind, out = carray(background, pixels), carray(rgba, pixels)
-    masked, scale, offset = _given(mask), mask_scale, mask_offset
-    corners, rounding = align_corners != 0, float32(0.5) if nearest != 0 else float32(0)
+    rounding = float32(0.5) if nearest != 0 else float32(0)
+    arguments = (
+        texture, uv, low, opacity, _given(mask), mask_scale, mask_offset, behind, align_corners != 0, rounding, out,
+        height, width, row_begin, row_end,
+    )  # fmt: skip
     if _given(background):
         if interleaved != 0:
-            _over_i(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
+            _over_i(*arguments)
         else:
-            _over_p(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
+            _over_p(*arguments)
     elif alpha != STRAIGHT:
         if interleaved != 0:
-            _premultiplied_i(
-                texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end
-            )
+            _premultiplied_i(*arguments)
         else:
-            _premultiplied_p(
-                texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end
-            )
+            _premultiplied_p(*arguments)
     elif interleaved != 0:
-        _straight_i(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
+        _straight_i(*arguments)
     else:
-        _straight_p(texture, uv, low, opacity, masked, scale, offset, behind, corners, rounding, out, h, w, begin, end)
+        _straight_p(*arguments)
+
+
+def bilayer_resized_frame(
+    packed, texture_height, texture_width, delta_uv, lf_rgb, interleaved, mask, mask_scale, mask_offset,
+    result_height, result_width, background, rgba, height, width, align_corners, alpha, nearest, row_begin, row_end,
+):  # fmt: skip
+    """Rows of a frame of results that have another size."""
+    texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
+    results, pixels = result_height * result_width, height * width
+    uv, low, opacity = carray(delta_uv, 2 * results), carray(lf_rgb, 3 * results), carray(mask, results)
+    behind, out = carray(background, pixels), carray(rgba, pixels)
+    rounding = float32(0.5) if nearest != 0 else float32(0)
+    arguments = (
+        texture, uv, low, opacity, _given(mask), mask_scale, mask_offset, behind, align_corners != 0, rounding, out,
+        result_height, result_width, interleaved != 0, height, width, row_begin, row_end,
+    )  # fmt: skip
+    if _given(background):
+        _over(*arguments)
+    elif alpha != STRAIGHT:
+        _premultiplied(*arguments)
+    else:
+        _straight(*arguments)
 
 
 FUNCTIONS = {
@@ -107,6 +130,22 @@ FUNCTIONS = {
     bilayer_sample: void(_floats, int32, int32, _floats, int32, _floats, *[int32] * 7),
     bilayer_frame: void(
         _floats, int32, int32, _floats, _floats, int32, _floats, float32, float32, _words, _words, *[int32] * 7
+    ),
+    bilayer_resized_frame: void(
+        _floats,
+        int32,
+        int32,
+        _floats,
+        _floats,
+        int32,
+        _floats,
+        float32,
+        float32,
+        int32,
+        int32,
+        _words,
+        _words,
+        *[int32] * 7,
     ),
 }
 

@@ -151,8 +151,8 @@ class FrameCompositor:
             self._plain(arguments, height, width)
             return out
         if self._resizing is None:
-            self._resizing = Rows(self._kernels.resized_frame_kernel(*self._use), self._threads)
-        self._resizing((*arguments, *fields), height, width)
+            self._resizing = Rows(self._kernels.resized_frame_kernel(self._use[0]), self._threads)
+        self._resizing((*arguments, *fields, self._use[1]), height, width)
         return out
 
     def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:

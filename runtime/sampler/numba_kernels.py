@@ -1,8 +1,8 @@
 """The sampler's inner loops, compiled by Numba; `build` makes object files for phones of the same code.
 
 A row is worked on in stretches of STRETCH pixels that stay in the first-level cache, in three passes: coordinates and
-weights; the bilinear blend; composition into bytes. LLVM vectorises the first and the third. The second is vector
-code written out (`blend`), since Numba keeps LLVM's SLP vectoriser off.
+weights; the bilinear blend; composition into bytes. LLVM vectorises the first and the third (`numba_passes`). The
+second is vector code written out (`blend`), since Numba keeps LLVM's SLP vectoriser off.
 
 There is no fast-math and no fused multiply-add: every operation rounds once to float32, so that these kernels, the
 numpy fallback and the object files for other processors give the same bits (FMA was 7 % faster, and differs).
@@ -18,115 +18,27 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numba import boolean, carray, float32, int32, intp, njit, types, uint32, void
+from numba import boolean, carray, float32, int32, intp, types, uint32, void
 
 from bilayer.runtime.numba_cache import cached_njit
-from bilayer.runtime.sampler import numpy_kernels, vector_code
-from bilayer.runtime.sampler.numpy_kernels import OVER, STRAIGHT
-from bilayer.runtime.sampler.vector_code import GROUP, STRETCH, blend, clamped, floats, four_planes, integers
-
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_TOP, _HALF_TOP = np.float32(255), np.float32(127.5)
-_BYTE = np.uint32(255)
-
-resized_frame_kernel = numpy_kernels.resized_frame_kernel
-
-
-def _inlined(function: Callable[..., Any]) -> Any:
-    return njit(error_model="numpy", forceinline=True)(function)
+from bilayer.runtime.sampler import numba_passes, vector_code
+from bilayer.runtime.sampler.numba_passes import (
+    HALF,
+    ONE,
+    ZERO,
+    compose,
+    interleave,
+    locate,
+    split_pairs,
+    split_triples,
+)
+from bilayer.runtime.sampler.numba_resize import resized_frame_rows_for
+from bilayer.runtime.sampler.numpy_kernels import OVER
+from bilayer.runtime.sampler.vector_code import GROUP, STRETCH, blend, floats, four_planes, integers
 
 
 def _compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    return cached_njit(signature, made_of=(vector_code.__file__,), error_model="numpy")
-
-
-# --- the passes -------------------------------------------------------------------------------------------------------
-
-
-@_inlined
-def _locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down):
-    """Coordinates in the padded texture -> offset of the top left texel, weights of the right and lower ones.
-
-    NaN becomes 0, the zero border; infinities and all that lies outside end on the border, too.
-    """
-    for j in range(n):
-        x = clamped(column[j] + u[j] * u_scale, last_x)
-        y = clamped(row + v[j] * v_scale, last_y)
-        left, top = int32(x), int32(y)
-        right[j] = x - float32(left)
-        down[j] = y - float32(top)
-        texel[j] = top * pitch + left * int32(4)
-    for j in range(n, (n + GROUP - 1) // GROUP * GROUP):  # pixels that only fill the last group
-        right[j] = _ZERO
-        down[j] = _ZERO
-        texel[j] = 0
-
-
-@_inlined
-def _split_pairs(pixels, n, first, second):
-    """Interleaved x0 y0 x1 y1 ... -> two planes."""
-    for j in range(n):
-        first[j] = pixels[2 * j]
-        second[j] = pixels[2 * j + 1]
-
-
-@_inlined
-def _split_triples(pixels, n, planes):
-    """Interleaved r0 g0 b0 r1 ... -> three planes."""
-    first, second, third = planes[0], planes[1], planes[2]
-    for j in range(n):
-        first[j] = pixels[3 * j]
-        second[j] = pixels[3 * j + 1]
-        third[j] = pixels[3 * j + 2]
-
-
-@_inlined
-def _interleave(planes, n, channels, pixels):
-    if channels == 3:  # a stride that LLVM knows
-        first, second, third = planes[0], planes[1], planes[2]
-        for j in range(n):
-            pixels[3 * j] = first[j]
-            pixels[3 * j + 1] = second[j]
-            pixels[3 * j + 2] = third[j]
-    else:
-        for j in range(n):
-            for c in range(channels):
-                pixels[channels * j + c] = planes[c, j]
-
-
-@_inlined
-def _level(value):
-    """-1..1 -> 0..255, clamped."""
-    return clamped((value + _ONE) * _HALF_TOP, _TOP)
-
-
-@_inlined
-def _byte(word, place):
-    return float32(int32(word >> uint32(8 * place) & _BYTE))
-
-
-@_inlined
-def _rgba(red, green, blue, alpha):
-    """Levels, their fractions cut off -> the bytes R, G, B, A of a little-endian word."""
-    return uint32(int32(red) | int32(green) << int32(8) | int32(blue) << int32(16) | int32(alpha) << int32(24))
-
-
-@_inlined
-def _compose(alpha, planes, low, mask, mask_scale, mask_offset, background, n, rounding, out):
-    """The warped texture + the low-frequency layer, under a mask -> RGBA words."""
-    red, green, blue = planes[0, :n], planes[1, :n], planes[2, :n]
-    low_red, low_green, low_blue = low
-    for j in range(n):
-        m = clamped(mask[j] * mask_scale + mask_offset, _ONE)
-        r, g, b = _level(red[j] + low_red[j]), _level(green[j] + low_green[j]), _level(blue[j] + low_blue[j])
-        a = m * _TOP + _HALF
-        if alpha != STRAIGHT:
-            r, g, b = r * m, g * m, b * m
-        if alpha == OVER:
-            rest, behind, a = _ONE - m, background[j], _TOP
-            r, g, b = r + _byte(behind, 0) * rest, g + _byte(behind, 1) * rest, b + _byte(behind, 2) * rest
-        out[j] = _rgba(r + rounding, g + rounding, b + rounding, a)
+    return cached_njit(signature, made_of=(vector_code.__file__, numba_passes.__file__), error_model="numpy")
 
 
 # --- the kernels: arrays are flat but for the texture, (H+3, W+3, 4) --------------------------------------------------
@@ -166,9 +78,9 @@ def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[.
         padded_height, padded_width, _ = texture.shape
         last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
         edge = 1 if align_corners else 0
-        u_scale = float32(padded_width - 3 - edge) * _HALF
-        v_scale = float32(padded_height - 3 - edge) * _HALF
-        origin = _ONE if align_corners else _HALF
+        u_scale = float32(padded_width - 3 - edge) * HALF
+        v_scale = float32(padded_height - 3 - edge) * HALF
+        origin = ONE if align_corners else HALF
         row = v_scale + origin
         for j in range(STRETCH):
             column[j] = u_scale + origin
@@ -178,18 +90,18 @@ def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[.
             for j0 in range(0, width, STRETCH):
                 n, at = min(STRETCH, width - j0), i * width + j0
                 if grid_interleaved:
-                    _split_pairs(grid[2 * at : 2 * (at + n)], n, us, vs)
+                    split_pairs(grid[2 * at : 2 * (at + n)], n, us, vs)
                     u, v = us[:n], vs[:n]
                 else:
                     u, v = grid[at : at + n], grid[plane + at : plane + at + n]
-                _locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down)
+                locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down)
                 direct = 0 if out_interleaved else n // GROUP * GROUP  # planar groups go straight to their place
                 for j in range(0, direct, GROUP):
                     blend(texture, texel, right, down, j, out, at + j, plane, channels)
                 for j in range(direct, n, GROUP):
                     blend(texture, texel, right, down, j, planes, j, STRETCH, channels)
                 if out_interleaved:
-                    _interleave(planes, n, channels, out[channels * at : channels * (at + n)])
+                    interleave(planes, n, channels, out[channels * at : channels * (at + n)])
                 else:
                     for j in range(direct, n):
                         for c in range(channels):
@@ -232,23 +144,23 @@ def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
         last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
         edge = 1 if align_corners else 0
         x_extent, y_extent = float32(padded_width - 3 - edge), float32(padded_height - 3 - edge)
-        x_step, y_step, origin = x_extent / float32(width), y_extent / float32(height), _ONE if align_corners else _HALF
-        u_scale, v_scale = x_extent * _HALF, y_extent * _HALF
+        x_step, y_step, origin = x_extent / float32(width), y_extent / float32(height), ONE if align_corners else HALF
+        u_scale, v_scale = x_extent * HALF, y_extent * HALF
         for j in range(STRETCH):
-            ramp[j] = float32(j) + _HALF
-            lows[3, j] = _ONE  # the mask where there is none
+            ramp[j] = float32(j) + HALF
+            lows[3, j] = ONE  # the mask where there is none
 
         plane = height * width
         for i in range(begin, end):
-            row = (float32(i) + _HALF) * y_step + origin
+            row = (float32(i) + HALF) * y_step + origin
             for j0 in range(0, width, STRETCH):
                 n, at = min(STRETCH, width - j0), i * width + j0
                 first = float32(j0)
                 for j in range(n):
                     column[j] = (ramp[j] + first) * x_step + origin
                 if interleaved:
-                    _split_pairs(delta_uv[2 * at : 2 * (at + n)], n, us, vs)
-                    _split_triples(lf_rgb[3 * at : 3 * (at + n)], n, lows)
+                    split_pairs(delta_uv[2 * at : 2 * (at + n)], n, us, vs)
+                    split_triples(lf_rgb[3 * at : 3 * (at + n)], n, lows)
                     u, v, low = us[:n], vs[:n], (lows[0, :n], lows[1, :n], lows[2, :n])
                 else:
                     u, v = delta_uv[at : at + n], delta_uv[plane + at : plane + at + n]
@@ -257,12 +169,21 @@ def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
                         lf_rgb[plane + at : plane + at + n],
                         lf_rgb[2 * plane + at : 2 * plane + at + n],
                     )
-                _locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down)
+                locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down)
                 for j in range(0, n, GROUP):
                     blend(texture, texel, right, down, j, planes, j, STRETCH, 3)
                 opacity = mask[at : at + n] if masked else lows[3, :n]
-                scale, offset = (mask_scale, mask_offset) if masked else (_ONE, _ZERO)
+                scale, offset = (mask_scale, mask_offset) if masked else (ONE, ZERO)
                 behind = background[at : at + n] if alpha == OVER else background[:0]
-                _compose(alpha, planes, low, opacity, scale, offset, behind, n, rounding, out[at : at + n])
+                compose(alpha, planes, low, opacity, scale, offset, behind, n, rounding, out[at : at + n])
 
     return frame_rows
+
+
+_RESIZED = void(*_FRAME.args[:11], intp, intp, boolean, *_FRAME.args[11:])
+
+
+@functools.cache
+def resized_frame_kernel(alpha: int) -> Any:
+    """Compile `frame_rows` of results of another size, or read it from the cache."""
+    return _compiled(_RESIZED)(resized_frame_rows_for(alpha))

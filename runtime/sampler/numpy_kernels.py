@@ -71,14 +71,14 @@ def frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
     return frame_rows
 
 
-def resized_frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
+def resized_frame_kernel(alpha: int) -> Callable[..., None]:
     """`frame_rows` of results (field_height, field_width), which are brought to the frame's size first."""
     compose = frame_kernel(alpha, interleaved=False)
 
     def frame_rows(
         texture: Floats, delta_uv: Floats, lf_rgb: Floats, mask: Floats, masked: bool, mask_scale: np.float32,
         mask_offset: np.float32, background: NDArray[np.uint32], align_corners: bool, rounding: np.float32,
-        out: NDArray[np.uint32], field_height: int, field_width: int,
+        out: NDArray[np.uint32], field_height: int, field_width: int, interleaved: bool,
         height: int, width: int, begin: int, end: int,
     ) -> None:  # fmt: skip
         def resized(flat: Floats, channels: int) -> Floats:

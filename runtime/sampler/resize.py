@@ -16,7 +16,7 @@ def taps(size: int, frame: int) -> tuple[NDArray[np.int32], NDArray[np.int32], F
     place = np.clip((2 * np.arange(frame, dtype=np.int64) + 1) * size - frame, 0, 2 * frame * (size - 1))
     first, rest = np.divmod(place, 2 * frame)
     weight = rest.astype(np.float32) / np.float32(2 * frame)
-    return first.astype(np.int32), np.minimum(first + 1, size - 1).astype(np.int32), weight
+    return first.astype(np.int32), (first + (rest > 0)).astype(np.int32), weight
 
 
 def resize(planes: Floats, height: int, width: int) -> Floats:

@@ -58,8 +58,8 @@ class Kernels(Protocol):
     def frame_kernel(self, alpha: int, interleaved: bool) -> Callable[..., None]:
         """`frame_rows` for one use of the mask and one layout."""
 
-    def resized_frame_kernel(self, alpha: int, interleaved: bool) -> Callable[..., None]:
-        """The same for results of another size than the frame's, given as (height, width) behind `out`."""
+    def resized_frame_kernel(self, alpha: int) -> Callable[..., None]:
+        """The same for results of another size than the frame's: height, width and `interleaved` stand behind `out`."""
 
 
 def load_kernels(engine: Engine) -> tuple[str, Kernels]:

@@ -6,7 +6,7 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import float32, int32, types
+from numba import float32, int32, types, uint32
 from numba.core.cgutils import do_boundscheck, get_or_insert_function
 from numba.extending import intrinsic
 
@@ -35,7 +35,9 @@ def _on_stack(element: Any, numba_element: Any, length: int) -> Any:
 
 floats = _on_stack(_F32, float32, STRETCH)
 integers = _on_stack(_I32, int32, STRETCH)
+unsigned = _on_stack(_I32, uint32, STRETCH)  # as an index, Numba looks for no negative one
 four_planes = _on_stack(_F32, float32, 4 * STRETCH)
+twelve_planes = _on_stack(_F32, float32, 12 * STRETCH)
 
 
 @intrinsic

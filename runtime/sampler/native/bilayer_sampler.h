@@ -1,6 +1,6 @@
 /* The bi-layer texture sampler for the CPU: `bilayer-sampler build` makes the object file that defines these functions.
  *
- * Plain C, no allocation, no global state, no other library, 20 KB of stack. The functions read and write what they are
+ * Plain C, no allocation, no global state, no other library, 40 KB of stack. The functions read and write what they are
  * told and check nothing; any value in the arrays is safe, NaN and infinities included. Threads may share a picture by
  * rows: call once per thread with its own row_begin and row_end (0 and height for all of it).
  *
@@ -53,6 +53,17 @@ void bilayer_frame(const float *packed, int32_t texture_height, int32_t texture_
                    const uint8_t *background, uint8_t *rgba,
                    int32_t height, int32_t width,
                    int32_t align_corners, int32_t alpha, int32_t nearest, int32_t row_begin, int32_t row_end);
+
+/* The same of results (result_height, result_width), delta_uv, lf_rgb and mask, that have another size than the frame
+ * (height, width): they are resized on the way, bilinearly between pixel centres, the outermost values held (torch's
+ * interpolate with align_corners False, whatever the warp's is). The identity that delta_uv is added to is the frame's. */
+void bilayer_resized_frame(const float *packed, int32_t texture_height, int32_t texture_width,
+                           const float *delta_uv, const float *lf_rgb, int32_t interleaved,
+                           const float *mask, float mask_scale, float mask_offset,
+                           int32_t result_height, int32_t result_width,
+                           const uint8_t *background, uint8_t *rgba,
+                           int32_t height, int32_t width,
+                           int32_t align_corners, int32_t alpha, int32_t nearest, int32_t row_begin, int32_t row_end);
 
 /* clang-format on */
 

@@ -62,6 +62,8 @@ class _Used:
 class _Frame:
     height: int
     width: int
+    result_height: int
+    result_width: int
     texture_height: int
     texture_width: int
     frames: int
@@ -186,8 +188,12 @@ class SamplerBench:
 
     def _command(self, cores: str, threads: int) -> str:
         contract = self._bundle.contract
-        side, seg = f"{contract.image_size}x{contract.image_size}", contract.outputs.seg
-        words = ["--texture", f"{FOLDER}/texture.raw", "--texture-size", side, "--size", side]
+        seg = contract.outputs.seg
+        texture, frame, results = (
+            f"{side}x{side}" for side in (contract.texture_size, contract.frame_size, contract.image_size)
+        )
+        words = ["--texture", f"{FOLDER}/texture.raw", "--texture-size", texture, "--size", frame]
+        words += ["--result-size", results]
         words += ["--delta-uv", f"{FOLDER}/delta_uv.raw", "--lf", f"{FOLDER}/lf.raw", "--layout", self._layout]
         if seg is not None:
             words += ["--seg", f"{FOLDER}/seg.raw", "--mask-scale", str(seg.scale), "--mask-offset", str(seg.offset)]

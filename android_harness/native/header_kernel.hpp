@@ -15,8 +15,8 @@ class HeaderKernel : public runner::Kernel {
     void compose(const runner::Planes &planes, uint8_t *rgba, int begin, int end) const override {
         const runner::Settings &s = settings_;
         const bilayer::Layout layout = s.interleaved ? bilayer::Layout::interleaved : bilayer::Layout::planar;
-        const bilayer::FrameInputs inputs{planes.delta_uv, planes.lf_rgb, layout, planes.mask,
-                                          s.mask_scale,    s.mask_offset, nullptr};
+        const bilayer::FrameInputs inputs{planes.delta_uv, planes.lf_rgb, layout,          planes.mask,   s.mask_scale,
+                                          s.mask_offset,   nullptr,       s.result_height, s.result_width};
         bilayer::compose(texture_, inputs, rgba, s.height, s.width, s.align_corners,
                          s.premultiplied ? bilayer::Alpha::premultiplied : bilayer::Alpha::straight,
                          s.nearest ? bilayer::Rounding::nearest : bilayer::Rounding::truncate, {begin, end});

@@ -15,9 +15,16 @@ class NumbaKernel : public runner::Kernel {
 
     void compose(const runner::Planes &planes, uint8_t *rgba, int begin, int end) const override {
         const runner::Settings &s = settings_;
-        bilayer_frame(packed_.data(), s.texture_height, s.texture_width, planes.delta_uv, planes.lf_rgb, s.interleaved,
-                      planes.mask, s.mask_scale, s.mask_offset, nullptr, rgba, s.height, s.width, s.align_corners,
-                      s.premultiplied ? BILAYER_PREMULTIPLIED : BILAYER_STRAIGHT, s.nearest, begin, end);
+        if (s.result_height != s.height || s.result_width != s.width)
+            bilayer_resized_frame(packed_.data(), s.texture_height, s.texture_width, planes.delta_uv, planes.lf_rgb,
+                                  s.interleaved, planes.mask, s.mask_scale, s.mask_offset, s.result_height,
+                                  s.result_width, nullptr, rgba, s.height, s.width, s.align_corners,
+                                  s.premultiplied ? BILAYER_PREMULTIPLIED : BILAYER_STRAIGHT, s.nearest, begin, end);
+        else
+            bilayer_frame(packed_.data(), s.texture_height, s.texture_width, planes.delta_uv, planes.lf_rgb,
+                          s.interleaved, planes.mask, s.mask_scale, s.mask_offset, nullptr, rgba, s.height, s.width,
+                          s.align_corners, s.premultiplied ? BILAYER_PREMULTIPLIED : BILAYER_STRAIGHT, s.nearest, begin,
+                          end);
     }
 
    private:

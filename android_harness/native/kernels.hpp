@@ -10,13 +10,14 @@ namespace runner {
 
 struct Settings {
     int texture_height, texture_width, height, width;
+    int result_height, result_width;  // of delta_uv, lf_rgb and mask
     bool interleaved, align_corners, premultiplied, nearest;
     float mask_scale, mask_offset;
 };
 
 struct Planes {
     const float *delta_uv, *lf_rgb;  // (2, h, w) and (3, h, w), or (h, w, 2) and (h, w, 3) if interleaved
-    const float *mask;               // (h, w), or null
+    const float *mask;               // (h, w), or null; h and w are result_height and result_width
 };
 
 class Kernel {

@@ -27,7 +27,8 @@ const char *const help = R"(bilayer-sampler-runner: times the sampler's frame on
   --delta-uv FILE         (frames, 2, h, w)
   --lf FILE               (frames, 3, h, w)
   --seg FILE              (frames, h, w); left out: no mask
-  --size hxw
+  --size hxw              of the frame
+  --result-size hxw       of those files, resized on the way                          [that of the frame]
   --layout LAYOUT         planar, interleaved: the files hold (h, w, 2) and (h, w, 3); or merged: the files are planar,
                           and every timed frame starts from one array (h, w, 6)       [planar]
   --align-corners 0|1     [0]
@@ -48,9 +49,10 @@ const char *const help = R"(bilayer-sampler-runner: times the sampler's frame on
 )";
 
 const std::set<std::string> options = {
-    "--texture", "--texture-size", "--delta-uv", "--lf",      "--seg",   "--size",     "--layout", "--align-corners",
-    "--alpha",   "--mask-scale",   "--rounding", "--kernels", "--cores", "--threads",  "--runs",   "--mask-offset",
-    "--warm-up", "--evict",        "--frames",   "--json",    "--sysfs", "--sample-ms"};
+    "--texture", "--texture-size",  "--delta-uv", "--lf",          "--seg",         "--size",
+    "--layout",  "--align-corners", "--alpha",    "--mask-scale",  "--rounding",    "--kernels",
+    "--cores",   "--threads",       "--runs",     "--mask-offset", "--result-size", "--warm-up",
+    "--evict",   "--frames",        "--json",     "--sysfs",       "--sample-ms"};
 
 struct Timed {
     std::string name;
@@ -60,10 +62,13 @@ struct Timed {
 
 Settings read_settings(const Arguments &given) {
     const Arguments::Size texture = given.size("--texture-size"), frame = given.size("--size");
+    const Arguments::Size results = given.text("--result-size", "").empty() ? frame : given.size("--result-size");
     return {texture.height,
             texture.width,
             frame.height,
             frame.width,
+            results.height,
+            results.width,
             given.one_of("--layout", {"planar", "interleaved", "merged"}) == "interleaved",
             given.whole("--align-corners", 0, 0, 1) == 1,
             given.one_of("--alpha", {"straight", "premultiplied"}) == "premultiplied",
@@ -107,7 +112,7 @@ Timed time_kernel(const std::string &name, const Kernel &kernel, const Settings 
     const auto frame = [&](size_t number) {
         workers.run([&](int index) {
             const int begin = settings.height * index / threads, end = settings.height * (index + 1) / threads;
-            kernel.compose(frames.take(number, settings.width, begin, end), picture.data(), begin, end);
+            kernel.compose(frames.take(number, index, begin, end), picture.data(), begin, end);
         });
     };
     std::vector<uint8_t> all;
@@ -150,6 +155,7 @@ std::string describe(const Arguments &given, const Settings &settings, const Fra
     for (const int core : used) json.whole(nullptr, core);
     json.close().close();
     json.open("frame").whole("height", settings.height).whole("width", settings.width);
+    json.whole("result_height", settings.result_height).whole("result_width", settings.result_width);
     json.whole("texture_height", settings.texture_height).whole("texture_width", settings.texture_width);
     json.whole("frames", long(frames.count())).text("layout", given.text("--layout", "planar")).close();
     json.open("protocol").whole("runs", given.whole("--runs", 100, 1, 100000));
@@ -184,8 +190,8 @@ void work(int count, char **words) {
     const std::vector<float> texture = read_floats(given.text("--texture"), 3 * texels, "texture");
     if (texture.size() != 3 * texels)
         throw Failure(bad_input, given.text("--texture") + ": more than one texture of --texture-size");
-    Frames frames(settings, given.text("--layout", "planar") == "merged", given.text("--delta-uv"), given.text("--lf"),
-                  given.text("--seg", ""));
+    Frames frames(settings, given.text("--layout", "planar") == "merged", threads, given.text("--delta-uv"),
+                  given.text("--lf"), given.text("--seg", ""));
     const auto kernels = make_kernels(given, settings, texture);
     const std::vector<Core> cores = read_cores(sysfs);
     const std::vector<int> used = choose_cores(cores, given.text("--cores", "any"), threads);

@@ -61,7 +61,7 @@ fun main(arguments: Array<String>) {
         for (premultiplied in listOf(false, true)) {
             outputs.forEachIndexed { number, (_, tensors) ->
                 planes.fill(tensors)
-                val rgba = ByteBuffer.allocateDirect(4 * bundle.imageSize * bundle.imageSize)
+                val rgba = ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize)
                 sampler.compose(planes, rgba, premultiplied)
                 val bytes = ByteArray(rgba.capacity()).also { rgba.get(it) }
                 File(out, "frame_${number}_$premultiplied").writeBytes(bytes)

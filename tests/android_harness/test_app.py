@@ -95,6 +95,8 @@ def inputs(exported_folder, tmp_path_factory):
     """A bundle, tracks, a network's outputs, and files that are none."""
     folder = tmp_path_factory.mktemp("inputs")
     bundle = make_bundle(exported_folder, folder / "bundle", 3, "NHWC")
+    text = (bundle / "avatar.json").read_text()  # frames of another size than the network's results
+    (bundle / "avatar.json").write_text(text.replace('"image_size": 64,', '"image_size": 64, "frame_size": 96,'))
     rng = np.random.default_rng(0)
     points = np.concatenate([CASE["target_landmarks"], CASE["target_landmarks"] + rng.normal(0, 3, (1, 68, 2))])
     points = points.astype(np.float32)
@@ -105,7 +107,7 @@ def inputs(exported_folder, tmp_path_factory):
         rng.uniform(-1.2, 1.2, (64, 64, 6)).astype("<f4").tofile(folder / f"layers_{number}")
     contract = (bundle / "avatar.json").read_text()
     for name, change in {
-        "no json": None, "not json": lambda text: text[:200],
+        "no json": None, "not json": lambda text: text[:218],
         "format": lambda text: text.replace("bilayer-avatar", "x"),
         "pose": lambda text: text.replace('"width": 136', '"width": 135'),
         "texture": lambda text: re.sub(r'("texture": \{[^}]*"sha256": ")..', r"\1zz", text),
@@ -185,7 +187,7 @@ def test_frames_are_those_of_the_python_sampler(said, inputs):
     for premultiplied in (False, True):
         compositor = FrameCompositor(
             read_texture(bundle), bundle.contract.align_corners, mask_scale=seg.scale, mask_offset=seg.offset,
-            alpha="premultiplied" if premultiplied else "straight", engine="numpy",
+            alpha="premultiplied" if premultiplied else "straight", engine="numpy", size=96,
         )  # fmt: skip
         for number in range(len(np.load(inputs / "track.npy"))):
             layers = np.fromfile(inputs / f"layers_{number}", "<f4").reshape(64, 64, 6).transpose(2, 0, 1)

@@ -69,10 +69,15 @@ def expected(arrays, **settings):
             ("--alpha", "premultiplied", "--rounding", "nearest", "--mask-scale", 0.75, "--mask-offset", 0.125),
             {"alpha": "premultiplied", "rounding": "nearest", "mask_scale": 0.75, "mask_offset": 0.125},
         ),
+        (("--threads", 3), {"size": (26, 74)}),
+        (("--layout", "merged", "--threads", 3), {"size": (45, 31)}),
     ],
 )
 def test_every_kernel_gives_the_frames_of_the_python_sampler(programs, inputs, tmp_path, name, options, settings):
     words, arrays = inputs
+    if "size" in settings:
+        words[words.index("--size")] = "--result-size"
+        words = [*words, "--size", "{}x{}".format(*settings["size"])]
     done = run(programs(name), tmp_path, *words, *options, "--frames", ".", "--json", "result.json")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     result = json.loads((tmp_path / "result.json").read_text())

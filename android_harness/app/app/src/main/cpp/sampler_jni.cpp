@@ -33,7 +33,7 @@ class Floats {
 extern "C" JNIEXPORT jlong JNICALL Java_org_bilayer_avatar_core_NativeSampler_create(JNIEnv *env, jobject,
                                                                                      jfloatArray texels, jint side) {
     if (side < 1 || side > 2048 || env->GetArrayLength(texels) != (side + 3) * (side + 3) * 4) {
-        refuse(env, "texture: expected (S + 3, S + 3, 4) numbers");
+        refuse(env, "texture: expected (T + 3, T + 3, 4) numbers");
         return 0;
     }
     auto *texture = new bilayer::PackedTexture{side, side, {}};  // read_texture's layout is the sampler's
@@ -43,23 +43,27 @@ extern "C" JNIEXPORT jlong JNICALL Java_org_bilayer_avatar_core_NativeSampler_cr
 }
 
 extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_compose(
-    JNIEnv *env, jobject, jlong handle, jfloatArray delta_uv, jfloatArray lf_rgb, jfloatArray mask, jfloat mask_scale,
-    jfloat mask_offset, jboolean align_corners, jboolean premultiplied, jobject rgba) {
+    JNIEnv *env, jobject, jlong handle, jfloatArray delta_uv, jfloatArray lf_rgb, jfloatArray mask, jint image_size,
+    jfloat mask_scale, jfloat mask_offset, jboolean align_corners, jboolean premultiplied, jobject rgba,
+    jint frame_size) {
     const auto *texture = reinterpret_cast<const bilayer::PackedTexture *>(handle);
-    const int side = texture->height, pixels = side * side;
+    if (image_size < 1 || image_size > 2048 || frame_size < 1 || frame_size > 2048)
+        return refuse(env, "expected sides of 1 to 2048");
+    const int pixels = image_size * image_size;
     auto *out = static_cast<uint8_t *>(env->GetDirectBufferAddress(rgba));
-    if (!out || env->GetDirectBufferCapacity(rgba) < 4 * jlong(pixels))
+    if (!out || env->GetDirectBufferCapacity(rgba) < 4 * jlong(frame_size) * frame_size)
         return refuse(env, "rgba: expected a direct buffer");
     if (env->GetArrayLength(delta_uv) != 2 * pixels || env->GetArrayLength(lf_rgb) != 3 * pixels ||
         (mask && env->GetArrayLength(mask) != pixels))
-        return refuse(env, "expected 2, 3 and 1 planes of the texture's size");
+        return refuse(env, "expected 2, 3 and 1 planes of image_size");
     const Floats uv(env, delta_uv), low(env, lf_rgb), alpha(env, mask);
     if (!uv.get() || !low.get() || (mask && !alpha.get())) return;  // out of memory, thrown by the machine
-    const bilayer::FrameInputs inputs{uv.get(),    low.get(), bilayer::Layout::planar, alpha.get(), mask_scale,
-                                      mask_offset, nullptr};
-    bilayer::compose(*texture, inputs, out, side, side, align_corners != JNI_FALSE,
+    const bilayer::FrameInputs inputs{uv.get(),    low.get(),  bilayer::Layout::planar,
+                                      alpha.get(), mask_scale, mask_offset,
+                                      nullptr,     image_size, image_size};
+    bilayer::compose(*texture, inputs, out, frame_size, frame_size, align_corners != JNI_FALSE,
                      premultiplied ? bilayer::Alpha::premultiplied : bilayer::Alpha::straight,
-                     bilayer::Rounding::truncate, {0, side});
+                     bilayer::Rounding::truncate, {0, frame_size});
 }
 
 extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_destroy(JNIEnv *, jobject, jlong handle) {

@@ -183,7 +183,7 @@ class Avatar(val bundle: Bundle, makeNetwork: (Bundle) -> Network) : AutoCloseab
     val sampler: Sampler = NativeSampler(bundle, readTexture(bundle))
     val network: Network = makeNetwork(bundle)
     private val planes = Planes(bundle)
-    private val rgba = ByteBuffer.allocateDirect(4 * bundle.imageSize * bundle.imageSize)
+    private val rgba = ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize)
     private val stages = Stages(System::nanoTime)
 
     fun frame(pose: FloatArray, view: AvatarView) {
@@ -194,7 +194,7 @@ class Avatar(val bundle: Bundle, makeNetwork: (Bundle) -> Network) : AutoCloseab
         stages.end("layout")
         sampler.compose(planes, rgba, true)
         stages.end("sampler")
-        view.show(rgba, bundle.imageSize, stages.lines())
+        view.show(rgba, bundle.frameSize, stages.lines())
         stages.end("display")
     }
 

@@ -21,7 +21,9 @@ class BundledFile(val file: File, val bytes: Long, val sha256: String)
  */
 class Bundle(
     val name: String,
-    val imageSize: Int,
+    val imageSize: Int, // side of the network's results
+    val textureSize: Int,
+    val frameSize: Int,
     val alignCorners: Boolean,
     val inputTensor: String,
     val inputWidth: Int,
@@ -56,8 +58,7 @@ class Bundle(
         private fun of(folder: File, all: Fields): Bundle {
             require(all.string("format") == "bilayer-avatar") { "format: expected bilayer-avatar; name an avatar's bundle" }
             require(all.int("version") == 1) { "version: expected 1; export the avatar again" }
-            val side = all.int("image_size")
-            require(side in 1..MAX_SIDE) { "image_size: expected 1 to $MAX_SIDE, found $side" }
+            val imageSize = side("image_size", all.int("image_size"))
             val input = all.fields("input")
             val outputs = all.fields("outputs")
             val files = all.fields("files")
@@ -71,7 +72,9 @@ class Bundle(
             require(harmonics in 0..16 && input.int("width") == width) { "input.width: expected $width" }
             return Bundle(
                 name = folder.name,
-                imageSize = side,
+                imageSize = imageSize,
+                textureSize = side("texture_size", all.int("texture_size", imageSize)),
+                frameSize = side("frame_size", all.int("frame_size", imageSize)),
                 alignCorners = all.boolean("align_corners"),
                 inputTensor = input.string("tensor"),
                 inputWidth = width,
@@ -88,6 +91,11 @@ class Bundle(
                 gmacs = all.fields("graph").number("gmacs"),
                 trained = all.fields("origin").boolean("trained")
             )
+        }
+
+        private fun side(name: String, found: Int): Int {
+            require(found in 1..MAX_SIDE) { "$name: expected 1 to $MAX_SIDE, found $found" }
+            return found
         }
 
         private fun channels(of: Fields, count: Int): Channels {
@@ -122,9 +130,9 @@ fun sha256(file: File): String {
     return digest.digest().joinToString("") { String.format("%02x", it) }
 }
 
-/** The texture, packed for the sampler: (S + 3, S + 3, 4), floats in the order of the file. */
+/** The texture, packed for the sampler: (T + 3, T + 3, 4), floats in the order of the file. */
 fun readTexture(bundle: Bundle): FloatArray {
-    val side = bundle.imageSize + 3
+    val side = bundle.textureSize + 3
     val bytes = try {
         DataInputStream(bundle.texture.file.inputStream().buffered()).use { stream ->
             val length = java.lang.Long.reverseBytes(stream.readLong())

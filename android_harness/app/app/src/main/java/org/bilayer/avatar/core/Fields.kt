@@ -49,6 +49,9 @@ class Fields(content: Any?, val where: String) {
         return value.toInt()
     }
 
+    /** As [int]; [missing] where there is no such field. */
+    fun int(name: String, missing: Int) = if (members.has(name)) int(name) else missing
+
     fun floats(name: String): FloatArray {
         val items = items(get<JSONArray>(name, "a list"))
         return FloatArray(items.size) { finite(items[it], name).toFloat() }

@@ -51,7 +51,7 @@ class Measurement(
     fun run(poses: List<FloatArray>, said: (String) -> Unit) {
         val encoded = poses.map { Pose.encode(it, bundle.harmonics) }
         val planes = Planes(bundle)
-        val rgba = java.nio.ByteBuffer.allocateDirect(4 * bundle.imageSize * bundle.imageSize)
+        val rgba = java.nio.ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize)
         val means = ArrayList<Double>()
         val sampled = ArrayList<Double>()
         for (round in 1..protocol.rounds) {

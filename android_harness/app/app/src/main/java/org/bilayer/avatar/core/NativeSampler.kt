@@ -4,21 +4,23 @@ import java.nio.ByteBuffer
 
 /** What draws a frame of the network's results. */
 interface Sampler : AutoCloseable {
-    /** Writes (S, S, 4) RGBA, premultiplied as Android's Bitmap wants it, or straight, into a direct buffer. */
+    /** Writes (F, F, 4) RGBA, premultiplied as Android's Bitmap wants it, or straight, into a direct buffer. */
     fun compose(planes: Planes, rgba: ByteBuffer, premultiplied: Boolean)
 }
 
 /** android_harness/native/sampler.hpp, by JNI. Closed once, used by one thread at a time. */
 class NativeSampler(private val bundle: Bundle, texels: FloatArray) : Sampler {
-    private var handle = create(texels, bundle.imageSize)
+    private var handle = create(texels, bundle.textureSize)
 
     override fun compose(planes: Planes, rgba: ByteBuffer, premultiplied: Boolean) {
         check(handle != 0L) { "closed" }
         val seg = bundle.seg
         val scale = seg?.scale ?: 1f
         val offset = seg?.offset ?: 0f
-        val align = bundle.alignCorners
-        compose(handle, planes.deltaUv, planes.lfRgb, planes.mask, scale, offset, align, premultiplied, rgba)
+        compose(
+            handle, planes.deltaUv, planes.lfRgb, planes.mask, bundle.imageSize, scale, offset, bundle.alignCorners,
+            premultiplied, rgba, bundle.frameSize
+        )
     }
 
     override fun close() {
@@ -28,8 +30,8 @@ class NativeSampler(private val bundle: Bundle, texels: FloatArray) : Sampler {
 
     private external fun create(texels: FloatArray, side: Int): Long
     private external fun compose(
-        handle: Long, deltaUv: FloatArray, lfRgb: FloatArray, mask: FloatArray?, maskScale: Float, maskOffset: Float,
-        alignCorners: Boolean, premultiplied: Boolean, rgba: ByteBuffer
+        handle: Long, deltaUv: FloatArray, lfRgb: FloatArray, mask: FloatArray?, imageSize: Int, maskScale: Float,
+        maskOffset: Float, alignCorners: Boolean, premultiplied: Boolean, rgba: ByteBuffer, frameSize: Int
     )
     private external fun destroy(handle: Long)
 

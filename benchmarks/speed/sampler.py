@@ -30,6 +30,7 @@ PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 def main(options: SamplerOptions) -> list[BenchReport]:
     """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
 
+    Of another size than 256 there is a third task: the frame of a network's 256 px results and a texture of its size.
     CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
     as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
     of 0..255.
@@ -38,24 +39,28 @@ def main(options: SamplerOptions) -> list[BenchReport]:
 
 
 def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
-    """Time both tasks at one output size, and return a report of each."""
+    """Time all tasks at one output size, and return a report of each."""
     import numpy as np
 
     from bilayer.benchmarks.speed import sampler_sides
 
     case = sampler_sides.make_case(size)
-    tasks: dict[str, tuple[Any, NDArray[Any]]] = {
-        "Warp": (sampler_sides.warp_sides, sampler_sides.exact_warp(case)),
-        "Frame": (sampler_sides.frame_sides, sampler_sides.exact_frame(case)),
+    square, network = f"{size} x {size}", sampler_sides.TEXTURE_SIZE
+    tasks: dict[str, tuple[list[Side], NDArray[Any]]] = {
+        f"Warp, {square}": (list(sampler_sides.warp_sides(case)), sampler_sides.exact_warp(case)),
+        f"Frame, {square}": (list(sampler_sides.frame_sides(case)), sampler_sides.exact_frame(case)),
     }
+    if size != network:
+        case = sampler_sides.make_case(size, results=network)
+        sides, exact = list(sampler_sides.resized_frame_sides(case)), sampler_sides.exact_resized_frame(case)
+        tasks[f"Frame, {square} of {network} x {network}"] = sides, exact
     reports = []
-    for task, (make_sides, expected) in tasks.items():
-        sides: list[Side] = list(make_sides(case))
+    for title, (sides, expected) in tasks.items():
         errors = [
             None if side.result is None else float(np.abs(side.result(side.run()) - expected.astype(float)).max())
             for side in sides
         ]
-        times = take_turns(sides, turns, warmup, f"{task}, {size} px")
+        times = take_turns(sides, turns, warmup, title)
         ours = times[sampler_sides.OURS]
         rows = []
         for side, error in zip(sides, errors, strict=True):
@@ -68,7 +73,6 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
             }
             rows.append(BenchRow(side.name, own.warm, columns))
         settings = {"repeats": turns, "warm_up": warmup}
-        title = f"{task}, {size} x {size}"
         reports.append(BenchReport(title, tuple(rows), settings, PACKAGES, baseline=sampler_sides.OURS))
     return reports
 

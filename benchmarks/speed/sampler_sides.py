@@ -5,7 +5,7 @@ the caller's where it takes any.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture
 
 Floats = NDArray[np.float32]
-TEXTURE_SIZE = 256  # px, the paper's
+TEXTURE_SIZE = 256  # px, the paper's; and of a network's results, where frames are larger
 OURS = "ours"
 
 
@@ -34,22 +34,27 @@ class Case:
     """A smooth warp of a noisy texture; align_corners False."""
 
     size: int  # px, output
-    texture: Floats  # (3, 256, 256)
+    texture: Floats  # (3, T, T)
     delta_uv: Floats  # (2, h, w), about a head turn: 6 px of 256
     uv: Floats  # (h, w, 2), identity + delta_uv
     lf_rgb: Floats  # (3, h, w)
     mask: Floats  # (h, w)
 
 
-def make_case(size: int, seed: int = 0) -> Case:
-    """The same numbers for the same size and seed."""
+def make_case(size: int, seed: int = 0, results: int | None = None) -> Case:
+    """The same numbers for the same sizes and seed.
+
+    `results` is the side of delta_uv, uv, lf_rgb and mask where a frame is larger than they are; its texture then has
+    the frame's side, else TEXTURE_SIZE.
+    """
     rng = np.random.default_rng(seed)
-    texture = rng.uniform(-1, 1, (3, TEXTURE_SIZE, TEXTURE_SIZE)).astype(np.float32)
-    centres = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+    side, texture_size = results or size, size if results else TEXTURE_SIZE
+    texture = rng.uniform(-1, 1, (3, texture_size, texture_size)).astype(np.float32)
+    centres = (2 * np.arange(side, dtype=np.float32) + 1) / side - 1
     x, y = np.meshgrid(centres, centres)
     delta_uv = np.stack([0.05 * np.sin(3 * x + 2.5 * y), 0.05 * np.cos(3.2 * y - 3 * x)]).astype(np.float32)
-    lf_rgb = rng.uniform(-0.7, 0.7, (3, size, size)).astype(np.float32)
-    mask = rng.uniform(0, 1, (size, size)).astype(np.float32)
+    lf_rgb = rng.uniform(-0.7, 0.7, (3, side, side)).astype(np.float32)
+    mask = rng.uniform(0, 1, (side, side)).astype(np.float32)
     return Case(size, texture, delta_uv, np.stack([x + delta_uv[0], y + delta_uv[1]], axis=-1), lf_rgb, mask)
 
 
@@ -91,6 +96,34 @@ def frame_sides(case: Case) -> Iterator[Side]:
     yield _memory_copy(case, bytes_per_pixel=8 + 12 + 4 + 4)
 
 
+def resized_frame_sides(case: Case) -> Iterator[Side]:
+    """The whole frame (h, w, 4) of smaller results, which the other sides resize first, ours on the way."""
+    frame = np.empty((case.size, case.size, 4), np.uint8)
+    inputs = case.delta_uv, case.lf_rgb, case.mask
+    ours = FrameCompositor(case.texture, align_corners=False, size=case.size)
+    yield Side(OURS, lambda: ours.render(*inputs, frame), np.asarray)
+    swapped = FrameCompositor(case.texture, align_corners=False, size=case.size, layout="interleaved")
+    delta_uv, lf_rgb = (np.ascontiguousarray(np.moveaxis(array, 0, -1)) for array in inputs[:2])
+    yield Side("ours, interleaved inputs", lambda: swapped.render(delta_uv, lf_rgb, case.mask, frame), np.asarray)
+    yield from _torch_frame(case)
+    yield _opencv_frame(case)
+    numpy = FrameCompositor(case.texture, align_corners=False, size=case.size, engine="numpy")
+    yield Side("numpy (ours without Numba)", lambda: numpy.render(*inputs, frame), np.asarray)
+    yield _memory_copy(case, bytes_per_pixel=4, bytes_per_result=8 + 12 + 4)
+
+
+def exact_resized_frame(case: Case) -> NDArray[np.uint8]:
+    """(h, w, 4) in float64 of smaller results."""
+    import torch
+
+    planes = np.concatenate([case.delta_uv, case.lf_rgb, case.mask[None]]).astype(np.float64)
+    large = torch.nn.functional.interpolate(torch.from_numpy(planes)[None], size=(case.size,) * 2, mode="bilinear")
+    delta_uv, lf_rgb, mask = np.split(large[0].numpy(), (2, 5))
+    centres = (2 * np.arange(case.size) + 1) / case.size - 1
+    uv = np.stack(np.meshgrid(centres, centres), axis=-1) + np.moveaxis(delta_uv, 0, -1)
+    return exact_frame(replace(case, uv=uv, lf_rgb=lf_rgb, mask=mask[0]))
+
+
 def exact_warp(case: Case) -> NDArray[np.float64]:
     """Warp by torch in float64: (3, h, w)."""
     import torch
@@ -122,14 +155,20 @@ def _torch_warp(case: Case) -> Iterator[Side]:
 
 def _torch_frame(case: Case) -> Iterator[Side]:
     import torch
+    from torch.nn.functional import interpolate
 
     torch.set_num_threads(1)
-    identity_uv = np.moveaxis(case.uv, -1, 0) - case.delta_uv
-    inputs = (case.texture, case.delta_uv, case.lf_rgb, case.mask[None], identity_uv)
-    texture, delta_uv, lf_rgb, mask, identity = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in inputs)
-    identity = identity.permute(0, 2, 3, 1).contiguous()
+    inputs = case.texture, case.delta_uv, case.lf_rgb, case.mask[None]
+    texture, *results = (torch.from_numpy(np.ascontiguousarray(array))[None] for array in inputs)
+    centres = (2 * torch.arange(case.size) + 1) / case.size - 1
+    identity = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)[None]
 
-    def warped() -> torch.Tensor:
+    def resized() -> Iterator[torch.Tensor]:
+        for planes in results:
+            same = planes.shape[-1] == case.size
+            yield planes if same else interpolate(planes, size=(case.size, case.size), mode="bilinear")
+
+    def warped(delta_uv: torch.Tensor) -> torch.Tensor:
         uv = identity + delta_uv.permute(0, 2, 3, 1)
         return torch.nn.functional.grid_sample(texture, uv, align_corners=False)
 
@@ -138,12 +177,14 @@ def _torch_frame(case: Case) -> Iterator[Side]:
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
-            image = lf_rgb + warped()
+            delta_uv, lf_rgb, mask = resized()
+            image = lf_rgb + warped(delta_uv)
             return rgba((image.clamp(-1, 1) + 1) / 2 * 255, (mask * 255).round())
 
     def run_in_place() -> torch.Tensor:
         with torch.inference_mode():
-            return rgba(warped().add_(lf_rgb).clamp_(-1, 1).add_(1).mul_(127.5), (mask * 255).round_())
+            delta_uv, lf_rgb, mask = resized()
+            return rgba(warped(delta_uv).add_(lf_rgb).clamp_(-1, 1).add_(1).mul_(127.5), (mask * 255).round_())
 
     yield Side("torch pipeline", run, lambda result: result[0].numpy())
     yield Side("torch pipeline, in place", run_in_place, lambda result: result[0].numpy())
@@ -183,20 +224,24 @@ def _opencv_frame(case: Case) -> Side:
     import cv2
 
     cv2.setNumThreads(1)
-    size, scale = case.size, TEXTURE_SIZE / 2
+    size, side = case.size, case.texture.shape[-1]
+    scale = side / 2
     texture = np.ascontiguousarray(np.moveaxis(case.texture, 0, -1))
-    centres = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(TEXTURE_SIZE / size) - np.float32(0.5)
+    centres = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(side / size) - np.float32(0.5)
     x0, y0 = (np.ascontiguousarray(array) for array in np.meshgrid(centres, centres))
     warped, frame = np.empty((size, size, 3), np.float32), np.empty((size, size, 4), np.uint8)
 
+    def resized(plane: Any) -> Any:
+        return plane if plane.shape[0] == size else cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)
+
     def run() -> Any:
-        x = cv2.scaleAdd(case.delta_uv[0], scale, x0)
-        y = cv2.scaleAdd(case.delta_uv[1], scale, y0)
+        x = cv2.scaleAdd(resized(case.delta_uv[0]), scale, x0)
+        y = cv2.scaleAdd(resized(case.delta_uv[1]), scale, y0)
         cv2.remap(texture, x, y, cv2.INTER_LINEAR, dst=warped)
-        image = cv2.add(cv2.merge(list(case.lf_rgb)), warped)
+        image = cv2.add(cv2.merge([resized(plane) for plane in case.lf_rgb]), warped)
         np.clip(image, -1, 1, out=image)
         frame[..., :3] = (image + 1) * 127.5
-        frame[..., 3] = case.mask * 255 + 0.5
+        frame[..., 3] = resized(case.mask) * 255 + 0.5
         return frame
 
     return Side("cv2 + numpy pipeline", run, np.asarray)
@@ -232,8 +277,8 @@ def _scipy_warp(case: Case) -> Iterator[Side]:
     yield Side("scipy map_coordinates", run, np.asarray)
 
 
-def _memory_copy(case: Case, bytes_per_pixel: int) -> Side:
+def _memory_copy(case: Case, bytes_per_pixel: int, bytes_per_result: int = 0) -> Side:
     """Nobody can be quicker: the bytes that must be read and written, half of them each."""
-    total = case.size**2 * bytes_per_pixel + pack_texture(case.texture).nbytes
+    total = case.size**2 * bytes_per_pixel + case.mask.size * bytes_per_result + pack_texture(case.texture).nbytes
     source, target = (np.ones(total // 2, np.uint8) for _ in range(2))
     return Side("memcpy of as many bytes", lambda: np.copyto(target, source), None)

@@ -36,6 +36,17 @@ def test_every_frame_is_the_published_display(case):
             assert np.abs(side.result(side.run()) - expected).max() <= allowed, side.name
 
 
+@pytest.mark.parametrize("size", [48, 96])
+def test_every_frame_of_smaller_results_is_torchs(size):
+    case = sampler_sides.make_case(size, results=48)
+    assert case.mask.shape == (48, 48)
+    expected = sampler_sides.exact_resized_frame(case).astype(int)
+    for side in sampler_sides.resized_frame_sides(case):
+        if side.result is not None:
+            allowed = 9 if side.name.startswith("cv2") else 1
+            assert np.abs(side.result(side.run()) - expected).max() <= allowed, side.name
+
+
 def test_ratios_are_taken_turn_by_turn():
     ours, other = Samples((1.0, 10.0, 1.0)), Samples((3.0, 30.0, 3.3))  # a slow machine in the middle
     assert other.ratio_to(ours) == pytest.approx(3)
@@ -56,7 +67,9 @@ def test_the_command_reports_all_sides(tmp_path):
     drawn = tmp_path / "sampler.svg"
     done = subprocess.run([*command, "--json", "--plot", drawn], capture_output=True, check=True)
     reports = json.loads(done.stdout)["benchmarks"]
-    assert [report["benchmark"] for report in reports] == ["Warp, 16 x 16", "Frame, 16 x 16"]
+    assert [report["benchmark"] for report in reports] == [
+        "Warp, 16 x 16", "Frame, 16 x 16", "Frame, 16 x 16 of 256 x 256"
+    ]  # fmt: skip
     for report in reports:
         assert report["settings"] == {"repeats": 2, "warm_up": 1}
         assert report["rows"][0]["name"] == report["baseline"]

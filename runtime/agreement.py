@@ -6,8 +6,8 @@ with these functions, and judge by these thresholds.
 Conventions. PSNR is in dB, in float64; equal arrays have 200, arrays that hold NaN or infinity -200, and nothing leaves
 that range: JSON has no infinity, and a worst or a mean over poses stays a number that can be compared. No pair of
 float32 arrays that differ by more than their rounding reaches 200. A frame's PSNR is over R, G, B and A. The warp's
-error is the largest Euclidean distance of two offsets, in texture pixels; of one that is not finite it is the texture's
-side: it points anywhere.
+error is the largest Euclidean distance of two offsets, in texture pixels, of a texture of the network's own size: an
+avatar drawn larger has the same network. Of an offset that is not finite it is that texture's side: it points anywhere.
 
 SSIM is kept by hand: scikit-image's differs from the authors' in padding and constants, and so from the paper's tables.
 """
@@ -107,7 +107,7 @@ def psnr(found: NDArray[Any], expected: NDArray[Any], value_range: float) -> flo
 
 
 def uv_pixels(found: Values, expected: Values) -> float:
-    """The warp's error of a delta_uv (2, S, S), in texture pixels: -1..1 is the width of the texture, S."""
+    """The warp's error of a delta_uv (2, S, S), in pixels of a texture of S: -1..1 is its width, whatever its size."""
     side = expected.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.hypot(*(found.astype(np.float64) - expected)) * (side / 2)

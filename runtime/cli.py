@@ -52,6 +52,9 @@ class RenderOptions:
     parts: Annotated[bool, Option("What the frame is made of to its right: lf, hf, uv, mask.", former="--layers")] = (
         False
     )
+    size: Annotated[
+        int | None, Option("Side of the frames, px.", at_least=16, at_most=4096, default="the avatar's")
+    ] = None
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
     engine: Annotated[EngineName, Option("What runs the network: docs/player.md.")] = "auto"
     precision: Annotated[Precision, Option("Of the network.")] = "fp32"
@@ -113,18 +116,19 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     from bilayer.runtime.player import AvatarPlayer
 
     colour = options.background or ("white" if options.out.suffix or options.out == WINDOW else "none")
-    backdrop = _background(colour, read_bundle(options.bundle).contract.frame_size)
+    backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
         engine=options.engine,
         precision=options.precision,
         threads=options.threads,
         background=backdrop,
+        size=options.size,
     )
     if options.precision != "fp32":
         from bilayer.runtime.reduced_precision import check_reduced_precision
 
-        exact = AvatarPlayer.load(options.bundle, engine="onnxruntime", background=backdrop)
+        exact = AvatarPlayer.load(options.bundle, engine="onnxruntime", background=backdrop, size=options.size)
         warning = check_reduced_precision(avatar, exact)
         if warning:
             click.echo(f"warning: {warning}", err=True)
@@ -280,7 +284,8 @@ def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float
         "frames_without_face": rendered.without_face,
         "frames_skipped": rendered.skipped,
         "frame_rate": rate,
-        "image_size": avatar.size,
+        "image_size": avatar.bundle.contract.image_size,
+        "frame_size": avatar.size,
         "engine": avatar.engine,
         "precision": avatar.precision,
         "median_ms": times.medians_ms(),

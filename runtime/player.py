@@ -69,6 +69,7 @@ class AvatarPlayer:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         alpha: Alpha = "straight",
         background: ArrayLike | None = None,
+        size: int | None = None,
     ) -> "AvatarPlayer":
         """Open a bundle: its folder, or its avatar.json.
 
@@ -82,17 +83,18 @@ class AvatarPlayer:
             alpha: "straight" colours, or "premultiplied" by the mask.
             background: None for a transparent one, a colour (r, g, b), or a picture (F, F, 3) uint8; frames are opaque
                 then.
+            size: F, the frames' side in pixels; None: that of the bundle.
 
         Raises:
             BundleError: no bundle, or a damaged or contradictory one; names the file and the field.
-            InputError: an unknown choice, a background of another size, or a precision that cannot be had.
+            InputError: an unknown choice, no such size, a background of another one, or a precision that cannot be had.
             ConversionError: the network is none that ncnn, asked for, can run.
             ToolMissingError: the engine is not installed.
         """
         bundle = read_bundle(path)
         contract = bundle.contract
         texture = read_texture(bundle)
-        size = contract.frame_size
+        size = contract.frame_size if size is None else size
         backdrop = None if background is None else np.asarray(background)
         if backdrop is not None and backdrop.ndim == 3 and backdrop.shape[:2] != (size, size):
             raise InputError(f"background: {backdrop.shape[1::-1]} px wide and high, the frame {(size, size)}")

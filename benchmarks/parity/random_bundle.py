@@ -27,18 +27,19 @@ def write_random_bundle(
     encoded_pose: NDArray[np.float64],  # (1, width), as the network takes it
     upsample: str,
     proto: "onnx.ModelProto | None" = None,
+    frame_size: int | None = None,
 ) -> Path:
     """A bundle with this network and a random texture, for a face that is a drawing; returns `folder`.
 
-    `proto` replaces the network by another of the same inputs and outputs.
+    `proto` replaces the network by another of the same inputs and outputs; `frame_size` is that of the texture, too.
     """
-    size = config.image_size
+    size, drawn = config.image_size, frame_size or config.image_size
     harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
     parts = BundleParts(
         image_size=size,
-        frame_size=size,
+        frame_size=drawn,
         align_corners=False,
-        texture=np.random.default_rng(0).uniform(-1, 1, (3, size, size)).astype(np.float32),
+        texture=np.random.default_rng(0).uniform(-1, 1, (3, drawn, drawn)).astype(np.float32),
         preview=Image.new("RGB", (size, size)),
         input=PoseInput("pose", generator.input_width, harmonics),
         outputs=generator.outputs,

@@ -42,6 +42,9 @@ class FrameBench(PresetOptions):
 
     bundle: Annotated[Path | None, Option("An avatar.", default="random, of the preset")] = None
     upsample: Annotated[Literal["nearest", "deconv", "phase"], Option("Of the random one: docs/export.md.")] = "deconv"
+    size: Annotated[
+        int | None, Option("Side of the random one's frames, px.", at_least=16, at_most=4096, default="the network's")
+    ] = None
     repeats: Annotated[int, Option("Timed frames of each engine.", former="--frames", at_least=1)] = 40
     warm_up: Annotated[int, Option("Frames before each turn.", at_least=0)] = 1
     threads: Annotated[int, Option("Of the network.", at_least=1)] = 2

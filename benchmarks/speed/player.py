@@ -46,12 +46,13 @@ class EngineTimes:
 def main(options: FrameBench) -> list[BenchReport]:
     """Play an avatar with every engine, and say where the frame's time goes."""
     with tempfile.TemporaryDirectory() as folder:
-        bundle = options.bundle or random_bundle(Path(folder), options.preset, options.upsample)
+        bundle = options.bundle or random_bundle(Path(folder), options.preset, options.upsample, options.size)
         avatars = load_avatars(bundle, options.threads, options.vulkan)
         played, product = measure(avatars, options.repeats, options.warm_up, options.threads)
         contract = avatars[0].bundle.contract
     settings: dict[str, Cell] = {
         "image_size": contract.image_size,
+        "frame_size": contract.frame_size,
         "gmacs": contract.graph.gmacs,
         "threads": options.threads,
         "repeats": options.repeats,
@@ -165,8 +166,8 @@ def measure(
     return played, Samples(tuple(products))
 
 
-def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
-    """A bundle with a random network and texture."""
+def random_bundle(folder: Path, preset: str, upsample: Any, frame_size: int | None = None) -> Path:
+    """A bundle with a random network and texture; frames of None are the network's size."""
     from bilayer.benchmarks.parity.random_bundle import write_random_bundle
     from bilayer.benchmarks.speed.export_variants import make_generator
     from bilayer.export.network.lower import GraphOptions, lower
@@ -174,7 +175,7 @@ def random_bundle(folder: Path, preset: str, upsample: Any) -> Path:
 
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
-    return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample)
+    return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample, frame_size=frame_size)
 
 
 if __name__ == "__main__":

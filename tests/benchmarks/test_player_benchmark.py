@@ -10,10 +10,11 @@ from bilayer.runtime.engines.load import installed
 
 def test_every_installed_engine_plays_the_same_frames():
     command = [sys.executable, "-m", "bilayer.benchmarks.speed.player", "--preset", "demo", "--repeats", "3", "--json"]
+    command += ["--size", "320"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)["benchmarks"]
-    assert tuple(report["settings"][name] for name in ("image_size", "repeats", "warm_up")) == (256, 3, 1)
+    assert tuple(report["settings"][name] for name in ("image_size", "frame_size", "repeats")) == (256, 320, 3)
     rows = {row["name"]: row for row in report["rows"]}
     assert next(iter(rows)) == report["baseline"] == "onnxruntime fp32"
     assert ("openvino fp32" in rows) == installed("openvino")

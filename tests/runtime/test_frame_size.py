@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample, interpolate
 
-from bilayer.runtime.errors import BundleError
+from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.player import AvatarPlayer
 from tests import golden
 from tests.runtime.conftest import POSES, export
@@ -84,9 +84,14 @@ def test_an_avatar_of_before_there_was_a_frame_size_plays_on_as_it_did(editable)
     np.testing.assert_array_equal(AvatarPlayer.load(folder, threads=1).render_batch(POSES), before)
 
 
-def test_any_bundle_can_be_given_another_frame(editable):
-    folder = editable(lambda contract: contract.update(frame_size=128))
-    assert AvatarPlayer.load(folder, threads=1).render(POSES[0]).shape == (128, 128, 4)
+def test_any_bundle_can_be_played_at_another_size(editable):
+    folder = editable(lambda contract: None)
+    asked = AvatarPlayer.load(folder, threads=1, size=128).render(POSES[0])
+    assert asked.shape == (128, 128, 4)
+    editable(lambda contract: contract.update(frame_size=128))
+    np.testing.assert_array_equal(AvatarPlayer.load(folder, threads=1).render(POSES[0]), asked)
+    with pytest.raises(InputError, match="size: expected 1 to 16384 pixels, found 0"):
+        AvatarPlayer.load(folder, size=0)
 
 
 def test_a_texture_of_another_size_than_the_contracts_is_refused(editable):

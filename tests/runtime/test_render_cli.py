@@ -64,6 +64,20 @@ def test_the_demo_motion_becomes_a_video(bundle_folder, tmp_path):
     assert np.abs(frames[10].astype(int) - frames[0]).mean() > 0.5  # it moves
 
 
+def test_frames_of_the_size_that_is_asked_for(bundle_folder, track, tmp_path):
+    out, picture = tmp_path / "frames", tmp_path / "behind.png"
+    Image.new("RGB", (200, 100), "red").save(picture)
+    words = ["--size", "96", "--background", picture, "--parts", "--frames", "2", "--json", "--engine", "onnxruntime"]
+    done = render(bundle_folder, "--drive", track, "--out", out, *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["image_size"], report["frame_size"]) == (64, 96)
+    assert [np.asarray(Image.open(path)).shape for path in sorted(out.iterdir())] == [(96, 5 * 96, 4)] * 2
+    done = render(bundle_folder, "--drive", track, "--out", tmp_path / "other", "--size", "9")
+    assert done.returncode == 2
+    assert "9 is not in the range 16<=x<=4096" in done.stderr
+
+
 def test_a_track_as_published_gives_the_players_frames(bundle_folder, track, tmp_path):
     from bilayer.runtime import crop_box, pose_vector
 

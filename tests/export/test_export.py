@@ -423,7 +423,7 @@ def is_running(process):
         return False
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, endless_converter, how):
     """Killed or interrupted while it converts."""
     environment, note = endless_converter
@@ -439,7 +439,8 @@ def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, endless_con
     _, errors = process.communicate()
     assert "Traceback" not in errors
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
-    if how == signal.SIGINT:
+    assert process.returncode == (-how if how == signal.SIGKILL else 128 + how)
+    if how != signal.SIGKILL:
         assert not is_running(converter)
         assert not list(tmp_path.glob(".avatar*"))
     elif is_running(converter):

@@ -1,0 +1,120 @@
+"""How every command ends: by a signal, by an error that nobody foresaw, or on a terminal that cannot print a name."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = """
+import sys, time
+from pathlib import Path
+import click
+from bilayer.runtime.console import Command
+from bilayer.runtime.files.writing import replacing
+
+@click.command(cls=Command)
+def main():
+    {body}
+
+main()
+"""
+WRITES = """with replacing(Path("file")) as part:
+        part.write_text("half")
+        Path("ready").touch()
+        time.sleep(60)"""
+
+
+def start(folder: Path, body: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(body=body)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="surrogateescape",
+    )
+
+
+@pytest.mark.parametrize(("how", "said"), [(signal.SIGTERM, ""), (signal.SIGINT, "interrupted\n")])
+def test_a_signal_ends_a_command_cleaned_up(tmp_path, how, said):
+    process = start(tmp_path, WRITES)
+    for _ in range(600):
+        if (tmp_path / "ready").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(how)
+    out, errors = process.communicate()
+    assert (process.returncode, out, errors.lstrip("\n")) == (128 + how, "", said)
+    assert [path.name for path in tmp_path.iterdir()] == ["ready"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "line"),
+    [
+        ("raise EOFError('Ran out of input')", 3, "error: a file ended before its time (Ran out of input)"),
+        ("open('/no/such')", 3, "error: /no/such: No such file or directory"),
+        ("raise OSError(28, 'No space left on device')", 3, "error: No space left on device"),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise ValueError('a fault of ours')", 1, "Traceback"),
+    ],
+)
+def test_what_nobody_foresaw(tmp_path, body, code, line):
+    process = start(tmp_path, body)
+    out, errors = process.communicate()
+    assert (process.returncode, out) == (code, "")
+    assert errors.startswith(line)
+    assert (errors.count("\n") == 1) == (code != 1)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
+@pytest.mark.parametrize("name", ["модель", "\udcff", "😀", "é", "plain"])
+def test_any_name_can_be_printed(tmp_path, encoding, name):
+    process = start(tmp_path, f"click.echo({name!a} + ' done')", PYTHONIOENCODING=encoding)
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "d" in out
+
+
+def test_a_pipe_that_closes_is_no_error(tmp_path):
+    process = start(tmp_path, "[click.echo('x' * 1000) for _ in range(1000)]")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait() == 1
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("kept", [0, 1, 50])
+def test_a_damaged_cache_of_numba_is_made_anew(tmp_path, pattern, kept):
+    (tmp_path / "code.py").write_text(
+        "from bilayer.runtime.numba_cache import cached_njit\n"
+        "from numba import float64\n\n\n"
+        "@cached_njit(float64(float64))\n"
+        "def twice(x):\n    return 2 * x\n\n\n"
+        "@cached_njit()\n"
+        "def thrice(x):\n    return 3 * x\n\n\n"
+        "print(twice(2.0), thrice(2.0), *(sum(one.stats.cache_hits.values()) for one in (twice, thrice)))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> str:
+        done = subprocess.run(
+            [sys.executable, "code.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert run() == "4.0 6.0 0 0\n"
+    assert run() == "4.0 6.0 1 1\n"
+    damaged = list((tmp_path / "cache").rglob(pattern))
+    assert len(damaged) == 2
+    for path in damaged:
+        os.truncate(path, kept)
+    assert run() == "4.0 6.0 0 0\n"
+    assert run() == "4.0 6.0 1 1\n"

@@ -4,15 +4,16 @@ Pickles are read by torch's restricted unpickler (`weights_only=True`) and by no
 checked before any arithmetic: plain dense tensors that the file really holds, no NaN, no infinity.
 """
 
+import io
 import os
 import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,6 +26,9 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.in
 _PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
 _PICKLE_HEAD = 1 << 20  # bytes: what it imports comes first, and a file that is no pickle may have gigabytes
 _BLOCKED = re.compile(r"GLOBAL (\S+)")
+# What torch's unpickler lets a pickle call, and what makes room for as much as a number of a few bytes says
+_ROOMS = {"bytearray", "torch.Tensor", "torch.storage.TypedStorage", "torch.storage.UntypedStorage"}
+_PICKLES = 5  # of a file before zip: magic number, version, system, state dict, names of the storages
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
@@ -39,6 +43,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file, warnings.catch_warnings():
             if zipfile.is_zipfile(file):
                 _refuse_zip_bomb(file, path)
+            _refuse_rooms(file, path)
             file.seek(0)
             warnings.simplefilter("ignore")  # torch's words on old formats are not for the user
             loaded = torch.load(file, map_location="cpu", weights_only=True)
@@ -119,6 +124,28 @@ def _refuse_zip_bomb(file: BinaryIO, path: Path) -> None:
         )
 
 
+def _refuse_rooms(file: BinaryIO, path: Path) -> None:
+    """See that nothing in a file's pickles makes room by itself: 32 bytes can ask for 2.5 GB."""
+    file.seek(0)
+    asked: list[str] = []
+    with suppress(Exception):  # no pickle, or a broken one: torch says so
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                for name in archive.namelist():
+                    if name.endswith("data.pkl"):
+                        asked += _globals(archive.open(name))
+        else:
+            file.seek(0)
+            for _ in range(_PICKLES):
+                asked.extend(_globals(file))
+    for name in asked:
+        if name.removeprefix("__builtin__.").removeprefix("builtins.") in _ROOMS:
+            raise CheckpointError(
+                f"{path}: refused: its pickle asks for {name}, which makes room for any amount and is no weight; get "
+                "the weights as a plain state dict of tensors, or as .safetensors, from their author"
+            )
+
+
 def _check_tensor(path: Path, key: str, tensor: object) -> None:
     if not isinstance(tensor, Tensor):
         raise CheckpointError(f"{path}: {key}: expected a tensor, found a {type(tensor).__name__}")
@@ -153,25 +180,23 @@ def _explain(error: Exception, path: Path) -> str:
 
 def _first_foreign_global(path: Path) -> str | None:
     """The first name outside of torch that a bare pickle imports; nothing is executed. None if it is no pickle."""
-    strings: list[str] = []
-    try:
-        with open_file(path, FileKind.CHECKPOINT) as file:
-            head = file.read(_PICKLE_HEAD)
-        for opcode, argument, _ in pickletools.genops(head):
-            if opcode.name == "STACK_GLOBAL":
-                strings[-2:] = [".".join(strings[-2:])]
-            elif opcode.name == "GLOBAL":
-                strings.append(str(argument).replace(" ", "."))
-            elif isinstance(argument, str):
-                strings.append(argument)
-                continue
-            else:
-                continue
-            if strings and not strings[-1].startswith(("torch.", "collections.")):
-                return strings[-1]
-    except Exception:  # not a pickle after all, or a broken one
-        return None
+    with suppress(Exception), open_file(path, FileKind.CHECKPOINT) as file:  # not a pickle after all, or a broken one
+        for name in _globals(io.BytesIO(file.read(_PICKLE_HEAD))):
+            if not name.startswith(("torch.", "collections.")):
+                return name
     return None
+
+
+def _globals(stream: IO[bytes]) -> Iterator[str]:
+    """The names that the next pickle of a stream imports; nothing is executed."""
+    strings: list[str] = []
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "STACK_GLOBAL":
+            yield ".".join(strings)
+        elif opcode.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif isinstance(argument, str):
+            strings = [*strings[-1:], argument]
 
 
 def _first_line(error: Exception) -> str:

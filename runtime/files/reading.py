@@ -81,7 +81,9 @@ def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputErr
     most = kind.most if most is None else min(most, kind.most)
     with open_file(path, kind, error) as file, _told(path, error):
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > most else file.read(most + 1)
+        content = b"" if size > most else file.read(size + 1)  # `read` makes room for as much as it is asked for
+        if len(content) > size:  # it has grown since, or is one of the kernel's, of no size
+            content += file.read(most + 1 - len(content))
         if max(size, len(content)) > most:
             raise _too_large(path, max(size, len(content)), most, kind, error)
         return content

@@ -7,7 +7,7 @@ ROOMS := android_harness benchmarks export model runtime training
 CLANG_FORMAT := $(shell command -v clang-format-14)
 CPP := $(wildcard android_harness/native/*.?pp android_harness/app/app/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp)
 
-.PHONY: test setup lint format options types contracts unit coverage avatar clean
+.PHONY: test setup lint format options types contracts unit coverage fuzz avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -53,6 +53,10 @@ unit: setup
 # The tests, and how much of the code they run: half as much time again, so not in `test`
 coverage: setup
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+# What no reader of a user's file may do, looked for by chance: MINUTES for each of TARGETS, or of all; what is found is kept
+fuzz: setup
+	$(BIN)/python -m tests.hostile.fuzz $(TARGETS) --minutes $(or $(MINUTES),1)
 
 clean:
 	rm -rf .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

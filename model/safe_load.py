@@ -23,6 +23,7 @@ from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, checked, is_file, open_file
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+_COUNTER = "num_batches_tracked"  # of a batch norm, the one whole number of a network
 _PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
 _PICKLE_HEAD = 1 << 20  # bytes: what it imports comes first, and a file that is no pickle may have gigabytes
 _BLOCKED = re.compile(r"GLOBAL (\S+)")
@@ -152,6 +153,8 @@ def _check_tensor(path: Path, key: str, tensor: object) -> None:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _DTYPES:
         kind = f"{tensor.layout}, {tensor.dtype} on {tensor.device}".replace("torch.", "")
         raise CheckpointError(f"{path}: {key}: expected a dense float tensor, found {kind}")
+    if tensor.dtype == torch.int64 and not key.endswith(_COUNTER):
+        raise CheckpointError(f"{path}: {key}: expected fractions, found whole numbers")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise CheckpointError(f"{path}: {key}: claims shape {tuple(tensor.shape)} without the values for it")
     if bad := count_not_finite(tensor):

@@ -68,6 +68,16 @@ class _ReportErrors(click.Command):
             if error.errno == errno.EPIPE:  # whoever reads our output has seen enough; click knows
                 raise
             _fail(ctx, ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), 3)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            _fail(ctx, f"not enough memory: {str(error)[:200] or 'none left'}", 3)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python and numpy say it by a class; torch by a RuntimeError, OpenCV by an error of its own."""
+    told = ("can't allocate memory", "Insufficient memory", "CUDA out of memory", "std::bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:

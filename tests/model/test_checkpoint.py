@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bilayer.model import NETWORKS, ModelConfig, load_model, read_checkpoint, save_checkpoint
 from bilayer.model.authors_checkpoint import find_run, parse_value, read_args
+from bilayer.model.safe_load import read_pth
 from bilayer.runtime.errors import CheckpointError, OutputError
 from tests import golden
 
@@ -663,3 +664,26 @@ def test_help_does_not_import_torch():
     code = "import sys; from bilayer.model.cli import main; main(['--help'], standalone_mode=False); "
     code += "assert not {'torch', 'numpy', 'cv2', 'rich'} & set(sys.modules), 'slow imports'"
     assert "convert" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "name", ["__builtin__\nbytearray", "builtins\nbytearray", "torch\nTensor", "torch.storage\nUntypedStorage"]
+)
+def test_a_pickle_that_makes_room_by_itself_is_refused_before_it_does(tmp_path, name, zipped):
+    asks = b"\x80\x02c" + name.encode() + b"\n\x8a\x05" + (2_500_000_000).to_bytes(5, "little") + b"\x85R."
+    path = tmp_path / "a.pth"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", asks)
+            archive.writestr("archive/version", "3\n")
+    else:
+        path.write_bytes(asks)
+    with pytest.raises(CheckpointError, match=f"its pickle asks for {name.replace(chr(10), '.')}, which makes room"):
+        read_pth(path)
+
+
+def test_a_weight_of_whole_numbers_is_none(tmp_path):
+    torch.save({"a.weight": torch.ones(2, 2, dtype=torch.int64)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.weight: expected fractions, found whole numbers"):
+        read_pth(tmp_path / "a.pth")

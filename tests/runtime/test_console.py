@@ -4,9 +4,11 @@ import gc
 import subprocess
 import sys
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from bilayer.runtime.console import WIDEST, importing, table
+from bilayer.runtime.console import WIDEST, Command, importing, table
 
 
 def test_nothing_is_collected_while_libraries_are_imported() -> None:
@@ -55,3 +57,25 @@ def test_one_long_cell_widens_no_other_line() -> None:
     assert lines[2] == f"| {'short':{WIDEST}} |  1 |"
     assert lines[3] == f"| {long} | 22 |"
     assert {len(line) for line in lines if long not in line} == {WIDEST + 9}
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), MemoryError("Unable to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    Exception("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 300000000 bytes"),
+])  # fmt: skip
+def test_no_memory_is_one_line(error):
+    def fail():
+        raise error
+
+    done = CliRunner().invoke(click.command(cls=Command)(fail))
+    assert done.exit_code == 3
+    assert done.stderr.startswith("error: not enough memory: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_error_stays_a_traceback():
+    def fail():
+        raise RuntimeError("a fault of ours")
+
+    assert isinstance(CliRunner().invoke(click.command(cls=Command)(fail)).exception, RuntimeError)

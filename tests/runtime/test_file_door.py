@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,13 @@ def test_folders_are_listed_in_order(tmp_path):
             list_folder(folder, error=BundleError)
         with pytest.raises(BundleError, match="cannot be listed"):
             list_below(folder, BundleError)
+
+
+def test_a_small_file_costs_no_room_for_a_large_one(tmp_path):
+    (tmp_path / "a.dlc").write_bytes(b"small")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "a.dlc", FileKind.DLC) == b"small"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -1,6 +1,8 @@
 """Frames come off the disk as the networks take them, and which ones is the same for everybody who asks."""
 
 import itertools
+import struct
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from bilayer.training.data.frame_folders import (
     StoredFrame,
     list_sequences,
     read_frame,
+    read_picture,
     resize_coords,
     resize_image,
     resize_mask,
@@ -428,3 +431,15 @@ def test_arguments_that_make_no_sense(tmp_path):
             FramePairs(tmp_path, "train", SIZE, 1, **bad)
     with pytest.raises(IndexError, match="sequence 1 of 1"):
         FramePairs(tmp_path, "train", SIZE, 1)[1]
+
+
+@pytest.mark.parametrize(("side", "found"), [(12_000, "12000 x 12000"), (20_000, "far more")])
+def test_a_picture_that_claims_gigabytes_is_refused_by_its_header(tmp_path, side, found):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b""))
+    with pytest.raises(InputError, match=f"of at most 8192 pixels a side, cropped to the face, found {found}"):
+        read_picture(path, cv2.IMREAD_COLOR_RGB)

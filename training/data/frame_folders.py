@@ -9,7 +9,9 @@ It is the layout that the authors document for VoxCeleb2, plus `coords`: the can
 -1..1) that every pixel shows, NaN where there is none. What is there is what `imgs` lists.
 """
 
+import io
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ IMAGES, KEYPOINTS, MASKS, COORDS = "imgs", "keypoints", "segs", "coords"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MIN_KNOWN_AREA = 0.5  # of a shrunk pixel; below it the pixel's coordinate is unknown
 MAX_COORD_SPREAD = 0.1  # standard deviation inside a shrunk pixel; above it lies a seam, whose mean is no place
+
+MAX_SIDE = 8192  # px of a stored picture; a few KB of a PNG would ask for gigabytes
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"  # a decoder fills up what is cut off, without a word
 _PREPARE = "see docs/data.md, or run bilayer-prepare"
@@ -153,12 +157,19 @@ def read_picture(path: Path, flags: int) -> Bytes:
     tail = content[-64:].tobytes()
     if _PNG_END not in tail and _JPEG_END not in tail:
         raise InputError(f"{path}: expected a PNG or JPEG, found {len(content)} bytes that do not end as one; redo it")
+    expected = f"expected a square picture of at most {MAX_SIDE} pixels a side, cropped to the face"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of sizes, which are looked at here
+            width, height = Image.open(io.BytesIO(content.tobytes())).size
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: {expected}, found far more") from error
+    except Exception as error:  # a damaged header: a plugin raises anything
+        raise InputError(f"{path}: expected a PNG or JPEG, found damaged data; redo it") from error
+    if width != height or width > MAX_SIDE:
+        raise InputError(f"{path}: {expected}, found {width} x {height} pixels")
     image = cv2.imdecode(content, flags)
-    if image is None:
+    if image is None or image.shape[:2] != (height, width):
         raise InputError(f"{path}: expected a PNG or JPEG, found damaged data; redo it")
-    if image.shape[0] != image.shape[1]:
-        found = f"{image.shape[1]} x {image.shape[0]}"
-        raise InputError(f"{path}: expected a square picture, cropped to the face, found {found} pixels")
     return np.asarray(image, np.uint8)
 
 

@@ -1,0 +1,17 @@
+"""What is hostile, by kind: each module lists its cases."""
+
+from tests.hostile.families import (
+    bundles,
+    checkpoints,
+    data_folders,
+    dlcs,
+    onnx_models,
+    photos,
+    results,
+    settings,
+    tracks,
+    videos,
+)
+
+FAMILIES = (photos, videos, checkpoints, dlcs, bundles, tracks, onnx_models, settings, data_folders, results)
+CASES = tuple(case for family in FAMILIES for case in family.CASES)

@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,6 +75,21 @@ class OnnxFile:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def parameters(self, node: onnx.NodeProto) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The fractions among the constants of a node; of a norm, scale and shift as converters make them."""
+        arrays = [(name, self.array(name)) for name in node.input]
+        found = [(name, array) for name, array in arrays if array is not None and array.dtype.kind == "f"]
+        if node.op_type != "BatchNormalization" or len(found) < 4 or len({array.shape for _, array in found[-4:]}) > 1:
+            yield from found
+            return
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        (name, gamma), (_, beta), (_, mean), (_, variance) = [
+            (one, array.astype(np.float64)) for one, array in found[-4:]
+        ]
+        with np.errstate(all="ignore"):
+            scale = gamma / np.sqrt(variance + epsilon)
+            yield from ((name, scale), (node.input[2], beta - mean * scale))
+
     @cached_property
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """The tensors that the application feeds: inputs that are no initializers."""
@@ -97,6 +114,12 @@ class OnnxFile:
 def is_standard(node: onnx.NodeProto) -> bool:
     """Whether a node is of ONNX's own operators."""
     return node.domain in ("", "ai.onnx")
+
+
+def type_name(kind: int) -> str:
+    """What an element type is called, such as float16; "unknown type 99" of what is none."""
+    known = kind in TensorProto.DataType.values()
+    return TensorProto.DataType.Name(kind).lower() if known else f"unknown type {kind}"
 
 
 def printable(name: str) -> str:

@@ -6,14 +6,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bilayer.export.onnx_file import OnnxFile, is_standard, printable
+from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
 from bilayer.export.options import ConversionTarget
 
 TargetName = Literal["snpe-1.32", "qairt-2"]
@@ -180,9 +179,7 @@ def _float32(model: OnnxFile) -> Iterator[Finding]:
     for value in [*model.inputs, *model.proto.graph.output]:
         kind = value.type.tensor_type.elem_type
         if kind != TensorProto.FLOAT:
-            known = TensorProto.DataType.values()
-            name = TensorProto.DataType.Name(kind).lower() if kind in known else f"unknown type {kind}"
-            message = f"expected float32, found {name}"
+            message = f"expected float32, found {type_name(kind)}"
             fix = "keep the file in float32; the GPU's FP16 mode is chosen at run time"
             yield Finding("float32", "error", printable(value.name), message, fix, LAYERS)
 
@@ -269,7 +266,7 @@ def _float16_values(model: OnnxFile) -> Iterator[Finding]:
     for node in model.standard_nodes:
         if node.op_type in _ANY_VALUES:
             continue
-        for name, values in _parameters(model, node):
+        for name, values in model.parameters(node):
             worst = float(np.abs(values).max(initial=0))  # NaN stays NaN
             if not worst <= MAX_FLOAT16:
                 what = "NaN" if np.isnan(worst) else f"values up to {worst:.3g}"
@@ -282,18 +279,14 @@ def _float16_values(model: OnnxFile) -> Iterator[Finding]:
                 yield Finding("float16-value", "error", model.where(node), message, fix, FLOAT16)
 
 
-def _parameters(model: OnnxFile, node: onnx.NodeProto) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The floating-point constants that a node computes with; of a norm, scale and shift as converters make them."""
-    arrays = [(name, model.array(name)) for name in node.input]
-    found = [(name, array) for name, array in arrays if array is not None and array.dtype.kind == "f"]
-    if node.op_type != "BatchNormalization" or len(found) < 4 or len({array.shape for _, array in found[-4:]}) > 1:
-        yield from found
-        return
-    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-    (name, gamma), (_, beta), (_, mean), (_, variance) = [(one, array.astype(np.float64)) for one, array in found[-4:]]
-    with np.errstate(all="ignore"):
-        scale = gamma / np.sqrt(variance + epsilon)
-        yield from ((name, scale), (node.input[2], beta - mean * scale))
+def _weights(model: OnnxFile) -> Iterator[Finding]:
+    for node in model.standard_nodes:
+        for name in node.input[1:2] if node.op_type in ("Conv", "ConvTranspose") else []:
+            kind = model.constants[name].data_type if name in model.constants else TensorProto.FLOAT
+            rank = len(model.shapes.get(name, (1,) * 4))
+            if kind != TensorProto.FLOAT or rank != 4:
+                message = f"expected a float32 weight of 4 dimensions, found {type_name(kind)} of {rank}"
+                yield Finding("weight", "error", model.where(node), message, "export it in float32, as 2-D", LAYERS)
 
 
 def _named_nodes(model: OnnxFile) -> Iterator[Finding]:
@@ -324,6 +317,7 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _depth_to_space,
         _gpu_sizes,
         _float16_values,
+        _weights,
         _named_nodes,
     ),
     "qairt-2": (
@@ -335,6 +329,7 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _depth_to_space,
         _gpu_sizes,
         _float16_values,
+        _weights,
         _named_nodes,
     ),
 }

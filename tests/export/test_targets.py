@@ -299,8 +299,12 @@ def test_odd_weights_and_types_are_findings_not_crashes(tmp_path):
     for weight in (np.ones(4, np.float32), np.float32(1)):
         node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], "t")
         model_file(tmp_path / "a.onnx", [node], [numpy_helper.from_array(np.asarray(weight), "w")])
-        check_target(read_model(tmp_path / "a.onnx"), "snpe-1.32")
+        (found,) = [one for one in check_target(read_model(tmp_path / "a.onnx"), "qairt-2") if one.rule == "weight"]
+        assert found.message == f"expected a float32 weight of 4 dimensions, found float of {weight.ndim}"
     model = model_file(tmp_path / "a.onnx", [CONV], [numpy_helper.from_array(WEIGHT, "w")])
     model.graph.output[0].type.tensor_type.elem_type = 99
     (found,) = [one for one in check_target(OnnxFile(model), "qairt-2") if one.rule == "float32"]
     assert found.message == "expected float32, found unknown type 99"
+    model.graph.initializer[0].data_type = 99
+    (found,) = [one for one in check_target(OnnxFile(model), "qairt-2") if one.rule == "weight"]
+    assert found.message == "expected a float32 weight of 4 dimensions, found unknown type 99 of 4"

@@ -5,6 +5,7 @@ before it looks how much there is, and raises a dozen kinds of errors of damaged
 """
 
 import io
+import lzma
 import math
 import warnings
 import zipfile
@@ -73,7 +74,7 @@ def parse_npz(
             return arrays
     except ValueError:
         raise
-    except (OSError, EOFError, RuntimeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, LookupError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         # RuntimeError: an encrypted archive, or one packed in a way that is not there (NotImplementedError)
         raise ValueError(f"no .npz archive of arrays ({_reason(error)})") from error
 

@@ -90,7 +90,7 @@ def drafting(target: Path) -> Iterator[Path]:
     """
     with making_folder(target.parent):
         with _told(target, "cannot write here"):
-            _sweep(target.parent.absolute())
+            sweep_drafts(target.parent.absolute())
             draft, lock = _locked_draft(target)
         try:
             yield draft
@@ -195,7 +195,7 @@ def _locked_draft(target: Path) -> tuple[Path, int]:
         os.close(lock)  # it was swept in the moment before it was locked
 
 
-def _sweep(folder: Path) -> None:
+def sweep_drafts(folder: Path) -> None:
     """Remove the drafts in a folder that no process works on."""
     drafts = []
     with suppress(OSError), os.scandir(folder) as entries:  # one may write where one may not look

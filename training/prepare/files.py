@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
@@ -96,6 +96,7 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
         InputError: others are there; the message names the first that differs.
         OutputError: the folder cannot be written to.
     """
+    sweep_drafts(path.parent)
     if not is_there(path):
         write_file(path, json.dumps(settings, indent=2) + "\n")
         return

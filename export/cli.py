@@ -15,10 +15,12 @@ from bilayer.export.options import ConversionTarget, ExportOptions, check_option
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table
 from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import with_options
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Export
+    from bilayer.runtime.likeness import Likeness
 
 _DEMO_NOTE = """\
 no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says
@@ -29,11 +31,22 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 @click.argument("photos", metavar="PHOTO...", type=click.Path(path_type=Path), nargs=-1)
 @with_options(ExportOptions)
 @click.option("--timings", is_flag=True, help="Print how long each stage took.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Measure the likeness and write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
+)
 @click.option("--check", type=click.Path(path_type=Path), help="Only check any ONNX file against the target's rules.")
 @click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc holds.")
 @as_json_option
 def main(
-    photos: tuple[Path, ...], check: Path | None, inspect: Path | None, timings: bool, as_json: bool, **given: Any
+    photos: tuple[Path, ...],
+    check: Path | None,
+    inspect: Path | None,
+    timings: bool,
+    report: Path | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Make PHOTO's face an avatar for a phone: avatar.dlc, and beside it its ONNX, texture, contract and preview.
 
@@ -51,7 +64,7 @@ def main(
         inspect_file(inspect, as_json)
     else:
         photo, *others = photos
-        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json)
+        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json, report)
 
 
 def run_export(options: ExportOptions) -> "tuple[Export, Path]":
@@ -76,18 +89,23 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")
 
 
-def export_photo(options: ExportOptions, timings: bool, as_json: bool) -> None:
-    """PHOTO to a bundle, and what there is to say of it.
+def export_photo(options: ExportOptions, timings: bool, as_json: bool, sheet: Path | None = None) -> None:
+    """PHOTO to a bundle, and what there is to say of it; its likeness too where a `sheet` is asked for.
 
     Raises:
         ToolMissingError: the converter is not installed; all but the .dlc has been written, and told.
     """
+    if sheet is not None:
+        check_output(sheet)
     export, contract_file = run_export(options)
     bundle = export.bundle
+    likeness = None if sheet is None else _measure(options, contract_file, sheet)
     report = {"out": str(contract_file), "bundle": str(bundle.folder), **json.loads(bundle.contract.to_json())}
     video = "demo.mp4" if find_spec("av") else "demo.gif"
     following = f"bilayer-render {shlex.quote(str(contract_file))} --demo-motion --out {video}"
-    show(report | {"seconds": export.seconds}, lambda: _summary(export, contract_file, timings), as_json, following)
+    report |= {"seconds": export.seconds} | ({} if likeness is None else {"likeness": likeness.to_dict()})
+    told = [] if likeness is None else [f"{sheet}  the likeness, by pose", *_likeness_lines(likeness)]
+    show(report, lambda: "\n".join([_summary(export, contract_file, timings), *told]), as_json, following)
     if export.not_converted is not None:
         raise export.not_converted
 
@@ -121,6 +139,45 @@ def inspect_file(path: Path, as_json: bool) -> None:
 
     dlc = read_dlc(path)
     show(describe(dlc), lambda: as_text(dlc), as_json)
+
+
+def _measure(options: ExportOptions, contract_file: Path, sheet: Path) -> "Likeness":
+    """The likeness of the avatar just written with its photo, and its sheet."""
+    import numpy as np
+
+    from bilayer.runtime.errors import ToolMissingError
+    from bilayer.runtime.face.mediapipe import MediapipeLandmarker
+    from bilayer.runtime.face.recognition import IdentityRecogniser
+    from bilayer.runtime.likeness import measure_likeness, save_sheet
+    from bilayer.runtime.media.photo import read_photo
+    from bilayer.runtime.player import AvatarPlayer
+
+    try:
+        recogniser = IdentityRecogniser()
+    except ToolMissingError as error:
+        recogniser = None
+        click.echo(f"warning: the report has no identity: {error}", err=True)
+    photo = np.ascontiguousarray(np.rot90(read_photo(Path(options.photo)), k=-(options.rotate // 90)))
+    likeness = measure_likeness(AvatarPlayer.load(contract_file), photo, MediapipeLandmarker(), recogniser)
+    save_sheet(sheet, likeness)
+    return likeness
+
+
+def _likeness_lines(likeness: "Likeness") -> list[str]:
+    found = likeness.to_dict()
+
+    def number(name: str) -> str:
+        return "-" if found[name] is None else f"{found[name]:.2f}"
+
+    identity = (
+        f"identity, by the {found['recogniser']}: distance {number('distance_at_rest')} at rest, at most "
+        f"{number('distance_worst')} (one person below {found['same_person_below']}; no face in "
+        f"{found['poses_without_a_face']} of {len(likeness.poses)} poses)"
+        if likeness.recognised
+        else "identity: not measured; pip install 'bilayer[identity]'"
+    )
+    follows = f"mouth follows {number('mouth_follows')}, eyes {number('eyes_follow')} of the driver's opening"
+    return [identity, f"sharpness {number('sharpness')} of the photo's; {follows}"]
 
 
 def _summary(export: "Export", contract_file: Path, timings: bool) -> str:

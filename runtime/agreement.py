@@ -141,16 +141,17 @@ def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bo
     Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
     pairs count whose pixels both are, so that an outline painted into both pictures does not.
     """
-    own, true = (_gradients(picture.astype(np.float64), inside) for picture in (found, expected))
+    own, true = (gradient(picture.astype(np.float64), inside) for picture in (found, expected))
     return own / true if true > 0 else math.nan
 
 
-def _gradients(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None) -> float:
-    """The sum of absolute differences of neighbours that are both inside."""
+def gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = None) -> float:
+    """Mean absolute difference of neighbours of (C, H, W) to the right and below; NaN where no pair is inside."""
     kept = np.ones(picture.shape[-2:], np.bool_) if inside is None else inside
-    across = np.abs(np.diff(picture, axis=-1)) * (kept[:, 1:] & kept[:, :-1])
-    down = np.abs(np.diff(picture, axis=-2)) * (kept[1:] & kept[:-1])
-    return float(across.sum() + down.sum())
+    across, down = kept[:, 1:] & kept[:, :-1], kept[1:] & kept[:-1]
+    total = (np.abs(np.diff(picture, axis=-1)) * across).sum() + (np.abs(np.diff(picture, axis=-2)) * down).sum()
+    number = len(picture) * (int(across.sum()) + int(down.sum()))
+    return float(total) / number if number else math.nan
 
 
 @lru_cache(maxsize=4)

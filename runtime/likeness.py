@@ -1,0 +1,173 @@
+"""Is the avatar the person: its frames against the photo that it was made of, over poses of the built-in motion.
+
+Identity by dlib's descriptor (extra [identity]), sharpness by the gradients inside the person, expression by the
+landmarks that a detector finds in the frames, against those that drove them.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from bilayer.runtime.agreement import gradient
+from bilayer.runtime.face.crop import NUM_LANDMARKS, CropBox, cut_box
+from bilayer.runtime.face.expression import eye_opening, follow_ratio, mouth_opening
+from bilayer.runtime.face.found import Landmarker
+from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON, IdentityRecogniser, identity_distance
+from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.motion.track import demo_motion
+from bilayer.runtime.player import AvatarPlayer
+
+POSES = 20
+COLUMNS = 7  # of the sheet: the photo and 20 poses fill three rows
+CAPTION = 32  # px, two lines above each picture
+GAP = 4  # px
+SOLID = 250  # of a mask's 255: what is the person and no soft edge
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PoseLikeness:
+    """What one frame shows. NaN where it could not be measured: no face was found, or no recogniser is there."""
+
+    distance: float  # to the photo, by RECOGNISER: below SAME_PERSON one person
+    sharpness: float  # gradients inside the person, over the photo's
+    mouth: tuple[float, float]  # opening that drove, opening found; mouth widths
+    eyes: tuple[float, float]  # likewise; eye widths
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """Of an avatar with the photo that it was made of. The first pose is the photo's own."""
+
+    photo: Bytes  # (S, S, 3) the crop
+    frames: list[Bytes]  # (S, S, 3) each, on white
+    poses: list[PoseLikeness]
+    recognised: bool  # whether there was a recogniser
+
+    @property
+    def worst_distance(self) -> float:
+        """Of all poses in which the recogniser found a face; NaN without any."""
+        return max((pose.distance for pose in self.poses if not math.isnan(pose.distance)), default=math.nan)
+
+    def follows(self, part: str) -> float:
+        """How far "mouth" or "eyes" open for each step that the driver's do: 1 follows, 0 stays."""
+        pairs = np.array([getattr(pose, part) for pose in self.poses])
+        return follow_ratio(pairs[:, 1], pairs[:, 0])
+
+    def to_dict(self) -> dict[str, object]:
+        """Return JSON values; null for what could not be measured."""
+        unseen = sum(math.isnan(pose.distance) for pose in self.poses)
+        return {
+            "recogniser": RECOGNISER if self.recognised else None,
+            "same_person_below": SAME_PERSON,
+            "distance_at_rest": _number(self.poses[0].distance),
+            "distance_worst": _number(self.worst_distance),
+            "poses_without_a_face": unseen if self.recognised else None,
+            "sharpness": _number(float(np.mean([pose.sharpness for pose in self.poses]))),
+            "mouth_follows": _number(self.follows("mouth")),
+            "eyes_follow": _number(self.follows("eyes")),
+            "poses": [
+                {
+                    "distance": _number(pose.distance),
+                    "sharpness": _number(pose.sharpness),
+                    "mouth": [_number(value) for value in pose.mouth],
+                    "eyes": [_number(value) for value in pose.eyes],
+                }
+                for pose in self.poses
+            ],
+        }
+
+
+def measure_likeness(
+    player: AvatarPlayer,
+    photo: Bytes,
+    landmarker: Landmarker,
+    recogniser: IdentityRecogniser | None = None,
+    count: int = POSES,
+) -> Likeness:
+    """An avatar's frames in `count` poses against its photo (H, W, 3), upright as it was when the avatar was made.
+
+    Raises:
+        ToolMissingError: the network that tells a person from the background is not set up.
+    """
+    left, top, right, _ = player.bundle.contract.source.crop
+    half = (right - left) // 2
+    crop = cut_box(photo, CropBox(left + half, top + half, half), player.size)
+    known = None if recogniser is None else recogniser.describe(crop)
+    true = _gradient(crop, PersonMasker().mask(crop) * 255)
+    track = motion_poses(player.source_pose, count)
+    frames, poses = [], []
+    for landmarks in track:
+        rgba = player.render(landmarks)
+        alpha = rgba[..., 3:] / np.float32(255)
+        frame = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+        described = None if recogniser is None else recogniser.describe(frame)
+        found = landmarker.find(frame)
+        seen = found[0].landmarks if found else np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
+        frames.append(frame)
+        poses.append(
+            PoseLikeness(
+                distance=math.nan if known is None or described is None else identity_distance(described, known),
+                sharpness=_gradient(frame, rgba[..., 3]) / true if true else math.nan,
+                mouth=(float(mouth_opening(landmarks)), float(mouth_opening(seen))),
+                eyes=(float(eye_opening(landmarks)), float(eye_opening(seen))),
+            )
+        )
+    return Likeness(crop, frames, poses, recogniser is not None)
+
+
+def motion_poses(source_pose: NDArray[np.float32], count: int = POSES) -> NDArray[np.float32]:
+    """`count` poses (N, 68, 2) of the built-in motion in their order: its rest first, eyes shut, mouth widest, and
+    others evenly between."""
+    landmarks = demo_motion(source_pose.reshape(NUM_LANDMARKS, 2)).landmarks
+    ends = {0, int(np.argmin(eye_opening(landmarks))), int(np.argmax(mouth_opening(landmarks)))}
+    others = [i for i in range(len(landmarks)) if i not in ends]
+    wanted = max(0, count - len(ends))
+    even = [others[(2 * k + 1) * len(others) // (2 * wanted)] for k in range(wanted)]
+    return landmarks[sorted([*ends, *even])[:count]]
+
+
+def save_sheet(path: Path, likeness: Likeness) -> None:
+    """Write the photo and every pose side by side as a PNG, what was measured above each, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    captions = ["the photo", *(_caption(pose, likeness.recognised) for pose in likeness.poses)]
+    pictures = [likeness.photo, *likeness.frames]
+    size = likeness.photo.shape[0]
+    rows = math.ceil(len(pictures) / COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (size + GAP) - GAP, rows * (size + CAPTION + GAP) - GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for index, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
+        left, top = index % COLUMNS * (size + GAP), index // COLUMNS * (size + CAPTION + GAP)
+        draw.multiline_text((left + 2, top), caption, fill="black", font=font, spacing=1)
+        sheet.paste(Image.fromarray(picture), (left, top + CAPTION))
+    with replacing(path) as part:
+        sheet.save(part, format="PNG")
+
+
+def _caption(pose: PoseLikeness, recognised: bool) -> str:
+    known = "no face found" if math.isnan(pose.distance) else f"distance {pose.distance:.2f}"
+    openings = (f"{name} {found:.2f} of {driven:.2f}" for name, (driven, found) in _parts(pose).items())
+    return f"{known if recognised else 'no [identity]'}, sharpness {pose.sharpness:.2f}\n{', '.join(openings)}"
+
+
+def _parts(pose: PoseLikeness) -> dict[str, tuple[float, float]]:
+    return {"mouth": pose.mouth, "eyes": pose.eyes}
+
+
+def _gradient(picture: Bytes, mask: NDArray[np.floating] | Bytes) -> float:
+    """Of (S, S, 3) where its mask (S, S), 0..255, is solid; 0 where it nowhere is."""
+    found = gradient(picture.transpose(2, 0, 1).astype(np.float64), mask >= SOLID)
+    return 0.0 if math.isnan(found) else found
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

@@ -26,8 +26,10 @@ class FitSettings:
 
     smoothness: float = 0.05  # a
     seen: float = 0.001  # b of a texel that the photos show well
-    unseen: float = 1.0  # b of one that they do not show: the network's texture stays, and no seam is left
-    coverage: tuple[float, float] = (0.05, 0.5)  # pixels a texel: below the first it is unseen, from the second on seen
+    unseen: float = 0.1  # b of one that they do not show: the network's texture, and a slope of a few texels to it
+    # Pixels a texel, in the mean of 7 x 7: below the first it is unseen, from the second on seen. Low, since what is
+    # seen at a slant, some texels of a pixel apart, is still nearer to the person than the network's guess
+    coverage: tuple[float, float] = (0.02, 0.15)
     steps: int = 200  # of conjugate gradients, at most
     residual: float = 1e-6  # of the start's norm, at which they end: then a texel is within 1e-4 of the solution
 

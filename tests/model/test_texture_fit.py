@@ -90,7 +90,7 @@ def test_what_no_photo_shows_stays_the_networks():
     fitted = fit_texture(texture, [view], align_corners=False)
     change = (fitted - texture).abs().amax(dim=(0, 1, 2))
     assert change[:12].min() > 0.1
-    assert change[24:].max() < 1e-3
+    assert change[24:].max() < 2e-2
     nothing = View(view.uv, view.detail, torch.zeros_like(view.weights))
     assert torch.equal(fit_texture(texture, [nothing], align_corners=False), texture)
 

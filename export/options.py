@@ -28,8 +28,6 @@ class ExportOptions:
     out: Annotated[StrPath, Option("A folder, or any file of the bundle; the others go beside it.", ("-o",))] = Path(
         "avatar.dlc"
     )
-    # The first photo gives identity and rest pose; these fill in what it does not show
-    others: tuple[StrPath, ...] = ()
     target: Annotated[ConversionTarget | None, Option("What converts; auto: what is set up.", none="auto")] = None
     checkpoint: Annotated[
         StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
@@ -59,6 +57,8 @@ class ExportOptions:
     keep_norms: Annotated[bool, Option("Leave the blocks' first norms as nodes.")] = False
     opset: Annotated[int, Option("Of the ONNX; 8 is what SNPE 1.32 reads.")] = SNPE_OPSET
     verify: Annotated[bool, Option("Compare with the trained model; the bundle says if not.")] = True
+    # Further photos of the person: the first gives identity and rest pose, these fill in what it does not show
+    others: tuple[StrPath, ...] = ()
 
 
 def bundle_dlc(out: StrPath) -> Path:

@@ -98,7 +98,8 @@ def _renamed(former: str, name: str, flag: bool) -> click.Parameter:
         if value:
             raise click.UsageError(f"{former} is called {name} here.")
 
-    return click.Option([former], is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=refuse)
+    own = "former_" + former.strip("-").replace("-", "_")  # not the field's, whose value it would be given
+    return click.Option([own, former], is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=refuse)
 
 
 def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:

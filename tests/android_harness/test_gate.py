@@ -177,7 +177,7 @@ def bench(variables, plug_in, tmp_path):
     serial = plug_in()
 
     def run(bundle, mode, program=main, first=()):
-        few = ("--executions", 1, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0)
+        few = ("--repeats", 1, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0)
         words = [*first, "bench", bundle, "--serial", serial, *few, "--mode", mode, "--out", tmp_path / "a.json"]
         obj = None if first else emulate  # `bilayer` hands it on by itself
         return CliRunner().invoke(program, [str(word) for word in words], env=variables, obj=obj)

@@ -37,7 +37,7 @@ def export_tiny(folder, **options):
     out = folder / "avatar" / "avatar.dlc"
     out.parent.mkdir()
     source = source_of(folder)
-    settings = {"target": "none", "refine": "none", "checkpoint": RUNS, **options}
+    settings = {"target": "none", "refine": "none", "size": 64, "checkpoint": RUNS, **options}
     return export_avatar(ExportOptions(source.photo, out, keypoints=source.keypoints, mask=False, **settings)).bundle
 
 

@@ -25,14 +25,14 @@ def align_corners_inverted(monkeypatch):
 
 
 def the_base_texture_for_the_refined(monkeypatch):
-    create = pipeline.create_avatar
+    create = pipeline.avatar_of
 
     def keeping(*given, **named):
         made = create(*given, **named)
         monkeypatch.setattr(bundle_module, "pack_texture", lambda texture: pack_texture(made.base_texture[0].numpy()))
         return made
 
-    monkeypatch.setattr(pipeline, "create_avatar", keeping)
+    monkeypatch.setattr(pipeline, "avatar_of", keeping)
 
 
 def height_and_width_swapped(monkeypatch):

@@ -48,7 +48,7 @@ def export(folder, checkpoint, **options):
     )  # fmt: skip
     found = load_model(checkpoint)
     size, refine = found.config.image_size, "updater" if "texture_enhancer" in found.networks else "none"
-    export_avatar(replace(chosen, size=size, refine=refine))  # as published: not fitted, nor as large as the photo is
+    export_avatar(replace(chosen, size=chosen.size or size, refine=refine))  # as published: not fitted, nor as large
     overrides = {key: value for key, value in options.items() if key == "align_corners"}
     model = load_model(checkpoint, overrides=overrides)
     source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], size), model.config)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.export.options import ConversionTarget, ExportOptions, check_options
+from bilayer.export.options import ENLARGED, ConversionTarget, ExportOptions, check_options
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table
 from bilayer.runtime.files.reading import check_input
@@ -205,6 +205,9 @@ def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
         lines.append("NOT verified against the trained model")
     drawn = f", drawn at {contract.frame_size}" if contract.frame_size != contract.image_size else ""
     lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px{drawn}")
+    left, _, right, _ = contract.source.crop
+    if ENLARGED * (right - left) >= 2 * contract.frame_size:
+        lines.append(f"the face's crop has {right - left} px: --size {2 * contract.frame_size} shows more of it")
     if timings:
         rows = [(stage, f"{seconds:.2f}") for stage, seconds in export.seconds.items()]
         lines.append("\n" + table(["stage", "seconds"], [*rows, ("all", f"{sum(export.seconds.values()):.2f}")]))

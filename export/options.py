@@ -13,6 +13,7 @@ from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, Refine
 
 SNPE_OPSET = 8
+ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
 BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
 
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
@@ -47,7 +48,7 @@ class ExportOptions:
     ] = "fit"
     align_corners: Annotated[bool | None, Option("Of the warp.", default="as the checkpoint says")] = None
     size: Annotated[
-        int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="as the photo has")
+        int | None, Option("Side of frame and texture, px.", at_least=16, at_most=4096, default="the network's")
     ] = None
     # None: deconv where the target's GPU can hold it, else nearest
     upsample: Annotated[UpsampleKind | None, Option("See docs/export.md.", none="auto")] = None

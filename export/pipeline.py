@@ -21,7 +21,7 @@ from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
 from bilayer.export.onnx_file import OnnxFile
 from bilayer.export.options import ConversionTarget, ExportOptions, bundle_dlc, check_options
-from bilayer.export.portraits import avatar_of, frame_size, read_portraits
+from bilayer.export.portraits import avatar_of, read_portraits
 from bilayer.export.preview import draw_preview
 from bilayer.export.targets import RULES_FOR, check_target, fits_deconvolution
 from bilayer.export.verify import (
@@ -103,7 +103,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     with watch.stage("photo and face"):
         portraits = read_portraits(options, model.config)
         portrait, size = portraits[0], model.config.image_size
-        frame_side = frame_size(options, portrait, model.config)
+        frame_side = options.size or size
     with watch.stage("avatar"):
         avatar = avatar_of(model, portraits, options.refine, frame_side)
     with watch.stage("fold and ONNX"):

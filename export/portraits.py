@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bilayer.export.options import ExportOptions
+from bilayer.export.options import ENLARGED, ExportOptions
 from bilayer.model.avatar import Avatar, create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig
@@ -12,8 +12,6 @@ from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.vocabulary import Refine
-
-ENLARGED = 1.5  # times that a crop is enlarged at most before a larger frame shows no more of it
 
 
 def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait]:
@@ -64,12 +62,6 @@ def _compared(options: ExportOptions, first: Portrait, others: Sequence[Portrait
             concern = ""
         compared.append(replace(other, concerns=(*other.concerns, concern)) if concern else other)
     return compared
-
-
-def frame_size(options: ExportOptions, first: Portrait, config: ModelConfig) -> int:
-    """Return the frame's side in px: as asked for, else the network's, or twice that where the crop has so much."""
-    size = config.image_size
-    return options.size or (2 * size if ENLARGED * first.crop.box.side >= 2 * size else size)
 
 
 def avatar_of(model: BilayerModel, portraits: Sequence[Portrait], refine: Refine, size: int) -> Avatar:

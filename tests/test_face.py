@@ -185,14 +185,16 @@ sys.exit(script.load()())
         "bilayer-checkpoint inspect {runs}",
         "bilayer-parity {bundle}",
         "bilayer-bench macs",
-        "bilayer-train base --config {bundle}/avatar.json --out {out}",
+        "bilayer-train base --config {settings} --out {out}",
     ],
 )
 def test_a_command_without_its_extra_ends_with_5_and_the_line_that_installs_it(
     command, bundle, astronaut_path, tmp_path
 ):
     onnx = bundle.path(bundle.contract.files.onnx)
-    words = command.format(photo=astronaut_path, out=tmp_path / "out", onnx=onnx, runs=RUNS, bundle=bundle.folder)
+    words = command.format(
+        photo=astronaut_path, out=tmp_path / "out", onnx=onnx, runs=RUNS, bundle=bundle.folder, settings=SETTINGS
+    )
     done = subprocess.run(
         [sys.executable, "-c", RUN_WITHOUT, "torch,onnx", *words.split()],
         capture_output=True, text=True, check=False, cwd=tmp_path,

@@ -388,7 +388,7 @@ BREAKS = [
     ("imgs", half, "expected a PNG or JPEG, found .* do not end as one"),
     ("imgs", broken_byte, "expected a PNG or JPEG, found damaged data"),
     ("imgs", lambda path: path.write_bytes(b""), "found 0 bytes"),
-    ("imgs", lambda path: Image.new("RGB", (9, 7)).save(path), "expected a square picture, .* found 9 x 7"),
+    ("imgs", lambda path: Image.new("RGB", (9, 7)).save(path), "expected a square picture .* found 9 x 7"),
     ("segs", Path.unlink, "expected this file, found none"),
     ("segs", half, "do not end as one"),
     ("keypoints", Path.unlink, "expected this file, found none"),

@@ -113,6 +113,7 @@ def test_methods_and_counts(result):
         "ours lf only",
         "ours",
         "ours + updater",
+        "ours + fit",
     ]
     assert (result.identities, result.frames) == (2, 4)
     assert all(len(m.scores["l1"]) == 4 for m in result.methods)
@@ -211,7 +212,7 @@ def test_same_numbers_every_time(model, data, result):
 def test_without_an_enhancer_there_is_no_row_of_it(data):
     alone = load_model(RUNS, optional=())
     result = evaluate_model(alone, data, EvaluationProtocol(identities=1, every=4), baselines=False)
-    assert [m.name for m in result.methods] == ["ours lf only", "ours"]
+    assert [m.name for m in result.methods] == ["ours lf only", "ours", "ours + fit"]
 
 
 def test_several_models_stand_in_one_table(model, data):
@@ -292,7 +293,7 @@ def test_models_of_two_sizes_are_refused(model, data):
 def test_sheet_shows_inputs_layers_and_results(model, data):
     cases = [case_of(data, 0), case_of(data, 1)]
     sheet = np.asarray(draw_sheet(model, cases))
-    assert sheet.shape[1] == 8 * (SIZE + 4) - 4
+    assert sheet.shape[1] == 10 * (SIZE + 4) - 4
     target = hardest_target(cases[1])
     assert target is cases[1].targets[-1]
     top = 20 + SIZE + 4

@@ -63,7 +63,7 @@ def test_checkpoint_prints_tables_and_writes_what_was_asked_for(evaluated):
     assert by_name["ours + updater"]["inference_ms"] > 0
     assert by_name["ours"]["lpips"] is None
     with Image.open(out / "sheet.png") as sheet:
-        assert sheet.size == (8 * (SIZE + 4) - 4, 20 + 2 * (SIZE + 4) - 4)
+        assert sheet.size == (10 * (SIZE + 4) - 4, 20 + 2 * (SIZE + 4) - 4)
     assert "next: bilayer-eval frames" in done.stderr
 
 

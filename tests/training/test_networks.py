@@ -182,7 +182,7 @@ def test_the_average_is_the_formula_to_the_bit_and_goes_on_from_a_checkpoint():
             average.load(state)
         average.update(iteration)
         assert all(map(torch.equal, average.state(), expected)), iteration
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="other shapes"):
         average.load(average.state()[:2])
 
 

@@ -160,7 +160,7 @@ def read_picture(path: Path, flags: int) -> Bytes:
     expected = f"expected a square picture of at most {MAX_SIDE} pixels a side, cropped to the face"
     try:
         with warnings.catch_warnings(action="ignore"):  # of sizes, which are looked at here
-            width, height = Image.open(io.BytesIO(content.tobytes())).size
+            width, height = Image.open(io.BytesIO(content.tobytes()), formats=("PNG", "JPEG")).size
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: {expected}, found far more") from error
     except Exception as error:  # a damaged header: a plugin raises anything

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], Non
     """
     root, split = jobs[0].root, jobs[0].split
     refuse_other_split(root, split, {job.person for job in jobs}, "move --first-identity")
-    agree_on_settings(root / SETTINGS_FILE, asdict(jobs[0].settings))
+    agree_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
     for _, result in run_jobs(render_identity, waiting, processes):
@@ -85,6 +85,11 @@ def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], Non
         on_done()
     remove_stages(root)
     return HeadsReport(len(waiting), frames, len(jobs) - len(waiting))
+
+
+def _stored(settings: HeadSettings) -> dict[str, Any]:
+    """Settings as they lie beside the data; those of later days are left out where they are as it was before."""
+    return {name: value for name, value in asdict(settings).items() if (name, value) != ("expressions", "usual")}
 
 
 def render_identity(job: HeadJob) -> int:

@@ -13,7 +13,7 @@ import click
 
 from bilayer.export.options import ENLARGED, ConversionTarget, ExportOptions, check_options
 from bilayer.model.config import DEMO_CHECKPOINT
-from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table
+from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import with_options
@@ -85,7 +85,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     if options.checkpoint == DEMO_CHECKPOINT:
         click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        tell("warning", warning)
     return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")
 
 
@@ -156,7 +156,7 @@ def _measure(options: ExportOptions, contract_file: Path, sheet: Path) -> "Liken
         recogniser = IdentityRecogniser()
     except ToolMissingError as error:
         recogniser = None
-        click.echo(f"warning: the report has no identity: {error}", err=True)
+        tell("warning", f"the report has no identity: {error}")
     photo = np.ascontiguousarray(np.rot90(read_photo(Path(options.photo)), k=-(options.rotate // 90)))
     likeness = measure_likeness(AvatarPlayer.load(contract_file), photo, MediapipeLandmarker(), recogniser)
     save_sheet(sheet, likeness)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.console import Command, as_json_option, progress, show, table
+from bilayer.runtime.console import Command, as_json_option, progress, show, table, tell
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_there
@@ -131,7 +131,7 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
         exact = AvatarPlayer.load(options.bundle, engine="onnxruntime", background=backdrop, size=options.size)
         warning = check_reduced_precision(avatar, exact)
         if warning:
-            click.echo(f"warning: {warning}", err=True)
+            tell("warning", warning)
     return avatar
 
 

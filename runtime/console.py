@@ -81,7 +81,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:
-    click.echo(f"error: {_one_line(message)}", err=True)
+    tell("error", message)
     ctx.exit(code)
 
 
@@ -108,6 +108,11 @@ def _cleaning_up_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, usual)
+
+
+def tell(kind: str, message: str) -> None:
+    """Print a line for a person to stderr, such as `warning: MESSAGE`; one line, whatever names the message holds."""
+    click.echo(f"{kind}: {_one_line(message)}", err=True)
 
 
 def _one_line(text: str) -> str:

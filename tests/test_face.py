@@ -192,9 +192,9 @@ def test_a_command_without_its_extra_ends_with_5_and_the_line_that_installs_it(
     command, bundle, astronaut_path, tmp_path
 ):
     onnx = bundle.path(bundle.contract.files.onnx)
-    words = command.format(
-        photo=astronaut_path, out=tmp_path / "out", onnx=onnx, runs=RUNS, bundle=bundle.folder, settings=SETTINGS
-    )
+    settings = Path(__file__).parents[1] / "training" / "configs" / "tiny-1-base-64.toml"
+    places = {"onnx": onnx, "runs": RUNS, "bundle": bundle.folder, "settings": settings}
+    words = command.format(photo=astronaut_path, out=tmp_path / "out", **places)
     done = subprocess.run(
         [sys.executable, "-c", RUN_WITHOUT, "torch,onnx", *words.split()],
         capture_output=True, text=True, check=False, cwd=tmp_path,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, progress, show
+from bilayer.runtime.console import Group, as_json_option, progress, show, tell
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
 from bilayer.runtime.files.writing import check_output, write_file
@@ -217,7 +217,7 @@ def _make_meter(options: MeterOptions) -> "Meter":
         try:
             landmarker = default_landmarker()
         except ToolMissingError as error:
-            click.echo(f"warning: no landmark metrics: {error}", err=True)
+            tell("warning", f"no landmark metrics: {error}")
     return Meter(landmarker, lpips, recogniser, options.device, identity, perception)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.console import Group, as_json_option, progress, show, table, tell
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills, with_options
@@ -137,9 +137,9 @@ def check(root: Path, as_json: bool) -> None:
     pictures = "pictures: " + ", ".join(f"{count} of {size} px" for size, count in found.sizes.items())
     show(asdict(found), lambda: f"{rows}\n{pictures}", as_json)
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        tell("note", note)
     for problem in found.problems[:SHOWN_PROBLEMS]:
-        click.echo(f"problem: {problem}", err=True)
+        tell("problem", problem)
     if found.problems:
         shown = f"; the first {SHOWN_PROBLEMS} are above" if len(found.problems) > SHOWN_PROBLEMS else ""
         raise InputError(f"{root}: {len(found.problems)} problems{shown}; delete or redo what they name")

@@ -13,7 +13,7 @@ def check_reduced_precision(avatar: AvatarPlayer, reference: AvatarPlayer, thres
     """Compare an avatar's frames with those of the same bundle in float32, loaded with the same background.
 
     Returns:
-        a warning where the worst frame has under `thresholds.reduced_warning` dB; else an empty string.
+        a warning where the worst frame's SSIM is under `thresholds.reduced_warning_ssim`; else an empty string.
 
     Raises:
         ParityError: it has under `thresholds.reduced_floor` dB, or a number is not finite: there is no picture left.

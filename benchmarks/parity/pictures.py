@@ -33,7 +33,7 @@ def page(ladder: Ladder) -> str:
 
 
 def _psnr(ladder: Ladder) -> Picture:
-    """A bar for each result of each rung; as lines two gates, and the warning of FP16 arithmetic."""
+    """A bar for each result of each rung; as lines the gates in dB."""
     rows = []
     for step in ladder.steps:
         values = {name: step.truth.results[name].psnr_db for name in RESULTS if name in step.truth.results}
@@ -44,11 +44,11 @@ def _psnr(ladder: Ladder) -> Picture:
         ]
         rows.append(Row(step.name, bars))
     held = ladder.thresholds
-    limits = (held.reduced_warning, held.fp16_hybrid_psnr, held.fp32_psnr)
+    limits = (held.reduced_floor, held.fp16_hybrid_psnr, held.fp32_psnr)
     chart = BarChart("PSNR, dB", rows, legend=COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits})
     caption = (
         f"Against: {ladder.truth}. Of the worst pose; 200 dB: no difference. Dashed, from the left: under it frames of "
-        "FP16 arithmetic are warned of, and frames of FP16 storage and any result of float32 are broken."
+        "FP16 arithmetic, lf and mask of FP16 storage, and any result of float32 are broken."
     )
     return Picture(charts.bar_charts([chart]), "How near each rung is to the truth", caption)
 

@@ -13,6 +13,8 @@ from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.vocabulary import Refine
 
+OTHERS_SHARE = 0.05  # of the first photo's weight: where both show a texel, its expression and light are kept
+
 
 def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait]:
     """Return the photos' people, the first of which sets identity and pose; `concerns` tell what is odd about each.
@@ -66,5 +68,5 @@ def _compared(options: ExportOptions, first: Portrait, others: Sequence[Portrait
 
 def avatar_of(model: BilayerModel, portraits: Sequence[Portrait], refine: Refine, size: int) -> Avatar:
     """Return the avatar of the first portrait's person, its texture `size` texels square and fitted to all of them."""
-    shots = [shot_of(portrait, size) for portrait in portraits]
+    shots = [shot_of(portrait, size, OTHERS_SHARE if number else 1.0) for number, portrait in enumerate(portraits)]
     return create_avatar(model, portraits[0].source, refine, shots, size)

@@ -26,6 +26,7 @@ class Shot:
     images: Tensor  # (B, 3, F, F)
     masks: Tensor  # (B, 1, F, F) 1 in the foreground
     poses: Tensor  # (B, 136)
+    share: float = 1.0  # how much it counts beside other photos
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,4 +165,4 @@ def view_of(model: BilayerModel, parameters: AdaptiveParameters, shot: Shot) -> 
     if layers.seg_logits is not None:
         weights = weights * enlarge(torch.sigmoid(layers.seg_logits), size)
     uv = warping_field(enlarge(layers.delta_uv, size))
-    return View(uv, shot.images - enlarge(layers.lf_rgb, size), weights**2)
+    return View(uv, shot.images - enlarge(layers.lf_rgb, size), weights**2, shot.share)

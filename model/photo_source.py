@@ -31,10 +31,10 @@ class Portrait:
     concerns: tuple[str, ...]  # what is likely to spoil the avatar, a sentence each
 
 
-def shot_of(portrait: Portrait, size: int) -> Shot:
-    """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square."""
+def shot_of(portrait: Portrait, size: int, share: float = 1.0) -> Shot:
+    """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square; see `Shot`."""
     image = scale_image(cut_box(portrait.photo, portrait.crop.box, size))
-    return Shot(torch.from_numpy(image)[None], enlarge(portrait.source.masks, size), portrait.source.poses)
+    return Shot(torch.from_numpy(image)[None], enlarge(portrait.source.masks, size), portrait.source.poses, share)
 
 
 def source_of_photo(

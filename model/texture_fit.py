@@ -40,7 +40,8 @@ class View:
 
     uv: Tensor  # (B, S, S, 2) the warp of the photo's pose
     detail: Tensor  # (B, 3, S, S) the photo less the low-frequency layer: what the warped texture is to be
-    weights: Tensor  # (B, 1, S, S) how much a pixel counts, 0..1
+    weights: Tensor  # (B, 1, S, S) how well a pixel shows the person, 0..1
+    share: float = 1.0  # by which all of its pixels count: little where another view should be believed first
 
 
 def fit_texture(
@@ -50,8 +51,9 @@ def fit_texture(
     size = (texture.shape[2], texture.shape[3])
     normal, error, coverage = Stencil.zeros(texture), torch.zeros_like(texture), torch.zeros_like(texture[:, :1])
     for view in views:
-        normal.add(view.uv, view.weights, align_corners)
-        missing = view.weights * (view.detail - warp(texture, view.uv, align_corners))
+        weights = view.share * view.weights
+        normal.add(view.uv, weights, align_corners)
+        missing = weights * (view.detail - warp(texture, view.uv, align_corners))
         error += warp_transpose(missing, view.uv, size, align_corners)
         coverage += warp_transpose(view.weights, view.uv, size, align_corners)
     normal.regularise(settings.smoothness, _prior(coverage, settings))

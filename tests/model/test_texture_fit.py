@@ -95,6 +95,20 @@ def test_what_no_photo_shows_stays_the_networks():
     assert torch.equal(fit_texture(texture, [nothing], align_corners=False), texture)
 
 
+def test_a_view_of_small_share_fills_in_what_the_first_does_not_show():
+    rng = np.random.default_rng(5)
+    texture = torch.zeros(1, 3, 32, 32, dtype=torch.float64)
+    left = random_view(rng, 1, 64, spread=1)
+    ones = torch.ones_like(left.detail)
+    halved = left.uv.clone()
+    halved[..., 0] = -halved[..., 0].abs()
+    first = View(halved, 0.5 * ones, torch.ones_like(left.weights))
+    second = View(left.uv, -0.5 * ones, torch.ones_like(left.weights), share=0.05)
+    fitted = fit_texture(texture, [first, second], align_corners=False)
+    assert (fitted[..., :14] > 0.4).all()
+    assert (fitted[..., 18:] < -0.4).all()
+
+
 def test_people_of_a_batch_are_fitted_each_alone():
     rng = np.random.default_rng(3)
     textures = torch.from_numpy(rng.uniform(-1, 1, (3, 3, 16, 16)))

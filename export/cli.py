@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.export.options import ENLARGED, ConversionTarget, ExportOptions, check_options
+from bilayer.export.options import (
+    BUNDLE_SUFFIXES,
+    ENLARGED,
+    ConversionTarget,
+    ExportOptions,
+    bundle_dlc,
+    check_options,
+)
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
+from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import with_options
@@ -58,6 +66,8 @@ def main(
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
     if [bool(photos), check is not None, inspect is not None].count(True) != 1:
         raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
+    if report is not None and not photos:
+        raise click.UsageError("--report measures the avatar of a PHOTO; give one")
     if check is not None:
         check_file(check, given["target"], as_json)
     elif inspect is not None:
@@ -96,7 +106,7 @@ def export_photo(options: ExportOptions, timings: bool, as_json: bool, sheet: Pa
         ToolMissingError: the converter is not installed; all but the .dlc has been written, and told.
     """
     if sheet is not None:
-        check_output(sheet)
+        _check_sheet(sheet, options)
     export, contract_file = run_export(options)
     bundle = export.bundle
     likeness = None if sheet is None else _measure(options, contract_file, sheet)
@@ -139,6 +149,22 @@ def inspect_file(path: Path, as_json: bool) -> None:
 
     dlc = read_dlc(path)
     show(describe(dlc), lambda: as_text(dlc), as_json)
+
+
+def _check_sheet(sheet: Path, options: ExportOptions) -> None:
+    """See that the sheet has a place of its own.
+
+    Raises:
+        OutputError: it cannot be written there, is no .png, or would replace what is read or written otherwise.
+    """
+    if sheet.suffix.lower() != ".png":
+        raise OutputError(f"{sheet}: expected a name that ends in .png, found {sheet.suffix or 'no suffix'}")
+    dlc = bundle_dlc(options.out)
+    read = [options.photo, *options.others, options.checkpoint, options.keypoints or options.photo]
+    written = [dlc.with_suffix(suffix) for suffix in (*BUNDLE_SUFFIXES, ".preview.png")]
+    if sheet.resolve() in (Path(path).resolve() for path in (*read, *written)):
+        raise OutputError(f"{sheet}: the export reads or writes this file; give --report another name")
+    check_output(sheet)
 
 
 def _measure(options: ExportOptions, contract_file: Path, sheet: Path) -> "Likeness":
@@ -206,8 +232,9 @@ def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
     drawn = f", drawn at {contract.frame_size}" if contract.frame_size != contract.image_size else ""
     lines.append(f"weights: {contract.origin.checkpoint}, {contract.image_size} px{drawn}")
     left, _, right, _ = contract.source.crop
-    if ENLARGED * (right - left) >= 2 * contract.frame_size:
-        lines.append(f"the face's crop has {right - left} px: --size {2 * contract.frame_size} shows more of it")
+    larger = 2 * max(contract.frame_size, contract.image_size)
+    if contract.frame_size <= contract.image_size and ENLARGED * (right - left) >= larger:
+        lines.append(f"the face's crop has {right - left} px: --size {larger} shows more of it")
     if timings:
         rows = [(stage, f"{seconds:.2f}") for stage, seconds in export.seconds.items()]
         lines.append("\n" + table(["stage", "seconds"], [*rows, ("all", f"{sum(export.seconds.values()):.2f}")]))

@@ -34,12 +34,14 @@ class ExportOptions:
         StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
     ] = DEMO_CHECKPOINT
     # In the photo's pixels, in place of a landmarker
-    keypoints: Annotated[StrPath | None, Option("68 landmarks (.npy .json .csv .pts): no detector.")] = None
+    keypoints: Annotated[StrPath | None, Option("The first photo's 68 landmarks (.npy .json .csv .pts).")] = None
     landmarker: Annotated[
         LandmarkerName, Option("Who finds the face; face-alignment is what the paper used (extra [face-alignment]).")
     ] = "mediapipe"
-    face: Annotated[int | None, Option("Which of several faces, from the largest.", at_least=1, default="1")] = None
-    rotate: Annotated[Literal[0, 90, 180, 270], Option("Degrees to turn the photo clockwise first.")] = 0
+    face: Annotated[
+        int | None, Option("Which of the first photo's faces, from the largest.", at_least=1, default="1")
+    ] = None
+    rotate: Annotated[Literal[0, 90, 180, 270], Option("Degrees to turn the first photo clockwise.")] = 0
     # Cut out before the embedder, as in training
     mask: Annotated[bool, Option("Cut the person out, or keep the photo's background.")] = True
     refine: Annotated[

@@ -22,8 +22,8 @@ def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait
     Raises:
         PhotoError, LandmarkError, ToolMissingError: as `source_of_photo` does.
     """
-    found = options.keypoints is None or options.others  # no need of a landmarker where landmarks are given
-    fan = FanLandmarker() if options.landmarker == "face-alignment" and found else None
+    searches = options.keypoints is None or bool(options.others)  # else the landmarks are given
+    fan = FanLandmarker() if options.landmarker == "face-alignment" and searches else None
     first = source_of_photo(
         options.photo,
         config,

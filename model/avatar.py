@@ -13,7 +13,7 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
-from bilayer.model.warp import enlarge, resize_texture, warp, warp_transpose, warping_field
+from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
 from bilayer.runtime.vocabulary import Refine
@@ -163,6 +163,6 @@ def view_of(model: BilayerModel, parameters: AdaptiveParameters, shot: Shot) -> 
     size = shot.images.shape[-1]
     weights = shot.masks
     if layers.seg_logits is not None:
-        weights = weights * enlarge(torch.sigmoid(layers.seg_logits), size)
-    uv = warping_field(enlarge(layers.delta_uv, size))
-    return View(uv, shot.images - enlarge(layers.lf_rgb, size), weights**2, shot.share)
+        weights = weights * resize_picture(torch.sigmoid(layers.seg_logits), size)
+    uv = warping_field(resize_picture(layers.delta_uv, size))
+    return View(uv, shot.images - resize_picture(layers.lf_rgb, size), weights**2, shot.share)

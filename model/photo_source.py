@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bilayer.model.avatar import Shot, Source, make_source
 from bilayer.model.config import ModelConfig
-from bilayer.model.warp import enlarge
+from bilayer.model.warp import resize_picture
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, crop_face, cut_box, scale_image
 from bilayer.runtime.face.find import face_concerns, find_face
@@ -34,7 +34,9 @@ class Portrait:
 def shot_of(portrait: Portrait, size: int, share: float = 1.0) -> Shot:
     """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square; see `Shot`."""
     image = scale_image(cut_box(portrait.photo, portrait.crop.box, size))
-    return Shot(torch.from_numpy(image)[None], enlarge(portrait.source.masks, size), portrait.source.poses, share)
+    return Shot(
+        torch.from_numpy(image)[None], resize_picture(portrait.source.masks, size), portrait.source.poses, share
+    )
 
 
 def source_of_photo(

@@ -42,7 +42,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     _check_file(path)
     try:
         with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file, warnings.catch_warnings():
-            if zipfile.is_zipfile(file):
+            if _is_zip(file):
                 _refuse_zip_bomb(file, path)
             _refuse_rooms(file, path)
             file.seek(0)
@@ -109,6 +109,12 @@ def _check_file(path: Path) -> None:
     raise CheckpointError(f"{path}: the file is empty; copy or download it again")
 
 
+def _is_zip(file: BinaryIO) -> bool:
+    """Tell as torch does, by the first bytes: zipfile looks at the end, where an archive may follow a pickle."""
+    file.seek(0)
+    return file.read(4) == b"PK\x03\x04"
+
+
 def _refuse_zip_bomb(file: BinaryIO, path: Path) -> None:
     size = file.seek(0, os.SEEK_END)
     try:
@@ -130,11 +136,11 @@ def _refuse_rooms(file: BinaryIO, path: Path) -> None:
     file.seek(0)
     asked: list[str] = []
     with suppress(Exception):  # no pickle, or a broken one: torch says so
-        if zipfile.is_zipfile(file):
+        if _is_zip(file):
             with zipfile.ZipFile(file) as archive:
-                for name in archive.namelist():
-                    if name.endswith("data.pkl"):
-                        asked += _globals(archive.open(name))
+                for member in archive.infolist():  # each of them, also of one name
+                    if member.filename.endswith("data.pkl"):
+                        asked += _globals(archive.open(member))
         else:
             file.seek(0)
             for _ in range(_PICKLES):

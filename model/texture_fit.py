@@ -22,7 +22,7 @@ from bilayer.model.warp import bilinear_taps, warp, warp_transpose
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a texture is fitted. A pixel that is fully seen weighs 1, and the terms below are measured by it."""
+    """How a texture is fitted; the terms are relative to a pixel that is fully seen, which counts 1."""
 
     smoothness: float = 0.05  # a
     seen: float = 0.001  # b of a texel that the photos show well

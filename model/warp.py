@@ -21,7 +21,7 @@ def warping_field(delta_uv: Tensor) -> Tensor:
     return identity_grid(delta_uv.shape[-1], delta_uv) + delta_uv.permute(0, 2, 3, 1)
 
 
-def enlarge(picture: Tensor, size: int) -> Tensor:
+def resize_picture(picture: Tensor, size: int) -> Tensor:
     """Return pictures (B, C, s, s) bilinearly resized to (B, C, size, size), between pixel centres."""
     if picture.shape[-1] == size:
         return picture

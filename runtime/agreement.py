@@ -137,7 +137,7 @@ def frame_ssim(found: Bytes, expected: Bytes) -> float:
 
 
 def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> float:
-    """The gradients of a picture over those of the true one: 1 as sharp, below it softer; NaN where that is flat.
+    """The gradients of a picture over the true one's: 1 as sharp, below softer, above noisier; NaN where that is flat.
 
     Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
     pairs count whose pixels both are, so that an outline painted into both pictures does not.

@@ -43,7 +43,7 @@ class PoseLikeness:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """Of an avatar with the photo that it was made of. The first pose is the photo's own."""
+    """What was measured of an avatar beside the photo that it was made of. The first pose is the photo's own."""
 
     photo: Bytes  # (S, S, 3) the crop
     frames: list[Bytes]  # (S, S, 3) each, on white
@@ -164,7 +164,7 @@ def _parts(pose: PoseLikeness) -> dict[str, tuple[float, float]]:
 
 
 def _gradient(picture: Bytes, mask: NDArray[np.floating] | Bytes) -> float:
-    """Of (S, S, 3) where its mask (S, S), 0..255, is solid; 0 where it nowhere is."""
+    """Mean gradient of (S, S, 3) where its mask (S, S), 0..255, is solid; 0 where it nowhere is."""
     found = gradient(picture.transpose(2, 0, 1).astype(np.float64), mask >= SOLID)
     return 0.0 if math.isnan(found) else found
 

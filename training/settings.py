@@ -61,7 +61,7 @@ class LossWeights:
     coordinates: Weight = 0.0  # the warp against the renderer's canonical coordinates: synthetic heads only
     perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
-    fitted: Weight = 0.0  # share of the two above that the picture with a texture fitted to the source has
+    fitted: Weight = 0.0  # factor of the two above for the picture whose texture is fitted to the source; base alone
     low_frequency_blur: Blur = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
 
     @property

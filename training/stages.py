@@ -33,7 +33,6 @@ class Stage(nn.Module):
         self.model = model
         self._objective = objective
         self._bfloat16 = settings.precision == "bf16"
-        self._fits = settings.losses.fitted > 0
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
         raise NotImplementedError
@@ -51,6 +50,10 @@ class BaseStage(Stage):
     """Stage 1: embedder, pose MLP, both generators and the discriminator, at once (paper, section 3.2)."""
 
     generators = BASE_NETWORKS
+
+    def __init__(self, model: BilayerModel, settings: TrainingSettings, objective: Objective) -> None:
+        super().__init__(model, settings, objective)
+        self._fits = settings.losses.fitted > 0
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
         if self._fits:  # the source is predicted too: its texture is fitted by that

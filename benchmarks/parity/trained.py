@@ -108,14 +108,16 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     if not apart <= POSE_TOLERANCE:
         raise InputError(
             f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
-            f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the export"
+            f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the "
+            "export; one that had --rotate or --face cannot be compared with its photo"
         )
     avatar = avatar_of(model, portraits, contract.origin.refined_by, contract.texture_size)
     apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
     if not apart <= TEXTURE_TOLERANCE:
         raise InputError(
             f"{subject.bundle.path(contract.files.texture)}: {apart:.3g} off the texture that this photo gives, "
-            f"expected at most {TEXTURE_TOLERANCE:g}; give --no-mask if the export had it, or export again"
+            f"expected at most {TEXTURE_TOLERANCE:g}; give the export's further photos (--other) and "
+            "--no-mask, or export again"
         )
     generator = _folded(subject, model, avatar, options)
     truth = replace(subject, generator=generator, align_corners=model.config.align_corners)

@@ -276,6 +276,10 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
     [
         ([], 2, "give one of PHOTO, --check FILE and --inspect FILE"),
         (["a.jpg", "--inspect", "b.dlc"], 2, "give one of"),
+        (["--inspect", "b.dlc", "--report", "a.png"], 2, "give one"),
+        ([PHOTO, "--report", "sheet.jpg"], 3, "sheet.jpg: expected a name that ends in .png"),
+        ([PHOTO, "--report", PHOTO], 3, "the export reads or writes this file"),
+        ([PHOTO, "--out", "x/a.dlc", "--report", "x/a.preview.png"], 3, "the export reads or writes this file"),
         (
             ["a.jpg", "--out", "avatar.png", "--checkpoint", "x"],
             3,

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -687,3 +688,21 @@ def test_a_weight_of_whole_numbers_is_none(tmp_path):
     torch.save({"a.weight": torch.ones(2, 2, dtype=torch.int64)}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"a\.weight: expected fractions, found whole numbers"):
         read_pth(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("disguise", ["an archive behind the pickle", "a second pickle of its name"])
+def test_a_pickle_that_makes_room_is_found_where_torch_reads(tmp_path, disguise):
+    """torch goes by a file's first bytes and takes the first of two members; zipfile by the end, and the last."""
+    asks = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05" + (2_500_000_000).to_bytes(5, "little") + b"\x85R."
+    path = tmp_path / "a.pth"
+    path.write_bytes(asks if disguise.startswith("an") else b"")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the doubled name
+        if disguise.startswith("an"):
+            archive.writestr("x", "y")
+        else:
+            archive.writestr("archive/data.pkl", asks)
+            archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+            archive.writestr("archive/version", "3\n")
+    with pytest.raises(CheckpointError, match=r"its pickle asks for __builtin__\.bytearray, which makes room"):
+        read_pth(path)

@@ -43,7 +43,7 @@ WRITING_MODES = {"w", "wb", "a", "x"}
 # What may look or open by itself, and why
 ALLOWED = {
     ("android_harness/routes/runner_build.py", "_SAMPLER.glob('numba_*.py')"): "sources of our own, to be hashed",
-    ("model/safe_load.py", "archive.open(name)"): "a part of the archive that the door opened",
+    ("model/safe_load.py", "archive.open(member)"): "a part of the archive that the door opened",
     ("android_harness/routes/runner_build.py", "NATIVE.iterdir()"): "our own sources",
     ("android_harness/routes/runner_build.py", "path.read_bytes()"): "our own sources",
     (

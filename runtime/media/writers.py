@@ -1,5 +1,6 @@
 """Frames to an .mp4, a .gif, or a folder of PNGs: written whole or not at all."""
 
+import io
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -158,7 +159,10 @@ class _PngWriter:
         self._folder, self.count = folder, 0
 
     def write(self, frame: Bytes) -> None:
-        Image.fromarray(frame).save(self._folder / f"{self.count:05d}.png", compress_level=3)
+        # Encoded before it is opened: Pillow, interrupted, leaves a file open, and Python says so at its end
+        encoded = io.BytesIO()
+        Image.fromarray(frame).save(encoded, "PNG", compress_level=3)
+        (self._folder / f"{self.count:05d}.png").write_bytes(encoded.getbuffer())
         self.count += 1
 
 

@@ -104,7 +104,6 @@ def test_nothing_else_of_the_product_opens_media():
         "runtime/media/photo.py": ["Image.open("],
         "runtime/media/video.py": ["VideoCapture(index", "av.open("],
         "runtime/media/writers.py": ["av.open("],
-        "training/data/frame_folders.py": ["Image.open("],  # bytes that were read, for their size, PNG and JPEG alone
     }
 
 

@@ -7,6 +7,7 @@ before it looks how much there is, and raises a dozen kinds of errors of damaged
 import io
 import lzma
 import math
+import threading
 import warnings
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_QUIET = threading.Lock()
 
 
 def parse_npy(content: bytes) -> NDArray[Any]:
@@ -29,7 +32,7 @@ def parse_npy(content: bytes) -> NDArray[Any]:
         version = np.lib.format.read_magic(stream)
         if version not in readers:
             raise ValueError(f"expected version 1 or 2 of the format, found {version}")
-        with warnings.catch_warnings():
+        with _QUIET, warnings.catch_warnings():  # it holds for all threads, and of two one would undo the other's
             warnings.simplefilter("ignore")  # that Python 2 wrote the header
             shape, fortran, dtype = readers[version](stream)
     except Exception as error:  # the header is a Python literal: its parser raises anything

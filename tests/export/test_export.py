@@ -292,7 +292,7 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         (["--check", PHOTO, "--target", "none"], 2, "there is nothing to check; name a target"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),
         ([PHOTO, "--landmarker", "face-alignment"], 5, "face-alignment"),
-        ([PHOTO, "--out", "/proc/a.dlc", "--keypoints", KEYPOINTS, "--no-mask", "--target", "none"], 3, "/proc/a.dlc"),
+        ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--target", "none"], 3, "/proc/avatar.dlc"),
         (["--check", "no.onnx"], 3, "no.onnx: no such file"),
         (["a.jpg", "--target", "tflite"], 2, "is not one of"),
     ],

@@ -67,8 +67,9 @@ def check_landmarks(landmarks: object) -> NDArray[np.float32]:
         LandmarkError: another shape, not numbers, NaN or infinite values.
     """
     try:
-        points = np.asarray(landmarks, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
+            points = np.asarray(landmarks, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise LandmarkError(f"landmarks: expected 68 (x, y) pairs of numbers ({error})") from error
     if points.shape != (NUM_LANDMARKS, 2):
         raise LandmarkError(f"landmarks: expected shape (68, 2), found {points.shape}")

@@ -103,3 +103,11 @@ def test_erosion_is_the_minimum_over_a_disk_of_21_cells(mask):
     assert len(cells) == 21
     expected = np.min([padded[y : y + 11, x : x + 9] for y, x in cells], axis=0)
     np.testing.assert_array_equal(erode_mask(mask), expected)
+
+
+@pytest.mark.parametrize("beyond", [1e300, -1e39, 10**400])
+def test_a_number_beyond_float32_is_told_and_not_warned_of(beyond):
+    points = np.arange(136, dtype=np.float64).reshape(68, 2).tolist()
+    points[5][1] = beyond
+    with pytest.raises(LandmarkError, match=r"point 5 is \[10\.0, -?inf\]|pairs of numbers"):
+        check_landmarks(points)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from tests.hostile.goods import Goods
@@ -10,7 +13,15 @@ def goods(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sandbox(goods):
+def compiled(tmp_path_factory):
+    """Numba's cache of what draws heads: compiled in a case's memory, LLVM gives up, and the next case tries again."""
+    heads = ("heads", "--out", tmp_path_factory.mktemp("compiled") / "heads", "--identities", "1", "--frames", "1")
+    program = "from bilayer.training.prepare.cli import main; main()"
+    subprocess.run([sys.executable, "-c", program, *heads, "--size", "64"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def sandbox(goods, compiled):
     with Sandbox(goods) as running:
         yield running
 

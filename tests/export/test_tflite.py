@@ -1,0 +1,145 @@
+"""The .tflite file: the numbers of the folded generator in LiteRT, operators that GPUs take, the same bytes always."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+
+from bilayer.export.network import layers as plain
+from bilayer.export.network.emulate import half_storage
+from bilayer.export.network.equalize import equalize
+from bilayer.export.network.evaluate import as_is, evaluate, run_layer
+from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.tflite_write import build_tflite
+from bilayer.runtime.agreement import psnr
+from bilayer.runtime.bundle import Channels, Outputs
+from bilayer.runtime.errors import InputError
+from tests.export.test_graph import POSE, UPSAMPLES, generators  # noqa: F401 (a fixture)
+
+VARIANTS = (*UPSAMPLES, "norms kept", "three heads", "scaled for FP16")
+
+
+@pytest.fixture(scope="module")
+def networks(generators):  # noqa: F811
+    return {**generators, "scaled for FP16": equalize(generators["deconv"])}
+
+
+def litert(content, pose=POSE, **options):
+    """Every output (1, C, H, W) by its name."""
+    interpreter = Interpreter(model_content=content, num_threads=1, **options)
+    runner = interpreter.get_signature_runner()
+    return {name: np.moveaxis(values, -1, 1) for name, values in runner(pose=pose).items()}
+
+
+def with_rounded_weights(generator, poses):
+    """What the folded generator gives whose weights alone are rounded to FP16, in float64."""
+
+    def rounded(layer, inputs, store):
+        return run_layer(layer, inputs, half_storage)
+
+    return evaluate(generator, poses, as_is, frozenset(), rounded)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_litert_gives_the_generators_numbers(networks, variant):
+    generator = networks[variant]
+    expected = evaluate(generator, torch.from_numpy(POSE).double())
+    found = litert(build_tflite(generator))
+    assert set(found) == set(generator.output_tensors)
+    for name, values in found.items():
+        assert psnr(values, expected[name].numpy(), 2.0) > 120, name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_float16_is_the_network_with_rounded_weights(networks, variant):
+    generator = networks[variant]
+    expected = with_rounded_weights(generator, torch.from_numpy(POSE).double())
+    content = build_tflite(generator, storage="float16")
+    for name, values in litert(content).items():
+        assert psnr(values, expected[name].numpy(), 2.0) > 120, name
+    assert len(content) < len(build_tflite(generator))
+
+
+def test_float16_refuses_what_it_cannot_hold(networks):
+    generator = networks["deconv"]
+    layers = list(generator.layers)
+    k = next(k for k, layer in enumerate(layers) if isinstance(layer, plain.Conv))
+    layers[k] = replace(layers[k], bias=layers[k].bias + 1e5)
+    with pytest.raises(InputError, match=rf"{layers[k].name}.bias: values up to 1e\+05, float16 holds 65504"):
+        build_tflite(replace(generator, layers=tuple(layers)), storage="float16")
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 0, 1), (0, 0, 1, 1), (2, 2, 2, 2)])
+def test_every_padding_of_a_convolution(side, pads):
+    random = np.random.default_rng(0)
+    weight, bias = random.standard_normal((6, 3, side, side)), random.standard_normal(6)
+    layers = (
+        plain.Gemm("rows", ("pose",), random.standard_normal((3 * 6 * 7, 136)) / 10, random.standard_normal(3 * 6 * 7)),
+        plain.Reshape("grid", ("rows",), (3, 6, 7)),
+        plain.Conv("layers", ("grid",), weight, bias, pads),
+    )
+    generator = FoldedGenerator(136, layers, Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), None))
+    expected = evaluate(generator, torch.from_numpy(POSE).double())["layers"].numpy()
+    found = litert(build_tflite(generator))["layers"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_rows_that_others_read_are_not_reordered(networks):
+    generator = networks["deconv"]
+    rows = next(layer.inputs[0] for layer in generator.layers if isinstance(layer, plain.Reshape))
+    other = plain.LeakyRelu("another", (rows,), 0.2)
+    with pytest.raises(InputError, match=f"{rows}: expected a linear layer that only a Reshape reads"):
+        build_tflite(replace(generator, layers=(*generator.layers, other)))
+
+
+def test_nothing_is_transposed_and_metadata_are_kept(networks):
+    content = build_tflite(networks["deconv"], {"b": "2", "a": "1"})
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    kinds = {details["op_name"] for details in interpreter._get_ops_details()} - {"DELEGATE"}
+    assert kinds == {"FULLY_CONNECTED", "RESHAPE", "LEAKY_RELU", "CONV_2D", "TRANSPOSE_CONV", "ADD", "TANH"} | {
+        "RESIZE_NEAREST_NEIGHBOR"
+    }
+    assert b"a=1\nb=2\n" in content
+
+
+def test_constants_lie_at_multiples_of_16(networks):
+    generator = networks["deconv"]
+    content = build_tflite(generator)
+    for name, array in generator.weights():
+        if array.ndim == 4 and not name.startswith("head"):
+            turned = array.transpose(1, 2, 3, 0) if "conv2" in name else array.transpose(0, 2, 3, 1)
+            assert content.index(turned.astype("<f4").tobytes()) % 16 == 0, name
+
+
+BUILD = """
+import hashlib, numpy as np
+from tests.export.test_tflite import generator_of_numbers
+from bilayer.export.network.tflite_write import build_tflite
+print(hashlib.sha256(build_tflite(generator_of_numbers(), {"x": "y"})).hexdigest())
+"""
+
+
+def generator_of_numbers():
+    random = np.random.default_rng(0)
+    layers = (
+        plain.Gemm("rows", ("pose",), random.standard_normal((32, 136)), random.standard_normal(32)),
+        plain.Reshape("grid", ("rows",), (8, 2, 2)),
+        plain.ConvTranspose("up", ("grid",), random.standard_normal((8, 5, 4, 4)), random.standard_normal(5)),
+        plain.Activation("layers", ("up",), "tanh"),
+    )
+    return FoldedGenerator(136, layers, Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), None))
+
+
+def test_the_same_bytes_in_another_process():
+    runs = [
+        subprocess.run([sys.executable, "-c", BUILD], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
+        for seed in ("1", "2")
+    ]
+    assert [done.stderr for done in runs] == [b"", b""]
+    assert runs[0].stdout == runs[1].stdout

@@ -1,10 +1,10 @@
 """Writing an avatar's bundle: every file is complete and checked before any of them is seen."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
+TFLITE_SUFFIXES = {"tflite": ".tflite", "tflite_fp16": ".fp16.tflite"}  # by their fields of the contract
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 
@@ -52,6 +53,7 @@ class BundleParts:
     graph: Graph
     verification: Verification
     origin: Origin
+    tflites: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class BundleDraft:
 
     out: Path
     folder: Path  # gone after the `with`
-    conversion: Future[Conversion] | None  # None: no target was asked for
+    conversion: Future[Conversion] | None  # None: no .dlc was asked for
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
             conversion = None
             onnx_path = folder / f"{out.stem}.onnx"
             onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
-            if target != "none":
+            if target not in ("none", "litert"):
                 options = ConvertOptions(place=out.parent, stop=stop)
                 conversion = beside.submit(convert_onnx, onnx_path, folder / out.name, target, options)
             yield BundleDraft(out, folder, conversion)
@@ -100,6 +102,8 @@ def write_bundle(
     texture = {"texture": pack_texture(parts.texture)}
     (folder / f"{out.stem}.safetensors").write_bytes(save(texture))  # `save_file` has its own errors for a full disk
     parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
+    for role, content in parts.tflites.items():
+        (folder / f"{out.stem}{TFLITE_SUFFIXES[role]}").write_bytes(content)
     try:
         conversion = draft.conversion.result() if draft.conversion else None
     except ToolMissingError as error:
@@ -128,6 +132,7 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
             texture=describe_file(folder / f"{stem}.safetensors"),
             preview=describe_file(folder / f"{stem}{PREVIEW_SUFFIX}"),
             dlc=None if dlc is None else describe_file(dlc),
+            **{role: describe_file(folder / f"{stem}{TFLITE_SUFFIXES[role]}") for role in parts.tflites},
         ),
         source=parts.source,
         graph=parts.graph,

@@ -14,9 +14,11 @@ from bilayer.runtime.vocabulary import LandmarkerName, Refine
 
 SNPE_OPSET = 8
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
-BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors")
+BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
 
-ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "none"]  # what makes the .dlc, if anything
+# What makes the .dlc, if anything; litert makes a .tflite in its place
+ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
+AlsoFile = Literal["tflite", "tflite-fp16"]
 UpsampleKind = Literal["nearest", "deconv", "phase"]
 StrPath = str | Path
 
@@ -62,6 +64,10 @@ class ExportOptions:
     verify: Annotated[bool, Option("Compare with the trained model; the bundle says if not.")] = True
     # Further photos of the person: the first gives identity and rest pose, these fill in what it does not show
     others: tuple[StrPath, ...] = ()
+    also: Annotated[
+        tuple[AlsoFile, ...],
+        Option("A further file of the network: for LiteRT, or with weights in FP16; may be repeated."),
+    ] = ()
 
 
 def bundle_dlc(out: StrPath) -> Path:

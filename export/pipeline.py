@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -87,7 +87,7 @@ class Stopwatch:
 
 @torch_threads()
 def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Export:
-    """The bundle of a photo, written and checked: photo -> crop -> avatar -> plain layers -> ONNX -> .dlc.
+    """The bundle of a photo, written and checked: photo -> crop -> avatar -> plain layers -> ONNX -> .dlc or .tflite.
 
     Raises:
         InputError: the photo, landmarks, checkpoint or place to write are not usable, or the target refuses the graph.
@@ -126,6 +126,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
         proto = build_onnx(generator, described | made_from, options.opset)
         seal(proto)
+        tflites = _tflites(generator, described | made_from, target, options)
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
     with draft_bundle(proto, out, target) as draft:
@@ -143,6 +144,13 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                     hybrid_uv_pixels=round(half.uv_pixels, 4),
                 )
                 warnings += judge_half(half, target, options.keep_norms)
+                if tflites:
+                    from bilayer.export.litert import verify_tflites
+
+                    litert_db = verify_tflites(
+                        tflites, generator, given, network, probes, texture, align_corners, frame_side
+                    )
+                    verification = replace(verification, litert_db=litert_db)
         with watch.stage("preview"):
             crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_side))
             preview = draw_preview(crop, avatar, network.run(pose), align_corners)
@@ -160,6 +168,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             graph=graph,
             verification=verification,
             origin=origin,
+            tflites=tflites,
         )
         with watch.stage("convert and write"):
             played = (
@@ -169,6 +178,16 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             )
             bundle, not_converted = write_bundle(parts, draft, played)
     return Export(bundle, warnings, watch.seconds, not_converted)
+
+
+def _tflites(
+    generator: FoldedGenerator, metadata: Mapping[str, str], target: ConversionTarget, options: ExportOptions
+) -> dict[str, bytes]:
+    if target != "litert" and not options.also:
+        return {}
+    from bilayer.export.litert import wanted_files, write_tflites  # not a default's: LiteRT's schema takes 0.2 s
+
+    return write_tflites(generator, metadata, wanted_files(target, options.also))
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:

@@ -15,12 +15,13 @@ from onnx import TensorProto, helper
 from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
 from bilayer.export.options import ConversionTarget
 
-TargetName = Literal["snpe-1.32", "qairt-2"]
+TargetName = Literal["snpe-1.32", "qairt-2", "litert-gpu"]
 
 LAYERS = "https://developer.qualcomm.com/docs/snpe/network_layers.html"
 LIMITATIONS = "https://docs.qualcomm.com/doc/80-63442-10/topic/limitations.html"
 ONNX_OPS = "https://docs.qualcomm.com/doc/80-63442-10/topic/supported_onnx_ops.html"
 REVISIONS = "https://developer.qualcomm.com/sites/default/files/docs/snpe/revision_history.html"
+GPU_DELEGATE = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/tools/versioning/gpu_compatibility.cc"
 TESTED_ONNX = "SNPE 1.32's setup guide: tested with onnx 1.3.0, which is opset 8 and IR 3"
 
 # Texels along a side of an image in the GPU's memory: LIMITATIONS gives this for the Adreno 430 and 530, and nothing
@@ -57,6 +58,11 @@ _MORE_QAIRT_OPS = (
     "SpaceToDepth,Split,Sqrt,Squeeze,Sub,Transpose,Unsqueeze"
 )
 _QAIRT_OPS = frozenset([*_SNPE_1_OPS, *_MORE_QAIRT_OPS.split(",")])
+# That become operators which the GPU delegate takes; rules on a .tflite itself are those of tflite/rules.py
+_NOT_LITERT_OPS = (
+    "Cast,Constant,Erf,Expand,Gather,GridSample,HardSigmoid,InstanceNormalization,LayerNormalization,Softplus"
+)
+_LITERT_OPS = _QAIRT_OPS - frozenset(_NOT_LITERT_OPS.split(",")) | {"Abs", "Log"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,13 @@ def _qairt_operators(model: OnnxFile) -> Iterator[Finding]:
             message = "converts, but its FP16 coordinates are wrong by pixels"
             fix = "keep the warp outside of the network, on the CPU"
             yield Finding("warp-inside", "warning", model.where(node), message, fix, "measured: docs/export.md")
+
+
+def _litert_operators(model: OnnxFile) -> Iterator[Finding]:
+    for node in model.nodes:
+        constant = node.op_type in ("Constant", "Identity") and node.output and node.output[0] in model.constants
+        if not constant and (not is_standard(node) or node.op_type not in _LITERT_OPS):
+            yield _unknown_operator(model, node, sorted(_LITERT_OPS), GPU_DELEGATE)
 
 
 def _unknown_operator(model: OnnxFile, node: onnx.NodeProto, known: list[str], source: str) -> Finding:
@@ -300,6 +313,7 @@ RULES_FOR: dict[ConversionTarget, TargetName] = {
     "qairt": "qairt-2",
     "qairt-sdk": "qairt-2",
     "snpe-1.32": "snpe-1.32",
+    "litert": "litert-gpu",
 }
 
 RULES: dict[TargetName, tuple[Rule, ...]] = {
@@ -332,4 +346,5 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _weights,
         _named_nodes,
     ),
+    "litert-gpu": (_litert_operators, _static_shapes, _at_most_4d, _float32, _constant_parameters, _float16_values),
 }

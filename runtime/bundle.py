@@ -4,6 +4,7 @@ avatar.json          this contract
 avatar.onnx          the network: pose vector in, warp and low-frequency layer out
 avatar.safetensors   the texture, packed for the sampler
 avatar.dlc           the network for Qualcomm's runtimes, if it was converted
+avatar.tflite        the network for LiteRT, if it was asked for; avatar.fp16.tflite with weights in FP16
 avatar.preview.png   what it looks like
 """
 
@@ -104,11 +105,18 @@ class Files:
     texture: Annotated[BundledFile, Meta(description=".safetensors with the texture, packed for the sampler")]
     preview: BundledFile
     dlc: Annotated[BundledFile | None, Meta(description="the network for Qualcomm's runtimes, if it was converted")]
+    tflite: Annotated[
+        BundledFile | None, Meta(description="the network for LiteRT in float32, NHWC; left out where there is none")
+    ] = None
+    tflite_fp16: Annotated[
+        BundledFile | None, Meta(description="the same with weights in FP16; left out where there is none")
+    ] = None
 
     @property
     def present(self) -> list[BundledFile]:
         """Those that there are."""
-        return [file for file in (self.dlc, self.onnx, self.texture, self.preview) if file is not None]
+        every = (self.dlc, self.onnx, self.tflite, self.tflite_fp16, self.texture, self.preview)
+        return [file for file in every if file is not None]
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,10 @@ class Verification:
         float | None, Meta(description="emulated FP16 storage: of the 8-bit RGBA frame, the worst")
     ]
     hybrid_uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
+    litert_db: Annotated[
+        float | None,
+        Meta(description="the .tflite in LiteRT against ONNX Runtime: the worst result and pose; left out without one"),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +227,8 @@ _KINDS = {
     "texture": FileKind.TEXTURE,
     "preview": FileKind.PHOTO,
     "dlc": FileKind.DLC,
+    "tflite": FileKind.TFLITE,
+    "tflite_fp16": FileKind.TFLITE,
 }
 
 

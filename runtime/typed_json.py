@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
@@ -37,7 +37,8 @@ class FileFormat(Generic[T]):
     advice: str  # the way out of a file that does not fit
     error: type[InputError] = InputError
     file: FileKind = FileKind.JSON
-    # Fields of later days: left out they have another field's value, and they are written where they differ from it
+    # Fields of later days: left out they have another field's value, and they are written where they differ from it.
+    # Those whose default is None are left out where they are None
     same_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, path: Path) -> T:
@@ -60,7 +61,7 @@ class FileFormat(Generic[T]):
 
     def to_dict(self, value: T) -> dict[str, Any]:
         """The object as `parse` takes it."""
-        content = {"format": self.name, "version": self.version, **_plain(value)}
+        content = {"format": self.name, "version": self.version, **_written(value)}
         same = {name for name, other in self.same_as.items() if content[name] == content[other]}
         return {name: item for name, item in content.items() if name not in same}
 
@@ -128,6 +129,18 @@ def typed(
     except RecursionError:
         reason = "nested too deep"
     raise error("; ".join(filter(None, (f"{where}: {reason}" if where else reason, advice))))
+
+
+def _written(value: Any) -> Any:
+    """`_plain` without the fields that are None by default, and None."""
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items()}
+    if not is_dataclass(value):
+        return value
+    given = {one.name: (getattr(value, one.name), one.default) for one in fields(value)}
+    return {name: _written(item) for name, (item, default) in given.items() if (item, default) != (None, None)}
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from bilayer.runtime.errors import InputError
 
 Choice = TypeVar("Choice", bound=str)
 
-EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan"]
+EngineName = Literal["auto", "onnxruntime", "openvino", "ncnn", "ncnn-vulkan", "litert"]
 LandmarkerName = Literal["mediapipe", "face-alignment"]
 PictureFormat = Literal["jpg", "png"]
 Split = Literal["train", "test"]

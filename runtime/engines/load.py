@@ -1,4 +1,4 @@
-"""Which engine runs an avatar's network: ONNX Runtime, or OpenVINO or ncnn where they are installed."""
+"""Which engine runs an avatar's network: ONNX Runtime, or OpenVINO, ncnn or LiteRT where they are installed."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -10,18 +10,21 @@ from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.vocabulary import EngineName, Precision, checked
 
 # Of those that read the .onnx as it is, in fp32: benchmarks/speed/player.py measures it. ncnn converts it first, and
-# has no layer for some of the graphs that bilayer-export can make
+# has no layer for some of the graphs that bilayer-export can make; LiteRT needs the bundle's .tflite
 FASTEST_FIRST: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 PRECISIONS: dict[EngineName, tuple[Precision, ...]] = {
     "onnxruntime": ("fp32",),
     "openvino": ("fp32", "bf16"),
     "ncnn": ("fp32", "fp16"),
     "ncnn-vulkan": ("fp32", "fp16"),
+    "litert": ("fp32", "fp16"),
 }
 CPU = ("CPUExecutionProvider",)
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "ncnn": "ncnn", "ncnn-vulkan": "ncnn"}  # modules
+_PACKAGES["litert"] = "ai_edge_litert"
 _INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install 'bilayer[openvino]'"}
 _INSTALL |= dict.fromkeys(("ncnn", "ncnn-vulkan"), "pip install 'bilayer[ncnn]'")
+_INSTALL["litert"] = "pip install 'bilayer[litert]'"
 
 
 def load_engine(
@@ -40,12 +43,13 @@ def load_engine(
         contract: of its bundle.
         name: "auto" is the quickest installed one, or ONNX Runtime where `providers` are given.
         precision: of the arithmetic. "bf16" is OpenVINO's, on processors that compute in it; "fp16" is ncnn's, which
-            computes in fp32 on processors that have no such arithmetic, and rounds what lies between the layers.
+            computes in fp32 on processors that have no such arithmetic, and rounds what lies between the layers; of
+            LiteRT it is the file with weights in FP16, computed in fp32.
         threads: for one frame; None lets the engine choose, usually all cores.
         providers: ONNX Runtime's execution providers, the preferred one first.
 
     Raises:
-        BundleError: no network, or not the one of the contract.
+        BundleError: no network, or not the one of the contract; for LiteRT, a bundle without a .tflite.
         InputError: the engine does not have the precision, or not on this processor; no such provider.
         ConversionError: ncnn's converter cannot make a file of the network, or ncnn has no layer that it needs.
         ToolMissingError: the engine is not installed, or there is no Vulkan device.
@@ -70,6 +74,10 @@ def load_engine(
         from bilayer.runtime.engines.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(path, contract, threads, providers)
+    if chosen == "litert":
+        from bilayer.runtime.engines.litert import LiteRt
+
+        return LiteRt(path, contract, precision, threads)
     from bilayer.runtime.engines.ncnn import Ncnn, NcnnSettings
 
     settings = NcnnSettings("compute" if precision == "fp16" else "no", chosen == "ncnn-vulkan", threads)

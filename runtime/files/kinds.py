@@ -58,6 +58,8 @@ def describe_head(head: bytes) -> str:
         return "text"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "a picture (BMP)"
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite network"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a picture (WebP)"
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":

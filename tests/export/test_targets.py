@@ -37,7 +37,7 @@ def rules_broken(model, target="snpe-1.32", severity="error"):
 
 
 @pytest.mark.parametrize("variant", ["nearest", "deconv", "norms kept"])
-@pytest.mark.parametrize("target", ["snpe-1.32", "qairt-2"])
+@pytest.mark.parametrize("target", ["snpe-1.32", "qairt-2", "litert-gpu"])
 def test_our_graphs_break_no_rule(generators, variant, target):
     assert check_target(OnnxFile(build_onnx(generators[variant])), target) == []
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
 
 from bilayer.export.network import layers as plain
 from bilayer.export.network.emulate import half_storage
@@ -16,9 +17,12 @@ from bilayer.export.network.equalize import equalize
 from bilayer.export.network.evaluate import as_is, evaluate, run_layer
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.tflite_write import build_tflite
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
 from bilayer.runtime.agreement import psnr
-from bilayer.runtime.bundle import Channels, Outputs
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.bundle import Channels, Outputs, read_bundle
+from bilayer.runtime.errors import InputError, ParityError
+from tests import golden
 from tests.export.test_graph import POSE, UPSAMPLES, generators  # noqa: F401 (a fixture)
 
 VARIANTS = (*UPSAMPLES, "norms kept", "three heads", "scaled for FP16")
@@ -63,6 +67,59 @@ def test_float16_is_the_network_with_rounded_weights(networks, variant):
     for name, values in litert(content).items():
         assert psnr(values, expected[name].numpy(), 2.0) > 120, name
     assert len(content) < len(build_tflite(generator))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    case = golden.load("case_a/preproc.npz")
+    Image.fromarray(case["source_image"]).save(tmp_path / "face.png")
+    np.save(tmp_path / "face.npy", case["source_landmarks"])
+    return tmp_path / "face.png"
+
+
+def export(photo, out, **settings):
+    options = {"target": "none", "refine": "none", "mask": False, "checkpoint": golden.CASE_A / "runs", **settings}
+    return export_avatar(ExportOptions(photo, out, keypoints=photo.with_suffix(".npy"), **options))
+
+
+def test_a_bundle_has_the_files_that_are_asked_for(photo, tmp_path):
+    plain = export(photo, tmp_path / "plain").bundle
+    assert "tflite" not in plain.contract.to_json()
+    assert plain.contract.to_json() == read_bundle(plain.folder).contract.to_json()
+    for size in (64, 96):  # of frame and texture: the network's is 64
+        both = export(photo, tmp_path / f"both{size}", also=("tflite-fp16", "tflite"), size=size).bundle
+        files = both.contract.files
+        assert (files.tflite.name, files.tflite_fp16.name) == ("avatar.tflite", "avatar.fp16.tflite")
+        assert both.contract.verification.litert_db > 110
+        assert both.path(files.onnx).read_bytes() == plain.path(plain.contract.files.onnx).read_bytes() or size == 96
+    alone = export(photo, tmp_path / "alone", target="litert").bundle
+    assert (alone.contract.files.dlc, alone.contract.files.tflite.name) == (None, "avatar.tflite")
+    again = export(photo, alone.folder, target="none").bundle  # over it: the file that is no more its own goes
+    assert again.contract.files.tflite is None
+    assert not (again.folder / "avatar.tflite").exists()
+
+
+def test_the_same_avatar_has_the_same_bytes(photo, tmp_path):
+    first, second = (export(photo, tmp_path / name, also=("tflite", "tflite-fp16")).bundle for name in "ab")
+    for one, other in zip(first.contract.files.present, second.contract.files.present, strict=True):
+        assert one.sha256 == other.sha256, one.name
+
+
+def test_a_file_that_differs_is_not_shipped(photo, tmp_path, monkeypatch):
+    from bilayer.export import litert as module
+
+    def wrong(generator, metadata=None, storage="float32"):
+        layers = [
+            replace(layer, bias=layer.bias + 1e-2) if layer.name == "head" else layer for layer in generator.layers
+        ]
+        return build_tflite(replace(generator, layers=tuple(layers)), metadata, storage)
+
+    monkeypatch.setattr(module, "build_tflite", wrong)
+    with pytest.raises(ParityError, match=r"the \.tflite in LiteRT is not the ONNX: .*expected at least 100"):
+        export(photo, tmp_path / "out", target="litert")
+    with pytest.raises(ParityError, match=r"the \.tflite with weights in FP16: "):
+        export(photo, tmp_path / "out", also=("tflite-fp16",))
+    assert not (tmp_path / "out").exists()
 
 
 def test_float16_refuses_what_it_cannot_hold(networks):
@@ -121,6 +178,8 @@ BUILD = """
 import hashlib, numpy as np
 from tests.export.test_tflite import generator_of_numbers
 from bilayer.export.network.tflite_write import build_tflite
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
 print(hashlib.sha256(build_tflite(generator_of_numbers(), {"x": "y"})).hexdigest())
 """
 

@@ -18,9 +18,10 @@ from tests.runtime.conftest import CASE, POSES
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(not installed(name), reason=f"{name} is not installed"))
-    for name in ("onnxruntime", "openvino", "ncnn")
+    for name in ("onnxruntime", "openvino", "ncnn", "litert")
 ]
 engines = pytest.mark.parametrize("engine", ENGINES)
+readers_of_onnx = pytest.mark.parametrize("engine", ENGINES[:-1])  # LiteRT reads the .tflite
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -228,7 +229,7 @@ def network(inputs=(("pose", (1, 136)),), outputs=(("layers", (1, 6, 64, 64)),),
     return proto.SerializeToString()
 
 
-@engines
+@readers_of_onnx
 @pytest.mark.parametrize(
     ("content", "words"),
     [

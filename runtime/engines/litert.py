@@ -1,0 +1,84 @@
+"""LiteRT on the CPU, for a bundle's .tflite: TensorFlow Lite's runtime with XNNPACK."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bilayer.runtime.bundle import Contract
+from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
+from bilayer.runtime.errors import BundleError
+from bilayer.runtime.files.reading import FileKind, read_bytes
+from bilayer.runtime.frame import Floats
+from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.vocabulary import Precision
+
+
+class LiteRt(TensorEngine):
+    """LiteRT, whose maps (1, H, W, C) become the contract's (1, C, H, W).
+
+    Raises:
+        BundleError: the bundle has no .tflite of that precision, or it is not the one of the contract.
+    """
+
+    name = "litert"
+
+    def __init__(
+        self, path: Path, contract: Contract, precision: Precision = "fp32", threads: int | None = None
+    ) -> None:
+        path = _network_file(path, contract, precision)
+        self.precision = precision
+        interpreter = reading(path, lambda: open_interpreter(read_bytes(path, FileKind.TFLITE, BundleError), threads))
+        given, results = interpreter.get_input_details(), interpreter.get_output_details()
+        ends = IoSpec({one["name"]: _shape(one) for one in given}, {one["name"]: _shape(one) for one in results})
+        super().__init__(path, contract, ends)
+        self._interpreter = interpreter
+        self._input = interpreter.tensor(given[0]["index"])  # functions: a view that is kept would forbid to run
+        self._results = [(self.tensors[one["name"]], interpreter.tensor(one["index"])) for one in results]
+
+    def _compute(self) -> None:
+        np.copyto(self._input(), self._pose)
+        self._interpreter.invoke()
+        for array, result in self._results:
+            np.copyto(array, np.moveaxis(result(), -1, 1))
+
+
+def open_interpreter(content: bytes, threads: int | None = None, **options: Any) -> Any:
+    """An ai_edge_litert.interpreter.Interpreter of a .tflite's content, its memory allocated."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with sifting(lambda line: line.startswith(b"INFO: ")):  # "Created TensorFlow Lite XNNPACK delegate"
+        interpreter = Interpreter(model_content=content, num_threads=threads, **options)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def litert_tensors(content: bytes, threads: int | None = None) -> Callable[[Floats], dict[str, Floats]]:
+    """A function from an encoded pose (width,) to every output (1, C, H, W) by its name, in new arrays."""
+    interpreter = open_interpreter(content, threads)
+    (given,), results = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def infer(encoded: Floats) -> dict[str, Floats]:
+        interpreter.set_tensor(given["index"], encoded[None])
+        interpreter.invoke()
+        found = {one["name"]: interpreter.get_tensor(one["index"]) for one in results}
+        return {name: np.ascontiguousarray(np.moveaxis(values, -1, 1)) for name, values in found.items()}
+
+    return infer
+
+
+def _network_file(onnx: Path, contract: Contract, precision: Precision) -> Path:
+    file = contract.files.tflite_fp16 if precision == "fp16" else contract.files.tflite
+    if file is None:
+        wanted = "tflite-fp16" if precision == "fp16" else "tflite"
+        raise BundleError(f"{onnx.parent}: has no .tflite in {precision}; export it again with --also {wanted}")
+    return onnx.parent / file.name
+
+
+def _shape(end: dict[str, Any]) -> tuple[int, ...]:
+    """The shape in the contract's order; empty where it is not float32, or has sides that are not known."""
+    shape = tuple(int(side) for side in end["shape"])
+    if end["dtype"] is not np.float32 or (end["shape_signature"] < 1).any():
+        return ()
+    return (shape[0], shape[-1], *shape[1:-1]) if len(shape) > 2 else shape

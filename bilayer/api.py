@@ -63,8 +63,8 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
     Needs the extra [export].
 
     Args:
-        path: a bundle: its folder or its avatar.json. With a target it may be any .onnx, too.
-        target: whose rules to check: "qairt", "qairt-sdk" or "snpe-1.32".
+        path: a bundle: its folder or its avatar.json. With a target it may be any .onnx, too; for litert any .tflite.
+        target: whose rules to check: "qairt", "qairt-sdk", "snpe-1.32" or "litert".
         frames: how many poses to compare, without a target.
 
     Returns:
@@ -86,6 +86,11 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
         return check_bundle(read_bundle(given), frames)
     if target not in RULES_FOR:
         raise InputError(f"target: expected one of {', '.join(RULES_FOR)}; found {target!r}")
+    if target == "litert" and given.suffix == ".tflite":
+        from bilayer.export.tflite.read import read_tflite
+        from bilayer.export.tflite.rules import check_tflite
+
+        return check_tflite(read_tflite(given))
     if given.suffix != ".onnx":
         bundle = read_bundle(given)
         given = bundle.path(bundle.contract.files.onnx)

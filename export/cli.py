@@ -44,8 +44,10 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
     type=click.Path(path_type=Path),
     help="Measure the likeness and write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
 )
-@click.option("--check", type=click.Path(path_type=Path), help="Only check any ONNX file against the target's rules.")
-@click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc holds.")
+@click.option(
+    "--check", type=click.Path(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
+)
+@click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc or .tflite holds.")
 @as_json_option
 def main(
     photos: tuple[Path, ...],
@@ -121,7 +123,7 @@ def export_photo(options: ExportOptions, timings: bool, as_json: bool, sheet: Pa
 
 
 def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> None:
-    """Print the rules of `target` that an ONNX file breaks; raise an InputError if one of them is an error."""
+    """Print the rules of `target` that an ONNX or .tflite file breaks; raise an InputError if one is an error."""
     from bilayer.runtime.errors import InputError
 
     if target == "none":
@@ -130,9 +132,18 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
     from bilayer.export.convert.run import default_target
     from bilayer.export.onnx_file import read_model
     from bilayer.export.targets import RULES_FOR, check_target
+    from bilayer.export.tflite.read import is_tflite
 
-    rules = RULES_FOR[target or default_target()]
-    findings = check_target(read_model(path), rules)
+    if is_tflite(path):
+        from bilayer.export.tflite.read import read_tflite
+        from bilayer.export.tflite.rules import check_tflite
+
+        if target not in (None, "litert"):
+            raise click.UsageError(f"{path} is a .tflite, which --target {target} does not read; check it for litert")
+        rules, findings = RULES_FOR["litert"], check_tflite(read_tflite(path))
+    else:
+        rules = RULES_FOR[target or default_target()]
+        findings = check_target(read_model(path), rules)
     lines = [f"{finding.severity}: {finding.describe()}\n    source: {finding.source}" for finding in findings]
     errors = sum(finding.severity == "error" for finding in findings)
     if not errors:
@@ -144,9 +155,15 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
 
 
 def inspect_file(path: Path, as_json: bool) -> None:
-    """Print what a .dlc holds."""
+    """Print what a .dlc or .tflite holds."""
     from bilayer.export.dlc.read import as_text, describe, read_dlc
+    from bilayer.export.tflite import show as tflite
+    from bilayer.export.tflite.read import is_tflite, read_tflite
 
+    if is_tflite(path):
+        file = read_tflite(path)
+        show(tflite.describe(file), lambda: tflite.as_text(file), as_json)
+        return
     dlc = read_dlc(path)
     show(describe(dlc), lambda: as_text(dlc), as_json)
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.tflite_write import Storage, build_tflite
 from bilayer.export.options import AlsoFile, ConversionTarget
+from bilayer.export.tflite.read import parse_tflite
+from bilayer.export.tflite.rules import check_tflite
 from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
 from bilayer.runtime.agreement import Agreement, compare, judge
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
-from bilayer.runtime.errors import ParityError
+from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.frame import Floats, Network
 
 _STORAGE: dict[AlsoFile, tuple[str, Storage]] = {  # the contract's field, and what the weights are stored in
@@ -33,6 +35,19 @@ def write_tflites(
         InputError: a weight is beyond what FP16 holds, for the file that stores them so.
     """
     return {field: build_tflite(generator, metadata, storage) for field, storage in map(_STORAGE.__getitem__, files)}
+
+
+def check_tflites(contents: Mapping[str, bytes], target: ConversionTarget) -> list[str]:
+    """What the GPU delegate would not take of the files, a sentence each.
+
+    Raises:
+        InputError: there is such a thing, and the target is the delegate.
+    """
+    found = [finding for field, content in contents.items() for finding in check_tflite(parse_tflite(content, field))]
+    refused = [finding for finding in found if finding.severity == "error"]
+    if refused and target == "litert":
+        raise InputError(f"litert refuses the network: {refused[0].describe()}")
+    return [finding.describe() for finding in found]
 
 
 def verify_tflites(

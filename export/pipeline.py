@@ -129,6 +129,10 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         tflites = _tflites(generator, described | made_from, target, options)
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
+        if tflites:
+            from bilayer.export.litert import check_tflites
+
+            warnings += check_tflites(tflites, target)
     with draft_bundle(proto, out, target) as draft:
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED

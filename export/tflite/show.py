@@ -1,0 +1,105 @@
+"""What `bilayer-export --inspect` prints of a .tflite."""
+
+from typing import Any
+
+from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
+from bilayer.runtime.console import table
+
+
+def describe(file: TfliteFile) -> dict[str, Any]:
+    """Everything but the numbers, fit for JSON."""
+    return {
+        "file": file.name,
+        "bytes": file.size,
+        "description": file.description,
+        "parameters": _parameters(file),
+        "stored_as": _stored(file),
+        "subgraphs": file.subgraphs,
+        "inputs": [_tensor(file.tensors[number]) for number in file.inputs if number >= 0],
+        "outputs": [_tensor(file.tensors[number]) for number in file.outputs if number >= 0],
+        "operators": [
+            {
+                "name": file.where(operator),
+                "kind": operator.kind,
+                "version": operator.version,
+                "outputs": [_tensor(file.tensors[number]) for number in operator.outputs],
+                "constants": [_tensor(tensor) for tensor in _constants(file, operator)],
+                "settings": dict(operator.settings),
+            }
+            for operator in file.operators
+        ],
+        "metadata": dict(file.metadata),
+    }
+
+
+def as_text(file: TfliteFile) -> str:
+    """Three tables for a terminal: the file, its inputs and outputs, its operators; DEQUANTIZE stands in the first."""
+    facts = [
+        ("size", f"{file.size / 1e6:.2f} MB"),
+        ("written by", file.description or "not recorded"),
+        ("operators", f"{len(file.operators)} of {len({operator.kind for operator in file.operators})} kinds"),
+        ("parameters", f"{_parameters(file):,}"),
+        ("stored as", ", ".join(f"{kind} {count:,}" for kind, count in _stored(file).items())),
+    ]
+    ends = [("input", number) for number in file.inputs] + [("output", number) for number in file.outputs]
+    rows = [
+        (
+            file.where(operator),
+            operator.kind,
+            operator.version,
+            " ".join(_shape(file.tensors[number]) for number in operator.outputs),
+            " ".join(f"{_shape(tensor)} {_type(tensor)}" for tensor in _constants(file, operator)) or "-",
+        )
+        for operator in file.operators
+        if operator.kind != "DEQUANTIZE"
+    ]
+    named = [(end, file.tensors[number]) for end, number in ends if number >= 0]
+    parts = [
+        table(["file", file.name], facts),
+        table(["", "tensor", "shape", "type"], [(end, one.name, _shape(one), _type(one)) for end, one in named]),
+        table(["operator", "kind", "version", "output", "constants"], rows),
+    ]
+    return "\n\n".join(parts)
+
+
+def _constants(file: TfliteFile, operator: TfliteOperator) -> list[TfliteTensor]:
+    """The constants that an operator reads, those behind a DEQUANTIZE included."""
+    behind = {one.outputs[0]: one.inputs[0] for one in file.operators if one.kind == "DEQUANTIZE" and one.outputs}
+    tensors = [file.tensors[behind.get(number, number)] for number in operator.inputs if number >= 0]
+    return [tensor for tensor in tensors if _is_parameter(tensor)]
+
+
+def _is_parameter(tensor: TfliteTensor) -> bool:
+    """Whether a tensor is a constant of weights, and no shape or size."""
+    return tensor.constant and (tensor.dtype not in ("INT32", "INT64") or bool(tensor.scale))
+
+
+def _parameters(file: TfliteFile) -> int:
+    return sum(_stored(file).values())
+
+
+def _stored(file: TfliteFile) -> dict[str, int]:
+    """How many numbers are stored in each type; shapes and sizes are none."""
+    found: dict[str, int] = {}
+    for tensor in file.tensors:
+        if tensor.data is not None and _is_parameter(tensor):
+            found[tensor.dtype] = found.get(tensor.dtype, 0) + tensor.data.size
+    return found
+
+
+def _tensor(tensor: TfliteTensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "scales": len(tensor.scale),
+    }
+
+
+def _shape(tensor: TfliteTensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "-"
+
+
+def _type(tensor: TfliteTensor) -> str:
+    scales = f", {len(tensor.scale)} scales" if len(tensor.scale) > 1 else ", 1 scale" if tensor.scale else ""
+    return f"{tensor.dtype.lower()}{scales}"

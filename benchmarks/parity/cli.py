@@ -130,7 +130,7 @@ def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":
     from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, climb
     from bilayer.benchmarks.parity.rungs import Float64
 
-    with progress("starting", 14) as advance:
+    with progress("starting", 16) as advance:
         rungs: list[Rung | NotRun] = []
         truth: Rung = Float64(subject, OF_ONNX)
         if options.photo is not None:
@@ -156,6 +156,7 @@ def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
     from bilayer.benchmarks.parity.dlc import open_dlc
     from bilayer.benchmarks.parity.engines import bfloat16, vulkan
     from bilayer.benchmarks.parity.htp import HtpRung, simulator
+    from bilayer.benchmarks.parity.litert import litert
     from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
 
     top: list[Rung | NotRun] = []
@@ -164,6 +165,8 @@ def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
         top.append(NotRun("trained", "trained model in torch, unfolded, float32; folded anew, float64", why))
     top += [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
     if not options.quick:
+        top[-1:-1] = [litert(subject, "float32")]
+        top += [litert(subject, "float16")]
         top += [EmulatedRung(subject, "half4"), EmulatedRung(subject, "sequential")]
         skipped = NotRun(HtpRung.name, HtpRung.label, "--slow-poses 0")
         top.append(simulator(subject) if options.slow_poses else skipped)

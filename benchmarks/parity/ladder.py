@@ -7,7 +7,14 @@ from bilayer.benchmarks.parity.compare import Comparison, compare
 from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
-from bilayer.benchmarks.parity.static_checks import Check, check_contract, check_dlc, check_metadata, check_verification
+from bilayer.benchmarks.parity.static_checks import (
+    Check,
+    check_contract,
+    check_dlc,
+    check_metadata,
+    check_tflites,
+    check_verification,
+)
 from bilayer.benchmarks.parity.subject import Subject, open_subject
 from bilayer.runtime.agreement import DEFAULT, Bytes, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
 from bilayer.runtime.bundle import Bundle
@@ -145,6 +152,7 @@ def climb(
     dlc = check_dlc(subject)
     checks += [dlc] if isinstance(dlc, Check) else []
     missing += [dlc] if isinstance(dlc, NotRun) else []
+    checks += check_tflites(subject)
     return Ladder(
         subject.bundle,
         exact.label,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bilayer.benchmarks.parity.compare import Comparison
 from bilayer.benchmarks.parity.rungs import NotRun
@@ -10,8 +11,11 @@ from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
 from bilayer.export.metadata import AVATAR, contradictions, describe_contract
 from bilayer.runtime.agreement import Verdict
-from bilayer.runtime.bundle import Verification
+from bilayer.runtime.bundle import BundledFile, Verification
 from bilayer.runtime.errors import ParityError
+
+if TYPE_CHECKING:
+    from bilayer.export.network.tflite_write import Storage
 
 POSES_APART = 10.0  # dB between the worst of some poses and of others
 
@@ -71,9 +75,39 @@ def check_verification(claimed: Verification, found: Mapping[str, Comparison]) -
         pairs += [(f"onnx {key}", db, results[key].psnr_db) for key, db in claimed.psnr_db.items() if key in results]
     if "fp16-hybrid" in found and claimed.hybrid_frame_db is not None:
         pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].frame.psnr_db))
+    if "litert" in found and claimed.litert_db is not None:
+        pairs.append(("litert", claimed.litert_db, min(one.psnr_db for one in found["litert"].results.values())))
     text = ", ".join(f"{what}: {claim:.0f} dB claimed, {db:.0f} found" for what, claim, db in pairs)
     better = any(claim > db + POSES_APART for _, claim, db in pairs)
     return Check(name, label, "broken" if better else "passed", text or "nothing of it was computed")
+
+
+def check_tflites(subject: Subject) -> list[Check]:
+    """Every number, operator, setting and edge of a bundle's .tflite files against the ONNX, and whose they are.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    files = subject.bundle.contract.files
+    given: list[tuple[BundledFile | None, Storage]] = [(files.tflite, "float32"), (files.tflite_fp16, "float16")]
+    return [_check_tflite(subject, file, storage) for file, storage in given if file is not None]
+
+
+def _check_tflite(subject: Subject, file: BundledFile, storage: "Storage") -> Check:
+    from bilayer.export.network.tflite_write import build_tflite
+    from bilayer.export.tflite.compare import difference
+    from bilayer.export.tflite.read import parse_tflite, read_tflite
+
+    name, label = file.name, f"{file.name} read back: numbers, operators, settings, edges, the avatar's name"
+    found = read_tflite(subject.bundle.path(file))
+    apart = difference(found, parse_tflite(build_tflite(subject.own, storage=storage), "the ONNX's"))
+    if apart:
+        return Check(name, label, "broken", f"{apart}; export the avatar again")
+    avatar = next((entry.value for entry in subject.model.metadata_props if entry.key == AVATAR), None)
+    if found.metadata.get(AVATAR) != avatar:
+        text = f"it is of avatar {found.metadata.get(AVATAR, 'unknown')}, the ONNX of {avatar}"
+        return Check(name, label, "broken", f"{text}; copy the avatar's whole folder, or export it again")
+    return Check(name, label, "passed", f"{len(found.operators)} operators, equal to the ONNX's layers")
 
 
 def check_dlc(subject: Subject) -> Check | NotRun:

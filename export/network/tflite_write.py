@@ -52,19 +52,34 @@ def pixel_order(shape: Shape) -> NDArray[np.intp]:
     return np.arange(np.prod(shape)).reshape(shape).transpose(1, 2, 0).ravel()
 
 
+def reordered_rows(generator: FoldedGenerator) -> dict[str, Shape]:
+    """Return the linear layers whose rows are written in NHWC order, by name, with the map (C, H, W) that they become.
+
+    Raises:
+        InputError: a Reshape reads something else than a linear layer, or not alone.
+    """
+    kinds = {layer.name: layer for layer in generator.layers}
+    grids = {layer.inputs[0]: layer.shape for layer in generator.layers if isinstance(layer, plain.Reshape)}
+    for name in grids:
+        readers = [layer.name for layer in generator.layers if name in layer.inputs]
+        if not isinstance(kinds.get(name), plain.Gemm) or len(readers) != 1:
+            raise InputError(f"{name}: expected a linear layer that only a Reshape reads, for its rows to be reordered")
+    return grids
+
+
 class _Writer:
     """Writes layers one by one; `numbers` are their tensors' in the file."""
 
     def __init__(self, generator: FoldedGenerator, storage: Storage) -> None:
         self.graph = TfliteBuilder()
-        self._shapes, self._half, self._grids = generator.shapes(), storage == "float16", _grids(generator)
+        self._shapes, self._half, self._rows = generator.shapes(), storage == "float16", reordered_rows(generator)
         self.numbers = {INPUT: self.graph.tensor(INPUT, nhwc(self._shapes[INPUT]))}
 
     def write(self, layer: Layer) -> None:
         inputs = [self.numbers[name] for name in layer.inputs]
         match layer:
             case plain.Gemm():
-                order = pixel_order(self._grids.get(layer.name, (*layer.bias.shape, 1, 1)))
+                order = pixel_order(self._rows.get(layer.name, (*layer.bias.shape, 1, 1)))
                 given = [*inputs, *self._parameters(layer, layer.weight[order], layer.bias[order])]
                 self._emit(layer, "FULLY_CONNECTED", given, "FullyConnectedOptions")
             case plain.Reshape():
@@ -137,14 +152,3 @@ class _Writer:
         stored, used = self.graph.constant(f"{name}.float16", half), self.graph.tensor(name, half.shape)
         self.graph.operator("DEQUANTIZE", [stored], used, "DequantizeOptions", version=3)  # of float16: since version 3
         return used
-
-
-def _grids(generator: FoldedGenerator) -> dict[str, Shape]:
-    """The maps (C, H, W) that linear layers' outputs become, by the layers' names."""
-    kinds = {layer.name: layer for layer in generator.layers}
-    grids = {layer.inputs[0]: layer.shape for layer in generator.layers if isinstance(layer, plain.Reshape)}
-    for name in grids:
-        readers = [layer.name for layer in generator.layers if name in layer.inputs]
-        if not isinstance(kinds.get(name), plain.Gemm) or len(readers) != 1:
-            raise InputError(f"{name}: expected a linear layer that only a Reshape reads, for its rows to be reordered")
-    return grids

@@ -14,7 +14,7 @@ from bilayer.benchmarks.parity.trained import TrainedFrom
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.model.checkpoint import read_checkpoint, save_checkpoint
-from bilayer.runtime.bundle import describe_file, read_bundle
+from bilayer.runtime.bundle import Files, describe_file, read_bundle
 from bilayer.runtime.motion.poses import choose_poses
 from tests import golden
 
@@ -68,10 +68,8 @@ def with_constants(bundle, change):
 
 def rewritten(bundle, **changes):
     """avatar.json written anew with these fields, and the hashes of the network's files."""
-    files = bundle.contract.files
-    dlc = None if files.dlc is None else describe_file(bundle.path(files.dlc))
-    network, texture = (describe_file(bundle.path(file)) for file in (files.onnx, files.texture))
-    files = replace(files, onnx=network, texture=texture, dlc=dlc)
+    named = vars(bundle.contract.files).items()
+    files = Files(**{role: file and describe_file(bundle.path(file)) for role, file in named})
     contract = replace(bundle.contract, files=files, **changes)
     json_path = bundle.folder / "avatar.json"
     json_path.write_text(contract.to_json())

@@ -20,6 +20,9 @@ from bilayer.benchmarks.parity.ladder import climb
 from bilayer.benchmarks.parity.rungs import EmulatedRung, OnnxRung
 from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.export.dlc.container import read_members
+from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.tflite_write import build_tflite
+from bilayer.export.tflite.read import read_tflite
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BilayerError
 from bilayer.runtime.sampler.grid_sample import pack_texture
@@ -166,6 +169,53 @@ def dlc_faults() -> Iterator[Fault]:
     yield Fault("dlc v3", "avatar.json says NCHW", v3(layout="NCHW"))
 
 
+def tflite_faults() -> Iterator[Fault]:
+    def written(change: Callable[[FoldedGenerator], FoldedGenerator], half: bool = False) -> Callable[[Bundle], Any]:
+        """The file of a changed network, with the right one's metadata."""
+
+        def plant(bundle: Bundle) -> dict[str, Any]:
+            subject, files = subject_of(bundle), bundle.contract.files
+            path = bundle.path(files.tflite_fp16 if half else files.tflite)
+            storage = "float16" if half else "float32"
+            path.write_bytes(build_tflite(change(subject.own), read_tflite(path).metadata, storage))
+            return {}
+
+        return plant
+
+    def replacing(name: str, field: str, change: Callable[[Any], Any]) -> Callable[[FoldedGenerator], FoldedGenerator]:
+        def changed(generator: FoldedGenerator) -> FoldedGenerator:
+            layers = [
+                replace(layer, **{field: change(getattr(layer, field))}) if layer.name == name else layer
+                for layer in generator.layers
+            ]
+            return replace(generator, layers=tuple(layers))
+
+        return changed
+
+    def renamed(bundle: Bundle) -> dict[str, Any]:
+        path = bundle.path(bundle.contract.files.tflite)
+        path.write_bytes(build_tflite(subject_of(bundle).own, {"avatar": "0" * 32}))
+        return {}
+
+    def swapped(bundle: Bundle) -> dict[str, Any]:
+        files = bundle.contract.files
+        bundle.path(files.tflite).write_bytes(bundle.path(files.tflite_fp16).read_bytes())
+        return {}
+
+    def last_bit(values: np.ndarray) -> np.ndarray:
+        return np.nextafter(values.astype(np.float32), np.float32(9)).astype(np.float64)
+
+    yield Fault("tflite", "one slope 0.1", written(replacing("block0_act1", "slope", lambda slope: 0.1)))
+    yield Fault("tflite", "a bias dropped", written(replacing("block0_conv2", "bias", lambda bias: bias * 0)))
+    yield Fault("tflite", "one bias off in its last bit", written(replacing("head", "bias", last_bit)))
+    yield Fault("tflite", "padding moved by one pixel", written(replacing("head", "pads", lambda pads: (0, 0, 2, 2))))
+    yield Fault("tflite", "a skip led elsewhere", written(replacing("block1_out", "inputs", lambda i: (i[0], i[0]))))
+    yield Fault("tflite", "another avatar's", renamed)
+    yield Fault("tflite", "FP16 in place of float32", swapped)
+    halved = replacing("block1_conv1", "weight", lambda weight: weight / 2)
+    yield Fault("tflite in FP16", "a layer's weights halved", written(halved, half=True))
+
+
 def texture_faults() -> Iterator[Fault]:
     def changing(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Bundle], dict[str, Any]]:
         def plant(bundle: Bundle) -> dict[str, Any]:
@@ -227,7 +277,8 @@ def json_faults() -> Iterator[Fault]:
     yield Fault("json", "another size", lambda b: {"image_size": 2 * b.contract.image_size})
 
 
-FAULTS = [*onnx_faults(), *dlc_faults(), *texture_faults(), *json_faults()]
+FAULTS = [*onnx_faults(), *dlc_faults(), *tflite_faults(), *texture_faults(), *json_faults()]
+MADE = {"target": "qairt", "also": ("tflite", "tflite-fp16")}  # how the bundle is exported
 
 
 def told(folder: Path, bundle: Bundle, with_photo: bool) -> list[str]:
@@ -257,7 +308,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = export_tiny(folder, target="qairt")
+        made = export_tiny(folder, **MADE)
         lines = ["| file | fault | told by | with the photo |", "|---|---|---|---|"]
         for i, fault in enumerate(FAULTS):
             bundle = planted(made, fault, folder / str(i))

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.benchmarks.avatars import export_tiny
-from tests.benchmarks.fault_table import FAULTS, planted, told
+from tests.benchmarks.fault_table import FAULTS, MADE, planted, told
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     pytest.importorskip("onnxruntime_qnn", reason="the extra [qairt] is not installed")
     folder = tmp_path_factory.mktemp("faults")
-    return folder, export_tiny(folder, target="qairt")
+    return folder, export_tiny(folder, **MADE)
 
 
 @pytest.mark.parametrize("with_photo", [False, True], ids=["alone", "photo"])

@@ -19,6 +19,7 @@ from bilayer.benchmarks.parity.engines import bfloat16, vulkan
 from bilayer.benchmarks.parity.htp import simulator
 from bilayer.benchmarks.parity.ladder import FOLDED, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
+from bilayer.benchmarks.parity.litert import litert
 from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
 from bilayer.benchmarks.parity.static_checks import check_dlc
 from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
@@ -30,6 +31,8 @@ SEE_ALL = (
     "trained",
     "folded",
     "onnx",
+    "litert",
+    "litert-fp16-weights",
     "fp16-hybrid",
     "fp16-half4",
     "fp16-sequential",
@@ -129,6 +132,8 @@ def rung_of(name, subject, folder):
         return rung
     made = {
         "onnx": lambda: OnnxRung(subject),
+        "litert": lambda: litert(subject, "float32"),
+        "litert-fp16-weights": lambda: litert(subject, "float16"),
         "htp-fp16": lambda: simulator(subject),
         "vulkan-fp16-hybrid": lambda: vulkan(subject, arithmetic=False),
         "vulkan-fp16": lambda: vulkan(subject, arithmetic=True),

@@ -11,6 +11,7 @@ from bilayer.android_harness.device.adb import Adb, Device
 from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.options import AvatarOptions
 from bilayer.android_harness.routes.backend import Backend, VendorBackend
+from bilayer.android_harness.routes.litert import LitertBackend, find_benchmark_model
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
@@ -35,6 +36,8 @@ def make_setup(options: AvatarOptions, emulation: Emulation | None) -> tuple[Ben
 def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
     if options.route == "ncnn":
         return NcnnBackend(find_ncnn_runner(options.ncnn_runner), bundle)
+    if options.route == "litert":
+        return LitertBackend(find_benchmark_model(options.benchmark_model), bundle)
     sdk = find_sdk()
     return VendorBackend(choose_route(sdk, bundle, options.route), sdk, bundle)
 

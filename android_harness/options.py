@@ -12,7 +12,7 @@ from bilayer.runtime.files.writing import check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
-RouteChoice = Literal["snpe", "qnn", "ncnn"]
+RouteChoice = Literal["snpe", "qnn", "ncnn", "litert"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,14 @@ class AvatarOptions(DeviceChoice):
     )
     route: Annotated[
         RouteChoice | None,
-        Option("ncnn needs no SDK: see --ncnn-runner.", default="what the SDK has, SNPE first"),
+        Option("ncnn and litert need no SDK: docs/device.md.", default="what the SDK has, SNPE first"),
     ] = None
     ncnn_runner: Annotated[
         Path | None,
         Option("Of --route ncnn, for the phone: docs/device.md has how to build it.", envvar="BILAYER_NCNN_RUNNER"),
+    ] = None
+    benchmark_model: Annotated[
+        Path | None, Option("Of --route litert: LiteRT's own, for the phone.", envvar="BILAYER_BENCHMARK_MODEL")
     ] = None
     timeout: Annotated[float, Option("Seconds for one process on the device.", at_least=1)] = 600.0
     clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False

@@ -18,12 +18,14 @@ from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read
 Floats = NDArray[np.float32]
 
 SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
-_PROGRAMS = ("snpe-net-run", "qnn-net-run", SAMPLER_RUNNER, NCNN_RUNNER)
-_LOG, _PID = "tool.log", "run.pid"
+BENCHMARK_MODEL, EXECUTOR_RUNNER = "benchmark_model", "executor_runner"  # LiteRT's, ExecuTorch's
+_PROGRAMS = ("snpe-net-run", "qnn-net-run", SAMPLER_RUNNER, NCNN_RUNNER, BENCHMARK_MODEL, EXECUTOR_RUNNER)
+TOOL_LOG = "tool.log"  # what the program prints
+_PID = "run.pid"
 _LOG_BYTES = 4000  # of its end; the rest stays on the device until the next run
 _MISSING = re.compile(
     r"runtime is not available|not available on this platform|CANNOT LINK EXECUTABLE|cannot open shared object"
-    r"|library \"[^\"]*\" not found|Unable to load backend",
+    r"|library \"[^\"]*\" not found|Unable to load backend|Disallowed CPU fallback|Backend \w+ is not registered",
     re.IGNORECASE,
 )
 # The program runs beside the shell, which samples clocks until it ends; its number lets a later call stop it
@@ -74,7 +76,7 @@ def execute(workspace: Workspace, name: str, command: str, timeout: float) -> li
     """
     script = _SCRIPT.format(
         out=OUT,
-        log=_LOG,
+        log=TOOL_LOG,
         pid=_PID,
         sample=SAMPLE,
         log_bytes=_LOG_BYTES,
@@ -112,11 +114,14 @@ def stop_leftover(workspace: Workspace) -> None:
 
 
 def fetch_log(workspace: Workspace, program: str, logs: Sequence[str], folder: Path) -> Path:
-    """Copy the last run's log, which has one of the names `logs`, into `folder`.
+    """Copy the last run's log, which has one of the names `logs`, into `folder`; TOOL_LOG is what it printed.
 
     Raises:
         DeviceError: there is none, or the device is gone.
     """
+    if TOOL_LOG in logs:
+        workspace.device.pull(f"{ROOT}/{TOOL_LOG}", folder / TOOL_LOG)
+        return folder / TOOL_LOG
     code, listing = workspace.shell(f"ls {OUT}")
     names = listing.split() if code == 0 else []
     name = next((name for name in logs if name in names), None)
@@ -199,5 +204,6 @@ def _ending(code: int) -> str:
 
 def _last_line(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|not available|fail|CANNOT", line, re.IGNORECASE)] or lines
+    telling = [line for line in lines if _MISSING.search(line)]
+    telling = telling or [line for line in lines if re.search(r"error|fail|CANNOT", line, re.IGNORECASE)] or lines
     return "".join(c for c in telling[-1] if c.isprintable())[-300:] if telling else "it printed nothing"

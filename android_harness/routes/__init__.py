@@ -1,1 +1,1 @@
-"""Ways onto the phone: the vendor's tools, ncnn."""
+"""Ways onto the phone: the vendor's tools, ncnn, LiteRT."""

@@ -25,6 +25,7 @@ RouteName = Literal["snpe", "qnn"]
 Mode = Literal[
     "gpu-fp16", "gpu-fp16-hybrid", "gpu", "cpu",
     "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
+    "litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16",
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
@@ -38,6 +39,10 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
     "ncnn-vulkan": "fp32",
     "ncnn-vulkan-fp16-hybrid": "fp16-hybrid",
     "ncnn-vulkan-fp16": "fp16",
+    "litert-gpu-fp16": "fp16",
+    "litert-gpu": "fp32",
+    "litert-xnnpack": "fp32",
+    "litert-xnnpack-fp16": "fp16",
 }
 
 MODEL = "avatar.dlc"  # in the device's folder

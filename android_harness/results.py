@@ -148,17 +148,17 @@ class SamplerRow:
     cores: str  # any: the scheduler's choice; else threads stay on cores that are little, big or prime
     core_mhz: float | None  # their top clock
     threads: int
-    frames: int  # that were compared with the Python sampler's
-    differing_bytes: int  # of these frames
-    worst_levels: int  # the largest difference, of 255
+    frames: int  # that were compared with the Python sampler's; the app compares none
+    differing_bytes: int | None  # of these frames; None where none were compared
+    worst_levels: int | None  # the largest difference, of 255; likewise
     frame_ms: FrameTimes | None  # None unless measured on a device
     hottest_celsius: float | None
     held_back: bool  # a core that was used might not run at its top clock
 
     @property
     def plausible(self) -> bool:
-        """Whether this can be the same sampler, in which fused multiply-adds move a byte by a level at the most."""
-        return self.worst_levels <= 1
+        """No sign of another sampler: fused multiply-adds move a byte by a level at the most."""
+        return self.worst_levels is None or self.worst_levels <= 1
 
 
 @dataclass(frozen=True)

@@ -12,4 +12,4 @@ dependencyResolutionManagement {
     }
 }
 rootProject.name = "bilayer-avatar"
-include(":app")
+include(":library", ":camera", ":sample")

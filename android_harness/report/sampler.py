@@ -78,8 +78,8 @@ def sampler_rows(results: Sequence[Result]) -> Iterator[Section]:
 
 
 def _parity(row: SamplerRow) -> str:
-    if row.frames == 0:
-        return DASH  # the app compares nothing
+    if row.differing_bytes is None:
+        return DASH
     if row.differing_bytes == 0:
         return "the same"
     return f"{row.differing_bytes} differ, by {row.worst_levels} of 255 at most"

@@ -46,6 +46,8 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
 }
 
 MODEL = "avatar.dlc"  # in the device's folder
+# What the programs and the app ask for alike: SNPE 1.x's Java API has no `burst`
+PERFORMANCE_PROFILE = "high_performance"
 # As the SDK's documents have it for its programs on Android; the last two are the system's own
 _DSP_PATH = f"{ROOT}/lib;/system/lib/rfsa/adsp;/vendor/lib/rfsa/adsp"
 _QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so"}
@@ -86,7 +88,7 @@ class Route:
         else:
             runtime = {"gpu-fp16": ["--use_gpu", "--gpu_mode", "float16"], "gpu-fp16-hybrid": ["--use_gpu"]}
             arguments = ["--container", MODEL, "--input_list", input_list, *runtime.get(mode, [])]
-        arguments += ["--output_dir", OUT, "--perf_profile", "burst", "--profiling_level", profiling]
+        arguments += ["--output_dir", OUT, "--perf_profile", PERFORMANCE_PROFILE, "--profiling_level", profiling]
         paths = f"LD_LIBRARY_PATH={ROOT}/lib ADSP_LIBRARY_PATH={shlex.quote(_DSP_PATH)}"
         return f"{paths} {shlex.join([f'./bin/{self.program}', *arguments])}"
 

@@ -18,9 +18,14 @@ fun write(file: File, values: FloatArray) {
 }
 
 /** Gives recorded outputs by pose, and lets an invented clock go on. */
-class Recorded(val outputs: List<Pair<FloatArray, Map<String, FloatArray>>>, val clock: LongArray) : Network {
+class Recorded(
+    val outputs: List<Pair<FloatArray, Map<String, FloatArray>>>, val clock: LongArray, override val file: BundledFile
+) : Network {
     override val mode = "gpu-fp16"
     override val title = "GPU_FLOAT16"
+    override val program = "SNPE's Java API"
+    override val version = "1.32.0.555"
+    override val interleaved = true
     override val initMs = 900.5
     override fun run(pose: FloatArray): Map<String, FloatArray> {
         clock[0] += 40_000_000L
@@ -55,8 +60,8 @@ fun main(arguments: Array<String>) {
 
     val clock = LongArray(1)
     val outputs = poses.indices.map { poses[it] to mapOf("layers" to floats(File(folder, "layers_$it"))) }
-    val network = Recorded(outputs, clock)
-    val planes = Planes(bundle)
+    val network = Recorded(outputs, clock, bundle.dlc!!.checked())
+    val planes = Planes(bundle, bundle.dlcInterleaved)
     NativeSampler(bundle, texels).use2 { sampler ->
         for (premultiplied in listOf(false, true)) {
             outputs.forEachIndexed { number, (_, tensors) ->
@@ -75,21 +80,38 @@ fun main(arguments: Array<String>) {
             measured.run(poses) {}
             val reasons = Device.emulation(phone.first, phone.second, false)
             val device = Device("Test", "Phone \"1\"\u0007é😀", "10", "QD1A", "2019-10-05", "msmnile", "", "aarch64", "4.14", reasons)
-            val file = ResultFile(bundle, device, protocol, "2 of a track", "1.32.0.555", "f".repeat(64), "0.1.0", "2026-01-02T03:04:05+00:00")
+            val file = ResultFile(bundle, device, protocol, "2 of a track", "f".repeat(64), "0.1.0", "2026-01-02T03:04:05+00:00")
             File(out, "${phone.first}.json").writeText(file.json(network, measured, listOf("thermal status 3 of 6")))
         }
     }
+    for (hardware in listOf(false, true)) {
+        println("screen: " + said {
+            NativeScreen(bundle, texels, true, null, bundle.frameSize, hardware).use2 { screen ->
+                outputs.forEachIndexed { number, (_, tensors) ->
+                    screen.draw(tensors)
+                    val rgba = ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize)
+                    screen.read(rgba)
+                    File(out, "screen_${number}_$hardware").writeBytes(ByteArray(rgba.capacity()).also { rgba.get(it) })
+                }
+                said { screen.draw(mapOf("layers" to FloatArray(7))) } + "; " + said { screen.draw(HashMap()) }
+            }
+        })
+    }
+    val packages = listOf(File(folder, "none.apk"), File(folder, "split.apk"))
+    println("library: " + nativeLibrarySha256(folder, packages, "arm64-v8a", "libx.so"))
+    println("file: " + nativeLibrarySha256(folder, packages, "arm64-v8a", "any.json"))
+    println("missing: '" + nativeLibrarySha256(folder, packages, "arm64-v8a", "liby.so") + "'")
     val stages = Stages { clock[0] }
     stages.begin()
     clock[0] += 42_000_000L
     stages.end("network")
     println(stages.lines())
-    for (name in File(folder, "broken").list()!!.sorted()) println("$name: " + said { Bundle.read(File(folder, "broken/$name")).name })
+    for (name in File(folder, "broken").list()!!.sorted()) println("$name: " + said { Bundle.read(File(folder, "broken/$name")).dlc!!.checked().tool })
     for (name in File(folder, "tracks").list()!!.sorted()) println("$name: " + said { Track.read(File(folder, "tracks/$name")).fps })
     println((readJson(File(folder, "any.json").readText()) as JSONObject).toString(2))
 }
 
-fun NativeSampler.use2(action: (NativeSampler) -> Unit) = try {
+fun <T : AutoCloseable, R> T.use2(action: (T) -> R): R = try {
     action(this)
 } finally {
     close()

@@ -20,7 +20,7 @@ def parse(tool):
     parser = argparse.ArgumentParser(tool, allow_abbrev=False)
     parser.add_argument("--input_list", required=True)
     parser.add_argument("--output_dir", default="output")
-    parser.add_argument("--perf_profile", choices=["burst"])
+    parser.add_argument("--perf_profile", choices=["high_performance"])
     parser.add_argument("--profiling_level", choices=["basic", "detailed"], required=True)
     if tool == "snpe-net-run":
         parser.add_argument("--container", required=True)

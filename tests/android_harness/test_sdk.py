@@ -45,7 +45,7 @@ def test_modes_become_the_documented_options():
     command = ROUTES["snpe"].command("gpu-fp16", "basic", "timed.txt")
     assert command.endswith(
         "./bin/snpe-net-run --container avatar.dlc --input_list timed.txt --use_gpu --gpu_mode float16 --output_dir "
-        "out --perf_profile burst --profiling_level basic"
+        "out --perf_profile high_performance --profiling_level basic"
     )
     assert "--use_gpu --output_dir" in ROUTES["snpe"].command("gpu-fp16-hybrid", "basic", "a")
     assert "--use_gpu" not in ROUTES["snpe"].command("cpu", "basic", "a")

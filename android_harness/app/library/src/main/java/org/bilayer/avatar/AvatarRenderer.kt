@@ -1,0 +1,97 @@
+package org.bilayer.avatar
+
+import android.graphics.Bitmap
+import android.graphics.Paint
+import android.graphics.Rect
+import android.view.Surface
+import java.nio.ByteBuffer
+import org.bilayer.avatar.core.Bundle
+import org.bilayer.avatar.core.InputException
+import org.bilayer.avatar.core.NativeSampler
+import org.bilayer.avatar.core.NativeScreen
+import org.bilayer.avatar.core.Network
+import org.bilayer.avatar.core.Planes
+import org.bilayer.avatar.core.Pose
+import org.bilayer.avatar.core.Sampler
+import org.bilayer.avatar.core.Stages
+import org.bilayer.avatar.core.readTexture
+
+/**
+ * An avatar: poses in, frames on a surface. [AvatarView] is a view around one, with the thread that it wants.
+ *
+ * A pose is 136 numbers, 68 landmarks in -1..1 (core.Pose, core.RelativeMotion). [network] is LiteRtNetwork, NcnnNetwork,
+ * SnpeNetwork or your own, and closed with this. All calls by one thread.
+ */
+class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
+    val sampler: Sampler by lazy { NativeSampler(bundle, texels) } // on the CPU
+    val stages = Stages(System::nanoTime)
+
+    /** What draws: the GPU, or the CPU where a phone's GPU cannot, and why. */
+    var drawnBy = "nothing"
+        private set
+    private val texels = readTexture(bundle)
+    private val planes by lazy { Planes(bundle, network.interleaved) }
+    private val rgba by lazy { ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize) }
+    private val bitmap by lazy { Bitmap.createBitmap(bundle.frameSize, bundle.frameSize, Bitmap.Config.ARGB_8888) }
+    private var surface: Surface? = null
+    private var screen: NativeScreen? = null
+
+    /** Where frames go from now on; null before a surface ends. */
+    fun target(next: Surface?) {
+        screen?.close()
+        screen = null
+        surface = next
+        drawnBy = "nothing"
+        if (next == null) return
+        try {
+            screen = NativeScreen(bundle, texels, network.interleaved, next, bundle.frameSize)
+            drawnBy = "GPU"
+        } catch (error: InputException) {
+            drawnBy = "CPU: ${error.message}"
+        }
+    }
+
+    /** Runs the network and shows its frame; with no surface it is only run. */
+    fun draw(pose: FloatArray) {
+        stages.begin()
+        val tensors = network.run(Pose.encode(pose, bundle.harmonics))
+        stages.end("network")
+        val onGpu = screen
+        if (onGpu != null) {
+            onGpu.draw(tensors)
+        } else {
+            surface?.let { show(tensors, it) }
+        }
+        stages.end("frame")
+    }
+
+    /** Runs the network and writes its frame (F, F, 4), premultiplied RGBA, into a direct buffer, by the CPU. */
+    fun compose(pose: FloatArray, out: ByteBuffer) {
+        planes.fill(network.run(Pose.encode(pose, bundle.harmonics)))
+        sampler.compose(planes, out, true)
+    }
+
+    override fun close() {
+        target(null)
+        network.close()
+        sampler.close()
+    }
+
+    private fun show(tensors: Map<String, FloatArray>, onto: Surface) {
+        planes.fill(tensors)
+        sampler.compose(planes, rgba, true)
+        rgba.rewind()
+        bitmap.copyPixelsFromBuffer(rgba)
+        val canvas = onto.lockCanvas(null)
+        val side = Math.min(canvas.width, canvas.height)
+        val left = (canvas.width - side) / 2
+        val top = (canvas.height - side) / 2
+        canvas.drawColor(0xFF000000.toInt())
+        canvas.drawBitmap(bitmap, null, Rect(left, top, left + side, top + side), SMOOTH)
+        onto.unlockCanvasAndPost(canvas)
+    }
+
+    private companion object {
+        val SMOOTH = Paint(Paint.FILTER_BITMAP_FLAG)
+    }
+}

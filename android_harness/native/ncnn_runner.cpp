@@ -4,9 +4,12 @@
 // log is JSON. Times are told only where they mean something, on a real ARM processor; elsewhere they are null.
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <set>
 
@@ -19,6 +22,9 @@
 #include "json.hpp"
 #include "machine.hpp"
 #include "statistics.hpp"
+#if NCNN_VULKAN
+#include "vulkan_frame.hpp"
+#endif
 
 namespace {
 
@@ -34,13 +40,28 @@ const char *const help = R"(bilayer-ncnn-runner: runs an avatar's network on ncn
   --mode MODE               cpu, cpu-fp16, vulkan, vulkan-fp16-hybrid (half storage, float arithmetic), vulkan-fp16   [cpu]
   --threads N               of the CPU; 0: as many as there are big cores                                        [0]
   --powersave N             0: all cores, 1: the little ones, 2: the big ones                                    [2]
+
+Vulkan modes can draw frames of the results, which then stay on the GPU: an execution ends with the frame there, and
+Result_N gets frame.rgba alone, straight colours, read back outside of its time.
+
+  --draw LIST               RESULT=TENSOR:START:SCALE:OFFSET with commas between, of delta_uv, lf_rgb and, if any, seg
+  --texture FILE            (3, H, W)
+  --texture-size HxW, --frame-size HxW
+  --align-corners N         0 or 1                                                                               [0]
 )";
 
-const std::set<std::string> options = {"--param",      "--bin",  "--input-size", "--outputs",  "--input-list",
-                                       "--output-dir", "--mode", "--threads",    "--powersave"};
+const std::set<std::string> options = {
+    "--param",   "--bin",       "--input-size", "--outputs", "--input-list",   "--output-dir", "--mode",
+    "--threads", "--powersave", "--draw",       "--texture", "--texture-size", "--frame-size", "--align-corners"};
 
 struct Output {
     std::string tensor, blob;
+};
+
+// A result of the network's, as channels of one of its outputs.
+struct Result {
+    int output = -1, start = 0;
+    float scale = 1, offset = 0;
 };
 
 struct Run {
@@ -140,25 +161,123 @@ double execute(const ncnn::Net &net, const Run &run, const ncnn::Mat &pose, std:
     return passed.count();
 }
 
-std::vector<double> execute_all(const ncnn::Net &net, const Run &run) {
+using Execute = std::function<double(const ncnn::Mat &)>;     // one execution, in microseconds
+using Keep = std::function<void(const std::string &folder)>;  // writes what it gave
+
+std::vector<double> execute_all(const Run &run, const Execute &execution, const Keep &keep) {
     std::vector<double> us;
     std::set<std::string> seen;
-    std::vector<ncnn::Mat> results(run.outputs.size());
     for (size_t number = 0; number < run.inputs.size(); ++number) {
         std::vector<float> values = read_floats(run.inputs[number], run.input_size, "pose");
         if (values.size() != run.input_size) throw Failure(bad_input, run.inputs[number] + ": more than one pose");
-        const ncnn::Mat pose(int(values.size()), values.data());
-        us.push_back(execute(net, run, pose, results));
+        us.push_back(execution(ncnn::Mat(int(values.size()), values.data())));
         if (!seen.insert(run.inputs[number]).second) continue;
         const std::string place = run.folder + "/Result_" + std::to_string(number);
         mkdir(place.c_str(), 0755);
-        for (size_t i = 0; i < results.size(); ++i) {
-            const std::vector<float> all = flat(results[i]);
-            write_bytes(place + "/" + run.outputs[i].tensor + ".raw", all.data(), all.size() * 4);
-        }
+        keep(place);
     }
     return us;
 }
+
+std::vector<double> execute_tensors(const ncnn::Net &net, const Run &run) {
+    std::vector<ncnn::Mat> results(run.outputs.size());
+    return execute_all(
+        run, [&](const ncnn::Mat &pose) { return execute(net, run, pose, results); },
+        [&](const std::string &place) {
+            for (size_t i = 0; i < results.size(); ++i) {
+                const std::vector<float> all = flat(results[i]);
+                write_bytes(place + "/" + run.outputs[i].tensor + ".raw", all.data(), all.size() * 4);
+            }
+        });
+}
+
+#if NCNN_VULKAN
+// Kept from one execution to the next, and by the outputs that stay on the GPU.
+class VulkanMemory {
+   public:
+    VulkanMemory(ncnn::Option &option, bool wanted) : device_(wanted ? ncnn::get_gpu_device() : nullptr) {
+        if (!device_) return;
+        blobs_ = option.blob_vkallocator = option.workspace_vkallocator = device_->acquire_blob_allocator();
+        staging_ = option.staging_vkallocator = device_->acquire_staging_allocator();
+    }
+    ~VulkanMemory() {
+        if (!device_) return;
+        device_->reclaim_blob_allocator(blobs_);
+        device_->reclaim_staging_allocator(staging_);
+    }
+    VulkanMemory(const VulkanMemory &) = delete;
+
+   private:
+    ncnn::VulkanDevice *device_;
+    ncnn::VkAllocator *blobs_ = nullptr, *staging_ = nullptr;
+};
+
+// delta_uv, lf_rgb and seg of --draw; without a mask the last has no output.
+std::array<Result, 3> read_results(const Arguments &given, const Run &run) {
+    std::array<Result, 3> results;
+    const char *const names[3] = {"delta_uv", "lf_rgb", "seg"};
+    for (const std::string &word : words_of(given.text("--draw"))) {
+        char name[64] = "", tensor[256] = "";
+        Result result;
+        const int found = std::sscanf(word.c_str(), "%63[^=]=%255[^:]:%d:%f:%f", name, tensor, &result.start,
+                                      &result.scale, &result.offset);
+        const auto at = std::find_if(names, names + 3, [&](const char *one) { return std::string(one) == name; });
+        for (size_t i = 0; i < run.outputs.size(); ++i)
+            if (run.outputs[i].tensor == tensor) result.output = int(i);
+        if (found != 5 || at == names + 3 || result.output < 0 || result.start < 0)
+            throw Failure(usage,
+                          "--draw: expected RESULT=TENSOR:START:SCALE:OFFSET of --outputs, found '" + word + "'");
+        results[size_t(at - names)] = result;
+    }
+    if (results[0].output < 0 || results[1].output < 0) throw Failure(usage, "--draw: expected delta_uv and lf_rgb");
+    return results;
+}
+
+VulkanFrame make_frame(const Arguments &given, const std::array<Result, 3> &results, const ncnn::Net &net) {
+    const Arguments::Size size = given.size("--texture-size"), frame = given.size("--frame-size");
+    const size_t texels = size_t(size.height) * size_t(size.width);
+    const std::vector<float> texture = read_floats(given.text("--texture"), 3 * texels, "texture");
+    const auto place = [](const Result &of) { return bilayer::Place{0, 0, 1, of.scale, of.offset}; };
+    const bilayer::OutputPlaces places{
+        place(results[0]), place(results[1]), place(results[2]), results[2].output >= 0, 1, 1};
+    const bilayer::FrameSettings settings(places, frame.height, frame.width, size.height, size.width,
+                                          given.whole("--align-corners", 0, 0, 1) != 0, bilayer::Alpha::straight,
+                                          bilayer::Rounding::truncate);
+    return {net.vulkan_device(), net.opt, bilayer::pack_texture(texture.data(), 3, size.height, size.width), settings};
+}
+
+// One execution: from a pose in memory to a frame on the GPU.
+double execute_frame(const ncnn::Net &net, const Run &run, const std::array<Result, 3> &results, const ncnn::Mat &pose,
+                     VulkanFrame &frame) {
+    const auto begin = std::chrono::steady_clock::now();
+    ncnn::Extractor extractor = net.create_extractor();
+    ncnn::VkCompute command(net.vulkan_device());
+    int code = extractor.input("in0", pose);
+    std::vector<ncnn::VkMat> tensors(run.outputs.size());
+    for (size_t i = 0; i < tensors.size() && code == 0; ++i)
+        code = extractor.extract(run.outputs[i].blob.c_str(), tensors[i], command);
+    if (code != 0)
+        throw Failure(bad_input,
+                      "ncnn failed with code " + std::to_string(code) + "; are these the network's outputs?");
+    const auto tensor = [&](int i) {
+        return tensors[size_t(results[size_t(i)].output < 0 ? results[0].output : results[size_t(i)].output)];
+    };
+    frame.record(command, {tensor(0), tensor(1), tensor(2)}, {results[0].start, results[1].start, results[2].start});
+    if (command.submit_and_wait() != 0) throw Failure(bad_input, "the GPU could not draw the frame");
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::vector<double> execute_frames(const Arguments &given, const ncnn::Net &net, const Run &run) {
+    const std::array<Result, 3> results = read_results(given, run);
+    VulkanFrame frame = make_frame(given, results, net);
+    return execute_all(
+        run, [&](const ncnn::Mat &pose) { return execute_frame(net, run, results, pose, frame); },
+        [&](const std::string &place) {
+            const std::vector<uint8_t> bytes = frame.read();
+            write_bytes(place + "/frame.rgba", bytes.data(), bytes.size());
+        });
+}
+#endif
 
 void work(int count, char **words) {
     if (count < 2 || std::string(words[1]) == "--help") {
@@ -169,6 +288,8 @@ void work(int count, char **words) {
     const std::string mode = given.one_of("--mode", {"cpu", "cpu-fp16", "vulkan", "vulkan-fp16-hybrid", "vulkan-fp16"});
     const Run run = read_run(given);
     const std::string param = given.text("--param"), bin = given.text("--bin");
+    const bool drawn = !given.text("--draw", "").empty();
+    if (drawn && mode.rfind("vulkan", 0) != 0) throw Failure(usage, "--draw: needs a Vulkan mode");
     const int threads = int(given.whole("--threads", 0, 0, 64)), powersave = int(given.whole("--powersave", 2, 0, 2));
 
     const auto begin = std::chrono::steady_clock::now();
@@ -178,17 +299,28 @@ void work(int count, char **words) {
     net.opt = read_options(mode, threads);
     if (!net.opt.use_vulkan_compute) net.opt.blob_allocator = &layers, net.opt.workspace_allocator = &working;
     const std::string device = check_device(mode, net.opt);
+#if NCNN_VULKAN
+    const VulkanMemory memory(net.opt, drawn);
+    const auto draw = execute_frames;
+#else
+    const auto draw = [](const Arguments &, const ncnn::Net &, const Run &) { return std::vector<double>(); };
+#endif
     load(net, param, bin);
     const std::chrono::duration<double, std::micro> init = std::chrono::steady_clock::now() - begin;
-    const std::vector<double> us = execute_all(net, run);
+    const std::vector<double> us = drawn ? draw(given, net, run) : execute_tensors(net, run);
 
     const Machine machine = read_machine();
     const bool real = machine.emulation.empty();
     Json json;
     json.open().text("format", "bilayer-ncnn-runner").whole("version", 1).text("ncnn", NCNN_VERSION_STRING);
     put(json, machine);
-    json.text("mode", mode).text("device", device).whole("threads", net.opt.num_threads).whole("powersave", powersave);
+    json.text("mode", mode)
+        .text("device", device)
+
+        .whole("threads", net.opt.num_threads)
+        .whole("powersave", powersave);
     json.whole("executions", long(us.size()));
+    if (drawn) json.truth("drawn", true);  // the harness asks for results, and knows no such field
     if (real) {
         put(json, "total_us", statistics(us));
         json.number("init_us", init.count());

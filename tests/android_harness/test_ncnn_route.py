@@ -17,8 +17,11 @@ from bilayer.android_harness.routes import runner_build
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.sdk import is_android_program
 from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.engines.ncnn_convert import ncnn_network
 from bilayer.runtime.errors import DeviceError, ToolMissingError
-from bilayer.runtime.player import AvatarPlayer
+from bilayer.runtime.frame import NetworkOutputs
+from bilayer.runtime.player import AvatarPlayer, read_texture
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.stand_in_ncnn_runner import INVENTED_US
 from tests.native_sampler import ARM64
 
@@ -174,3 +177,56 @@ def test_the_real_runner_on_a_vulkan_device(command, exported_folder, tmp_path):
     assert "no half-precision arithmetic" in rows["cpu-fp16"].missing
     assert min(rows["cpu"].parity.worst_db, rows["vulkan"].parity.worst_db) > 100
     assert 40 < rows["vulkan-fp16"].parity.worst_db < rows["vulkan-fp16-hybrid"].parity.worst_db < 90
+
+
+def run_real(program, folder, network, pose, *options):
+    """The program's results of one pose: Result_0's files by name."""
+    pose.astype("<f4").tofile(folder / "pose.raw")
+    (folder / "list.txt").write_text(f"pose:={folder / 'pose.raw'}\n")
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    outputs = ",".join(f"{tensor}=out{number}" for number, tensor in enumerate(network.ends.outputs))
+    words = ["--param", network.param, "--bin", network.weights, "--input-size", pose.size, "--outputs", outputs]
+    words += ["--input-list", folder / "list.txt", "--output-dir", out, *options]
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {path.name: path.read_bytes() for path in (out / "Result_0").iterdir()}, json.loads(
+        (out / "ncnn.json").read_text()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NCNN_VULKAN_DIR, reason="$BILAYER_TEST_NCNN_VULKAN names no build of ncnn with Vulkan")
+@pytest.mark.parametrize("mode", ["vulkan", "vulkan-fp16"])
+def test_the_real_runner_draws_where_the_results_are(mode, exported_folder, tmp_path):
+    """Frames on the Vulkan device, of results that stay there, are the CPU sampler's of the same results."""
+    program = build_real(tmp_path / "build", NCNN_VULKAN_DIR)
+    bundle = read_bundle(exported_folder)
+    contract, network = bundle.contract, ncnn_network(bundle.path(bundle.contract.files.onnx), bundle.contract)
+    pose = np.array(contract.source.pose, np.float32)
+    texture = np.ascontiguousarray(np.moveaxis(read_texture(bundle)[1:-2, 1:-2, :3], -1, 0))
+    texture.tofile(tmp_path / "texture.raw")
+    tensors, told = run_real(program, tmp_path, network, pose, "--mode", mode)
+    assert "drawn" not in told
+    shapes = {f"{name}.raw": shape for name, shape in network.ends.outputs.items()}
+    outputs = NetworkOutputs.read(
+        contract.outputs, {name[:-4]: np.frombuffer(tensors[name], "<f4").reshape(shapes[name]) for name in shapes}
+    )
+    size = 3 * contract.image_size // 2
+    expected = FrameCompositor(texture, contract.align_corners, size=size).compose(outputs)
+    draw = ",".join(
+        f"{name}={part.tensor}:{part.start}:{part.scale}:{part.offset}"
+        for name, part in contract.outputs.by_name.items()
+    )
+    options = ["--draw", draw, "--texture", tmp_path / "texture.raw", "--frame-size", f"{size}x{size}"]
+    options += ["--texture-size", "x".join(map(str, texture.shape[1:])), "--align-corners", int(contract.align_corners)]
+    found, told = run_real(program, tmp_path, network, pose, "--mode", mode, *options)
+    assert (list(found), told["drawn"]) == (["frame.rgba"], True)
+    difference = np.abs(np.frombuffer(found["frame.rgba"], np.uint8).reshape(expected.shape).astype(int) - expected)
+    assert difference.max() <= 1
+    assert np.mean(difference == 0) >= 0.9999
+    words = [program, "--mode", "cpu", "--draw", draw, "--outputs", "a=out0"]
+    words += ["--input-list", tmp_path / "list.txt", "--output-dir", tmp_path, "--param", "a", "--bin", "b"]
+    refused = subprocess.run([*map(str, words)], capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr) == (2, "error: --draw: needs a Vulkan mode\n")

@@ -1,0 +1,404 @@
+"""The page's module computes what Python computes, and refuses what Python refuses: asked under Node.js, as built."""
+
+import base64
+import copy
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from bilayer.runtime import bundle
+from bilayer.runtime.bundle import AVATAR, PoseInput, read_bundle
+from bilayer.runtime.engines.pose_encoding import PoseEncoder
+from bilayer.runtime.errors import BundleError, LandmarkError
+from bilayer.runtime.face import model_files
+from bilayer.runtime.face.tflite import TfliteNetwork
+from bilayer.runtime.motion.retarget import Retargeter
+from bilayer.runtime.motion.track import demo_motion
+from bilayer.runtime.onnx_external import external_data
+from bilayer.runtime.player import read_texture
+from bilayer.runtime.sampler.compositor import FrameCompositor
+from bilayer.runtime.sampler.grid_sample import pack_texture
+from tests.runtime.synthetic_faces import BROAD, NARROW, performance
+
+ASK = Path(__file__).with_name("web_module.mjs")
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "avatar.json"
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = needs_node
+
+
+def ask(*requests):
+    """Each request's answer: {"value": ...} or {"error": class, "message": ...}."""
+    sent = json.dumps(requests)
+    done = subprocess.run(["node", ASK], input=sent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def value(request):
+    (answer,) = ask(request)
+    assert "value" in answer, answer
+    return answer["value"]
+
+
+def packed(content):
+    return base64.b64encode(content).decode()
+
+
+# ---- the contract ----
+
+
+def contracts():
+    """Contracts with one thing changed, by what that is; many are faults, some are none."""
+    good = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+
+    def changed(path, content):
+        contract = copy.deepcopy(good)
+        *folders, last = path.split(".")
+        inner = contract
+        for name in folders:
+            inner = inner[name]
+        if content is KeyError:
+            del inner[last]
+        else:
+            inner[last] = content
+        return contract
+
+    places = {
+        "format": [KeyError, "bilayer", None],
+        "version": [KeyError, 2, "1", None],
+        "image_size": [KeyError, 0, 4097, -1, 1.5, "256", None, True, 4096],
+        "texture_size": [0, None, "256", 512],
+        "frame_size": [5000, None, 512],
+        "align_corners": [KeyError, 0, None, True],
+        "unknown": [1],
+        "input": [None, [], KeyError],
+        "input.width": [135, KeyError, 0],
+        "input.harmonics": [-1, 17, KeyError, 3],
+        "input.dtype": ["float32"],
+        "outputs.seg": [None, KeyError, {}],
+        "outputs.delta_uv": [None],
+        "outputs.delta_uv.stop": [3, 0],
+        "outputs.delta_uv.start": [1, -1],
+        "outputs.lf_rgb.stop": [4],
+        "outputs.lf_rgb.scale": [KeyError, "1", 2, 0.5],
+        "outputs.lf_rgb.tensor": [1, None],
+        "files.onnx": [None, KeyError],
+        "files.preview": [None],
+        "files.dlc": [None, KeyError],
+        "files.onnx.name": ["../avatar.onnx", "a/b", 3],
+        "files.onnx.bytes": [-1, "1"],
+        "files.texture.sha256": [None],
+        "source.photo_size": [[1], [1, 2, 3], [0, 1], ["1", 2]],
+        "source.crop": [[1, 2, 3], [1.5, 2, 3, 4], [-5, -5, 9, 9]],
+        "source.pose": [[0.5] * 135, [0.5] * 137, [1000.0] * 136, ["a"] * 136, [None] * 136, [1] * 136],
+        "graph.opset": [0, None],
+        "graph.gmacs": [-1, "1", 0],
+        "graph.norms_kept": [[1], None, ["a"]],
+        "dlc": [None, {}, KeyError],
+        "dlc.container": ["4", None],
+        "verification.psnr_db": [{}, {"seg": "1"}, {"seg": 3}, None],
+        "verification.hybrid_frame_db": [None, "1"],
+        "origin.refine": [KeyError, "best", None, "none"],
+        "origin.versions": [{"a": 1}, {"a": "1"}],
+        "origin.trained": ["yes"],
+    }
+    yield "as it is", good
+    for path, contents in places.items():
+        for content in contents:
+            label = "left out" if content is KeyError else str(content)[:20]
+            yield f"{path} {label}", changed(path, content)
+    for path, content in (("outputs", None), ("files", []), ("origin", "x")):
+        yield f"{path} {content}", changed(path, content)
+    yield "a list", [good]
+    yield "null", None
+
+
+def python_says(content, tmp_path):
+    """What the player says of the contract and of the input that it names; None: nothing."""
+    path = tmp_path / "avatar.json"
+    path.write_bytes(content)
+    try:
+        contract = bundle._read_contract(path)
+        for file in contract.files.present:
+            if Path(file.name).name != file.name:
+                return "files"
+        PoseEncoder(contract.input, "avatar.json")
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+def test_the_contract_is_refused_where_the_player_refuses_it(tmp_path):
+    cases = {label: json.dumps(content).encode() for label, content in contracts()}
+    good = EXAMPLE.read_bytes()
+    cases |= {
+        "with a byte order mark": b"\xef\xbb\xbf" + good,
+        "no JSON": good[:-5],
+        "nothing": b"",
+        "not UTF-8": good.replace(b"demo", b"\xff\xfe"),
+        "an infinite number": good.replace(b'"scale": 1.0', b'"scale": 1e999', 1),
+        "too large": good + b" " * (1 << 20),
+    }
+    answers = ask(*({"call": "contract", "content": packed(content)} for content in cases.values()))
+    refused = {label: python_says(content, tmp_path) for label, content in cases.items()}
+    assert sum(said is None for said in refused.values()) > 10
+    assert sum(said is not None for said in refused.values()) > 60
+    for (label, said), answer in zip(refused.items(), answers, strict=True):
+        assert (said is not None) == ("error" in answer), (label, said, answer)
+        assert answer.get("error") in (None, "BundleError"), (label, answer)
+        field = label.split(" ")[0]
+        if said and "error" in answer and field in said:  # the same field is named
+            assert field.split(".")[-1] in answer["message"], (label, said, answer)
+
+
+def test_a_contract_that_is_read_has_the_sizes_that_were_left_out():
+    contract = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    found = value({"call": "contract", "content": packed(json.dumps(contract).encode())})
+    expected = AVATAR.read(EXAMPLE)
+    assert (found["texture_size"], found["frame_size"]) == (expected.texture_size, expected.frame_size)
+
+
+# ---- the files ----
+
+
+@pytest.fixture
+def files(plain):
+    return {path.name: path.read_bytes() for path in plain.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def plain(exported):
+    return exported.folder
+
+
+def test_a_bundle_is_refused_where_the_player_refuses_it(files, tmp_path):
+    name = "avatar.json"
+    contract = json.loads(files[name])
+    whole = onnx.load_model_from_string(files["avatar.onnx"])
+    whole.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    whole.graph.initializer[0].external_data.add(key="location", value="weights")
+
+    def sealed(role, content):
+        """The bundle with another file that its contract knows."""
+        changed = copy.deepcopy(contract)
+        changed["files"][role] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return files | {changed["files"][role]["name"]: content, name: json.dumps(changed).encode()}
+
+    def renamed(onnx_name):
+        changed = copy.deepcopy(contract)
+        changed["files"]["onnx"]["name"] = onnx_name
+        return files | {name: json.dumps(changed).encode()}
+
+    texture = files["avatar.safetensors"]
+    header = int.from_bytes(texture[:8], "little")
+    first, middle, last = 8 + header, len(texture) // 8 * 4, len(texture)
+    cases = {
+        "good": files,
+        "no network": {key: content for key, content in files.items() if key != "avatar.onnx"},
+        "a folder": renamed(""),
+        "this folder": renamed("."),
+        "the folder above": renamed(".."),
+        "no preview": {key: content for key, content in files.items() if key != "avatar.preview.png"},
+        "another network": files | {"avatar.onnx": files["avatar.onnx"][:-1] + b"?"},
+        "a longer texture": files | {"avatar.safetensors": texture + b"\0"},
+        "weights elsewhere": sealed("onnx", whole.SerializeToString()),
+        "no protobuf": sealed("onnx", b"\xff" * 50),
+        "a texture of one byte": sealed("texture", b"\x01"),
+        "a header too long": sealed("texture", b"\xff" * 8 + texture[8:]),
+        "another name": sealed("texture", texture.replace(b'"texture"', b'"textura"')),
+        "another type": sealed("texture", texture.replace(b'"F32"', b'"I32"')),
+        "a border": sealed("texture", texture[:first] + np.float32(1).tobytes() + texture[first + 4 :]),
+        "a border at the end": sealed("texture", texture[: last - 4] + np.float32(1).tobytes()),
+        "not a number": sealed("texture", texture[:middle] + b"\xff" * 4 + texture[middle + 4 :]),
+        "cut short": sealed("texture", texture[:-4]),
+    }
+    sent = [
+        {"call": "bundle", "name": name, "files": {key: packed(content) for key, content in case.items()}}
+        for case in cases.values()
+    ]
+    for (label, case), answer in zip(cases.items(), ask(*sent), strict=True):
+        folder = tmp_path / label
+        folder.mkdir()
+        for key, content in case.items():
+            (folder / key).write_bytes(content)
+        said = None
+        try:
+            read_texture(read_bundle(folder))
+        except BundleError as error:
+            said = str(error)
+        assert (said is None) == (label == "good"), (label, said)
+        assert answer.get("error") == (None if said is None else "BundleError"), (label, answer)
+
+
+def test_hashes_are_those_of_the_standard():
+    rng = np.random.default_rng(0)
+    contents = [rng.bytes(size) for size in (0, 1, 55, 56, 63, 64, 65, 1000)]
+    answers = ask(*({"call": "sha256", "content": packed(content)} for content in contents))
+    assert [answer["value"] for answer in answers] == [hashlib.sha256(content).hexdigest() for content in contents]
+
+
+def test_weights_in_other_files_are_seen_where_python_sees_them(files):
+    tensor = onnx.TensorProto(name="w", data_location=onnx.TensorProto.EXTERNAL)
+    inner = onnx.GraphProto(name="inner", initializer=[tensor])
+    node = onnx.NodeProto(op_type="If", attribute=[onnx.AttributeProto(name="then_branch", g=inner)])
+    models = [files["avatar.onnx"], onnx.ModelProto(graph=onnx.GraphProto(node=[node])).SerializeToString(), b""]
+    answers = ask(*({"call": "external", "content": packed(model)} for model in models))
+    assert [answer["value"] for answer in answers] == [external_data(model) for model in models] == [False, True, False]
+
+
+# ---- poses ----
+
+
+@pytest.mark.parametrize("harmonics", [0, 1, 4, 16])
+def test_poses_are_encoded_as_python_encodes_them(harmonics):
+    pose = np.random.default_rng(harmonics).uniform(-1.5, 1.5, 136).astype(np.float32)
+    encoder = PoseEncoder(PoseInput("pose", 272 * harmonics or 136, harmonics), "test")
+    found = value({"call": "encode", "pose": pose.tolist(), "harmonics": harmonics})
+    np.testing.assert_allclose(found, encoder.encode(pose), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["relative", "procrustes", "absolute"])
+@pytest.mark.parametrize(("source", "driver"), [(NARROW, BROAD), (BROAD, NARROW)], ids=["to narrow", "to broad"])
+def test_the_same_track_gives_the_same_poses(mode, source, driver):
+    own = performance(source, size=1.0, at=(0.0, 0.0))[0] / 2
+    frames = np.float32(performance(driver, size=160.0, at=(300.0, 200.0)))
+    retargeter = Retargeter(own, mode)
+    expected = [retargeter.pose(frame) for frame in frames]
+    request = {"source": own.ravel().tolist(), "frames": frames.reshape(len(frames), -1).tolist()}
+    found = value({"call": "retarget", "mode": mode, **request})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0.05
+
+
+def test_a_reference_of_ones_own_and_odd_faces_are_taken_as_python_takes_them():
+    rng = np.random.default_rng(1)
+    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
+    frames = np.float32(performance(BROAD, size=90.0, at=(200.0, 150.0)))
+    noisy = frames + rng.normal(0, 4, frames.shape).astype(np.float32)  # lips cross, lids too
+    for mode in ("relative", "procrustes"):
+        retargeter = Retargeter(source, mode, frames[7])
+        expected = [retargeter.pose(frame) for frame in noisy]
+        request = {"source": source.ravel().tolist(), "reference": frames[7].ravel().tolist()}
+        found = value({"call": "retarget", "mode": mode, **request, "frames": noisy.reshape(len(noisy), -1).tolist()})
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_faces_that_are_none_are_refused_where_python_refuses_them():
+    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0])
+    one_place, mirrored = np.ones_like(source), source * [-1, 1]
+    for own, frame in ((source, one_place), (one_place, source), (source, source), (source, mirrored)):
+        try:
+            Retargeter(own).pose(frame)
+            said = None
+        except LandmarkError as error:
+            said = error
+        request = {"source": own.ravel().tolist(), "frames": [np.asarray(frame).ravel().tolist()]}
+        (answer,) = ask({"call": "retarget", "mode": "relative", **request})
+        assert answer.get("error") == (None if said is None else "LandmarkError"), (said, answer)
+
+
+def test_gains_of_none_hold_the_part_and_gains_of_one_are_python():
+    """Of head 0 the rigid points stand still, of mouth and eyes 0 the gaps do; the others go on moving."""
+    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
+    frames = np.float32(performance(NARROW, size=160.0, at=(300.0, 200.0)))
+    request = {"call": "retarget", "mode": "relative", "source": source.ravel().tolist()}
+    request["frames"] = frames.reshape(len(frames), -1).tolist()
+    held = [dict.fromkeys(("head", "mouth", "eyes"), 1) | {part: 0} for part in ("head", "mouth", "eyes")]
+    answers = ask(request, *({**request, "gains": gains} for gains in held))
+    moved, head, mouth, eyes = (np.array(answer["value"]).reshape(-1, 68, 2) for answer in answers)
+    rigid = [0, 16, 27, 30, 36, 39, 42, 45]
+    np.testing.assert_allclose(head[:, rigid], np.broadcast_to(source[rigid], head[:, rigid].shape), atol=1e-6)
+
+    def spread(poses, upper, lower):
+        return np.ptp(np.linalg.norm(poses[:, lower] - poses[:, upper], axis=-1))
+
+    assert spread(mouth, 62, 66) < 0.15 * spread(moved, 62, 66) < 0.2 * spread(head, 62, 66)
+    assert spread(eyes, 37, 41) < 0.2 * spread(moved, 37, 41)
+    np.testing.assert_allclose(spread(eyes, 62, 66), spread(moved, 62, 66), rtol=1e-6)
+
+
+def test_the_built_in_motion_is_pythons():
+    source = np.float32(performance(BROAD, size=1.0, at=(0.1, -0.1))[0] / 2)
+    track = demo_motion(source)
+    times = (np.arange(len(track)) / track.fps).tolist()
+    found = np.array(value({"call": "demo", "source": source.ravel().tolist(), "times": [*times, 6.0]}))
+    np.testing.assert_allclose(found[:-1], track.landmarks.reshape(len(track), -1), atol=1e-5)
+    np.testing.assert_allclose(found[-1], found[0], atol=1e-6)
+
+
+def one_euro(values, times, cutoff, haste):
+    """The filter as its paper writes it (Casiez, Roussel, Vogel 2012, appendix), value by value."""
+
+    def alpha(step, cutoff):
+        tau = 1.0 / (2 * np.pi * cutoff)
+        return 1.0 / (1.0 + tau / step)
+
+    smooth, speed = [np.array(values[0], float)], np.zeros(len(values[0]))
+    for past, now, x in zip(times, times[1:], values[1:], strict=False):
+        step = now - past
+        speed = alpha(step, 1.0) * (x - smooth[-1]) / step + (1 - alpha(step, 1.0)) * speed
+        a = alpha(step, cutoff + haste * np.abs(speed))
+        smooth.append(a * x + (1 - a) * smooth[-1])
+    return np.array(smooth)
+
+
+def test_smoothing_is_the_one_euro_filter():
+    rng = np.random.default_rng(2)
+    times = np.cumsum(rng.uniform(0.01, 0.08, 200))
+    values = np.sin(np.outer(times, [1, 2, 5])) + rng.normal(0, 0.01, (200, 3))
+    request = {"call": "smooth", "cutoff": 1.5, "haste": 0.7, "values": values.tolist(), "times": times.tolist()}
+    np.testing.assert_allclose(value(request), one_euro(values, times, 1.5, 0.7), atol=1e-5)
+    still = rng.normal(0, 0.01, (200, 3))
+    smooth = np.array(value({**request, "values": still.tolist(), "cutoff": 0.5, "haste": 0}))
+    assert smooth[50:].std() < 0.4 * still[50:].std()
+
+
+# ---- frames ----
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("side", "texture_side", "frame"), [(32, 32, 32), (32, 48, 50), (32, 20, 17)])
+def test_frames_are_the_compositors_to_two_levels(align_corners, side, texture_side, frame):
+    rng = np.random.default_rng(side + frame)
+    texture = pack_texture(rng.uniform(-1.2, 1.2, (3, texture_side, texture_side)))
+    layers = rng.normal(0, 0.3, (6, side, side)).astype(np.float32)
+    layers[0, 0, :3] = np.nan, np.inf, -np.inf
+    layers[2:, 1, 0] = np.nan
+    compositor = FrameCompositor(texture, align_corners, mask_scale=0.5, mask_offset=0.5, size=frame)
+    expected = compositor.render(layers[:2], layers[2:5], layers[5:])
+    contract = json.loads(EXAMPLE.read_text(encoding="utf-8")) | {
+        "image_size": side, "texture_size": texture_side, "frame_size": frame, "align_corners": align_corners,
+    }  # fmt: skip
+    request = {
+        "contract": contract,
+        "texture": packed(texture.tobytes()),
+        "tensors": {"layers": packed(layers.tobytes())},
+    }
+    found = np.frombuffer(base64.b64decode(value({"call": "compose", "view": "frame", **request})), np.uint8)
+    off = np.abs(found.reshape(expected.shape).astype(int) - expected)
+    if frame == side:
+        assert off.max() <= 1
+    assert (off <= 2).mean() > 0.999
+
+
+# ---- the face networks ----
+
+
+@pytest.mark.parametrize("model", [model_files.FACE_DETECTOR, model_files.FACE_MESH], ids=["detector", "mesh"])
+def test_a_face_network_as_onnx_gives_what_litert_gives(face_networks, model):
+    content = model_files.load(model)
+    converted = value({"call": "onnx", "tflite": packed(content)})
+    network = onnxruntime.InferenceSession(base64.b64decode(converted["onnx"]), providers=["CPUExecutionProvider"])
+    given = network.get_inputs()[0]
+    picture = np.random.default_rng(3).uniform(-1, 1, (given.shape[2], given.shape[3], 3)).astype(np.float32)
+    results = network.run(converted["outputs"], {given.name: np.ascontiguousarray(picture.transpose(2, 0, 1)[None])})
+    for found, expected in zip(results, TfliteNetwork(content)(picture), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)

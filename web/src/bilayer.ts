@@ -1,0 +1,18 @@
+/** The avatar for one's own page: docs/web.md. */
+
+export { Avatar, type AvatarOptions, loadAvatar } from "./avatar";
+export { type Bundle, fromFiles, fromUrl, type ReadFile, readBundle, readTexture } from "./bundle";
+export { checkContract, type Contract, readContract } from "./contract";
+export { BundleError, InputError, LandmarkError } from "./errors";
+export { FaceTracker } from "./face/tracker";
+export { tfliteToOnnx } from "./face/to_onnx";
+export { CYCLE, DemoMotion } from "./motion/demo";
+export { type Gains, type Mode, Retargeter } from "./motion/retarget";
+export { OneEuro } from "./motion/smoothing";
+export { gather } from "./outputs";
+export { loadRuntime, type Runtime, type RuntimeOptions } from "./ort";
+export { encodePose } from "./pose";
+export { externalData } from "./protobuf";
+export { compose } from "./sampler/cpu";
+export { openSampler, type SamplerKind, type View, VIEWS } from "./sampler/sampler";
+export { plainSha256 } from "./sha256";

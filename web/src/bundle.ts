@@ -1,0 +1,116 @@
+/** An avatar's bundle from a server or from files that were dropped: checked as bilayer.runtime.bundle checks it. */
+
+import { type Contract, readContract } from "./contract";
+import { BundleError } from "./errors";
+import { externalData } from "./protobuf";
+import { sha256 } from "./sha256";
+
+export const PADDING = 3; // texels a packed texture has more than its texture: one before, two after
+
+/** Where a bundle's files come from, by their plain names. */
+export type ReadFile = (name: string) => Promise<Uint8Array>;
+
+export interface Bundle {
+  contract: Contract;
+  onnx: Uint8Array;
+  texture: Float32Array; // (T + 3, T + 3, 4), with a border of zeros
+}
+
+/** Reads files beside the address of an avatar.json. */
+export function fromUrl(base: string | URL): ReadFile {
+  return async (name) => {
+    const address = new URL(encodeURIComponent(name), base);
+    let answer: Response;
+    try {
+      answer = await fetch(address);
+    } catch (error) {
+      throw new BundleError(`${name}: cannot be fetched (${(error as Error).message}); is the server still there?`);
+    }
+    if (!answer.ok) throw new BundleError(`${name}: missing (${answer.status}); it belongs to the avatar: copy its whole folder`);
+    return new Uint8Array(await answer.arrayBuffer());
+  };
+}
+
+/** Reads dropped or chosen files; the name of their avatar.json comes with them. */
+export function fromFiles(files: Iterable<File>): { name: string; read: ReadFile } {
+  const all = [...files];
+  const contracts = all.filter((file) => file.name.endsWith(".json"));
+  if (contracts.length !== 1) {
+    const found = all.map((file) => file.name).slice(0, 6).join(", ") || "nothing";
+    throw new BundleError(`expected the files of one avatar, one .json among them, found ${found}`);
+  }
+  const read: ReadFile = async (name) => {
+    const file = all.find((one) => one.name === name);
+    if (!file) throw new BundleError(`${name}: missing; it belongs to the avatar: drop its whole folder`);
+    return new Uint8Array(await file.arrayBuffer());
+  };
+  return { name: contracts[0].name, read };
+}
+
+/** The bundle whose contract is called `name`; throws a BundleError that names the file and the field. */
+export async function readBundle(name: string, read: ReadFile): Promise<Bundle> {
+  const contract = readContract(await read(name), name);
+  const checked = await Promise.all(
+    (["onnx", "texture", "preview", "dlc"] as const).map(async (role) => {
+      const file = contract.files[role];
+      if (file === null) return new Uint8Array();
+      const bytes = await read(file.name);
+      let [found, expected] = [`${bytes.length} bytes`, `${file.bytes} bytes`];
+      if (found === expected) [found, expected] = [await sha256(bytes), file.sha256];
+      if (found === expected) return bytes;
+      throw new BundleError(
+        `${file.name}: not the file that the avatar was exported with ` +
+          `(expected ${expected.slice(0, 19)}, found ${found.slice(0, 19)}); copy the folder or export again`,
+      );
+    }),
+  );
+  const [onnx, texture] = checked;
+  checkNetwork(onnx, contract.files.onnx.name);
+  return { contract, onnx, texture: readTexture(texture, contract) };
+}
+
+function checkNetwork(onnx: Uint8Array, name: string): void {
+  let outside: boolean;
+  try {
+    outside = externalData(onnx);
+  } catch (error) {
+    throw new BundleError(`${name}: not a network that can be run (${(error as Error).message}); export the avatar again`);
+  }
+  if (outside) {
+    throw new BundleError(
+      `${name}: expected all weights in this file, found some in another one (ONNX external data); export the avatar again`,
+    );
+  }
+}
+
+/** The packed texture in a .safetensors. */
+export function readTexture(bytes: Uint8Array, contract: Contract): Float32Array {
+  const name = contract.files.texture.name;
+  const side = contract.texture_size + PADDING;
+  const refuse = (what: string) => new BundleError(`${name}: ${what}; export the avatar again`);
+  let header: Record<string, { dtype?: string; shape?: number[]; data_offsets?: number[] }>;
+  const length = bytes.length < 8 ? NaN : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  try {
+    if (!(length <= bytes.length - 8)) throw new RangeError("its header does not fit");
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length)));
+    delete header.__metadata__;
+  } catch (error) {
+    throw refuse(`not a .safetensors file (${(error as Error).message})`);
+  }
+  const stored = header.texture;
+  const [from, to] = stored?.data_offsets ?? [];
+  const expected = [side, side, 4];
+  if (Object.keys(header).join() !== "texture" || stored.dtype !== "F32" || String(stored.shape) !== String(expected)) {
+    throw refuse(`expected texture F32 [${expected}], found ${stored ? `${stored.dtype} [${stored.shape}]` : Object.keys(header).join(", ") || "nothing"}`);
+  }
+  if (from !== 0 || to !== side * side * 16 || bytes.length !== 8 + length + to) throw refuse("its data are cut short");
+  const texture = new Float32Array(bytes.slice(8 + length).buffer);
+  if (!texture.every(Number.isFinite)) throw refuse("texture: holds values that are not finite");
+  for (let texel = 0; texel < side; texel++) {
+    const edges = [texel, (side - 2) * side + texel, (side - 1) * side + texel, texel * side, texel * side + side - 2, texel * side + side - 1];
+    if (edges.some((edge) => texture.subarray(edge * 4, edge * 4 + 4).some((value) => value !== 0))) {
+      throw refuse("texture: expected a border of zeros");
+    }
+  }
+  return texture;
+}

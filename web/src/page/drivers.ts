@@ -1,0 +1,76 @@
+/** Where poses come from: the built-in motion, the camera, a video. */
+
+import { Avatar, DemoMotion, FaceTracker, Retargeter } from "../bilayer.js";
+
+/** One moment: the avatar's pose; null where there is none yet. */
+export interface Driver {
+  pose(seconds: number): Promise<ArrayLike<number> | null>;
+  /** Milliseconds that the last pose took to find. */
+  readonly milliseconds: number;
+  recentre(): void;
+  stop(): void;
+}
+
+export class MotionDriver implements Driver {
+  readonly milliseconds = 0;
+  readonly #motion: DemoMotion;
+
+  constructor(avatar: Avatar, readonly retargeter: Retargeter) {
+    this.#motion = new DemoMotion(avatar.sourcePose);
+    retargeter.recentre();
+    retargeter.pose(avatar.sourcePose); // the motion begins there
+  }
+
+  async pose(seconds: number): Promise<ArrayLike<number>> {
+    return this.retargeter.pose(this.#motion.pose(seconds)); // for the gains' sake
+  }
+
+  recentre(): void {}
+  stop(): void {}
+}
+
+/** The face that a <video> shows, of a camera or a file. */
+export class FaceDriver implements Driver {
+  milliseconds = 0;
+  landmarks: Float32Array | null = null; // (136,) in the video's pixels
+  #last: ArrayLike<number> | null = null;
+  #seen = -1;
+
+  constructor(readonly video: HTMLVideoElement, readonly tracker: FaceTracker, readonly retargeter: Retargeter) {
+    retargeter.recentre();
+  }
+
+  async pose(): Promise<ArrayLike<number> | null> {
+    const { video } = this;
+    if (video.readyState < 2 || video.currentTime === this.#seen) return this.#last; // no new picture
+    this.#seen = video.currentTime;
+    const begin = performance.now();
+    this.landmarks = await this.tracker.track(video, this.landmarks);
+    this.milliseconds = performance.now() - begin;
+    if (this.landmarks) this.#last = this.retargeter.pose(this.landmarks);
+    return this.#last;
+  }
+
+  recentre(): void {
+    this.retargeter.recentre();
+  }
+
+  stop(): void {
+    const stream = this.video.srcObject as MediaStream | null;
+    stream?.getTracks().forEach((track) => track.stop());
+    this.video.srcObject = null;
+    if (this.video.src) URL.revokeObjectURL(this.video.src);
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+}
+
+/** What to say of a camera that does not open. */
+export function cameraProblem(error: unknown): string {
+  const { name, message } = error as DOMException;
+  if (!navigator.mediaDevices) return "The camera needs https, or this page opened as localhost.";
+  if (name === "NotAllowedError") return "The camera is refused: allow it beside the address, then choose Camera again.";
+  if (name === "NotFoundError") return "No camera was found. A video works too.";
+  if (name === "NotReadableError") return "The camera is busy: close the other program that uses it.";
+  return `The camera does not open (${message}).`;
+}

@@ -7,7 +7,7 @@ ROOMS := android_harness benchmarks export model runtime training
 CLANG_FORMAT := $(shell command -v clang-format-14)
 CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp)
 
-.PHONY: test setup lint format options types contracts unit coverage fuzz avatar clean
+.PHONY: test setup lint format options types contracts unit coverage web fuzz avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -53,6 +53,10 @@ unit: setup
 # The tests, and how much of the code they run: half as much time again, so not in `test`
 coverage: setup
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+# The page of runtime/web/page, of the TypeScript in web/: needs Node.js
+web:
+	cd web && npm ci --silent && npm run --silent build
 
 # What no reader of a user's file may do, looked for by chance: MINUTES for each of TARGETS, or of all; what is found is kept
 fuzz: setup

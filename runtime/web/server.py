@@ -1,0 +1,79 @@
+"""A server of one site, out of memory: for this machine, with the headers that threads need."""
+
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from bilayer.runtime.errors import OutputError
+from bilayer.runtime.web.site import ISOLATION, Site
+
+TYPES = {
+    "css": "text/css",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript",
+    "json": "application/json",
+    "mjs": "text/javascript",
+    "png": "image/png",
+    "txt": "text/plain; charset=utf-8",
+    "wasm": "application/wasm",
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # s: a connection that says nothing
+
+    def __init__(self, site: Site, local: bool, *args: Any) -> None:
+        self._site, self._local = site, local
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def _answer(self, body: bool) -> None:
+        address = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        content = self._site.files.get(address)
+        # A page of another name that points to this address must not read somebody's face
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        allowed = host in LOOPBACK or not self._local
+        status = HTTPStatus.FORBIDDEN if not allowed else HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND
+        if status is not HTTPStatus.OK or content is None:
+            content, address = f"{status.value} {status.phrase}\n".encode(), ".txt"
+        self.send_response(status)
+        self.send_header("Content-Type", TYPES.get(address.rpartition(".")[2], "application/octet-stream"))
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in ISOLATION.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a line for every file is of no use."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a browser that closes its connection is no error."""
+
+
+def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
+    """A server, bound but not yet running: `serve_forever` runs it; port 0 takes a free one.
+
+    Raises:
+        OutputError: the address cannot be had.
+    """
+    try:
+        return _Server((host, port), partial(_Handler, site, host in LOOPBACK))
+    except OSError as error:
+        raise OutputError(f"{host}:{port}: cannot serve there: {error.strerror or error}; try --port 0") from error

@@ -1,0 +1,121 @@
+"""The page's folder: the page, ONNX Runtime, the face networks and one avatar, each file checked, by address.
+
+page.json tells the page where the others lie: docs/web.md.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import OutputError, ToolMissingError
+from bilayer.runtime.face import model_files
+from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
+from bilayer.runtime.files.writing import drafting, publish
+from bilayer.runtime.web import ort
+
+PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
+SETTINGS = "page.json"
+# Threads share memory only on a page that no other can look into: https://web.dev/articles/coop-coep
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """All files of a page, by their address from its folder, and what is to be said of it."""
+
+    files: Mapping[str, bytes]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The bytes of each part: the page, the runtime, the face networks, the avatar's own."""
+        names = {"ort": "runtime", "face": "face networks", "avatar": "avatar"}
+        sizes = dict.fromkeys(("page", *names.values()), 0)
+        for address, content in self.files.items():
+            folder, inside, _ = address.partition("/")
+            sizes[names[folder] if inside else "page"] += len(content)
+        return sizes
+
+
+def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool = False) -> Site:
+    """The page with an avatar, or with none, to drop one into.
+
+    Args:
+        bundle: the avatar's; its .dlc stays behind.
+        runtime: a folder with ONNX Runtime's files; None: the cache.
+        webgpu: whether the build for graphics processors, 17 MB, is to be there too.
+
+    Raises:
+        ToolMissingError: ONNX Runtime for browsers is not set up.
+        BundleError: a file of the avatar cannot be read.
+    """
+    files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
+    files |= {f"ort/{name}": content for name, content in ort.load(runtime, webgpu).items()}
+    notes = []
+    face: str | None = "face/"
+    try:
+        for model in (model_files.FACE_DETECTOR, model_files.FACE_MESH):
+            files[f"face/{model.path.name}"] = model_files.load(model)
+    except ToolMissingError as error:
+        face = None
+        notes.append(f"no camera and no video: {error}")
+    settings = {
+        "avatar": None if bundle is None else "avatar/avatar.json",
+        "runtime": "ort/",
+        "webgpu": webgpu,
+        "face": face,
+    }
+    if bundle is not None:
+        contract = bundle.contract
+        kept = replace(contract, files=replace(contract.files, dlc=None), dlc=None)
+        for file in kept.files.present:
+            files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
+        files["avatar/avatar.json"] = kept.to_json().encode()
+    # Hosts that read such a file (Netlify, Cloudflare Pages) send these; on others the network has one thread
+    files["_headers"] = "\n".join(["/*", *(f"  {name}: {value}" for name, value in ISOLATION.items()), ""]).encode()
+    files[SETTINGS] = (json.dumps(settings, indent=2) + "\n").encode()
+    return Site(files, tuple(notes))
+
+
+def check_site_folder(folder: Path) -> None:
+    """See that a site may be written there: nothing is there, an empty folder, or one that holds a site.
+
+    Raises:
+        OutputError: something else is.
+    """
+    if not is_there(folder):
+        return
+    if not is_folder(folder):
+        raise OutputError(f"{folder}: is a file; name a folder for the page")
+    if list_folder(folder, "*") and not is_there(folder / SETTINGS):
+        raise OutputError(f"{folder}: holds other files; name a new folder, or one that a page was written to")
+
+
+def write_site(site: Site, folder: Path) -> None:
+    """Write the files to a folder, whole: what a page before left there goes.
+
+    Raises:
+        OutputError: the folder holds something else, or cannot be written.
+    """
+    check_site_folder(folder)
+    target = folder.absolute()
+    with drafting(target) as draft:
+        part, old = draft / "new", draft / "old"
+        for address, content in site.files.items():
+            path = part / address
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if is_there(target):
+            target.rename(old)
+        try:
+            publish(part, target)
+        except OSError:
+            if is_there(old):
+                old.rename(target)
+            raise

@@ -25,6 +25,7 @@ from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import with_options
+from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Export
@@ -45,6 +46,11 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
     help="Measure the likeness and write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
 )
 @click.option(
+    "--web",
+    type=click.Path(path_type=Path),
+    help="Write the avatar to this folder as a web page, too: to copy anywhere (docs/web.md).",
+)
+@click.option(
     "--check", type=click.Path(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
 )
 @click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc or .tflite holds.")
@@ -55,6 +61,7 @@ def main(
     inspect: Path | None,
     timings: bool,
     report: Path | None,
+    web: Path | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -70,13 +77,15 @@ def main(
         raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
     if report is not None and not photos:
         raise click.UsageError("--report measures the avatar of a PHOTO; give one")
+    if web is not None and not photos:
+        raise click.UsageError("--web writes the avatar of a PHOTO; give one, or see bilayer-web --out")
     if check is not None:
         check_file(check, given["target"], as_json)
     elif inspect is not None:
         inspect_file(inspect, as_json)
     else:
         photo, *others = photos
-        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json, report)
+        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json, report, web)
 
 
 def run_export(options: ExportOptions) -> "tuple[Export, Path]":
@@ -101,14 +110,19 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")
 
 
-def export_photo(options: ExportOptions, timings: bool, as_json: bool, sheet: Path | None = None) -> None:
-    """PHOTO to a bundle, and what there is to say of it; its likeness too where a `sheet` is asked for.
+def export_photo(
+    options: ExportOptions, timings: bool, as_json: bool, sheet: Path | None = None, web: Path | None = None
+) -> None:
+    """PHOTO to a bundle, and what there is to say of it; its likeness and its page too where they are asked for.
 
     Raises:
-        ToolMissingError: the converter is not installed; all but the .dlc has been written, and told.
+        ToolMissingError: the converter is not installed; all but the .dlc has been written, and told. Or what a page
+            needs is not set up; then nothing has been.
     """
     if sheet is not None:
         _check_sheet(sheet, options)
+    if web is not None:
+        _check_web(web, options)
     export, contract_file = run_export(options)
     bundle = export.bundle
     likeness = None if sheet is None else _measure(options, contract_file, sheet)
@@ -117,6 +131,11 @@ def export_photo(options: ExportOptions, timings: bool, as_json: bool, sheet: Pa
     following = f"bilayer-render {shlex.quote(str(contract_file))} --demo-motion --out {video}"
     report |= {"seconds": export.seconds} | ({} if likeness is None else {"likeness": likeness.to_dict()})
     told = [] if likeness is None else [f"{sheet}  the likeness, by pose", *_likeness_lines(likeness)]
+    if web is not None:
+        parts = write_page(bundle, web)
+        report |= {"web": {"out": str(web), "bytes": parts}}
+        told += [f"{web}  a page, to copy anywhere", describe_parts(parts)]
+        following = serve_command(web)
     show(report, lambda: "\n".join([_summary(export, contract_file, timings), *told]), as_json, following)
     if export.not_converted is not None:
         raise export.not_converted
@@ -166,6 +185,22 @@ def inspect_file(path: Path, as_json: bool) -> None:
         return
     dlc = read_dlc(path)
     show(describe(dlc), lambda: as_text(dlc), as_json)
+
+
+def _check_web(web: Path, options: ExportOptions) -> None:
+    """See that the page has a place of its own, and that what it needs is set up.
+
+    Raises:
+        OutputError: other files are there, or the avatar's would be.
+        ToolMissingError: ONNX Runtime for browsers is not set up.
+    """
+    folder, page = bundle_dlc(options.out).parent.resolve(), web.resolve()
+    if page == folder or page in folder.parents:
+        raise OutputError(f"{web}: the avatar goes there; give --web a folder of its own")
+    from bilayer.runtime.web.site import check_site_folder, make_site
+
+    check_site_folder(web)
+    make_site(None)
 
 
 def _check_sheet(sheet: Path, options: ExportOptions) -> None:

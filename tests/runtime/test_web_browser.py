@@ -1,0 +1,296 @@
+"""The page in a real browser: Debian's Chromium, headless, its graphics emulated, a file in the place of a camera."""
+
+import base64
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilayer.runtime import AvatarPlayer
+from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.web.server import open_server
+from bilayer.runtime.web.site import make_site, write_site
+from tests.runtime.conftest import POSES
+
+DOCS = Path(__file__).parents[2] / "docs"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox", "--no-first-run", "--disable-quic", "--disable-sync", "--disable-background-networking",
+    "--disable-component-update", "--enable-unsafe-swiftshader", "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+)  # fmt: skip
+PATIENCE = 60_000  # ms
+SAMPLERS = ["cpu", "webgl2", "webgpu"]
+
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"), pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    """ONNX Runtime for browsers, in the user's cache, fetched through npm where it is not."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bilayer.runtime.web.ort"], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 5:
+        pytest.skip(f"ONNX Runtime for browsers cannot be obtained here: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut_path):
+    return np.asarray(Image.open(astronaut_path).convert("RGB"))[:240, 60:380]  # (240, 320, 3)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, photo):
+    """Chromium, whose camera shows the photo, moved from side to side."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with camera.open("wb") as file:
+        for step in range(24):
+            moved = np.roll(photo, round(12 * np.sin(2 * np.pi * step / 24)), axis=1)
+            file.write(cv2.imencode(".jpg", moved[..., ::-1])[1].tobytes())
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=flags, headless=True)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def avatars(bundle_folder, tmp_path_factory, runtime, face_networks):
+    """Bundles by name: a tiny avatar as it is, and one whose contract has the other values of what frames depend on."""
+    folder = tmp_path_factory.mktemp("avatars")
+    shutil.copytree(bundle_folder, folder / "plain")
+    shutil.copytree(bundle_folder, folder / "larger")
+    contract = json.loads((folder / "larger" / "avatar.json").read_text())
+    contract |= {"frame_size": contract["image_size"] * 3 // 2, "align_corners": not contract["align_corners"]}
+    (folder / "larger" / "avatar.json").write_text(json.dumps(contract))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(avatars):
+    with serving(open_server(make_site(read_bundle(avatars / "plain")))) as found:
+        yield found
+
+
+@contextmanager
+def visit(browser, address, **context):
+    """A page at the address; no error of any kind may have been in its console when it is left."""
+    visitor = browser.new_context(**context)
+    page = visitor.new_page()
+    page.set_default_timeout(PATIENCE)
+    said = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("requestfailed", lambda request: said.append(f"{request.url} {request.failure}"))
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto(address)
+    yield page
+    assert not said
+    visitor.close()
+
+
+def until(page, expression):
+    """Wait for it to be true. Playwright's own way asks for eval, which the page's policy forbids."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(f"() => {expression}"):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
+def playing(page):
+    """Wait until the avatar is there and moves."""
+    page.wait_for_selector("#picture canvas")
+    until(page, "document.querySelector('#rate b').textContent > 0")
+
+
+# The emulated graphics processor dies of a canvas that is shown; what is drawn on it is drawn elsewhere, and read
+UNSEEN = """() => {
+  let device;
+  const configure = GPUCanvasContext.prototype.configure;
+  GPUCanvasContext.prototype.configure = function (how) { device = how.device; configure.call(this, how); };
+  GPUCanvasContext.prototype.getCurrentTexture = function () {
+    const size = [this.canvas.width, this.canvas.height];
+    return device.createTexture({ size, format: "rgba8unorm", usage: GPUTextureUsage.RENDER_ATTACHMENT });
+  };
+}"""
+RENDER = """async ([sampler, poses]) => {
+  const web = await import("./bilayer.js");
+  let avatar;
+  try { avatar = await web.loadAvatar("avatar/avatar.json", { sampler }); }
+  catch (error) { return { error: error.message }; }
+  const frames = [];
+  for (const pose of poses) {
+    await avatar.render(pose);
+    frames.push(btoa(String.fromCharCode(...await avatar.read())));
+  }
+  const answer = { frames, kind: avatar.sampler.kind, threads: avatar.runtime.threads };
+  await avatar.dispose();
+  return answer;
+}"""
+
+
+@pytest.mark.parametrize("name", ["plain", "larger"])
+def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, name):
+    bundle = read_bundle(avatars / name)
+    player = AvatarPlayer.load(avatars / name, engine="onnxruntime")
+    expected = np.stack([player.render(pose) for pose in POSES])
+    assert len(np.unique(expected)) > 50
+    with serving(open_server(make_site(bundle))) as address, visit(browser, f"{address}LICENSES.txt") as page:
+        page.evaluate(UNSEEN)
+        for sampler in SAMPLERS:
+            answer = page.evaluate(RENDER, [sampler, POSES.tolist()])
+            assert answer.get("kind") == sampler, answer
+            content = b"".join(base64.b64decode(frame) for frame in answer["frames"])
+            off = np.abs(np.frombuffer(content, np.uint8).reshape(expected.shape).astype(int) - expected)
+            assert (off <= 2).mean() > 0.999, sampler
+
+
+def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tmp_path):
+    with visit(browser, address, accept_downloads=True) as page:
+        playing(page)
+        assert page.evaluate("crossOriginIsolated")
+        assert re.search(r"WebAssembly, \d threads?", page.inner_text("#engine"))
+        assert page.locator("button:visible:not([aria-label])").evaluate_all(
+            "buttons => buttons.every((button) => button.innerText.trim())"
+        )  # a screen reader has a name for each
+        pictures = []
+        for view, key in (("frame", "1"), ("texture", "2"), ("layer", "3"), ("warp", "4")):
+            page.keyboard.press(key)
+            assert page.get_attribute(f"[data-view={view}]", "aria-pressed") == "true"
+            page.wait_for_timeout(150)
+            pictures.append(page.locator("#picture").screenshot())
+        assert len(set(pictures)) == 4
+        page.keyboard.press("1")
+        page.keyboard.press(" ")
+        assert page.inner_text("#pause") == "Play"
+        page.wait_for_timeout(300)
+        still = page.locator("#picture").screenshot()
+        page.wait_for_timeout(200)
+        assert page.locator("#picture").screenshot() == still
+        page.keyboard.press("m")
+        assert page.is_checked("#mirror")
+        assert page.locator("#picture").screenshot() != still
+        page.keyboard.press(" ")
+        page.fill("#mouth", "0.5")
+        assert page.inner_text("output[for=mouth]") == "50 %"
+        page.fill("#smoothing", "0")
+        assert page.inner_text("output[for=smoothing]") == "off"
+        page.click("#reset")
+        assert page.inner_text("output[for=mouth]") == "100 %"
+        page.click("summary")
+        page.click("[data-backdrop=green]")
+        page.keyboard.press("r")
+        page.wait_for_timeout(1200)
+        with page.expect_download() as download:
+            page.keyboard.press("r")
+        download.value.save_as(tmp_path / download.value.suggested_filename)
+        assert (tmp_path / download.value.suggested_filename).stat().st_size > 2000
+        assert page.inner_text("#problem") == ""
+
+
+def test_a_face_before_the_camera_drives_the_avatar(browser, address):
+    with visit(browser, address) as page:
+        playing(page)
+        page.click("[data-source=camera]")
+        until(page, "document.querySelector('#points').width > 300")  # landmarks have been drawn
+        until(page, "document.querySelector('#message').textContent === ''")
+        assert page.inner_text("#seen") == ""
+        assert page.is_visible("[data-stage=face]")
+        assert page.is_visible("#recentre")
+        before = page.locator("#picture").screenshot()
+        page.wait_for_timeout(400)
+        assert page.locator("#picture").screenshot() != before
+        page.click("[data-source=motion]")
+        page.wait_for_selector("#inset", state="hidden")
+
+
+def test_landmarks_are_where_python_finds_them(browser, address, landmarker, photo):
+    (face, *_) = landmarker.find(photo)
+    encoded = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1].tobytes()).decode()
+    with visit(browser, f"{address}LICENSES.txt") as page:
+        found = page.evaluate(
+            """async (png) => {
+              const web = await import("./bilayer.js");
+              const tracker = await web.FaceTracker.load(await web.loadRuntime(), "face/");
+              const picture = await createImageBitmap(new Blob([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))]));
+              const found = await tracker.find(picture);
+              return [found, await tracker.track(picture, found)].map((face) => [...face]);
+            }""",
+            encoded,
+        )
+    for landmarks in found:
+        off = np.linalg.norm(np.reshape(landmarks, (68, 2)) - face.landmarks, axis=1) / face.eye_distance
+        assert off.mean() < 0.01
+        assert off.max() < 0.03
+
+
+def test_what_cannot_be_is_one_line(browser, address, avatars, tmp_path):
+    refuse = "async () => { throw new DOMException('', 'NotAllowedError'); }"
+    deny = f"() => {{ navigator.mediaDevices.getUserMedia = {refuse}; }}"
+    (tmp_path / "notes.txt").write_text("no avatar")
+    shutil.copytree(avatars / "plain", tmp_path / "damaged")
+    (tmp_path / "damaged" / "avatar.safetensors").write_bytes(b"another")
+    with visit(browser, address) as page:
+        playing(page)
+        page.evaluate(deny)
+        page.click("[data-source=camera]")
+        until(page, "document.querySelector('#problem').textContent.startsWith('The camera is refused')")
+        page.set_input_files("#bundle-files", tmp_path / "notes.txt")
+        assert "found notes.txt" in page.inner_text("#problem")
+        page.set_input_files("#bundle-files", list((tmp_path / "damaged").iterdir()))
+        until(page, "document.querySelector('#problem').textContent.includes('avatar.safetensors: not the')")
+        page.set_input_files("#video-file", tmp_path / "notes.txt")
+        until(page, "document.querySelector('#problem').textContent.includes('cannot play it')")
+        page.set_input_files("#bundle-files", list((avatars / "larger").iterdir()))
+        until(page, "document.querySelector('#about').textContent.includes(' of a network of ')")
+        assert page.inner_text("#problem") == ""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_any_host_of_files_will_do_and_the_documented_lines_embed_it(browser, avatars, tmp_path):
+    write_site(make_site(read_bundle(avatars / "plain")), tmp_path / "site")
+    (example,) = re.findall(r"```html\n(.*?)```", (DOCS / "web.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "site" / "own.html").write_text(f"<!doctype html><link rel=icon href=data:,><body>{example}")
+    handler = partial(_Quiet, directory=tmp_path / "site")
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        with visit(browser, address) as page:
+            playing(page)
+            assert "1 thread" in page.inner_text("#engine")
+            assert "does not send the two headers" in page.inner_text("#engine")
+        with visit(browser, f"{address}own.html") as page:
+            page.wait_for_selector("body > canvas")
+            page.wait_for_timeout(200)
+            before = page.locator("canvas").screenshot()
+            page.wait_for_timeout(300)
+            assert page.locator("canvas").screenshot() != before

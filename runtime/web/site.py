@@ -47,7 +47,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     """The page with an avatar, or with none, to drop one into.
 
     Args:
-        bundle: the avatar's; its .dlc stays behind.
+        bundle: the avatar's; its .dlc and .tflite stay behind.
         runtime: a folder with ONNX Runtime's files; None: the cache.
         webgpu: whether the build for graphics processors, 17 MB, is to be there too.
 
@@ -73,7 +73,8 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     }
     if bundle is not None:
         contract = bundle.contract
-        kept = replace(contract, files=replace(contract.files, dlc=None), dlc=None)
+        files_kept = replace(contract.files, dlc=None, tflite=None, tflite_fp16=None)
+        kept = replace(contract, files=files_kept, dlc=None)
         for file in kept.files.present:
             files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
         files["avatar/avatar.json"] = kept.to_json().encode()

@@ -92,6 +92,7 @@ def contracts():
         "files.onnx": [None, KeyError],
         "files.preview": [None],
         "files.dlc": [None, KeyError],
+        "files.tflite": [None, {}, {"name": "a.tflite", "bytes": 3, "sha256": "ab"}],
         "files.onnx.name": ["../avatar.onnx", "a/b", 3],
         "files.onnx.bytes": [-1, "1"],
         "files.texture.sha256": [None],

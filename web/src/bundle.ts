@@ -50,21 +50,22 @@ export function fromFiles(files: Iterable<File>): { name: string; read: ReadFile
 /** The bundle whose contract is called `name`; throws a BundleError that names the file and the field. */
 export async function readBundle(name: string, read: ReadFile): Promise<Bundle> {
   const contract = readContract(await read(name), name);
-  const checked = await Promise.all(
-    (["onnx", "texture", "preview", "dlc"] as const).map(async (role) => {
-      const file = contract.files[role];
-      if (file === null) return new Uint8Array();
+  const contents: Record<string, Uint8Array> = {};
+  await Promise.all(
+    Object.entries(contract.files).map(async ([role, file]) => {
+      if (!file) return;
       const bytes = await read(file.name);
       let [found, expected] = [`${bytes.length} bytes`, `${file.bytes} bytes`];
       if (found === expected) [found, expected] = [await sha256(bytes), file.sha256];
-      if (found === expected) return bytes;
+      contents[role] = bytes;
+      if (found === expected) return;
       throw new BundleError(
         `${file.name}: not the file that the avatar was exported with ` +
           `(expected ${expected.slice(0, 19)}, found ${found.slice(0, 19)}); copy the folder or export again`,
       );
     }),
   );
-  const [onnx, texture] = checked;
+  const { onnx, texture } = contents;
   checkNetwork(onnx, contract.files.onnx.name);
   return { contract, onnx, texture: readTexture(texture, contract) };
 }

@@ -25,7 +25,7 @@ export interface Contract {
   align_corners: boolean;
   input: { tensor: string; width: number; harmonics: number };
   outputs: { delta_uv: Channels; lf_rgb: Channels; seg: Channels | null };
-  files: { onnx: BundledFile; texture: BundledFile; preview: BundledFile; dlc: BundledFile | null };
+  files: { onnx: BundledFile; texture: BundledFile } & Record<string, BundledFile | null>; // the others are not run here
   source: { photo_size: [number, number]; crop: [number, number, number, number]; pose: number[] };
   graph: { gmacs: number };
 }
@@ -70,7 +70,7 @@ export function checkContract(content: unknown, where: string): Contract {
     }
   }
   for (const file of Object.values(contract.files)) {
-    if (file !== null && (/[/\\]/.test(file.name) || ["", ".", ".."].includes(file.name))) {
+    if (file && (/[/\\]/.test(file.name) || ["", ".", ".."].includes(file.name))) {
       throw new BundleError(`${where}: files.${file.name}: expected a name in the avatar's own folder`);
     }
   }

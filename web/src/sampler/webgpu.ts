@@ -1,69 +1,42 @@
-/** The sampler as a WGSL fragment shader: the same arithmetic as in WebGL. */
+/** The sampler as a WGSL fragment shader: the one that phones and Python have, runtime/sampler/shaders/frame.wgsl. */
 
+import shader from "../../../runtime/sampler/shaders/frame.wgsl?raw";
 import type { Bundle } from "../bundle";
+import { PADDING } from "../bundle";
 import { PLANES } from "../outputs";
 import { frameCanvas, geometry, type Sampler, type View, VIEWS } from "./sampler";
 
-const SHADER = `
-struct Settings { S: i32, F: i32, T: i32, view: i32, scale: f32, origin: f32, premultiplied: i32 }
-@group(0) @binding(0) var<uniform> given: Settings;
-@group(0) @binding(1) var<storage, read> atlas: array<vec4f>;
-@group(0) @binding(2) var<storage, read> fields: array<f32>;
-
-@vertex fn corner(@builtin(vertex_index) n: u32) -> @builtin(position) vec4f {
-  return vec4f(vec2f(f32(n & 1u), f32(n >> 1u)) * 4.0 - 1.0, 0.0, 1.0);
+// What is not the whole frame: the texture as the warp brings it, the layer over it, where each pixel looks
+const VIEWS_SHADER = `
+@fragment fn draw_texture(at: Corner) -> @location(0) vec4f {
+  let pixel = pixel_at(at.place);
+  let outputs = Outputs(outputs_of(pixel).delta_uv, vec3f(0.0), 1.0);
+  return vec4f(levels_of(fetched(place_of(pixel, outputs.delta_uv)), outputs).rgb / 255.0, 1.0);
 }
-fn value(plane: i32, x: i32, y: i32) -> f32 { return fields[(plane * given.S + y) * given.S + x]; }
-fn field(plane: i32, tap: vec4i, weight: vec2f) -> f32 {
-  let upper = value(plane, tap.x, tap.z) + weight.x * (value(plane, tap.y, tap.z) - value(plane, tap.x, tap.z));
-  let lower = value(plane, tap.x, tap.w) + weight.x * (value(plane, tap.y, tap.w) - value(plane, tap.x, tap.w));
-  return upper + weight.y * (lower - upper);
+@fragment fn draw_layer(at: Corner) -> @location(0) vec4f {
+  return vec4f(levels_of(vec3f(0.0), outputs_of(pixel_at(at.place))).rgb / 255.0, 1.0);
 }
-fn texel(x: i32, y: i32) -> vec4f { return atlas[y * (given.T + 3) + x]; }
-
-@fragment fn colour(@builtin(position) position: vec4f) -> @location(0) vec4f {
-  let pixel = vec2i(position.xy);
-  let place = clamp((2 * pixel + 1) * given.S - given.F, vec2i(0), vec2i(2 * given.F * (given.S - 1)));
-  let first = place / (2 * given.F);
-  let rest = place - first * 2 * given.F;
-  let second = first + min(rest, vec2i(1));
-  let tap = vec4i(first.x, second.x, first.y, second.y);
-  let weight = vec2f(rest) / f32(2 * given.F);
-  let uv = vec2f(field(0, tap, weight), field(1, tap, weight));
-  var rgb = vec3f(0.0);
-  if (given.view == 0 || given.view == 2) {
-    rgb = vec3f(field(2, tap, weight), field(3, tap, weight), field(4, tap, weight));
-  }
-  if (given.view <= 1) {
-    let start = (vec2f(pixel) + 0.5) * (given.scale * 2.0 / f32(given.F)) + given.origin;
-    let at = clamp(start + uv * given.scale, vec2f(0.0), vec2f(f32(given.T + 1)));
-    let near = vec2i(at);
-    let part = at - vec2f(near);
-    let left = mix4(texel(near.x, near.y), texel(near.x, near.y + 1), part.y);
-    let right = mix4(texel(near.x + 1, near.y), texel(near.x + 1, near.y + 1), part.y);
-    rgb += mix4(left, right, part.x).rgb;
-  }
-  if (given.view == 3) {
-    rgb = vec3f(uv - 1.0 + vec2f(2 * pixel + 1) / f32(given.F), 128.5 / 127.5 - 1.0);
-  }
-  let alpha = select(1.0, clamp(field(5, tap, weight), 0.0, 1.0), given.view == 0);
-  let bytes = vec4f(floor(clamp((rgb + 1.0) * 127.5, vec3f(0.0), vec3f(255.0))), floor(alpha * 255.0 + 0.5)) / 255.0;
-  return select(bytes, vec4f(bytes.rgb * bytes.a, bytes.a), given.premultiplied == 1);
-}
-fn mix4(a: vec4f, b: vec4f, part: f32) -> vec4f { return a + part * (b - a); }
-`;
+@fragment fn draw_warp(at: Corner) -> @location(0) vec4f {
+  let pixel = pixel_at(at.place);
+  let uv = (vec2f(2u * pixel + 1u) / vec2f(settings.frame) + outputs_of(pixel).delta_uv) * 127.5;
+  return vec4f(floor(clamp(uv, vec2f(0.0), vec2f(255.0))), 128.0, 255.0) / 255.0;
+}`;
+const ENTRIES: Record<View, string> = { frame: "draw", texture: "draw_texture", layer: "draw_layer", warp: "draw_warp" };
+const [STRAIGHT, PREMULTIPLIED] = [0, 1]; // what becomes of the mask
+const ALPHA = 40; // where it stands in the settings
 
 export class WebgpuSampler implements Sampler {
   readonly kind = "webgpu";
+  #view: View = "frame";
 
   private constructor(
     readonly canvas: HTMLCanvasElement,
     private readonly device: GPUDevice,
     private readonly context: GPUCanvasContext,
-    private readonly pipeline: GPURenderPipeline,
+    private readonly pipelines: Record<View, GPURenderPipeline>,
+    private readonly group: GPUBindGroup,
     private readonly settings: GPUBuffer,
     private readonly fields: GPUBuffer,
-    private readonly atlas: GPUBuffer,
   ) {}
 
   /** Null where there is no WebGPU, or, unless `software` is allowed, only an emulated one. */
@@ -75,28 +48,45 @@ export class WebgpuSampler implements Sampler {
     const context = canvas.getContext("webgpu");
     if (!context) return null;
     context.configure({ device, format: "rgba8unorm", alphaMode: "premultiplied" });
-    const module = device.createShaderModule({ code: SHADER });
-    const pipeline = await device.createRenderPipelineAsync({
-      layout: "auto",
-      vertex: { module },
-      fragment: { module, targets: [{ format: "rgba8unorm" }] },
+    const module = device.createShaderModule({ code: shader + VIEWS_SHADER });
+    const { FRAGMENT } = GPUShaderStage;
+    const layout = device.createBindGroupLayout({
+      entries: [
+        ...[1, 2, 3].map((binding) => ({ binding, visibility: FRAGMENT, buffer: { type: "read-only-storage" as const } })),
+        { binding: 4, visibility: FRAGMENT, buffer: {} },
+        { binding: 5, visibility: FRAGMENT, texture: { sampleType: "unfilterable-float" as const } },
+      ],
     });
-    const { image_size: S, frame_size: F, texture_size: T } = bundle.contract;
-    const buffer = (size: number, usage: GPUBufferUsageFlags) => device.createBuffer({ size, usage: usage | GPUBufferUsage.COPY_DST });
-    const settings = buffer(32, GPUBufferUsage.UNIFORM);
-    const { scale, origin } = geometry(bundle);
-    device.queue.writeBuffer(settings, 0, Int32Array.of(S, F, T, 0));
-    device.queue.writeBuffer(settings, 16, Float32Array.of(scale, origin));
-    const atlas = buffer(bundle.texture.byteLength, GPUBufferUsage.STORAGE);
-    device.queue.writeBuffer(atlas, 0, bundle.texture as BufferSource);
-    const fields = buffer(PLANES * S * S * 4, GPUBufferUsage.STORAGE);
-    return new WebgpuSampler(canvas, device, context, pipeline, settings, fields, atlas);
+    const pipelines = {} as Record<View, GPURenderPipeline>;
+    for (const view of VIEWS) {
+      pipelines[view] = await device.createRenderPipelineAsync({
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        vertex: { module, entryPoint: "corner" },
+        fragment: { module, entryPoint: ENTRIES[view], targets: [{ format: "rgba8unorm" }] },
+      });
+    }
+    const { image_size: S, texture_size: T } = bundle.contract;
+    const { COPY_DST, UNIFORM, STORAGE } = GPUBufferUsage;
+    const settings = device.createBuffer({ size: 144, usage: UNIFORM | COPY_DST });
+    device.queue.writeBuffer(settings, 0, settingsOf(bundle));
+    const fields = device.createBuffer({ size: PLANES * S * S * 4, usage: STORAGE | COPY_DST });
+    const side = T + PADDING;
+    const usage = GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST;
+    const atlas = device.createTexture({ size: [side, side], format: "rgba32float", usage });
+    device.queue.writeTexture({ texture: atlas }, bundle.texture as BufferSource, { bytesPerRow: side * 16 }, [side, side]);
+    const entries = [
+      ...[1, 2, 3].map((binding) => ({ binding, resource: { buffer: fields } })),
+      { binding: 4, resource: { buffer: settings } },
+      { binding: 5, resource: atlas.createView() },
+    ];
+    const group = device.createBindGroup({ layout, entries });
+    return new WebgpuSampler(canvas, device, context, pipelines, group, settings, fields);
   }
 
   draw(planes: Float32Array, view: View = "frame"): void {
-    this.device.queue.writeBuffer(this.settings, 12, Int32Array.of(VIEWS.indexOf(view)));
+    this.#view = view;
     this.device.queue.writeBuffer(this.fields, 0, planes as BufferSource);
-    this.#render(this.context.getCurrentTexture(), true);
+    this.#render(this.context.getCurrentTexture(), PREMULTIPLIED);
   }
 
   async read(): Promise<Uint8ClampedArray> {
@@ -105,7 +95,7 @@ export class WebgpuSampler implements Sampler {
     const usage = GPUTextureUsage.RENDER_ATTACHMENT | GPUTextureUsage.COPY_SRC;
     const texture = this.device.createTexture({ size: [width, height], format: "rgba8unorm", usage });
     const copy = this.device.createBuffer({ size: row * height, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
-    this.#render(texture, false, (encoder) =>
+    this.#render(texture, STRAIGHT, (encoder) =>
       encoder.copyTextureToBuffer({ texture }, { buffer: copy, bytesPerRow: row }, [width, height]),
     );
     await copy.mapAsync(GPUMapMode.READ);
@@ -121,21 +111,31 @@ export class WebgpuSampler implements Sampler {
     this.device.destroy();
   }
 
-  #render(target: GPUTexture, premultiplied: boolean, then: (encoder: GPUCommandEncoder) => void = () => {}): void {
-    const { device, pipeline, settings, atlas, fields } = this;
-    device.queue.writeBuffer(settings, 24, Int32Array.of(premultiplied ? 1 : 0));
-
-    const entries = [settings, atlas, fields].map((buffer, binding) => ({ binding, resource: { buffer } }));
-    const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  #render(target: GPUTexture, alpha: number, then: (encoder: GPUCommandEncoder) => void = () => {}): void {
+    const { device } = this;
+    device.queue.writeBuffer(this.settings, ALPHA, Uint32Array.of(alpha));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginRenderPass({
       colorAttachments: [{ view: target.createView(), loadOp: "clear", storeOp: "store", clearValue: [0, 0, 0, 0] }],
     });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
+    pass.setPipeline(this.pipelines[this.#view]);
+    pass.setBindGroup(0, this.group);
     pass.draw(3);
     pass.end();
     then(encoder);
     device.queue.submit([encoder.finish()]);
   }
+}
+
+/** The shader's settings (frame.wgsl) for the planes of `gather`: whole planes behind one another, scaled already. */
+function settingsOf(bundle: Bundle): ArrayBuffer {
+  const { image_size: S, frame_size: F, texture_size: T } = bundle.contract;
+  const { scale, origin } = geometry(bundle);
+  const bytes = new ArrayBuffer(144);
+  const [whole, floats, area] = [new Uint32Array(bytes), new Float32Array(bytes), S * S];
+  whole.set([F, F, S, S], 0);
+  floats.set([scale, scale, (2 * scale) / F, (2 * scale) / F, origin, 0], 4);
+  whole.set([STRAIGHT, 1, 0, area, 1, 0, 2 * area, area, 1, 0, 5 * area, area, 1, 0], 10);
+  floats.set([1, 0, 1, 0, 1, 0, T + 1, T + 1], 24);
+  return bytes;
 }

@@ -35,6 +35,7 @@ from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 TFLITE_SUFFIXES = {"tflite": ".tflite", "tflite_fp16": ".fp16.tflite"}  # by their fields of the contract
+MLPACKAGE_SUFFIX = ".mlpackage.zip"
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 
@@ -54,6 +55,7 @@ class BundleParts:
     verification: Verification
     origin: Origin
     tflites: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
+    mlpackage: bytes | None = None  # for Core ML, zipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,8 @@ def write_bundle(
     parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
     for role, content in parts.tflites.items():
         (folder / f"{out.stem}{TFLITE_SUFFIXES[role]}").write_bytes(content)
+    if parts.mlpackage is not None:
+        (folder / f"{out.stem}{MLPACKAGE_SUFFIX}").write_bytes(parts.mlpackage)
     try:
         conversion = draft.conversion.result() if draft.conversion else None
     except ToolMissingError as error:
@@ -132,6 +136,7 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
             texture=describe_file(folder / f"{stem}.safetensors"),
             preview=describe_file(folder / f"{stem}{PREVIEW_SUFFIX}"),
             dlc=None if dlc is None else describe_file(dlc),
+            coreml=None if parts.mlpackage is None else describe_file(folder / f"{stem}{MLPACKAGE_SUFFIX}"),
             **{role: describe_file(folder / f"{stem}{TFLITE_SUFFIXES[role]}") for role in parts.tflites},
         ),
         source=parts.source,

@@ -22,8 +22,9 @@ _STORAGE: dict[AlsoFile, tuple[str, Storage]] = {  # the contract's field, and w
 
 
 def wanted_files(target: ConversionTarget, also: Sequence[AlsoFile]) -> tuple[AlsoFile, ...]:
-    """The files that are asked for, each once: by name, and by the target that is one of them."""
-    return tuple(dict.fromkeys((*(("tflite",) if target == "litert" else ()), *also)))
+    """The .tflite files that are asked for, each once: by name, and by the target that is one of them."""
+    asked = dict.fromkeys((*(("tflite",) if target == "litert" else ()), *also))
+    return tuple(file for file in asked if file in _STORAGE)
 
 
 def write_tflites(

@@ -18,7 +18,7 @@ BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
 
 # What makes the .dlc, if anything; litert makes a .tflite in its place
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
-AlsoFile = Literal["tflite", "tflite-fp16"]
+AlsoFile = Literal["tflite", "tflite-fp16", "coreml"]
 UpsampleKind = Literal["nearest", "deconv", "phase"]
 StrPath = str | Path
 
@@ -66,7 +66,7 @@ class ExportOptions:
     others: tuple[StrPath, ...] = ()
     also: Annotated[
         tuple[AlsoFile, ...],
-        Option("A further file of the network: for LiteRT, or with weights in FP16; may be repeated."),
+        Option("A further file of the network: for LiteRT, with weights in FP16, for Core ML; may be repeated."),
     ] = ()
 
 

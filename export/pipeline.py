@@ -127,6 +127,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         proto = build_onnx(generator, described | made_from, options.opset)
         seal(proto)
         tflites = _tflites(generator, described | made_from, target, options)
+        mlpackage = _mlpackage(generator, described | made_from, options)
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
         if tflites:
@@ -173,6 +174,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             verification=verification,
             origin=origin,
             tflites=tflites,
+            mlpackage=mlpackage,
         )
         with watch.stage("convert and write"):
             played = (
@@ -187,11 +189,19 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
 def _tflites(
     generator: FoldedGenerator, metadata: Mapping[str, str], target: ConversionTarget, options: ExportOptions
 ) -> dict[str, bytes]:
-    if target != "litert" and not options.also:
+    if target != "litert" and not set(options.also) - {"coreml"}:
         return {}
     from bilayer.export.litert import wanted_files, write_tflites  # not a default's: LiteRT's schema takes 0.2 s
 
     return write_tflites(generator, metadata, wanted_files(target, options.also))
+
+
+def _mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str], options: ExportOptions) -> bytes | None:
+    if "coreml" not in options.also:
+        return None
+    from bilayer.export.network.coreml_write import build_mlpackage  # coremltools takes 10 s
+
+    return build_mlpackage(generator, metadata)
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:

@@ -5,6 +5,7 @@ avatar.onnx          the network: pose vector in, warp and low-frequency layer o
 avatar.safetensors   the texture, packed for the sampler
 avatar.dlc           the network for Qualcomm's runtimes, if it was converted
 avatar.tflite        the network for LiteRT, if it was asked for; avatar.fp16.tflite with weights in FP16
+avatar.mlpackage.zip the network for Core ML, if it was asked for
 avatar.preview.png   what it looks like
 """
 
@@ -111,11 +112,15 @@ class Files:
     tflite_fp16: Annotated[
         BundledFile | None, Meta(description="the same with weights in FP16; left out where there is none")
     ] = None
+    coreml: Annotated[
+        BundledFile | None,
+        Meta(description="the network for Core ML, an .mlpackage zipped; left out where there is none"),
+    ] = None
 
     @property
     def present(self) -> list[BundledFile]:
         """Those that there are."""
-        every = (self.dlc, self.onnx, self.tflite, self.tflite_fp16, self.texture, self.preview)
+        every = (self.dlc, self.onnx, self.tflite, self.tflite_fp16, self.coreml, self.texture, self.preview)
         return [file for file in every if file is not None]
 
 
@@ -229,6 +234,7 @@ _KINDS = {
     "dlc": FileKind.DLC,
     "tflite": FileKind.TFLITE,
     "tflite_fp16": FileKind.TFLITE,
+    "coreml": FileKind.MLPACKAGE,
 }
 
 

@@ -26,7 +26,6 @@ export class Cutter {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = size;
     this.#context = canvas.getContext("2d", { willReadFrequently: true })!;
-    this.#context.imageSmoothingQuality = "high";
   }
 
   /** The square as the network's input (1, 3, size, size), bytes times `scale` plus `offset`; black outside. */
@@ -39,6 +38,7 @@ export class Cutter {
     context.fillStyle = "#000";
     context.fillRect(0, 0, size, size);
     context.setTransform(cos, -sin, sin, cos, size / 2 - (cos * x + sin * y), size / 2 - (cos * y - sin * x));
+    context.imageSmoothingQuality = region.side < 2 * size ? "low" : "high"; // bilinear sampling alone would skip pixels
     context.drawImage(picture, 0, 0);
     const { data } = context.getImageData(0, 0, size, size);
     const area = size * size;

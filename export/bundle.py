@@ -26,6 +26,7 @@ from bilayer.runtime.bundle import (
     Outputs,
     PhotoSource,
     PoseInput,
+    Quantization,
     Verification,
     describe_file,
     read_bundle,
@@ -33,6 +34,7 @@ from bilayer.runtime.bundle import (
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
+from bilayer.runtime.vocabulary import IntegerPrecision
 
 TFLITE_SUFFIXES = {"tflite": ".tflite", "tflite_fp16": ".fp16.tflite"}  # by their fields of the contract
 MLPACKAGE_SUFFIX = ".mlpackage.zip"
@@ -56,6 +58,7 @@ class BundleParts:
     origin: Origin
     tflites: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
     mlpackage: bytes | None = None  # for Core ML, zipped
+    quantization: Quantization | None = None  # of the draft's network in integers, which the .dlc is made of then
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +71,19 @@ class BundleDraft:
 
 
 @contextmanager
-def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) -> Iterator[BundleDraft]:
+def draft_bundle(
+    proto: onnx.ModelProto,
+    out: Path,
+    target: ConversionTarget,
+    integers: Mapping[IntegerPrecision, onnx.ModelProto] | None = None,
+) -> Iterator[BundleDraft]:
     """Convert the network while the block goes on; what is not written by its end is dropped, and a converter stopped.
+
+    Args:
+        proto: in float32.
+        out: where the .dlc comes to be.
+        target: what converts.
+        integers: the network in integers by its precision, if any: written, too, and converted in `proto`'s place.
 
     Raises:
         OutputError: nothing can be written beside `out`.
@@ -80,6 +94,9 @@ def draft_bundle(proto: onnx.ModelProto, out: Path, target: ConversionTarget) ->
             conversion = None
             onnx_path = folder / f"{out.stem}.onnx"
             onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
+            for precision, rounded in (integers or {}).items():
+                onnx_path = folder / f"{out.stem}.{precision}.onnx"
+                onnx_path.write_bytes(rounded.SerializeToString(deterministic=True))
             if target not in ("none", "litert"):
                 options = ConvertOptions(place=out.parent, stop=stop)
                 conversion = beside.submit(convert_onnx, onnx_path, folder / out.name, target, options)
@@ -123,7 +140,7 @@ def write_bundle(
 
 
 def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversion | None) -> Contract:
-    dlc = None if conversion is None else folder / f"{stem}.dlc"
+    dlc, integers = None if conversion is None else folder / f"{stem}.dlc", parts.quantization
     return Contract(
         image_size=parts.image_size,
         texture_size=parts.texture.shape[-1],
@@ -138,12 +155,14 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
             dlc=None if dlc is None else describe_file(dlc),
             coreml=None if parts.mlpackage is None else describe_file(folder / f"{stem}{MLPACKAGE_SUFFIX}"),
             **{role: describe_file(folder / f"{stem}{TFLITE_SUFFIXES[role]}") for role in parts.tflites},
+            integers=None if integers is None else describe_file(folder / f"{stem}.{integers.precision}.onnx"),
         ),
         source=parts.source,
         graph=parts.graph,
         dlc=None if conversion is None else _describe(conversion),
         verification=parts.verification,
         origin=parts.origin,
+        quantization=integers,
     )
 
 

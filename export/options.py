@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bilayer.model.config import DEMO_CHECKPOINT
-from bilayer.runtime.errors import CheckpointError, LandmarkError, OutputError
+from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_output
@@ -19,8 +19,11 @@ BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
 # What makes the .dlc, if anything; litert makes a .tflite in its place
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
 AlsoFile = Literal["tflite", "tflite-fp16", "coreml"]
+ExportPrecision = Literal["fp32", "w8a16", "w8a8"]  # of the .dlc; the .onnx beside it is always fp32
 UpsampleKind = Literal["nearest", "deconv", "phase"]
 StrPath = str | Path
+# Whose converters take QDQ ONNX, as far as it was tried; None becomes qairt then. SNPE 1.32 has its own quantiser
+INTEGER_TARGETS: tuple[ConversionTarget | None, ...] = (None, "qairt", "none")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class ExportOptions:
         tuple[AlsoFile, ...],
         Option("A further file of the network: for LiteRT, with weights in FP16, for Core ML; may be repeated."),
     ] = ()
+    precision: Annotated[
+        ExportPrecision, Option("Of the .dlc: in integers for an NPU, with a QDQ ONNX: docs/quantisation.md.")
+    ] = "fp32"
 
 
 def bundle_dlc(out: StrPath) -> Path:
@@ -93,5 +99,10 @@ def check_options(options: ExportOptions) -> None:
     check_output(bundle_dlc(options.out))
     for photo in (options.photo, *options.others):
         check_photo_file(Path(photo))
+    if options.precision != "fp32" and options.target not in INTEGER_TARGETS:
+        raise InputError(
+            f"--precision {options.precision}: target {options.target} reads no integers that were chosen here; "
+            f"take {' or '.join(filter(None, INTEGER_TARGETS))}, or --precision fp32"
+        )
     check_input(options.checkpoint, CheckpointError)
     check_input(options.keypoints, LandmarkError)

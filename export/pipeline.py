@@ -128,15 +128,23 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         seal(proto)
         tflites = _tflites(generator, described | made_from, target, options)
         mlpackage = _mlpackage(generator, described | made_from, options)
+    integers, rounded = None, {}
+    if options.precision != "fp32":
+        from bilayer.export.integers import make  # not a default's
+
+        with watch.stage("integers"):
+            integers = make.make_integers(generator, options.precision, given, pose, texture, align_corners, frame_side)
+            rounded = {options.precision: make.sealed_qdq(integers, described | made_from)}
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
         if tflites:
             from bilayer.export.litert import check_tflites
 
             warnings += check_tflites(tflites, target)
-    with draft_bundle(proto, out, target) as draft:
+    with draft_bundle(proto, out, target, rounded) as draft:
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
+            quantization = None if integers is None else make.describe_integers(integers)
             if options.verify:
                 with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
                     probes = make_probes(model, avatar.parameters, pose)
@@ -149,6 +157,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                     hybrid_uv_pixels=round(half.uv_pixels, 4),
                 )
                 warnings += judge_half(half, target, options.keep_norms)
+                if integers is not None:
+                    in_integers = onnx_network(rounded[integers.precision], given, generator.outputs)
+                    quantization = make.verify_integers(
+                        integers, in_integers, probes, texture, align_corners, frame_side
+                    )
                 if tflites:
                     from bilayer.export.litert import verify_tflites
 
@@ -175,6 +188,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             origin=origin,
             tflites=tflites,
             mlpackage=mlpackage,
+            quantization=quantization,
         )
         with watch.stage("convert and write"):
             played = (

@@ -75,6 +75,7 @@ def _named_files(contract: Path) -> set[str]:
 def _left_files(contract: Path) -> set[str]:
     """Passing names that a killed switch left."""
     name = re.compile(
-        rf"\.{re.escape(contract.stem)}\.[0-9a-f]{{8}}\.(dlc|onnx|safetensors|preview\.png|tflite|fp16\.tflite|mlpackage\.zip)"
+        rf"\.{re.escape(contract.stem)}\.[0-9a-f]{{8}}"
+        r"\.(dlc|onnx|safetensors|preview\.png|tflite|fp16\.tflite|mlpackage\.zip|w8a16\.onnx|w8a8\.onnx)"
     )
     return {path.name for path in list_folder(contract.parent) if name.fullmatch(path.name)}

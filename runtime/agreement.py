@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bilayer.runtime.frame import NetworkOutputs, Values
 
 Bytes = NDArray[np.uint8]
-Kind = Literal["fp32", "fp16-hybrid", "fp16", "bf16"]  # what a computation is held to
+Kind = Literal["fp32", "fp16-hybrid", "fp16", "bf16", "w8a16", "w8a8"]  # what a computation is held to
 Verdict = Literal["passed", "warned", "broken"]
 
 MOST_DB = 200.0  # of equal arrays; its negative of arrays that are not finite
@@ -202,7 +202,7 @@ def judge(
     if kind == "fp32":
         for name, db in found.items():
             broken += _under(name, db, thresholds.fp32_frame_psnr if name == FRAME else thresholds.fp32_psnr)
-    elif kind == "fp16-hybrid":
+    elif kind in ("fp16-hybrid", "w8a16", "w8a8"):  # what is stored in fewer bits shall not be seen
         for name in found.keys() - {"delta_uv", FRAME}:
             broken += _under(name, found[name], thresholds.fp16_hybrid_psnr)
         if not agreement.frame_ssim >= thresholds.fp16_hybrid_frame_ssim:

@@ -6,6 +6,7 @@ avatar.safetensors   the texture, packed for the sampler
 avatar.dlc           the network for Qualcomm's runtimes, if it was converted
 avatar.tflite        the network for LiteRT, if it was asked for; avatar.fp16.tflite with weights in FP16
 avatar.mlpackage.zip the network for Core ML, if it was asked for
+avatar.w8a16.onnx    the network in integers (QDQ), if it was asked for; the .dlc is made of it then
 avatar.preview.png   what it looks like
 """
 
@@ -32,7 +33,7 @@ from bilayer.runtime.files.reading import (
 )
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.typed_json import FileFormat
-from bilayer.runtime.vocabulary import Refine
+from bilayer.runtime.vocabulary import IntegerPrecision, Refine
 
 Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]
@@ -116,11 +117,16 @@ class Files:
         BundledFile | None,
         Meta(description="the network for Core ML, an .mlpackage zipped; left out where there is none"),
     ] = None
+    integers: Annotated[
+        BundledFile | None,
+        Meta(description="the network in integers, QDQ ONNX: see quantization; left out where there is none"),
+    ] = None
 
     @property
     def present(self) -> list[BundledFile]:
         """Those that there are."""
-        every = (self.dlc, self.onnx, self.tflite, self.tflite_fp16, self.coreml, self.texture, self.preview)
+        networks = (self.dlc, self.onnx, self.integers, self.tflite, self.tflite_fp16, self.coreml)
+        every = (*networks, self.texture, self.preview)
         return [file for file in every if file is not None]
 
 
@@ -163,6 +169,18 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How the network in integers was made, which is that of the .dlc; the .onnx beside it stays in float32."""
+
+    precision: Annotated[IntegerPrecision, Meta(description="bits of weights and of what lies between layers")]
+    wide: Annotated[list[str], Meta(description="layers whose weights have 16 bits, as two of 8")]
+    frame_db: Annotated[
+        float | None, Meta(description="of the 8-bit frame against the trained model, the worst pose's")
+    ]
+    uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
+
+
+@dataclass(frozen=True)
 class Origin:
     """What the avatar was made from and with."""
 
@@ -197,6 +215,9 @@ class Contract:
     dlc: DlcInfo | None
     verification: Verification
     origin: Origin
+    quantization: Annotated[
+        Quantization | None, Meta(description="of the network in integers; left out where there is none")
+    ] = None
 
     def to_json(self) -> str:
         """The text as it is written: the same contract gives the same bytes."""
@@ -235,6 +256,7 @@ _KINDS = {
     "tflite": FileKind.TFLITE,
     "tflite_fp16": FileKind.TFLITE,
     "coreml": FileKind.MLPACKAGE,
+    "integers": FileKind.ONNX,
 }
 
 
@@ -263,7 +285,8 @@ def read_bundle(path: str | Path) -> Bundle:
         file = getattr(contract.files, setting.name)
         if file is not None:
             _check_file(bundle.path(file), file, _KINDS[setting.name])
-    _check_network(bundle.path(contract.files.onnx))
+    for network in filter(None, (contract.files.onnx, contract.files.integers)):
+        _check_network(bundle.path(network))
     return bundle
 
 

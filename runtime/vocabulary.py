@@ -17,8 +17,9 @@ RetargetMode = Literal["absolute", "relative", "procrustes"]
 Refine = Literal["fit", "updater", "none"]
 
 # What a network computes in. FP16 hybrid stores in fp16 and sums in fp32, SNPE's GPU_FLOAT32_16_HYBRID
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "w8a16", "w8a8"]
 DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
+IntegerPrecision = Literal["w8a16", "w8a8"]  # bits of weights and of what lies between layers
 
 TRACK_SUFFIXES = (".npy", ".npz", ".json")
 PHOTO_SUFFIXES = (

@@ -155,7 +155,8 @@ def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":
 def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
     from bilayer.benchmarks.parity.dlc import open_dlc
     from bilayer.benchmarks.parity.engines import bfloat16, vulkan
-    from bilayer.benchmarks.parity.htp import HtpRung, simulator
+    from bilayer.benchmarks.parity.htp import FP16, FP16_LABEL, simulator
+    from bilayer.benchmarks.parity.integers import integer_rungs
     from bilayer.benchmarks.parity.litert import litert
     from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
 
@@ -168,10 +169,11 @@ def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
         top[-1:-1] = [litert(subject, "float32")]
         top += [litert(subject, "float16")]
         top += [EmulatedRung(subject, "half4"), EmulatedRung(subject, "sequential")]
-        skipped = NotRun(HtpRung.name, HtpRung.label, "--slow-poses 0")
+        skipped = NotRun(FP16, FP16_LABEL, "--slow-poses 0")
         top.append(simulator(subject) if options.slow_poses else skipped)
         top += [vulkan(subject, arithmetic=False), vulkan(subject, arithmetic=True)]
         top += [EmulatedBfloat16(subject), bfloat16(subject)]
+    top += integer_rungs(subject, simulated=bool(options.slow_poses) and not options.quick)
     return [*top, _device(subject, options)]
 
 

@@ -6,30 +6,41 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bilayer.benchmarks.parity.rungs import NotRun, Rung, with_all_outputs
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.convert.qairt_worker import NOT_LOADED
+from bilayer.export.network.layers import FoldedGenerator
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.subprocesses import run
 
+if TYPE_CHECKING:
+    import onnx
+
 # v69, the oldest whose HTP computes in FP16. The Snapdragon 855 has no HTP: this stands for "FP16 by the vendor"
 SOC = "36"
 WORKER = "bilayer.benchmarks.parity.htp_worker"
+FP16 = "htp-fp16"
+FP16_LABEL = "the ONNX in Qualcomm's FP16, on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
+NO_PACKAGE = "onnxruntime-qnn is not installed; pip install 'bilayer[qairt]' (Linux x86-64)"
 SECONDS_A_FRAME = 120  # then it is stopped; 5 to 18 were measured at 256 px
 
 
 @dataclass(frozen=True, eq=False)
 class HtpRung(Rung):
-    """The ONNX file on the simulator; each call is a process of its own."""
+    """An ONNX file of the bundle on the simulator; each call is a process of its own."""
 
     subject: Subject
-    name = "htp-fp16"
-    label = "the ONNX in Qualcomm's FP16, on its x86 HTP simulator, onnxruntime-qnn (a proxy for Adreno)"
-    kind = "fp16"
+    network: "onnx.ModelProto"
+    generator: FoldedGenerator  # that it is: its layers and their shapes
+    name: str = FP16
+    label: str = FP16_LABEL
+    rounded: bool = False
+    kind = "fp16"  # measured arithmetic; of integers, too, which may be no worse
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
@@ -39,7 +50,7 @@ class HtpRung(Rung):
             ToolMissingError: the simulator does not load, refuses the network, or does not end.
         """
         outputs = self.subject.bundle.contract.outputs
-        return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.subject.onnx_path, indices)]
+        return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.network, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
         """The output (1, ...) of every node; asked for all, the simulator has less to fuse.
@@ -47,22 +58,18 @@ class HtpRung(Rung):
         Raises:
             ToolMissingError: as `results`.
         """
-        import onnx
-
-        with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
-            path = Path(name) / "layers.onnx"
-            onnx.save(with_all_outputs(self.subject), path)
-            (frame,) = self._run(path, [index])
+        (frame,) = self._run(with_all_outputs(self.network, self.generator), [index])
         return frame
 
-    def _run(self, network: Path, indices: list[int]) -> list[dict[str, Values]]:
+    def _run(self, network: "onnx.ModelProto", indices: list[int]) -> list[dict[str, Values]]:
         """The output tensors (1, ...) for each pose."""
         with tempfile.TemporaryDirectory(prefix="bilayer-htp-") as name:
             folder = Path(name)
-            poses, found = folder / "poses.npy", folder / "results.npz"
+            path, poses, found = folder / "network.onnx", folder / "poses.npy", folder / "results.npz"
+            path.write_bytes(network.SerializeToString())
             np.save(poses, self.subject.encoded()[indices])
             done = run(
-                [sys.executable, "-m", WORKER, str(network.resolve()), str(poses), str(found), SOC],
+                [sys.executable, "-m", WORKER, str(path), str(poses), str(found), SOC],
                 folder=folder,
                 environment={**os.environ, "PYTHONSAFEPATH": "1"},
                 log=folder / "log",
@@ -77,9 +84,7 @@ class HtpRung(Rung):
 
 
 def simulator(subject: Subject) -> HtpRung | NotRun:
-    """The simulator's rung, or what to do where its package is not installed."""
+    """The rung of Qualcomm's FP16, or what to do where its package is not installed."""
     if importlib.util.find_spec("onnxruntime_qnn") is None:
-        return NotRun(
-            HtpRung.name, HtpRung.label, "onnxruntime-qnn is not installed; pip install 'bilayer[qairt]' (Linux x86-64)"
-        )
-    return HtpRung(subject)
+        return NotRun(FP16, FP16_LABEL, NO_PACKAGE)
+    return HtpRung(subject, subject.model, subject.own)

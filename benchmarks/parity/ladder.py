@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 from bilayer.benchmarks.parity.compare import Comparison, compare
 from bilayer.benchmarks.parity.dlc import open_dlc
+from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.static_checks import (
     Check,
     check_contract,
     check_dlc,
+    check_integers,
     check_metadata,
     check_tflites,
     check_verification,
@@ -91,7 +93,7 @@ class Ladder:
 def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
     """The cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
     subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
-    rungs = [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
+    rungs = [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid"), *integer_rungs(subject, False)]
     return climb(subject, rungs, thresholds=thresholds)
 
 
@@ -146,9 +148,10 @@ def climb(
         pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
         above = (rung.name, found, frames)
         advance(rung.name)
-    checks = [check_contract(subject), check_metadata(subject)]
-    claimed = subject.bundle.contract.verification
-    checks.append(check_verification(claimed, {step.name: step.truth for step in steps}))
+    checks = [check_contract(subject), check_metadata(subject), *check_integers(subject)]
+    claimed = subject.bundle.contract
+    found_anew = {step.name: step.truth for step in steps}
+    checks.append(check_verification(claimed.verification, found_anew, claimed.quantization))
     dlc = check_dlc(subject)
     checks += [dlc] if isinstance(dlc, Check) else []
     missing += [dlc] if isinstance(dlc, NotRun) else []

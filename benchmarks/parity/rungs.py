@@ -30,6 +30,7 @@ class Rung(ABC):
     label: str  # what it is, for people
     kind: Kind  # what it is held to
     emulated = False  # computed here in imitation of another machine
+    rounded = False  # its weights and biases are integers: others than the truth's on purpose
     slow = False  # it takes seconds a frame, and is compared on fewer poses
 
     @property
@@ -96,7 +97,9 @@ class OnnxRung(Rung):
     def layers(self, index: int) -> dict[str, Values]:
         """The output (1, ...) of every node, none of which is optimised away."""
         pose = self.subject.encoded()[index]
-        infer = onnx_tensors(with_all_outputs(self.subject).SerializeToString(), THREADS, optimised=False)
+        infer = onnx_tensors(
+            with_all_outputs(self.subject.model, self.subject.own).SerializeToString(), THREADS, optimised=False
+        )
         return {INPUT: pose[None], **infer(pose)}
 
 
@@ -144,16 +147,16 @@ def _evaluated(generator: FoldedGenerator, pose: Values, store: "Callable[[Tenso
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def with_all_outputs(subject: Subject) -> "onnx.ModelProto":
-    """The network with every node's output made an output of it."""
+def with_all_outputs(network: "onnx.ModelProto", generator: FoldedGenerator) -> "onnx.ModelProto":
+    """The network with the output of every layer of `generator`, which it is, made an output of it."""
     import onnx
 
     model = onnx.ModelProto()
-    model.CopyFrom(subject.model)
-    known, shapes = {value.name for value in model.graph.output}, subject.own.shapes()
+    model.CopyFrom(network)
+    known, shapes = {value.name for value in model.graph.output}, generator.shapes()
     for node in model.graph.node:
         name = node.output[0]
-        if name not in known:
+        if name in shapes and name not in known:
             value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shapes[name]])
             model.graph.output.append(value)
     return model

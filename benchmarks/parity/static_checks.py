@@ -1,7 +1,7 @@
 """What is compared without running anything: the contract with the network, the .dlc with the ONNX."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bilayer.benchmarks.parity.compare import Comparison
@@ -9,12 +9,16 @@ from bilayer.benchmarks.parity.rungs import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
+from bilayer.export.integers.qdq import read_qdq
+from bilayer.export.integers.scheme import ACTIVATION_BITS
 from bilayer.export.metadata import AVATAR, contradictions, describe_contract
 from bilayer.runtime.agreement import Verdict
-from bilayer.runtime.bundle import BundledFile, Verification
+from bilayer.runtime.bundle import BundledFile, Quantization, Verification
 from bilayer.runtime.errors import ParityError
 
 if TYPE_CHECKING:
+    import onnx
+
     from bilayer.export.network.tflite_write import Storage
 
 POSES_APART = 10.0  # dB between the worst of some poses and of others
@@ -32,7 +36,25 @@ class Check:
 
 def check_metadata(subject: Subject) -> Check:
     """Outputs, input, source pose and texture are those that the network was written with."""
-    name, label = "metadata", "avatar.json and the texture belong to the network"
+    return _check_metadata(subject, subject.model, "metadata", "avatar.json and the texture belong to the network")
+
+
+def check_integers(subject: Subject) -> list[Check]:
+    """The same of the network in integers, and that it is of the precision which avatar.json says; of no other none."""
+    contract = subject.bundle.contract
+    if subject.integers is None:
+        return []
+    check = _check_metadata(subject, subject.integers, "integers", "avatar.json belongs to the network in integers")
+    said = None if contract.quantization is None else contract.quantization.precision
+    qdq = read_qdq(subject.integers, check.name)
+    bits = {grid.bits for grid in qdq.grids.values()}
+    if check.verdict == "broken" or (said is not None and bits == {ACTIVATION_BITS[said]}):
+        return [check]
+    text = f"avatar.json says {said or 'nothing'}, its outputs have {', '.join(map(str, sorted(bits)))} bits"
+    return [replace(check, verdict="broken", text=f"{text}; export the avatar again")]
+
+
+def _check_metadata(subject: Subject, network: "onnx.ModelProto", name: str, label: str) -> Check:
     contract = subject.bundle.contract
     described = describe_contract(
         contract.input,
@@ -43,10 +65,10 @@ def check_metadata(subject: Subject) -> Check:
         contract.source.pose,
         subject.texture,
     )
-    found = contradictions(subject.model, described)
+    found = contradictions(network, described)
     if found:
         return Check(name, label, "broken", f"{found[0]}; copy the avatar's whole folder, or export it again")
-    if not any(entry.key == AVATAR for entry in subject.model.metadata_props):
+    if not any(entry.key == AVATAR for entry in network.metadata_props):
         return Check(name, label, "warned", "the network does not say: it was exported by version 0.1")
     return Check(name, label, "passed", f"avatar {described[AVATAR]}")
 
@@ -61,7 +83,9 @@ def check_contract(subject: Subject) -> Check:
     return Check(name, label, "passed", f"align_corners {right} in both")
 
 
-def check_verification(claimed: Verification, found: Mapping[str, Comparison]) -> Check:
+def check_verification(
+    claimed: Verification, found: Mapping[str, Comparison], integers: Quantization | None = None
+) -> Check:
     """avatar.json's own numbers beside those made anew, by rung: they are of other poses, so some dB apart.
 
     A claim that is better than what is found by more than POSES_APART is no measurement of this avatar.
@@ -77,6 +101,9 @@ def check_verification(claimed: Verification, found: Mapping[str, Comparison]) -
         pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].frame.psnr_db))
     if "litert" in found and claimed.litert_db is not None:
         pairs.append(("litert", claimed.litert_db, min(one.psnr_db for one in found["litert"].results.values())))
+    ort = None if integers is None else found.get(f"{integers.precision}-ort")
+    if integers is not None and ort is not None and integers.frame_db is not None:
+        pairs.append((f"{integers.precision} frame", integers.frame_db, ort.frame.psnr_db))
     text = ", ".join(f"{what}: {claim:.0f} dB claimed, {db:.0f} found" for what, claim, db in pairs)
     better = any(claim > db + POSES_APART for _, claim, db in pairs)
     return Check(name, label, "broken" if better else "passed", text or "nothing of it was computed")
@@ -122,7 +149,7 @@ def check_dlc(subject: Subject) -> Check | NotRun:
         return NotRun(name, label, "the bundle has no .dlc; bilayer-export --target qairt makes one")
     dlc = read_dlc(subject.bundle.path(file))
     try:
-        report = compare_dlc(dlc, subject.model)
+        report = compare_dlc(dlc, subject.converted)
     except ParityError as error:
         return Check(name, label, "broken", str(error))
     found = {end.layout for end in report.ends if end.layout}

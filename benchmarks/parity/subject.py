@@ -32,6 +32,12 @@ class Subject:
     align_corners: bool  # that the network was made for, whatever avatar.json says
     texture: Floats  # packed, (T + 3, T + 3, 4)
     poses: Floats  # (N, 136)
+    integers: "onnx.ModelProto | None" = None  # the network in integers, if the bundle has one
+
+    @property
+    def converted(self) -> "onnx.ModelProto":
+        """The network that the .dlc was made of."""
+        return self.model if self.integers is None else self.integers
 
     @property
     def onnx_path(self) -> Path:
@@ -55,16 +61,21 @@ def open_subject(bundle: Bundle, poses: Floats) -> Subject:
     Raises:
         BundleError: a network that bilayer-export did not write.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    path = bundle.path(bundle.contract.files.onnx)
-    try:
-        model = onnx.load_model_from_string(read_bytes(path, FileKind.ONNX, BundleError))
-    except DecodeError as error:
-        raise BundleError(f"{path}: not an ONNX model; export the avatar again") from error
+    path, rounded = bundle.path(bundle.contract.files.onnx), bundle.contract.files.integers
+    model = _read_model(path)
     generator = read_generator(model, bundle.contract, str(path))
     warp = next((entry.value for entry in model.metadata_props if entry.key == "warp"), "")
     told = {"True": True, "False": False}.get(warp.rpartition("align_corners ")[2])
     align_corners = bundle.contract.align_corners if told is None else told
-    return Subject(bundle, model, generator, generator, align_corners, read_texture(bundle), poses)
+    integers = None if rounded is None else _read_model(bundle.path(rounded))
+    return Subject(bundle, model, generator, generator, align_corners, read_texture(bundle), poses, integers)
+
+
+def _read_model(path: Path) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load_model_from_string(read_bytes(path, FileKind.ONNX, BundleError))
+    except DecodeError as error:
+        raise BundleError(f"{path}: not an ONNX model; export the avatar again") from error

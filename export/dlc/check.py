@@ -107,6 +107,8 @@ def compare_weights(dlc: Dlc, model: onnx.ModelProto | str | Path) -> WeightRepo
     matches: list[LayerMatch] = []
     seen: set[str] = set()
     for node in model.graph.node:
+        if node.op_type == "Resize":
+            seen.update(node.input)  # its scales show in the shapes that read_layers checks
         if node.op_type not in _TYPES:
             continue
         layer = _expected(node, constants)

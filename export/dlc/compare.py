@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import onnx
 
 from bilayer.export.dlc.check import EndMatch, WeightReport, check_io, compare_weights
+from bilayer.export.dlc.integers import check_grids, dequantised
 from bilayer.export.dlc.layers import DlcLayers, read_layers
 from bilayer.export.dlc.read import Dlc
+from bilayer.export.integers.qdq import is_qdq, read_qdq
 from bilayer.export.network import onnx_read
 from bilayer.runtime.errors import ParityError
 
@@ -31,18 +33,23 @@ class DlcReport:
 
 
 def compare_dlc(dlc: Dlc, model: onnx.ModelProto) -> DlcReport:
-    """Hold the whole of `dlc` to `model`, which bilayer-export wrote.
+    """Hold the whole of `dlc` to `model`, which bilayer-export wrote; in integers, every grid, too.
 
     Raises:
         ParityError: they differ; names the layer, and what was expected and found.
         BundleError: `model` is not as bilayer-export writes it.
         InputError: a weight of `model` is computed or stands in another file.
     """
+    qdq = read_qdq(model, dlc.name) if is_qdq(model) else None
+    if qdq is not None:
+        model, dlc = qdq.plain, dequantised(dlc)
     ends = check_io(dlc, model)
     weights = compare_weights(dlc, model)
     if weights.unchecked:
         raise ParityError(f"{dlc.name}: nothing in it holds the ONNX model's {', '.join(weights.unchecked)}")
     expected = onnx_read.read_layers(model, dlc.name)
     graph = read_layers(dlc, expected, {match.node: match.layout for match in weights.layers})
+    if qdq is not None:
+        check_grids(dlc.name, graph.steps, qdq.grids)
     placed = (replace(end, layout=graph.layouts.get(end.name, end.layout)) for end in ends)
     return DlcReport(weights, tuple(placed), graph)

@@ -13,12 +13,23 @@ MAX_DIMENSIONS = 16
 
 
 @dataclass(frozen=True)
+class Steps:
+    """What a tensor's integers stand for: (integer + offset) * scale."""
+
+    bits: int
+    scales: tuple[float, ...]  # one, or one for each index along `axis`
+    offset: int = 0
+    axis: int = 0
+
+
+@dataclass(frozen=True)
 class DlcTensor:
     """A tensor's name and type."""
 
     name: str
     shape: tuple[int, ...]  # empty also where a v3 file does not record it
     dtype: str  # float32, ufixed8, ...; empty where a v3 file does not record it
+    steps: Steps | None = None  # of integers, where the file tells
 
 
 # What a layer is set to: a number, a word, an array of numbers; None: it lies where nothing public says

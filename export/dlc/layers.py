@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.dlc.graph import DlcNode, Setting, base_name
+from bilayer.export.dlc.graph import DlcNode, Setting, Steps, base_name
 from bilayer.export.dlc.read import Dlc
 from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, Array, Layer, Shape
@@ -81,6 +81,7 @@ class DlcLayers:
 
     layers: tuple[Layer, ...]  # in the .dlc's order, named and wired as in the ONNX model, with the .dlc's own numbers
     layouts: Mapping[str, str]  # by output tensor: NCHW or NHWC; empty for fewer than four dimensions
+    steps: Mapping[str, Steps | None]  # of the input and each layer's output, by its ONNX name; None in float32
     unchecked: tuple[str, ...]  # "layer: setting" of unknown meaning, or held where nothing public says: taken as right
 
 
@@ -102,7 +103,7 @@ def read_layers(dlc: Dlc, expected: Sequence[Layer], weight_layouts: Mapping[str
     if reader.free:
         missing = ", ".join(reader.free)
         raise ParityError(f"{dlc.name}: lacks {len(reader.free)} layers of the ONNX model: {missing[:200]}")
-    return DlcLayers(tuple(reader.layers), reader.output_layouts(), tuple(reader.unchecked))
+    return DlcLayers(tuple(reader.layers), reader.output_layouts(), reader.steps, tuple(reader.unchecked))
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ class _Reader:
     def __post_init__(self) -> None:
         self.free = {layer.name: layer for layer in self.expected}
         self.values = {tensor.name: _Value(INPUT, (0, 1)) for tensor in self.dlc.inputs}
+        self.steps: dict[str, Steps | None] = {}
+        for tensor in self.dlc.inputs:
+            self.steps[INPUT] = self.dlc.tensors[tensor.name].steps
 
     def fail(self, node: DlcNode, what: str) -> ParityError:
         return ParityError(f"{self.dlc.name}: layer {node.name} ({node.type}): {what}")
@@ -146,6 +150,7 @@ class _Reader:
         read = _READERS.get(type(wanted), _as_wanted)
         layer, axes = read(self, node, wanted, [value.axes for value in given])
         self.layers.append(layer)
+        self.steps[wanted.name] = self.dlc.tensors[node.outputs[0]].steps
         self.unchecked += [f"{node.name}: {name}" for name in node.settings if name not in _KNOWN]
         self.values[node.outputs[0]] = _Value(wanted.name, axes)
 
@@ -268,7 +273,8 @@ def _leaky_relu(reader: _Reader, node: DlcNode, wanted: Layer, axes: list[Axes])
         reader.unchecked.append(f"{node.name}: slope")
         return wanted, axes[0]
     found = np.unique(np.concatenate([slope.reshape(-1) for slope in slopes]))
-    if len(found) != 1 or found[0] != found.dtype.type(wanted.slope):
+    rounded = 1e-6 if any(reader.dlc.tensors[name].steps for name in node.weights) else 0.0  # 255 steps of 8 bits
+    if len(found) != 1 or abs(found[0] - found.dtype.type(wanted.slope)) > rounded:
         raise reader.fail(node, f"slope: expected {wanted.slope:g}, found {', '.join(f'{s:g}' for s in found[:5])}")
     return plain.LeakyRelu(wanted.name, wanted.inputs, float(found[0])), axes[0]
 

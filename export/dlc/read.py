@@ -102,15 +102,15 @@ def describe(dlc: Dlc) -> dict[str, Any]:
         "converter": dlc.converter,
         "converter_version": dlc.converter_version,
         "parameters": dlc.parameters,
-        "inputs": [asdict(tensor) for tensor in dlc.inputs],
-        "outputs": [asdict(tensor) for tensor in dlc.outputs],
+        "inputs": [_described(tensor) for tensor in dlc.inputs],
+        "outputs": [_described(tensor) for tensor in dlc.outputs],
         "layers": [
             {
                 "name": node.name,
                 "type": node.type,
                 "inputs": list(node.inputs),
-                "outputs": [asdict(dlc.tensors[name]) for name in node.outputs],
-                "weights": [asdict(dlc.tensors[name]) for name in node.weights],
+                "outputs": [_described(dlc.tensors[name]) for name in node.outputs],
+                "weights": [_described(dlc.tensors[name]) for name in node.weights],
             }
             for node in dlc.nodes
         ],
@@ -133,8 +133,8 @@ def as_text(dlc: Dlc) -> str:
         (
             node.name,
             node.type,
-            " ".join(_shape(dlc.tensors[name]) for name in node.outputs),
-            " ".join(_shape(dlc.tensors[name]) for name in node.weights),
+            " ".join(_shown(dlc.tensors[name]) for name in node.outputs),
+            " ".join(_shown(dlc.tensors[name]) for name in node.weights),
             sum(dlc.weights[name].size for name in node.weights) or "-",
         )
         for node in dlc.nodes
@@ -212,6 +212,20 @@ def _flatten(value: object, key: str, entries: dict[str, str]) -> None:
 def _printable(text: str) -> str:
     """`text` without what could move a terminal's cursor or not be encoded."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _shown(tensor: DlcTensor) -> str:
+    """A tensor's shape; of integers, their type too, and what a step of them is."""
+    if tensor.steps is None:
+        return _shape(tensor)
+    scales = tensor.steps.scales
+    how = f"a step {scales[0]:.3g}" if len(scales) == 1 else f"{len(scales)} scales"
+    return f"{_shape(tensor)} ({tensor.dtype}, {how})"
+
+
+def _described(tensor: DlcTensor) -> dict[str, Any]:
+    """A tensor for JSON, with what its integers stand for where it has any."""
+    return {name: value for name, value in asdict(tensor).items() if name != "steps" or value is not None}
 
 
 def _shape(tensor: DlcTensor) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.export.dlc.flatbuffer import FlatBuffer, Table
-from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, as_array, check_shape
+from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, Steps, as_array, check_shape
 from bilayer.runtime.errors import DlcError
 
 Chunks = Mapping[str, memoryview]  # bytes by the tensor's name
@@ -91,9 +91,25 @@ def read_graph(model: memoryview, params: memoryview | None, data: memoryview | 
 def _tensor(table: Table) -> tuple[DlcTensor, str]:
     code = table.number("<i", 6)
     dtype, layout = _DTYPES.get(code, (f"unknown-{code & 0xFFFFFFFF:#06x}", ""))
-    tensor = DlcTensor(table.string(1), table.int32s(3), dtype)
+    tensor = DlcTensor(table.string(1), table.int32s(3), dtype, _steps(table.table(5)))
     check_shape(tensor)
     return tensor, layout
+
+
+def _steps(described: Table | None) -> Steps | None:
+    """Field 2: one scale for the tensor; field 3: an axis, and one for each index of it (files of QAIRT 2.51)."""
+    if described is None:
+        return None
+    one, axis = described.table(2), described.table(3)
+    if one is not None:
+        return Steps(one.number("<i", 0), (one.float32(3),), one.number("<i", 4))
+    each = [] if axis is None else axis.tables(1)
+    if axis is None or not each:
+        return None
+    scales = tuple(channel.float32(3) for channel in each)
+    if any(channel.number("<i", 4) for channel in each):
+        raise DlcError("integers with an offset for each channel: only symmetric ones are known")
+    return Steps(each[0].number("<i", 0), scales, axis=axis.number("<i", 0))
 
 
 def _node(table: Table, kinds: Mapping[str, int], chunks: Chunks) -> DlcNode:

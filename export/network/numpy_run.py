@@ -1,6 +1,6 @@
 """Plain layers computed in numpy alone: a second opinion beside ONNX Runtime and torch, a few seconds a frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,16 @@ from bilayer.export.network.layers import INPUT, Layer
 Floats = NDArray[np.float32]
 
 
-def run_layers(layers: Sequence[Layer], pose: Floats) -> dict[str, Floats]:
-    """Every layer's output in float32, (C, H, W) or (features,), for a pose as the network takes it, (width,)."""
-    values: dict[str, Floats] = {INPUT: pose}
+def run_layers(
+    layers: Sequence[Layer], pose: Floats, stored: Callable[[str, Floats], Floats] = lambda name, values: values
+) -> dict[str, Floats]:
+    """Every layer's output in float32, (C, H, W) or (features,), for a pose as the network takes it, (width,).
+
+    `stored` is what becomes of an output by its name before it is read.
+    """
+    values: dict[str, Floats] = {INPUT: stored(INPUT, pose)}
     for layer in layers:
-        values[layer.name] = _run(layer, [values[name] for name in layer.inputs])
+        values[layer.name] = stored(layer.name, _run(layer, [values[name] for name in layer.inputs]))
     return values
 
 

@@ -13,7 +13,7 @@ from bilayer.runtime.vocabulary import EngineName, Precision, checked
 # has no layer for some of the graphs that bilayer-export can make; LiteRT needs the bundle's .tflite
 FASTEST_FIRST: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 PRECISIONS: dict[EngineName, tuple[Precision, ...]] = {
-    "onnxruntime": ("fp32",),
+    "onnxruntime": ("fp32", "w8a16", "w8a8"),
     "openvino": ("fp32", "bf16"),
     "ncnn": ("fp32", "fp16"),
     "ncnn-vulkan": ("fp32", "fp16"),
@@ -44,12 +44,14 @@ def load_engine(
         name: "auto" is the quickest installed one, or ONNX Runtime where `providers` are given.
         precision: of the arithmetic. "bf16" is OpenVINO's, on processors that compute in it; "fp16" is ncnn's, which
             computes in fp32 on processors that have no such arithmetic, and rounds what lies between the layers; of
-            LiteRT it is the file with weights in FP16, computed in fp32.
+            LiteRT it is the file with weights in FP16, computed in fp32. "w8a16" and "w8a8" are the bundle's network
+            in integers by ONNX Runtime.
         threads: for one frame; None lets the engine choose, usually all cores.
         providers: ONNX Runtime's execution providers, the preferred one first.
 
     Raises:
-        BundleError: no network, or not the one of the contract; for LiteRT, a bundle without a .tflite.
+        BundleError: no network, or not the one of the contract; for LiteRT, a bundle without a .tflite; for integers,
+            one of another precision.
         InputError: the engine does not have the precision, or not on this processor; no such provider.
         ConversionError: ncnn's converter cannot make a file of the network, or ncnn has no layer that it needs.
         ToolMissingError: the engine is not installed, or there is no Vulkan device.
@@ -73,7 +75,7 @@ def load_engine(
     if chosen == "onnxruntime":
         from bilayer.runtime.engines.onnx_runtime import OnnxRuntime
 
-        return OnnxRuntime(path, contract, threads, providers)
+        return OnnxRuntime(path, contract, threads, providers, precision)
     if chosen == "litert":
         from bilayer.runtime.engines.litert import LiteRt
 

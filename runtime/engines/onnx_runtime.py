@@ -8,18 +8,30 @@ import numpy as np
 
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
 from bilayer.runtime.frame import Floats
+from bilayer.runtime.vocabulary import Precision
 
 
 class OnnxRuntime(TensorEngine):
-    """ONNX Runtime with bound arrays, telemetry off."""
+    """ONNX Runtime with bound arrays, telemetry off; in integers, by the network in integers beside the given one."""
 
-    name, precision = "onnxruntime", "fp32"
+    name = "onnxruntime"
 
-    def __init__(self, path: Path, contract: Contract, threads: int | None, providers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        contract: Contract,
+        threads: int | None,
+        providers: Sequence[str],
+        precision: Precision = "fp32",
+    ) -> None:
         import onnxruntime
+
+        self.precision = precision
+        if precision != "fp32":
+            path = _integers_beside(path, contract, precision)
 
         missing = [provider for provider in providers if provider not in onnxruntime.get_available_providers()]
         if missing:
@@ -34,6 +46,17 @@ class OnnxRuntime(TensorEngine):
 
     def _compute(self) -> None:
         self._session.run_with_iobinding(self._binding)
+
+
+def _integers_beside(path: Path, contract: Contract, precision: Precision) -> Path:
+    """The network in integers that lies beside the float one."""
+    file, made = contract.files.integers, contract.quantization
+    if file is None or made is None or made.precision != precision:
+        found = f"its integers are {made.precision}" if made else "it has no network in integers"
+        raise BundleError(
+            f"{path}: precision {precision}: {found}; bilayer-export --precision {precision} makes one, or take fp32"
+        )
+    return path.with_name(file.name)
 
 
 def make_session(

@@ -47,6 +47,7 @@ def test_every_key_of_the_contract_is_explained():
     explained = set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
     shared = {f"outputs.{name}" for name in ("delta_uv", "lf_rgb", "seg")}
     shared |= {f"files.{name}" for name in ("onnx", "texture", "preview", "dlc", "tflite", "tflite_fp16", "coreml")}
+    shared.add("files.integers")
     expected = {re.sub(r"^(outputs|files)\.\w+\.", r"\1.*.", key) for key in keys(Contract)}
     assert shared < expected
     assert explained == expected | {"format", "version"}

@@ -1,0 +1,68 @@
+"""Rungs of the network in integers: its QDQ ONNX in ONNX Runtime, and on Qualcomm's simulator."""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bilayer.benchmarks.parity.htp import NO_PACKAGE, HtpRung
+from bilayer.benchmarks.parity.rungs import THREADS, NotRun, Rung, with_all_outputs
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.export.integers.qdq import read_qdq
+from bilayer.export.network.layers import INPUT, FoldedGenerator
+from bilayer.export.network.onnx_read import read_generator
+from bilayer.runtime.agreement import Kind
+from bilayer.runtime.engines.onnx_runtime import onnx_tensors
+from bilayer.runtime.frame import NetworkOutputs, Values
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerRung(Rung):
+    """The network in integers as ONNX Runtime computes it on a CPU: every layer in float32, every output rounded."""
+
+    subject: Subject
+    network: "onnx.ModelProto"
+    generator: FoldedGenerator  # that it is, with the numbers that its integers stand for
+    name: str
+    label: str
+    kind: Kind
+    rounded = True
+
+    def results(self, indices: list[int]) -> list[NetworkOutputs]:
+        """The results for these poses, of the network as ONNX Runtime optimises it."""
+        outputs, infer = self.subject.bundle.contract.outputs, onnx_tensors(self.network.SerializeToString(), THREADS)
+        poses = self.subject.encoded()
+        return [NetworkOutputs.read(outputs, infer(poses[index])) for index in indices]
+
+    def layers(self, index: int) -> dict[str, Values]:
+        """The output (1, ...) of every layer, rounded; layers have the names that they have in the float network."""
+        pose = self.subject.encoded()[index]
+        network = with_all_outputs(self.network, self.generator)
+        return {INPUT: pose[None], **onnx_tensors(network.SerializeToString(), THREADS, optimised=False)(pose)}
+
+
+def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRun]:
+    """The rungs of a bundle that has a network in integers, quick and slow; none of another.
+
+    Args:
+        subject: the avatar.
+        simulated: whether Qualcomm's simulator is wanted.
+
+    Raises:
+        BundleError: its network in integers is none of bilayer-export's.
+    """
+    contract, network = subject.bundle.contract, subject.integers
+    if network is None or contract.quantization is None or contract.files.integers is None:
+        return []
+    where, precision = contract.files.integers.name, contract.quantization.precision
+    generator = read_generator(read_qdq(network, where).plain, contract, where)
+    label = f"the .dlc's ONNX in {precision}, in ONNX Runtime, CPU"
+    rungs: list[Rung | NotRun] = [IntegerRung(subject, network, generator, f"{precision}-ort", label, precision)]
+    name, label = f"htp-{precision}", f"the .dlc's ONNX in {precision}, on Qualcomm's x86 HTP simulator"
+    if not simulated:
+        return rungs
+    if importlib.util.find_spec("onnxruntime_qnn") is None:
+        return [*rungs, NotRun(name, label, NO_PACKAGE)]
+    return [*rungs, HtpRung(subject, network, generator, name, label, rounded=True)]

@@ -1,0 +1,125 @@
+"""A folded generator to integers: layer by layer, and in 16 bits where 8 are too few."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bilayer.export.integers.calibrate import grid_of, network_outputs
+from bilayer.export.integers.rounding import rounded_layer
+from bilayer.export.integers.scheme import ACTIVATION_BITS, Grid, IntegerGenerator, activation_grid
+from bilayer.export.network.evaluate import run_layer
+from bilayer.export.network.layers import (
+    INPUT,
+    Activation,
+    Array,
+    FoldedGenerator,
+    Layer,
+    Reshape,
+    ScaleShift,
+    Upsample,
+    Weighted,
+)
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import IntegerPrecision
+
+MARGIN = 0.05  # of a tensor's range, beyond what the calibration saw on either side
+
+Excess = Callable[[dict[str, Tensor]], float]  # of output tensors (N, ...): how far over the gate; at most 1 passes
+
+
+def quantize(
+    generator: FoldedGenerator, precision: IntegerPrecision, poses: Tensor, wide: Collection[str] = ()
+) -> IntegerGenerator:
+    """The network in integers, its ranges and roundings learned from encoded poses (N, width).
+
+    Every layer is rounded for what it reads in the integer network, so that it makes up for the layers before it.
+
+    Args:
+        generator: with float weights.
+        precision: bits of weights and of what lies between the layers.
+        poses: float32.
+        wide: layers whose weights are kept in 16 bits.
+
+    Raises:
+        InputError: numbers that are not finite, or a layer that gives the same in every pose; names it.
+    """
+    bits = ACTIVATION_BITS[precision]
+    grids: dict[str, Grid] = {INPUT: grid_of(poses, bits, 0.0, f"{precision}: the pose")}
+    exact, rounded = {INPUT: poses}, {INPUT: grids[INPUT].rounded(poses)}
+    layers: list[Layer] = []
+    scales: dict[str, Array] = {}
+    last = {name: layer.name for layer in generator.layers for name in layer.inputs}
+    for layer in generator.layers:
+        if isinstance(layer, ScaleShift):
+            raise InputError(f"{precision}: {layer.name} is a norm that was kept; leave --keep-norms out")
+        exact[layer.name] = run_layer(layer, [exact[name] for name in layer.inputs])
+        parts: list[tuple[Layer, Array | None]] = [(layer, None)]
+        if isinstance(layer, Weighted):
+            read = layer.inputs[0]
+            if not torch.isfinite(exact[layer.name]).all():
+                raise InputError(f"{precision}: layer {layer.name} gives numbers that are not finite; export again")
+            parts = rounded_layer(layer, rounded[read], exact[layer.name], grids[read].scale, layer.name in wide)
+        for part, scale in parts:
+            made = run_layer(part, [rounded[name] for name in part.inputs])
+            if isinstance(part, Reshape | Upsample):  # changes no number
+                grids[part.name] = grids[part.inputs[0]]
+            elif isinstance(part, Activation):
+                grids[part.name] = activation_grid(part.function, bits)
+            else:
+                grids[part.name] = grid_of(made, bits, MARGIN, f"{precision}: layer {part.name}")
+            rounded[part.name] = grids[part.name].rounded(made)
+            layers.append(part)
+            if scale is not None:
+                scales[part.name] = scale
+        for name in set(layer.inputs):
+            if last[name] == layer.name:
+                del exact[name], rounded[name]
+    whole = FoldedGenerator(generator.input_width, tuple(layers), generator.outputs, generator.adjusted)
+    return IntegerGenerator(precision, whole, grids, scales)
+
+
+def fewest_wide(
+    generator: FoldedGenerator, precision: IntegerPrecision, poses: Tensor, judging: Tensor, excess: Excess
+) -> IntegerGenerator:
+    """The network in integers with the fewest weights in 16 bits that `excess` passes; else with all of them.
+
+    What each layer's rounding alone does to the results says which need 16 bits first; then those are taken back that
+    can be, the largest first.
+
+    Args:
+        generator: with float weights.
+        precision: bits of weights and of what lies between the layers.
+        poses: (N, width), that ranges and roundings are learned from.
+        judging: other poses, whose results `excess` is asked about.
+        excess: how far results are over the gate.
+
+    Raises:
+        InputError: as `quantize` does.
+    """
+
+    found = quantize(generator, precision, poses)
+    if excess(network_outputs(found.generator, judging, found.grids)) <= 1:
+        return found
+    integers = {layer.name: layer for layer in found.generator.layers}
+    weighted = [layer for layer in generator.layers if isinstance(layer, Weighted)]
+
+    def over(rounded: Collection[str], grids: Mapping[str, Grid]) -> float:
+        """With the weights of these layers in 8 bits, and all others as they are: 16 bits come near to that."""
+        mixed = tuple(integers[layer.name] if layer.name in rounded else layer for layer in generator.layers)
+        return excess(network_outputs(replace(generator, layers=mixed), judging, grids))
+
+    harm = {layer.name: over({layer.name}, {}) for layer in weighted}
+    narrow = sorted(harm, key=lambda name: (harm[name], name))  # the most harmful last
+    while narrow and over(narrow, found.grids) > 1:
+        narrow.pop()
+    for layer in sorted(weighted, key=lambda layer: (-layer.weight.size, layer.name)):
+        if layer.name not in narrow and over([*narrow, layer.name], found.grids) <= 1:
+            narrow.append(layer.name)
+    narrow.sort(key=lambda name: (harm[name], name))
+    while True:
+        found = quantize(generator, precision, poses, harm.keys() - set(narrow))
+        if not narrow or excess(network_outputs(found.generator, judging, found.grids)) <= 1:
+            return found
+        narrow.pop()

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bilayer.model.authors_checkpoint import Value, find_run
 from bilayer.model.bilayer import BUILDERS, BilayerModel
-from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName, StoredPrecision
+from bilayer.model.eight_bits import from_eight_bits, to_eight_bits
 from bilayer.model.reparameterize import reparameterize_model
 from bilayer.model.safe_load import count_not_finite, is_torch_file, read_safetensors
 from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
@@ -25,7 +26,8 @@ from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.typed_json import FileFormat
 
-_HEADS = "gen_inf.heads."  # of the inference generator; nothing is folded into them
+_HEADS = "inference_generator.gen_inf.heads."  # nothing is folded into them
+_EIGHT_BITS = "texture_generator."
 
 NetworkTensors = Mapping[NetworkName, Mapping[str, Tensor]]
 
@@ -112,16 +114,20 @@ def build_model(config: ModelConfig, tensors: NetworkTensors) -> BilayerModel:
     return reparameterize_model(model.eval().requires_grad_(False), inplace=True)
 
 
-def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTensors, half: bool = False) -> None:
+def save_checkpoint(
+    path: str | Path, config: ModelConfig, tensors: NetworkTensors, precision: StoredPrecision = "fp32"
+) -> None:
     """Write our format, whole or not at all. The same tensors give the same bytes.
 
     Args:
         path: the .safetensors file.
         config: the settings that the tensors have.
         tensors: state dicts by network; weights with spectral norm resolved.
-        half: store matrices and feature maps in half precision, and the inference generator's heads whole: exported
-            as they are, they then lose nothing in a phone's FP16. Other vectors (biases, statistics of the batch
-            norms, whose range half lacks) stay as they are: together they are under 1 % of the size.
+        precision: with "fp16" matrices and feature maps are stored in half precision, and the inference generator's
+            heads whole: exported as they are, they then lose nothing in a phone's FP16. Other vectors (biases,
+            statistics of the batch norms, whose range half lacks) stay as they are: together they are under 1 % of
+            the size. "int8" is the same but for the texture generator, whose matrices have eight bits: a texture
+            that is fitted to the photo needs it for what the photo does not show, and it is half of the file.
 
     Raises:
         CheckpointError: a value that is not finite, or that half precision cannot hold.
@@ -136,26 +142,30 @@ def save_checkpoint(path: str | Path, config: ModelConfig, tensors: NetworkTenso
                 raise CheckpointError(
                     f"{path}: not written: {name}.{key}: {bad} of {tensor.numel()} values are NaN or infinite"
                 )
-            flat[f"{name}.{key}"] = _to_half(key, tensor) if half else tensor.contiguous()
+            flat |= _stored(f"{name}.{key}", tensor, precision)
     header = _HEADER.to_dict(_Header(config.to_dict(), sorted(tensors)))
     metadata = {"bilayer": json.dumps(header, sort_keys=True)}
     write_file(Path(path), lambda part: save_file(flat, part, metadata=metadata))
 
 
-def _to_half(key: str, tensor: Tensor) -> Tensor:
-    if tensor.dim() < 2 and not key.startswith(_HEADS):
-        return tensor.contiguous()
+def _stored(key: str, tensor: Tensor, precision: StoredPrecision) -> dict[str, Tensor]:
+    """Return what the file holds of one tensor, by name."""
+    if precision == "fp32" or (tensor.dim() < 2 and not key.startswith(_HEADS)):
+        return {key: tensor.contiguous()}
+    if precision == "int8" and key.startswith(_EIGHT_BITS):
+        return to_eight_bits(key, tensor)
     half = tensor.half().contiguous()
     if not torch.isfinite(half).all():
         raise CheckpointError(f"{key}: values up to {float(tensor.abs().max()):.3g} do not fit half precision (65504)")
-    return half
+    return {key: half}
 
 
 def _read_ours(
     path: Path, overrides: Mapping[str, Value], wanted: Collection[NetworkName]
 ) -> tuple[ModelConfig, dict[NetworkName, dict[str, Tensor]]]:
     unwanted = tuple(f"{name}." for name in NETWORKS if name not in wanted)
-    flat, metadata = read_safetensors(path, lambda name: not name.startswith(unwanted))
+    stored, metadata = read_safetensors(path, lambda name: not name.startswith(unwanted))
+    flat = from_eight_bits(path, stored)
     config = ModelConfig.from_dict({**_header(path, metadata).config, **overrides}, str(path))
     tensors: dict[NetworkName, dict[str, Tensor]] = {}
     for key, tensor in flat.items():

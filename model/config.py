@@ -11,6 +11,7 @@ TextureNorm = Literal["ada_spade_bn", "ada_bn"]
 PixelwiseBias = Literal["none", "bias"]
 SkipLayer = Literal["ada_conv", "conv"]
 Preset = Literal["small", "medium", "large", "baseline", "demo"]
+StoredPrecision = Literal["fp32", "fp16", "int8"]  # of a checkpoint's file; see checkpoint.py
 NetworkName = Literal[
     "identity_embedder",
     "keypoints_embedder",

@@ -23,6 +23,7 @@ from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, checked, is_file, open_file
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+EIGHT_BIT_STEPS = ".eight_bit_steps"  # ends the name of what belongs to a matrix of int8; see eight_bits.py
 _COUNTER = "num_batches_tracked"  # of a batch norm, the one whole number of a network
 _PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
 _PICKLE_HEAD = 1 << 20  # bytes: what it imports comes first, and a file that is no pickle may have gigabytes
@@ -98,7 +99,8 @@ def read_safetensors(
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({_first_line(error)})") from error
     for key, tensor in tensors.items():
-        _check_tensor(path, key, tensor)
+        if tensor.dtype != torch.int8 or key + EIGHT_BIT_STEPS not in tensors:
+            _check_tensor(path, key, tensor)
     return tensors, metadata
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bilayer.model import NETWORKS, ModelConfig, load_model, read_checkpoint, save_checkpoint
@@ -178,7 +179,7 @@ def test_half_precision_halves_the_file_and_keeps_the_statistics(runs, tmp_path)
     config, tensors = read_checkpoint(runs)
     full, half = tmp_path / "full.safetensors", tmp_path / "half.safetensors"
     save_checkpoint(full, config, tensors)
-    save_checkpoint(half, config, tensors, half=True)
+    save_checkpoint(half, config, tensors, "fp16")
     assert half.stat().st_size < 0.56 * full.stat().st_size  # the tiny model's headers and vectors weigh 6 %
     exact, rounded = load_file(full), load_file(half)
     for key, value in exact.items():
@@ -189,9 +190,56 @@ def test_half_precision_halves_the_file_and_keeps_the_statistics(runs, tmp_path)
             torch.testing.assert_close(rounded[key].float(), value, rtol=1e-3, atol=1e-7)
 
 
+def test_eight_bits_are_the_texture_generators_alone_and_off_by_half_a_step(runs, tmp_path):
+    config, tensors = read_checkpoint(runs)
+    half, small = tmp_path / "half.safetensors", tmp_path / "small.safetensors"
+    save_checkpoint(half, config, tensors, "fp16")
+    save_checkpoint(small, config, tensors, "int8")
+    assert small.stat().st_size < half.stat().st_size
+    stored, other = load_file(small), load_file(half)
+    _, read = read_checkpoint(small)
+    eight = 0
+    for name, state in read.items():
+        for key, value in state.items():
+            if stored[f"{name}.{key}"].dtype != torch.int8:
+                assert torch.equal(value, other[f"{name}.{key}"])
+                continue
+            eight += 1
+            assert name == "texture_generator"
+            steps = stored[f"{name}.{key}.eight_bit_steps"]
+            assert ((value - tensors[name][key]).abs() <= steps * 0.5001).all(), key
+            assert sum(size > 1 for size in steps.shape) <= 1
+    assert eight > 10
+
+
+@pytest.mark.parametrize("spoilt", ["steps lost", "matrix lost", "steps of another", "a plain matrix", "steps are NaN"])
+def test_eight_bits_without_their_steps_are_refused(runs, tmp_path, spoilt):
+    config, tensors = read_checkpoint(runs)
+    out = tmp_path / "small.safetensors"
+    save_checkpoint(out, config, tensors, "int8")
+    with safe_open(out, "pt") as file:
+        metadata = file.metadata()
+    flat = load_file(out)
+    name = max((key for key in flat if flat[key].dtype == torch.int8), key=lambda key: flat[key].numel())
+    steps = name + ".eight_bit_steps"
+    if spoilt == "steps lost":
+        del flat[steps]
+    elif spoilt == "matrix lost":
+        del flat[name]
+    elif spoilt == "steps of another":
+        flat[steps] = torch.ones(7, 3)
+    elif spoilt == "a plain matrix":
+        flat[name] = flat[name].half()
+    else:
+        flat[steps].view(-1)[0] = torch.nan
+    save_file(flat, out, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"small.safetensors: texture_generator\..*(int8|NaN)"):
+        read_checkpoint(out)
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("half", [False, True])
-def test_what_is_not_finite_is_not_written(runs, tmp_path, value, half):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_what_is_not_finite_is_not_written(runs, tmp_path, value, precision):
     config, tensors = read_checkpoint(runs)
     out = tmp_path / "out.safetensors"
     out.write_bytes(b"an older file")
@@ -200,7 +248,7 @@ def test_what_is_not_finite_is_not_written(runs, tmp_path, value, half):
         spoilt.view(-1)[0] = value
         state = {**tensors["keypoints_embedder"], key: spoilt}
         with pytest.raises(CheckpointError, match=f"keypoints_embedder.{key}: 1 of .* values are NaN or infinite"):
-            save_checkpoint(out, config, {**tensors, "keypoints_embedder": state}, half=half)
+            save_checkpoint(out, config, {**tensors, "keypoints_embedder": state}, precision)
         assert out.read_bytes() == b"an older file"
 
 
@@ -208,7 +256,7 @@ def test_half_precision_refuses_what_it_cannot_hold(runs, tmp_path):
     config, tensors = read_checkpoint(runs)
     tensors["texture_generator"]["gen_tex_input"] = tensors["texture_generator"]["gen_tex_input"] * 1e6
     with pytest.raises(CheckpointError, match=r"gen_tex_input: values up to .* do not fit half precision"):
-        save_checkpoint(tmp_path / "h.safetensors", config, tensors, half=True)
+        save_checkpoint(tmp_path / "h.safetensors", config, tensors, "fp16")
     assert not list(tmp_path.glob("*.safetensors*"))
 
 

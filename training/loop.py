@@ -230,6 +230,8 @@ class _Run:
 
     def _standing_batches(self) -> Iterator[TrainingBatch]:
         settings = self._settings
+        if settings.optimisation.keep_statistics:
+            return iter(())
         seed = settings.seed + _STANDING_SEED
         batches = training_batches(self._data.training, settings.data.batch_size, seed, self._process, workers=0)
         return itertools.islice(batches, settings.schedule.standing_batches)

@@ -42,12 +42,22 @@ def warping_loss(delta_uv: Tensor) -> Tensor:
 # Beyond the paper, for data whose geometry is known: synthetic heads. All their weights are zero by default.
 
 
-def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor) -> Tensor:
+LARGE_ERROR = 0.05  # of the texture's -1..1, 6 texels of 256: where a lid or a lip has not moved at all
+
+
+def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor, large: float = 0.0) -> Tensor:
     """L1 distance of the warping field `uv` (B, S, S, 2) from the renderer's canonical texture coordinates, of the
-    pixels that have some: NaN marks the others. `region_weight` (B, 1, S, S) weighs the pixels."""
+    pixels that have some: NaN marks the others. `region_weight` (B, 1, S, S) weighs the pixels.
+
+    With `large`, that much of Huber's loss is added, quadratic up to LARGE_ERROR: the median, which L1 aims at, of an
+    eye that is open most of the time is an open one.
+    """
     known = torch.isfinite(coords)
-    error = torch.where(known, uv - torch.where(known, coords, 0), 0).abs()
-    return (error * region_weight.permute(0, 2, 3, 1)).mean()
+    error = torch.where(known, uv - torch.where(known, coords, 0), 0)
+    loss = error.abs()
+    if large:
+        loss = loss + large * F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=LARGE_ERROR)
+    return (loss * region_weight.permute(0, 2, 3, 1)).mean()
 
 
 def reconstruction_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ def prepare_network(network: nn.Module, name: NetworkName, settings: Optimisatio
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = settings.batch_norm_momentum
-    if is_distributed():
+            layer.train(not settings.keep_statistics)
+    if is_distributed() and not settings.keep_statistics:
         synchronize_batch_norms(network)
 
 

@@ -40,11 +40,16 @@ class Objective:
         self.perceptual = perceptual
 
     def base(
-        self, prediction: Prediction, target: FrameBatch, discriminator: Discriminator | None, iteration: int
+        self,
+        prediction: Prediction,
+        target: FrameBatch,
+        discriminator: Discriminator | None,
+        iteration: int,
+        soft: bool = True,
     ) -> Losses:
-        """Return the weighted losses of the base model (stage 1) by name: those of `picture`, and its own."""
+        """Return the weighted losses of the base model (stage 1) by name: those of `picture` if `soft`, and its own."""
         weights, mask = self.weights, prediction.mask
-        losses = self.picture(prediction, target, discriminator)
+        losses = self.picture(prediction, target, discriminator) if soft else {}
         if weights.low_frequency:
             lf, smooth = on_black(prediction.lf_rgb, mask), on_black(self._smooth_target(target), mask)
             losses["G_L1"] = weights.low_frequency * reconstruction_loss(lf, smooth, self._region_weight(target))
@@ -55,7 +60,8 @@ class Objective:
             losses["G_WPR"] = factor * warping_loss(prediction.delta_uv)
         if weights.coordinates and target.coords is not None:
             uv, regions = warping_field(prediction.delta_uv), self._region_weight(target)
-            losses["G_COORDS"] = weights.coordinates * coordinate_loss(uv, target.coords, regions)
+            loss = coordinate_loss(uv, target.coords, regions, weights.coordinates_large)
+            losses["G_COORDS"] = weights.coordinates * loss
         return losses
 
     def picture(self, prediction: Prediction, target: FrameBatch, discriminator: Discriminator | None) -> Losses:

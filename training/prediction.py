@@ -47,11 +47,13 @@ def source_of(frames: FrameBatch) -> Source:
 
 
 @torch.no_grad()
-def fitted_prediction(model: BilayerModel, prediction: Prediction, target: FrameBatch) -> Prediction:
+def fitted_prediction(
+    model: BilayerModel, prediction: Prediction, target: FrameBatch, teaches_warp: bool = True
+) -> Prediction:
     """Return a prediction of B people with T frames each whose texture is fitted to the first frame of each person.
 
     Warp and low-frequency layer are the same tensors, gradients and all; the fitted texture is a constant, so that
-    the other frames teach them what a texture as sharp as a photo needs.
+    the other frames teach them (the warp, if it `teaches_warp`) what a texture as sharp as a photo needs.
     """
     people = len(prediction.texture)
     frames = len(prediction.delta_uv) // people
@@ -61,7 +63,7 @@ def fitted_prediction(model: BilayerModel, prediction: Prediction, target: Frame
     view = View(uv[first], detail, (target.masks[first] * prediction.mask[first]) ** 2)
     texture = fit_texture(prediction.texture, [view], model.config.align_corners)
     with torch.enable_grad():
-        uv = warping_field(prediction.delta_uv)
+        uv = warping_field(prediction.delta_uv if teaches_warp else prediction.delta_uv.detach())
         hf = warp(texture.repeat_interleave(frames, dim=0), uv, model.config.align_corners)
     return replace(prediction, texture=texture, hf_rgb=hf)
 
@@ -74,21 +76,28 @@ def predict_avatars(model: BilayerModel, source: Source, bfloat16: bool = False)
 
 
 def predict_frames(
-    model: BilayerModel, parameters: AdaptiveParameters, texture: Tensor, poses: Tensor, bfloat16: bool = False
+    model: BilayerModel,
+    parameters: AdaptiveParameters,
+    texture: Tensor,
+    poses: Tensor,
+    bfloat16: bool = False,
+    teaches_warp: bool = True,
 ) -> Prediction:
     """Frames of `poses` (B * T, 136), T for each of the B people of `texture` (B, 3, S, S).
 
-    `bfloat16` runs the network under autocast; the warp stays in float32, whose grid needs it.
+    `bfloat16` runs the network under autocast; the warp stays in float32, whose grid needs it. Unless the picture
+    `teaches_warp`, its gradient goes to the texture alone.
     """
     frames = parameters.repeat_frames(len(poses) // len(texture))
     with torch.autocast(poses.device.type, torch.bfloat16, enabled=bfloat16):
         layers = model.inference_generator(model.keypoints_embedder(poses), frames)
     texture, delta_uv = texture.float(), layers.delta_uv.float()
     repeated = texture.repeat_interleave(len(poses) // len(texture), dim=0)
+    uv = warping_field(delta_uv if teaches_warp else delta_uv.detach())
     return Prediction(
         texture,
         delta_uv,
         layers.lf_rgb.float(),
-        warp(repeated, warping_field(delta_uv), model.config.align_corners),
+        warp(repeated, uv, model.config.align_corners),
         None if layers.seg_logits is None else layers.seg_logits.float(),
     )

@@ -59,6 +59,8 @@ class LossWeights:
     reconstruction: Weight = 0.0  # L1 of the picture, no gradient into the low-frequency layer
     gradient: Weight = 0.0  # L1 of the picture's edges, likewise
     coordinates: Weight = 0.0  # the warp against the renderer's canonical coordinates: synthetic heads only
+    coordinates_large: Weight = 0.0  # how much more those of its errors weigh that are large, as of lids that stay open
+    pictures_teach_warp: bool = True  # else only coordinates do: through a sharp texture pixels pull it astray
     perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
     fitted: Weight = 0.0  # factor of the two above for the picture whose texture is fitted to the source; base alone
@@ -111,6 +113,7 @@ class Optimisation:
         "discriminator",
     )
     batch_norm_momentum: Share = 1.0  # as published; inference uses the standing statistics
+    keep_statistics: bool = False  # normalise by those that a run starts with, as inference does: for fine-tuning
     final_learning_rate: Share = 1.0  # share of it that is left at the end, by a half cosine; 1: constant
     warm_up: Whole = 0  # iterations in which the learning rate rises: Adam's first steps would undo what was grown
     average: Share = 0.0  # decay of the moving average of the weights that is saved; 0: the weights themselves
@@ -122,6 +125,7 @@ class Schedule:
 
     iterations: Count = 100_000
     standing_batches: Whole = 500  # batches whose statistics the saved batch norms have; 0: those of the last batch
+    soft_every: Count = 1  # iterations from one picture of the network's own texture to the next; see [losses] fitted
     checkpoint_every: Count = 1000
     validate_every: Count = 5000  # a checkpoint for the other programs is written then, and measured
     validated_people: Count = 8  # of the test split

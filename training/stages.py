@@ -54,19 +54,24 @@ class BaseStage(Stage):
     def __init__(self, model: BilayerModel, settings: TrainingSettings, objective: Objective) -> None:
         super().__init__(model, settings, objective)
         self._fits = settings.losses.fitted > 0
+        self._soft_every = settings.schedule.soft_every
+        self._pictures_teach_warp = settings.losses.pictures_teach_warp
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
         if self._fits:  # the source is predicted too: its texture is fitted by that
             batch = replace(batch, target=in_one_row(batch.source, batch.target))
         prediction, target = self.predict(batch), targets_of(batch.target)
-        losses = self._objective.base(prediction, target, self._discriminator, iteration)
+        soft = iteration % self._soft_every == 0
+        losses = self._objective.base(prediction, target, self._discriminator, iteration, soft)
         if self._fits:
-            losses |= self._objective.fitted(fitted_prediction(self.model, prediction, target), target)
+            fitted = fitted_prediction(self.model, prediction, target, self._pictures_teach_warp)
+            losses |= self._objective.fitted(fitted, target)
         return losses, prediction
 
     def predict(self, batch: TrainingBatch) -> Prediction:
         parameters, texture = predict_avatars(self.model, source_of(batch.source), self._bfloat16)
-        return predict_frames(self.model, parameters, texture, batch.target.poses.flatten(0, 1), self._bfloat16)
+        poses = batch.target.poses.flatten(0, 1)
+        return predict_frames(self.model, parameters, texture, poses, self._bfloat16, self._pictures_teach_warp)
 
 
 class EnhancerStage(Stage):

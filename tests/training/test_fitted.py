@@ -10,6 +10,7 @@ from bilayer.training.build import make_base_stage, make_data
 from bilayer.training.data.dataset import collate, in_one_row
 from bilayer.training.heads.load import load_head_model
 from bilayer.training.heads.pose import sample_pose
+from bilayer.training.losses import coordinate_loss
 from bilayer.training.prediction import fitted_prediction
 from bilayer.training.settings import LossWeights
 from tests.training import tiny
@@ -55,6 +56,52 @@ def test_its_losses_are_there_where_they_are_asked_for(tiny_heads, batch):
     assert not any(name.startswith("G_FIT") for name in names[0.0])
     for name in ("G_FIT_REC", "G_FIT_GRAD"):
         assert names[1.0][name] == pytest.approx(2 * names[0.5][name], rel=1e-5)
+
+
+def test_pictures_teach_the_warp_only_if_they_are_to(tiny_heads, batch):
+    for teaches in (True, False):
+        losses = {"fitted": 1.0, "low_frequency": 0, "segmentation": 0, "pictures_teach_warp": teaches}
+        stage = stage_with(tiny_heads, **losses)
+        together = replace(batch, target=in_one_row(batch.source, batch.target))
+        prediction, target = stage.predict(together), together.target.map(lambda tensor: tensor.flatten(0, 1))
+        prediction.delta_uv.retain_grad()
+        fitted = fitted_prediction(stage.model, prediction, target, teaches)
+        (prediction.hf_rgb.sum() + fitted.hf_rgb.square().sum() + fitted.lf_rgb.sum()).backward()
+        assert (prediction.delta_uv.grad is not None) == teaches
+        assert any(p.grad is not None for p in stage.model.texture_generator.parameters())
+
+
+def test_a_picture_of_the_networks_own_texture_comes_as_often_as_asked(tiny_heads, batch):
+    settings = tiny.settings(tiny_heads, replace(PLAIN, fitted=1.0))
+    settings = replace(settings, schedule=replace(settings.schedule, soft_every=3))
+    stage = make_base_stage(settings, None, lambda line: None)
+    names = [set(stage(batch, iteration)[0]) for iteration in range(4)]
+    assert [("G_REC" in of) for of in names] == [True, False, False, True]
+    assert all("G_FIT_REC" in of and "G_L1" in of for of in names)
+
+
+def test_statistics_are_kept_if_asked_for(tiny_heads, batch):
+    for keeps in (True, False):
+        settings = tiny.settings(tiny_heads, PLAIN)
+        settings = replace(settings, optimisation=replace(settings.optimisation, keep_statistics=keeps))
+        stage = make_base_stage(settings, None, lambda line: None)
+        before = {name: buffer.clone() for name, buffer in stage.model.named_buffers() if "running" in name}
+        stage(batch, 0)[0]["G_L1"].backward()
+        after = dict(stage.model.named_buffers())
+        assert before
+        assert all(torch.equal(buffer, after[name]) for name, buffer in before.items()) == keeps
+        assert any(p.grad is not None for p in stage.model.inference_generator.parameters())
+
+
+def test_large_errors_of_the_warp_weigh_more():
+    coords = torch.zeros(1, 2, 2, 2)
+    coords[0, 0, 0] = torch.nan
+    weight = torch.ones(1, 1, 2, 2)
+    for error, extra in ((0.02, 0.5 * 0.02**2), (0.05, 0.5 * 0.05**2), (0.4, 0.05 * (0.4 - 0.025))):
+        uv = torch.full((1, 2, 2, 2), error)
+        plain, more = (coordinate_loss(uv, coords, weight, large).item() for large in (0.0, 3.0))
+        assert plain == pytest.approx(0.75 * error)
+        assert more == pytest.approx(0.75 * (error + 3 * extra), rel=1e-5)
 
 
 def test_strong_expressions_shut_lids_and_open_mouths_more_often():

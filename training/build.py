@@ -150,6 +150,13 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
             mirror=data.mirror and split == "train",
         )
 
+    if (settings.losses.twos or settings.losses.twos_picture) and not (
+        settings.losses.fitted and data.target_frames % 2
+    ):
+        raise InputError(
+            "[losses] twos: source and targets come in twos then: expected an odd [data] target_frames and [losses] "
+            f"fitted above 0, found {data.target_frames} and {settings.losses.fitted}"
+        )
     training = pairs("train", data.in_memory, data.target_frames)
     if settings.losses.coordinates and not training.has_coords:
         raise InputError(f"{root}: has no coords/, which [losses] coordinates needs; set that to 0")

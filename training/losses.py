@@ -60,6 +60,16 @@ def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor, large: fl
     return (loss * region_weight.permute(0, 2, 3, 1)).mean()
 
 
+def difference_loss(found: Tensor, wanted: Tensor, region_weight: Tensor) -> Tensor:
+    """L1 distance of the differences of frames 2k and 2k + 1 in `found` (N, C, S, S) from those in `wanted`, a mean
+    over the larger `region_weight` (N, 1, S, S) of both. Pixels that are NaN in either of `wanted` are left out."""
+    weight = torch.maximum(region_weight[::2], region_weight[1::2])
+    change = wanted[1::2] - wanted[::2]
+    known = torch.isfinite(change)
+    error = torch.where(known, found[1::2] - found[::2] - torch.where(known, change, 0), 0).abs()
+    return (error * weight).sum() / (weight.sum() * found.shape[1]).clamp(min=1)
+
+
 def reconstruction_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
     """L1 distance (B, 3, S, S) of the pixels, weighed by `region_weight` (B, 1, S, S)."""
     return ((picture - target).abs() * region_weight).mean()

@@ -14,6 +14,7 @@ from bilayer.model.warp import warping_field
 from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
     coordinate_loss,
+    difference_loss,
     discriminator_loss,
     feature_matching_loss,
     generator_loss,
@@ -22,8 +23,10 @@ from bilayer.training.losses import (
     warping_loss,
 )
 from bilayer.training.prediction import Prediction
-from bilayer.training.regions import blur, feature_mask
+from bilayer.training.regions import EYES, blur, feature_mask
 from bilayer.training.settings import LossWeights
+
+EXTRA_OF_EYES = 4.0  # that they weigh more than mouths, which are larger, where frames that come in twos are compared
 
 Losses = dict[str, Tensor]
 
@@ -93,6 +96,23 @@ class Objective:
             "G_FIT_REC": weights.fitted * weights.reconstruction * reconstruction_loss(picture, real, regions),
             "G_FIT_GRAD": weights.fitted * weights.gradient * gradient_loss(picture, real, regions),
         }
+
+    def twos(self, prediction: Prediction, fitted: Prediction, target: FrameBatch) -> Losses:
+        """Return the weighted losses of frames 2k and 2k + 1 that differ in nothing but an expression.
+
+        What else is wrong with the frames is wrong in both, and cancels: what is left is what the expression lacks.
+        """
+        weights, mask, size = self.weights, prediction.mask, target.masks.shape[-1]
+        regions = feature_mask(target.poses, size) + EXTRA_OF_EYES * feature_mask(target.poses, size, EYES)
+        losses: Losses = {}
+        if weights.twos and target.coords is not None:
+            uv, coords = (field.movedim(-1, 1) for field in (warping_field(prediction.delta_uv), target.coords))
+            losses["G_TWOS"] = weights.twos * difference_loss(uv, coords, regions)
+        if weights.twos_picture:
+            picture, real = on_black(fitted.image, mask), on_black(target.images, mask)
+            features = feature_mask(target.poses, size)
+            losses["G_TWOS_PIC"] = weights.twos_picture * difference_loss(picture, real, features)
+        return losses
 
     def _adversarial(self, discriminator: Discriminator, real: Tensor, fake: Tensor, stickmen: Tensor) -> Losses:
         """Two passes: the discriminator's on constants, the generators' through a discriminator that is one."""

@@ -23,6 +23,13 @@ class Prediction:
     hf_rgb: Tensor  # (B * T, 3, S, S) the warped texture
     seg_logits: Tensor | None  # (B * T, 1, S, S)
 
+    def of(self, people: Tensor) -> "Prediction":
+        """Return the same of those of the B `people` (B,) for whom it is true."""
+        frames = people.repeat_interleave(len(self.lf_rgb) // len(self.texture)).to(self.lf_rgb.device)
+        tensors = (self.delta_uv, self.lf_rgb, self.hf_rgb, self.seg_logits)
+        chosen = [None if tensor is None else tensor[frames] for tensor in tensors]
+        return Prediction(self.texture[people.to(self.texture.device)], *chosen)  # type: ignore[arg-type]  # None: one
+
     @property
     def image(self) -> Tensor:
         """Equation 1: (B * T, 3, S, S)."""

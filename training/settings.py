@@ -64,6 +64,8 @@ class LossWeights:
     perception: Weight = 0.0  # distance of EfficientNet-Lite0's features; needs the extra [perception]
     features: Weight = 1.0  # how much more eyes and mouth weigh in the pixel losses; 1: as much as the rest
     fitted: Weight = 0.0  # factor of the two above for the picture whose texture is fitted to the source; base alone
+    twos: Weight = 0.0  # of the warp's difference between two frames that differ in an expression alone
+    twos_picture: Weight = 0.0  # the same of the picture with the fitted texture
     low_frequency_blur: Blur = 0.0  # px, sigma of the blur of the low-frequency layer's target, eyes and mouth spared
 
     @property

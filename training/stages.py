@@ -66,6 +66,10 @@ class BaseStage(Stage):
         if self._fits:
             fitted = fitted_prediction(self.model, prediction, target, self._pictures_teach_warp)
             losses |= self._objective.fitted(fitted, target)
+            if batch.in_twos.any():
+                frames = batch.target.map(lambda tensor: tensor[batch.in_twos.to(tensor.device)])
+                of_twos = (prediction.of(batch.in_twos), fitted.of(batch.in_twos))
+                losses |= self._objective.twos(*of_twos, targets_of(frames))
         return losses, prediction
 
     def predict(self, batch: TrainingBatch) -> Prediction:

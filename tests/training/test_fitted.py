@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from bilayer.runtime.errors import InputError
 from bilayer.training.build import make_base_stage, make_data
 from bilayer.training.data.dataset import collate, in_one_row
 from bilayer.training.heads.load import load_head_model
-from bilayer.training.heads.pose import sample_pose
-from bilayer.training.losses import coordinate_loss
+from bilayer.training.heads.pose import sample_pair, sample_pose
+from bilayer.training.losses import coordinate_loss, difference_loss
 from bilayer.training.prediction import fitted_prediction
+from bilayer.training.prepare.heads import HeadJob, HeadSettings, model_fingerprint, render_identity
 from bilayer.training.settings import LossWeights
 from tests.training import tiny
 
@@ -116,3 +118,65 @@ def test_strong_expressions_shut_lids_and_open_mouths_more_often():
     assert 0.15 < opened < 0.35
     assert (strong[strong[:, 0] != usual[:, 0], 0] > 0.8).all()
     assert (strong > 0.8).mean() > 1.5 * (usual > 0.8).mean()
+
+
+@pytest.fixture(scope="session")
+def heads_in_twos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("twos")
+    settings = HeadSettings(model_fingerprint(None), frames=4, size=64, supersampling=1, expressions="pairs")
+    for identity in range(3):
+        render_identity(HeadJob(identity, None, root, "train", settings))
+    return root
+
+
+def test_pairs_differ_in_lids_and_mouth_alone():
+    model = load_head_model(None)
+    rows = [model.expression_index(name) for name in ("eyeBlink_L", "eyeBlink_R", "jawOpen")]
+    changes = []
+    for seed in range(60):
+        first, second = sample_pair(model, seed)
+        held = [{**vars(pose), "weights": None} for pose in (first, second)]
+        assert held[0] == held[1]
+        change = second.weights - first.weights
+        changes.append(change[rows])
+        assert not np.delete(change, rows).any()
+    lids, jaws = np.array(changes)[:, 0] > 0.5, np.array(changes)[:, 2] > 0.12
+    assert (lids | jaws).mean() > 0.95
+    assert lids.mean() > 0.5
+    assert jaws.mean() > 0.5
+
+
+def test_frames_in_twos_stay_together_and_teach_their_difference(heads_in_twos, tiny_heads):
+    losses = replace(PLAIN, fitted=1.0, twos=5.0, twos_picture=3.0, coordinates=1.0)
+    settings = tiny.settings(heads_in_twos, losses)
+    settings = replace(settings, data=replace(settings.data, target_frames=3))
+    data, _ = make_data(settings, 0)
+    batch = collate([data[0], data[1]])
+    assert batch.in_twos.tolist() == [True, True]
+    together = in_one_row(batch.source, batch.target)
+    stage = make_base_stage(settings, None, lambda line: None)
+    found, _ = stage(batch, 0)
+    coords, masks = (tensor.flatten(0, 1) for tensor in (together.coords, together.masks))
+    change = coords[1::2] - coords[::2]
+    moved = torch.isfinite(change) & (change.abs() > 0)
+    assert 0 < moved.float().mean() < 0.2  # a lid or a mouth, not the head
+    assert (masks[1::2] - masks[::2]).abs().mean() < 0.01
+    uv = coords.movedim(-1, 1).nan_to_num()
+    weight = torch.ones_like(masks)
+    assert difference_loss(uv, coords.movedim(-1, 1), weight).item() == pytest.approx(0, abs=1e-6)
+    shifted = uv + torch.tensor([0.0, 0.1]).repeat(len(uv) // 2)[:, None, None, None]
+    known = torch.isfinite(change).float().mean().item()
+    assert difference_loss(shifted, coords.movedim(-1, 1), weight).item() == pytest.approx(0.1 * known, rel=1e-3)
+    assert found["G_TWOS"].item() > 0
+    assert found["G_TWOS_PIC"].item() > 0
+    with pytest.raises(InputError, match=r"expected an odd .* found 2 and 1.0"):
+        make_data(tiny.settings(heads_in_twos, losses), 0)
+
+
+def test_other_people_have_no_such_loss(tiny_heads):
+    losses = replace(PLAIN, fitted=1.0, twos=5.0)
+    settings = tiny.settings(tiny_heads, losses)
+    settings = replace(settings, data=replace(settings.data, target_frames=3))
+    data, _ = make_data(settings, 0)
+    stage = make_base_stage(settings, None, lambda line: None)
+    assert "G_TWOS" not in stage(collate([data[0], data[1]]), 0)[0]

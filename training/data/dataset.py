@@ -52,10 +52,11 @@ class TrainingBatch:
 
     source: FrameBatch  # T = source_frames
     target: FrameBatch  # T = target_frames
+    in_twos: Tensor  # (B,) of bool, on the CPU: a person's frames come in twos, source and target in one row
 
     def to(self, device: torch.device | str) -> "TrainingBatch":
         """Return the same on another device."""
-        return TrainingBatch(self.source.to(device), self.target.to(device))
+        return TrainingBatch(self.source.to(device), self.target.to(device), self.in_twos)
 
 
 class FramePairs(Dataset[TrainingBatch]):
@@ -147,7 +148,9 @@ class FramePairs(Dataset[TrainingBatch]):
 
 def pair_batch(pairs: Sequence[StoredPair], device: torch.device | str = "cpu") -> TrainingBatch:
     """Put pairs of B people together as a batch on a device."""
-    return TrainingBatch(_on_device([source for source, _ in pairs], device), _on_device([t for _, t in pairs], device))
+    sources, targets = ([pair[place] for pair in pairs] for place in (0, 1))
+    in_twos = torch.tensor([source.in_twos for source in sources])
+    return TrainingBatch(_on_device(sources, device), _on_device(targets, device), in_twos)
 
 
 def frame_batch(frames: Sequence[StoredFrame], stickmen_thickness: int) -> FrameBatch:
@@ -183,7 +186,8 @@ def in_one_row(first: FrameBatch, then: FrameBatch) -> FrameBatch:
 
 def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:
     """Items of `FramePairs`, or batches, as one batch."""
-    return TrainingBatch(_join([item.source for item in items]), _join([item.target for item in items]))
+    in_twos = torch.cat([item.in_twos for item in items])
+    return TrainingBatch(_join([item.source for item in items]), _join([item.target for item in items]), in_twos)
 
 
 def _join(batches: Sequence[FrameBatch], dim: int = 0) -> FrameBatch:

@@ -30,6 +30,7 @@ from bilayer.runtime.vocabulary import Split
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 IMAGES, KEYPOINTS, MASKS, COORDS = "imgs", "keypoints", "segs", "coords"
+TWOS = "twos"  # a video of this name has frames that come in twos, which differ in nothing but lids and mouth
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MIN_KNOWN_AREA = 0.5  # of a shrunk pixel; below it the pixel's coordinate is unknown
 MAX_COORD_SPREAD = 0.1  # standard deviation inside a shrunk pixel; above it lies a seam, whose mean is no place
@@ -57,6 +58,11 @@ class FrameSequence:
         """The sequence's name in messages: PERSON/VIDEO/SEQUENCE."""
         return f"{self.person}/{self.video}/{self.name}"
 
+    @property
+    def in_twos(self) -> bool:
+        """Whether its frames 2k and 2k + 1 differ in nothing but an expression, as synthetic heads' may."""
+        return self.video == TWOS
+
     def folder(self, kind: str) -> Path:
         """Return the folder of its files of one kind: `IMAGES`, `KEYPOINTS`, `MASKS` or `COORDS`."""
         return self.root / kind / self.split / self.person / self.video / self.name
@@ -83,6 +89,7 @@ class StoredFrame:
     keypoints: NDArray[np.float32]  # (68, 2) pixels of the picture as stored
     width: int  # px of the picture as stored
     coords: NDArray[np.float16] | None  # (S, S, 2)
+    in_twos: bool = False  # its sequence is
 
 
 def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
@@ -145,7 +152,7 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
         folder, field = sequence.folder(COORDS), np.full((size, size, 2), np.nan, np.float16)
         if is_folder(folder):
             field = resize_coords(_read_coords(folder / frame), size)
-    return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field)
+    return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field, sequence.in_twos)
 
 
 def read_picture(path: Path, flags: int) -> Bytes:

@@ -25,6 +25,7 @@ class FrameBytes:
     poses: NDArray[np.float32]  # (T, 136) -1..1
     masks: NDArray[np.uint8]  # (T, S, S) 255 = person
     coords: NDArray[np.float16] | None  # (T, S, S, 2) -1..1, NaN where unknown; None where the data has none
+    in_twos: bool = False  # they come in twos: see FrameSequence
 
 
 StoredPair = tuple[FrameBytes, FrameBytes]  # source and target
@@ -61,17 +62,21 @@ class PairReader:
         wanted = self.source_frames + self.target_frames
         if isinstance(person, FrameSequence):
             pictures = person.pictures()
-            frames = [self.frame(person, pictures[i]) for i in draw_frames(rng, len(pictures), wanted)]
+            drawn = draw_frames(rng, len(pictures), wanted, person.in_twos)
+            frames = [self.frame(person, pictures[i]) for i in drawn]
         else:
-            frames = [person[i] for i in draw_frames(rng, len(person), wanted)]
+            frames = [person[i] for i in draw_frames(rng, len(person), wanted, person[0].in_twos)]
         if self.mirror and rng.random() < 0.5:
             frames = [mirror_frame(frame) for frame in frames]
         source, target = frames[: self.source_frames], frames[self.source_frames :]
         return frame_bytes(source, self.stickmen_thickness), frame_bytes(target, self.stickmen_thickness)
 
 
-def draw_frames(rng: np.random.Generator, count: int, wanted: int) -> NDArray[np.int64]:
-    """`wanted` of `count` frames (wanted,), each once before any comes twice."""
+def draw_frames(rng: np.random.Generator, count: int, wanted: int, in_twos: bool = False) -> NDArray[np.int64]:
+    """`wanted` of `count` frames (wanted,), each once before any comes twice; `in_twos`, both of a two in a row."""
+    if in_twos:
+        twos = rng.permutation(count // 2)
+        return np.resize(np.stack([2 * twos, 2 * twos + 1], axis=1), wanted)
     return np.resize(rng.permutation(count), wanted)
 
 
@@ -86,6 +91,7 @@ def frame_bytes(frames: Sequence[StoredFrame], stickmen_thickness: int) -> Frame
         poses=poses,
         masks=np.stack([frame.mask for frame in frames]),
         coords=np.stack(known) if known else None,
+        in_twos=frames[0].in_twos,
     )
 
 
@@ -93,4 +99,4 @@ def mirror_frame(frame: StoredFrame) -> StoredFrame:
     """Mirror a frame left to right, its landmarks renamed."""
     coords = None if frame.coords is None else frame.coords[:, ::-1] * np.array([-1, 1], np.float16)
     keypoints = mirror_landmarks(frame.keypoints, frame.width)
-    return StoredFrame(frame.image[:, ::-1], frame.mask[:, ::-1], keypoints, frame.width, coords)
+    return StoredFrame(frame.image[:, ::-1], frame.mask[:, ::-1], keypoints, frame.width, coords, frame.in_twos)

@@ -1,6 +1,6 @@
 """Head poses: how a person's head stands and what the face does in one frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,25 @@ def sample_pose(model: HeadModel, rng_seed: int, strong: bool = False) -> HeadPo
         translation=(float(rng.normal() * 0.8), float(rng.normal() * 0.6)),
         scale=float(1 + 0.03 * rng.normal()),
     )
+
+
+def sample_pair(model: HeadModel, rng_seed: int) -> tuple[HeadPose, HeadPose]:
+    """Return two poses that differ in nothing but lids and mouth: open eyes and a mouth that is nearly shut in the
+    first; shut eyes, a mouth wide open, or both in the second. What differs between their pictures, that did."""
+    pose = sample_pose(model, rng_seed)
+    rng = np.random.default_rng([rng_seed, 2])
+    first, second = _Face(model, rng), _Face(model, rng)
+    first.weights, second.weights = pose.weights.copy(), pose.weights.copy()
+    first.both("eyeBlink", rng.uniform(0, 0.1), jitter=0.02)
+    first.one("jawOpen", rng.uniform(0, 0.15))
+    kind = rng.random()
+    shuts, opens = kind < 2 / 3, kind > 1 / 3
+    for face in (first, second):
+        face.both("eyeWide", 0)
+        face.both("eyeSquint", 0)
+    second.both("eyeBlink", rng.uniform(0.85, 1) if shuts else rng.uniform(0, 0.1), jitter=0.02)
+    second.one("jawOpen", rng.uniform(0.3, 1) if opens else rng.uniform(0, 0.15))
+    return replace(pose, weights=first.weights), replace(pose, weights=second.weights)
 
 
 def _sample_mouth(face: _Face, rng: np.random.Generator) -> None:

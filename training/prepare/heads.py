@@ -12,7 +12,7 @@ import numpy as np
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import IMAGES
+from bilayer.training.data.frame_folders import IMAGES, TWOS
 from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, remove_stages, staging
 from bilayer.training.prepare.options import HeadSettings
 from bilayer.training.prepare.pool import run_jobs
@@ -41,9 +41,14 @@ class HeadJob:
         return f"head{self.identity:05d}"
 
     @property
+    def video(self) -> str:
+        """The name of the folder in it, which stands for a video."""
+        return TWOS if self.settings.expressions == "pairs" else VIDEO
+
+    @property
     def is_done(self) -> bool:
         """Whether the identity is rendered: its pictures, which are written last, are there."""
-        return is_folder(self.root / IMAGES / self.split / self.person / VIDEO)
+        return is_folder(self.root / IMAGES / self.split / self.person / self.video)
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,17 @@ def _stored(settings: HeadSettings) -> dict[str, Any]:
 def render_identity(job: HeadJob) -> int:
     """Render all frames of an identity; how many. All or nothing, and always the same."""
     from bilayer.training.heads.identity import sample_identity
-    from bilayer.training.heads.pose import sample_pose
+    from bilayer.training.heads.pose import sample_pair, sample_pose
     from bilayer.training.heads.render import render_head
 
     model, settings = _model(job.folder), job.settings
     identity = sample_identity(model, job.identity)
-    with staging(job.root, job.split, job.person, VIDEO) as stage:
+    with staging(job.root, job.split, job.person, job.video) as stage:
         for frame in range(settings.frames):
-            pose = sample_pose(model, frame_seed(job.identity, frame), settings.expressions == "strong")
+            if settings.expressions == "pairs":
+                pose = sample_pair(model, frame_seed(job.identity, frame // 2))[frame % 2]
+            else:
+                pose = sample_pose(model, frame_seed(job.identity, frame), settings.expressions == "strong")
             head = render_head(model, identity, pose, settings.size, settings.supersampling)
             keypoints = head.landmarks - np.float32(PIXEL_CENTRE)
             stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, keypoints, head.coords)

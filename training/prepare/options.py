@@ -31,6 +31,7 @@ class HeadSettings:
     frames: Annotated[int, Option("Of each identity.", at_least=1, at_most=99999)] = 20
     size: Annotated[int, Option("Pixels, of the pictures' sides.", at_least=16, at_most=2048)] = 256
     supersampling: Annotated[int, Option("Samples along a pixel's side.", at_least=1, at_most=4)] = 2
-    expressions: Annotated[Literal["usual", "strong"], Option("strong: lids shut and mouths wide open more often.")] = (
-        "usual"
-    )
+    expressions: Annotated[
+        Literal["usual", "strong", "pairs"],
+        Option("strong: lids shut, mouths wide open more often; pairs: two frames differ in nothing else."),
+    ] = "usual"

@@ -11,6 +11,7 @@ from bilayer.android_harness.device.adb import Adb, Device
 from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.options import AvatarOptions
 from bilayer.android_harness.routes.backend import Backend, VendorBackend
+from bilayer.android_harness.routes.executorch import ExecutorchBackend, find_executor_runner
 from bilayer.android_harness.routes.litert import LitertBackend, find_benchmark_model
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.runner_build import find_runner
@@ -38,6 +39,8 @@ def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
         return NcnnBackend(find_ncnn_runner(options.ncnn_runner), bundle)
     if options.route == "litert":
         return LitertBackend(find_benchmark_model(options.benchmark_model), bundle)
+    if options.route == "executorch":
+        return ExecutorchBackend(find_executor_runner(options.executor_runner), bundle)
     sdk = find_sdk()
     return VendorBackend(choose_route(sdk, bundle, options.route), sdk, bundle)
 

@@ -12,7 +12,7 @@ from bilayer.runtime.files.writing import check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
-RouteChoice = Literal["snpe", "qnn", "ncnn", "litert"]
+RouteChoice = Literal["snpe", "qnn", "ncnn", "litert", "executorch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class AvatarOptions(DeviceChoice):
     )
     route: Annotated[
         RouteChoice | None,
-        Option("ncnn and litert need no SDK: docs/device.md.", default="what the SDK has, SNPE first"),
+        Option("ncnn, litert and executorch need no SDK: docs/device.md.", default="what the SDK has, SNPE first"),
     ] = None
     ncnn_runner: Annotated[
         Path | None,
@@ -44,6 +44,9 @@ class AvatarOptions(DeviceChoice):
     ] = None
     benchmark_model: Annotated[
         Path | None, Option("Of --route litert: LiteRT's own, for the phone.", envvar="BILAYER_BENCHMARK_MODEL")
+    ] = None
+    executor_runner: Annotated[
+        Path | None, Option("Of --route executorch: its own, for the phone.", envvar="BILAYER_EXECUTOR_RUNNER")
     ] = None
     timeout: Annotated[float, Option("Seconds for one process on the device.", at_least=1)] = 600.0
     clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False

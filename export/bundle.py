@@ -36,8 +36,13 @@ from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
 from bilayer.runtime.vocabulary import IntegerPrecision
 
-TFLITE_SUFFIXES = {"tflite": ".tflite", "tflite_fp16": ".fp16.tflite"}  # by their fields of the contract
-MLPACKAGE_SUFFIX = ".mlpackage.zip"
+FURTHER_SUFFIXES = {  # by their fields of the contract
+    "tflite": ".tflite",
+    "tflite_fp16": ".fp16.tflite",
+    "pte_xnnpack": ".xnnpack.pte",
+    "pte_vulkan": ".vulkan.pte",
+    "coreml": ".mlpackage.zip",
+}
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 
@@ -56,8 +61,7 @@ class BundleParts:
     graph: Graph
     verification: Verification
     origin: Origin
-    tflites: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
-    mlpackage: bytes | None = None  # for Core ML, zipped
+    further: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
     quantization: Quantization | None = None  # of the draft's network in integers, which the .dlc is made of then
 
 
@@ -121,10 +125,8 @@ def write_bundle(
     texture = {"texture": pack_texture(parts.texture)}
     (folder / f"{out.stem}.safetensors").write_bytes(save(texture))  # `save_file` has its own errors for a full disk
     parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
-    for role, content in parts.tflites.items():
-        (folder / f"{out.stem}{TFLITE_SUFFIXES[role]}").write_bytes(content)
-    if parts.mlpackage is not None:
-        (folder / f"{out.stem}{MLPACKAGE_SUFFIX}").write_bytes(parts.mlpackage)
+    for role, content in parts.further.items():
+        (folder / f"{out.stem}{FURTHER_SUFFIXES[role]}").write_bytes(content)
     try:
         conversion = draft.conversion.result() if draft.conversion else None
     except ToolMissingError as error:
@@ -153,8 +155,7 @@ def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversio
             texture=describe_file(folder / f"{stem}.safetensors"),
             preview=describe_file(folder / f"{stem}{PREVIEW_SUFFIX}"),
             dlc=None if dlc is None else describe_file(dlc),
-            coreml=None if parts.mlpackage is None else describe_file(folder / f"{stem}{MLPACKAGE_SUFFIX}"),
-            **{role: describe_file(folder / f"{stem}{TFLITE_SUFFIXES[role]}") for role in parts.tflites},
+            **{role: describe_file(folder / f"{stem}{FURTHER_SUFFIXES[role]}") for role in parts.further},
             integers=None if integers is None else describe_file(folder / f"{stem}.{integers.precision}.onnx"),
         ),
         source=parts.source,

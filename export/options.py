@@ -18,7 +18,7 @@ BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
 
 # What makes the .dlc, if anything; litert makes a .tflite in its place
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
-AlsoFile = Literal["tflite", "tflite-fp16", "coreml"]
+AlsoFile = Literal["tflite", "tflite-fp16", "pte-xnnpack", "pte-vulkan", "coreml"]
 ExportPrecision = Literal["fp32", "w8a16", "w8a8"]  # of the .dlc; the .onnx beside it is always fp32
 UpsampleKind = Literal["nearest", "deconv", "phase"]
 StrPath = str | Path
@@ -69,7 +69,7 @@ class ExportOptions:
     others: tuple[StrPath, ...] = ()
     also: Annotated[
         tuple[AlsoFile, ...],
-        Option("A further file of the network: for LiteRT, with weights in FP16, for Core ML; may be repeated."),
+        Option("A further file of the network, for LiteRT, ExecuTorch or Core ML; may be repeated."),
     ] = ()
     precision: Annotated[
         ExportPrecision, Option("Of the .dlc: in integers for an NPU, with a QDQ ONNX: docs/quantisation.md.")

@@ -126,8 +126,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         made_from = {"checkpoint_sha256": origin.checkpoint_sha256, "versions": versions}
         proto = build_onnx(generator, described | made_from, options.opset)
         seal(proto)
-        tflites = _tflites(generator, described | made_from, target, options)
-        mlpackage = _mlpackage(generator, described | made_from, options)
+        further = _further(generator, described | made_from, target, options)
     integers, rounded = None, {}
     if options.precision != "fp32":
         from bilayer.export.integers import make  # not a default's
@@ -137,10 +136,10 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             rounded = {options.precision: make.sealed_qdq(integers, described | made_from)}
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
-        if tflites:
-            from bilayer.export.litert import check_tflites
+        if further:
+            from bilayer.export.further import check_further
 
-            warnings += check_tflites(tflites, target)
+            warnings += check_further(further, target)
     with draft_bundle(proto, out, target, rounded) as draft:
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
@@ -162,11 +161,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
                     quantization = make.verify_integers(
                         integers, in_integers, probes, texture, align_corners, frame_side
                     )
-                if tflites:
-                    from bilayer.export.litert import verify_tflites
+                if further:
+                    from bilayer.export.further import verify_further
 
-                    litert_db = verify_tflites(
-                        tflites, generator, given, network, probes, texture, align_corners, frame_side
+                    litert_db = verify_further(
+                        further, generator, given, network, probes, texture, align_corners, frame_side
                     )
                     verification = replace(verification, litert_db=litert_db)
         with watch.stage("preview"):
@@ -186,8 +185,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
             graph=graph,
             verification=verification,
             origin=origin,
-            tflites=tflites,
-            mlpackage=mlpackage,
+            further=further,
             quantization=quantization,
         )
         with watch.stage("convert and write"):
@@ -200,22 +198,14 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     return Export(bundle, warnings, watch.seconds, not_converted)
 
 
-def _tflites(
+def _further(
     generator: FoldedGenerator, metadata: Mapping[str, str], target: ConversionTarget, options: ExportOptions
 ) -> dict[str, bytes]:
-    if target != "litert" and not set(options.also) - {"coreml"}:
+    if target != "litert" and not options.also:
         return {}
-    from bilayer.export.litert import wanted_files, write_tflites  # not a default's: LiteRT's schema takes 0.2 s
+    from bilayer.export.further import wanted_files, write_further  # not a default's: LiteRT's schema takes 0.2 s
 
-    return write_tflites(generator, metadata, wanted_files(target, options.also))
-
-
-def _mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str], options: ExportOptions) -> bytes | None:
-    if "coreml" not in options.also:
-        return None
-    from bilayer.export.network.coreml_write import build_mlpackage  # coremltools takes 10 s
-
-    return build_mlpackage(generator, metadata)
+    return write_further(generator, metadata, wanted_files(target, options.also))
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:

@@ -76,6 +76,6 @@ def _left_files(contract: Path) -> set[str]:
     """Passing names that a killed switch left."""
     name = re.compile(
         rf"\.{re.escape(contract.stem)}\.[0-9a-f]{{8}}"
-        r"\.(dlc|onnx|safetensors|preview\.png|tflite|fp16\.tflite|mlpackage\.zip|w8a16\.onnx|w8a8\.onnx)"
+        r"\.(dlc|onnx|safetensors|preview\.png|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
     )
     return {path.name for path in list_folder(contract.parent) if name.fullmatch(path.name)}

@@ -7,6 +7,7 @@ avatar.dlc           the network for Qualcomm's runtimes, if it was converted
 avatar.tflite        the network for LiteRT, if it was asked for; avatar.fp16.tflite with weights in FP16
 avatar.mlpackage.zip the network for Core ML, if it was asked for
 avatar.w8a16.onnx    the network in integers (QDQ), if it was asked for; the .dlc is made of it then
+avatar.xnnpack.pte   the network for ExecuTorch, if it was asked for; avatar.vulkan.pte for its other backend
 avatar.preview.png   what it looks like
 """
 
@@ -107,26 +108,19 @@ class Files:
     texture: Annotated[BundledFile, Meta(description=".safetensors with the texture, packed for the sampler")]
     preview: BundledFile
     dlc: Annotated[BundledFile | None, Meta(description="the network for Qualcomm's runtimes, if it was converted")]
-    tflite: Annotated[
-        BundledFile | None, Meta(description="the network for LiteRT in float32, NHWC; left out where there is none")
-    ] = None
-    tflite_fp16: Annotated[
-        BundledFile | None, Meta(description="the same with weights in FP16; left out where there is none")
-    ] = None
-    coreml: Annotated[
-        BundledFile | None,
-        Meta(description="the network for Core ML, an .mlpackage zipped; left out where there is none"),
-    ] = None
-    integers: Annotated[
-        BundledFile | None,
-        Meta(description="the network in integers, QDQ ONNX: see quantization; left out where there is none"),
-    ] = None
+    # Further forms of the network, each left out where it was not asked for
+    tflite: Annotated[BundledFile | None, Meta(description="for LiteRT in float32, NHWC; or left out")] = None
+    tflite_fp16: Annotated[BundledFile | None, Meta(description="the same, weights in FP16; or left out")] = None
+    coreml: Annotated[BundledFile | None, Meta(description="for Core ML, an .mlpackage zipped; or left out")] = None
+    integers: Annotated[BundledFile | None, Meta(description="QDQ ONNX: see quantization; or left out")] = None
+    pte_xnnpack: Annotated[BundledFile | None, Meta(description="for ExecuTorch's XNNPACK; or left out")] = None
+    pte_vulkan: Annotated[BundledFile | None, Meta(description="for ExecuTorch's Vulkan; or left out")] = None
 
     @property
     def present(self) -> list[BundledFile]:
         """Those that there are."""
-        networks = (self.dlc, self.onnx, self.integers, self.tflite, self.tflite_fp16, self.coreml)
-        every = (*networks, self.texture, self.preview)
+        further = (self.integers, self.tflite, self.tflite_fp16, self.pte_xnnpack, self.pte_vulkan, self.coreml)
+        every = (self.dlc, self.onnx, *further, self.texture, self.preview)
         return [file for file in every if file is not None]
 
 
@@ -257,6 +251,8 @@ _KINDS = {
     "tflite_fp16": FileKind.TFLITE,
     "coreml": FileKind.MLPACKAGE,
     "integers": FileKind.ONNX,
+    "pte_xnnpack": FileKind.PTE,
+    "pte_vulkan": FileKind.PTE,
 }
 
 

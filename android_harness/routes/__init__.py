@@ -1,1 +1,1 @@
-"""Ways onto the phone: the vendor's tools, ncnn, LiteRT."""
+"""Ways onto the phone: the vendor's tools, ncnn, LiteRT, ExecuTorch."""

@@ -26,6 +26,7 @@ Mode = Literal[
     "gpu-fp16", "gpu-fp16-hybrid", "gpu", "cpu",
     "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
     "litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16",
+    "executorch-xnnpack", "executorch-vulkan",
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
@@ -43,6 +44,8 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
     "litert-gpu": "fp32",
     "litert-xnnpack": "fp32",
     "litert-xnnpack-fp16": "fp16",
+    "executorch-xnnpack": "fp32",
+    "executorch-vulkan": "fp32",
 }
 
 MODEL = "avatar.dlc"  # in the device's folder

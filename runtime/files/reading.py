@@ -43,6 +43,7 @@ class FileKind(Enum):
     ONNX = "an ONNX file", 2_000_000_000  # what a protobuf can hold, and so of weights beside it; ours: 8 to 70 MB
     TFLITE = "a .tflite", (1 << 31) - 1  # what 32-bit offsets reach; an avatar's has 4 to 60 MB
     MLPACKAGE = "a zipped .mlpackage", 1 << 31  # an avatar's has 8 to 60 MB
+    PTE = "a .pte", (1 << 31) - 1  # likewise
     DLC = "a .dlc", 1 << 30  # an avatar's has 20 to 60 MB
     TEXTURE = "a texture (.safetensors)", 272 * _MIB  # of 4096 px, the largest
     FACE_NETWORK = "a network that finds faces", 64 * _MIB

@@ -106,7 +106,7 @@ def test_the_same_avatar_has_the_same_bytes(photo, tmp_path):
 
 
 def test_a_file_that_differs_is_not_shipped(photo, tmp_path, monkeypatch):
-    from bilayer.export import litert as module
+    from bilayer.export import further as module
 
     def wrong(generator, metadata=None, storage="float32"):
         layers = [

@@ -46,8 +46,8 @@ def test_every_key_of_the_contract_is_explained():
     section = (DOCS / "bundle.md").read_text(encoding="utf-8").split("## avatar.json")[1].split("\n## ")[0]
     explained = set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
     shared = {f"outputs.{name}" for name in ("delta_uv", "lf_rgb", "seg")}
-    shared |= {f"files.{name}" for name in ("onnx", "texture", "preview", "dlc", "tflite", "tflite_fp16", "coreml")}
-    shared.add("files.integers")
+    further = ("tflite", "tflite_fp16", "pte_xnnpack", "pte_vulkan", "coreml", "integers")
+    shared |= {f"files.{name}" for name in ("onnx", "texture", "preview", "dlc", *further)}
     expected = {re.sub(r"^(outputs|files)\.\w+\.", r"\1.*.", key) for key in keys(Contract)}
     assert shared < expected
     assert explained == expected | {"format", "version"}

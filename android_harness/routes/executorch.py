@@ -1,0 +1,88 @@
+"""The route through ExecuTorch, PyTorch Mobile's successor: the bundle's .pte files in its own executor_runner.
+
+Flags, and what it prints: github.com/pytorch/executorch, examples/portable/executor_runner/executor_runner.cpp
+(`inputs`: raw files; `output_file`: output number i goes to NAME-i.bin). Times are the means over a process's
+executions, the first included; a process of its own warms up before.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from bilayer.android_harness.device.execution import EXECUTOR_RUNNER, TOOL_LOG
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.routes.diagnostics import Profile
+from bilayer.android_harness.routes.per_pose import PLACE, POSE, output_bytes, over_list
+from bilayer.android_harness.routes.vendor import Mode, Profiling
+from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
+from bilayer.runtime.files.reading import FileKind, is_file, read_text
+
+THREADS = 4  # of XNNPACK, as of LiteRT's
+MODES: dict[Mode, str] = {
+    "executorch-xnnpack": f"ExecuTorch, XNNPACK, FP32, {THREADS} threads",
+    "executorch-vulkan": "ExecuTorch, Vulkan, FP32",
+}
+_MODELS: dict[Mode, str] = {"executorch-xnnpack": "avatar.xnnpack.pte", "executorch-vulkan": "avatar.vulkan.pte"}
+_DONE = re.compile(r"Model executed successfully (\d+) time\(s\) in ([\d.]+) ms")
+_LOADED = re.compile(r"Model loaded in ([\d.]+) ms")
+PAGE = "https://docs.pytorch.org/executorch/stable/backends-overview.html"
+
+
+class ExecutorchBackend(Backend):
+    """executor_runner, for those of a bundle's .pte files that there are.
+
+    Raises:
+        BundleError: there is none.
+    """
+
+    name, program = "executorch", EXECUTOR_RUNNER
+    logs, layout = (TOOL_LOG,), "NCHW"
+
+    def __init__(self, program: Path, bundle: Bundle) -> None:
+        files = bundle.contract.files
+        given = {"executorch-xnnpack": files.pte_xnnpack, "executorch-vulkan": files.pte_vulkan}
+        there = {mode: file for mode, file in given.items() if file is not None}
+        if not there:
+            advice = "export it again with bilayer-export --also pte-xnnpack --also pte-vulkan"
+            raise BundleError(f"{bundle.folder}: has no .pte; {advice}")
+        self.modes = {mode: title for mode, title in MODES.items() if mode in there}
+        self._paths = {_MODELS[mode]: bundle.path(there[mode]) for mode in self.modes}
+        self._outputs = list(output_bytes(bundle.contract))
+        self.executable, self.version = program, "ExecuTorch"  # which, it does not tell
+        self.model = ConvertedModel(next(iter(there.values())).sha256, "executorch, by bilayer-export")
+
+    def files(self) -> dict[str, Path]:
+        """Return the program and the networks, by their names on the device."""
+        return {f"bin/{EXECUTOR_RUNNER}": self.executable, **self._paths}
+
+    def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
+        """Return the command that runs the program over the inputs of the list."""
+        words = [f"./bin/{EXECUTOR_RUNNER}", f"--model_path={_MODELS[mode]}", f"--cpu_threads={THREADS}"]
+        run = f"{shlex.join(words)} --inputs={POSE}"
+        moves = [f"mv {PLACE}/all-{i}.bin {PLACE}/{name}.raw" for i, name in enumerate(self._outputs)]
+        once = " && ".join([f"{run} --num_executions=1 --output_file={PLACE}/all", *moves])
+        return over_list(input_list, once, f"{run} --num_executions=$count")
+
+    def read_log(self, log: Path) -> tuple[Profile, str]:
+        """Read what the program printed, as a profile and as a text."""
+        text = read_text(log, FileKind.TOOL_LOG, DeviceError)
+        done, loaded = _DONE.search(text), _LOADED.search(text)
+        if done is None or int(done[1]) < 1:
+            raise DeviceError(f"{log}: expected `Model executed successfully`, found none; is it executor_runner?")
+        version = "stand-in" if "stand-in" in text.lower() else "executor_runner"
+        total = 1000 * float(done[2]) / int(done[1])
+        return Profile(version, total, None, 1000 * float(loaded[1]) if loaded else None, ()), text
+
+
+def find_executor_runner(named: Path | None) -> Path:
+    """The program that is named, by --executor-runner or $BILAYER_EXECUTOR_RUNNER.
+
+    Raises:
+        ToolMissingError: none is, or it is not there; the message says how to have one.
+    """
+    if named is not None and is_file(named):
+        return named
+    what = f"{named}: no such file" if named else "no executor_runner"
+    way_out = "give --executor-runner or set $BILAYER_EXECUTOR_RUNNER to one built for Android with XNNPACK and Vulkan"
+    raise ToolMissingError(f"{what}: {way_out}: {PAGE}")

@@ -1,0 +1,123 @@
+"""A bundle's further files, .tflite, .pte and .mlpackage: written from the folded layers, and run where that can be."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.tflite_write import Storage, build_tflite
+from bilayer.export.options import AlsoFile, ConversionTarget
+from bilayer.export.tflite.read import parse_tflite
+from bilayer.export.tflite.rules import check_tflite
+from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
+from bilayer.runtime.agreement import Agreement, compare, judge
+from bilayer.runtime.bundle import PoseInput
+from bilayer.runtime.engines.litert import litert_tensors
+from bilayer.runtime.engines.pose_encoding import TensorNetwork
+from bilayer.runtime.errors import InputError, ParityError
+from bilayer.runtime.frame import Floats, Network
+
+if TYPE_CHECKING:
+    from bilayer.export.network.executorch_write import PteBackend
+
+_BACKENDS: "dict[AlsoFile, tuple[str, PteBackend]]" = {
+    "pte-xnnpack": ("pte_xnnpack", "xnnpack"),
+    "pte-vulkan": ("pte_vulkan", "vulkan"),
+}
+_STORAGE: dict[AlsoFile, tuple[str, Storage]] = {  # the contract's field, and what the weights are stored in
+    "tflite": ("tflite", "float32"),
+    "tflite-fp16": ("tflite_fp16", "float16"),
+}
+
+
+def wanted_files(target: ConversionTarget, also: Sequence[AlsoFile]) -> tuple[AlsoFile, ...]:
+    """The files that are asked for, each once: by name, and by the target that is one of them."""
+    return tuple(dict.fromkeys((*(("tflite",) if target == "litert" else ()), *also)))
+
+
+def write_further(
+    generator: FoldedGenerator, metadata: Mapping[str, str], files: Sequence[AlsoFile]
+) -> dict[str, bytes]:
+    """The content of each file by its field of the contract.
+
+    Raises:
+        InputError: a weight is beyond what FP16 holds, for the file that stores them so.
+        ToolMissingError: executorch is not installed, for a .pte, or coremltools, for the .mlpackage.
+        ConversionError: they cannot make one.
+    """
+    contents = {}
+    for file in files:
+        if file in _STORAGE:
+            field, storage = _STORAGE[file]
+            contents[field] = build_tflite(generator, metadata, storage)
+        elif file == "coreml":
+            from bilayer.export.network.coreml_write import build_mlpackage  # coremltools takes 10 s
+
+            contents["coreml"] = build_mlpackage(generator, metadata)
+        else:
+            from bilayer.export.network.executorch_write import build_pte
+
+            field, backend = _BACKENDS[file]
+            contents[field] = build_pte(generator, backend)
+    return contents
+
+
+def check_further(contents: Mapping[str, bytes], target: ConversionTarget) -> list[str]:
+    """What the GPU delegate would not take of the .tflite files, and what is not run here, a sentence each.
+
+    Raises:
+        InputError: there is such a thing, and the target is the delegate.
+    """
+    files = [parse_tflite(content, field) for field, content in contents.items() if field.startswith("tflite")]
+    found = [finding for file in files for finding in check_tflite(file)]
+    refused = [finding for finding in found if finding.severity == "error"]
+    if refused and target == "litert":
+        raise InputError(f"litert refuses the network: {refused[0].describe()}")
+    not_run = "the .pte for Vulkan is not compared with anything: executorch has no Vulkan here; bench it on the phone"
+    return [finding.describe() for finding in found] + ([not_run] if "pte_vulkan" in contents else [])
+
+
+def verify_further(
+    contents: Mapping[str, bytes],
+    generator: FoldedGenerator,
+    given: PoseInput,
+    onnx: Network,
+    probes: Sequence[Probe],
+    texture: Floats,  # (3, T, T)
+    align_corners: bool,
+    frame_size: int,
+) -> float | None:
+    """Run what runs here: float32 files against ONNX Runtime, that with weights in FP16 against the trained model.
+
+    Returns:
+        the dB of the .tflite in float32, of the worst result and pose; None where it is not among them.
+
+    Raises:
+        ParityError: a file differs by more than float32's or FP16 storage's thresholds; names it.
+    """
+    networks: dict[str, Network] = {
+        field: TensorNetwork(given, generator.outputs, litert_tensors(content, THREADS), field)
+        for field, content in contents.items()
+        if field.startswith("tflite")
+    }
+    if "pte_xnnpack" in contents:
+        from bilayer.export.network.executorch_write import pte_tensors
+
+        infer = pte_tensors(contents["pte_xnnpack"], generator.output_tensors)
+        _same(TensorNetwork(given, generator.outputs, infer, "pte"), onnx, probes, "the .pte in ExecuTorch (XNNPACK)")
+    if "tflite_fp16" in networks:
+        half = verify_half(probes[:HALF_POSES], networks["tflite_fp16"], texture, align_corners, frame_size)
+        if failure := half_failure(half):
+            raise ParityError(f"the .tflite with weights in FP16: {failure} (nothing was written)")
+    if "tflite" not in networks:
+        return None
+    return round(_same(networks["tflite"], onnx, probes, "the .tflite in LiteRT"), 2)
+
+
+def _same(network: Network, onnx: Network, probes: Sequence[Probe], what: str) -> float:
+    """Return the dB of the worst result and pose; raise a ParityError where they are under fp32's."""
+    found = Agreement.worst(compare(network.run(probe.pose), onnx.run(probe.pose)) for probe in probes)
+    ruling = judge(found, "fp32")
+    if ruling.verdict != "passed":
+        reasons = "; ".join(ruling.reasons)
+        raise ParityError(f"{what} is not the ONNX: {reasons}; report this as a bug (nothing was written)")
+    return min(found.psnr_db.values())

@@ -1,0 +1,91 @@
+"""`--route executorch`: the bundle's .pte files in executor_runner, for which ONNX Runtime stands in."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from bilayer.android_harness.results import read_result
+from bilayer.android_harness.routes.executorch import ExecutorchBackend, find_executor_runner
+from bilayer.runtime.bundle import describe_file, read_bundle
+from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
+from tests.android_harness.stand_in_executor_runner import INVENTED_US
+
+HERE = Path(__file__).parent
+FEW = ("--repeats", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
+
+
+def with_pte(exported_folder, folder, *, vulkan=True):
+    """A copy of a bundle with .pte files that only the stand-in reads."""
+    shutil.copytree(exported_folder, folder)
+    contract = json.loads((folder / "avatar.json").read_text())
+    for role, name in {"pte_xnnpack": "avatar.xnnpack.pte", "pte_vulkan": "avatar.vulkan.pte"}.items():
+        if role == "pte_xnnpack" or vulkan:
+            shutil.copy(folder / "avatar.onnx", folder / name)
+            file = describe_file(folder / name)
+            contract["files"][role] = {"name": name, "bytes": file.bytes, "sha256": file.sha256}
+    (folder / "avatar.json").write_text(json.dumps(contract))
+    return folder
+
+
+@pytest.fixture
+def executorch(command, exported_folder, tmp_path):
+    program = tmp_path / "it's a program"
+    program.write_text(f"#!{sys.executable}\n{(HERE / 'stand_in_executor_runner.py').read_text()}")
+
+    def run(name, *arguments, bundle=None, **environment):
+        bundle = bundle or with_pte(exported_folder, tmp_path / "bundle")
+        settings = {"SNPE_ROOT": "", "BILAYER_EXECUTOR_RUNNER": str(program)} | environment
+        return command(name, bundle, "--route", "executorch", *arguments, **settings)
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_bench_without_an_sdk(executorch, tmp_path):
+    out = tmp_path / "a.json"
+    done = executorch("bench", *FEW, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    result = read_result(out)
+    assert (result.measured_on, result.tools.route, result.tools.runtime) == ("stand-in", "executorch", "stand-in")
+    rows = {row.mode: row for row in result.rows}
+    assert list(rows) == ["executorch-xnnpack", "executorch-vulkan"]
+    assert "Backend VulkanBackend is not registered" in rows["executorch-vulkan"].missing
+    full = rows["executorch-xnnpack"]
+    assert (full.processes, full.latency, full.layers, full.parity.poses) == (2, None, [], 2)
+    assert full.parity.worst_db > 100
+    for text in (done.stdout, done.stderr, out.read_text()):
+        assert not any(number in text for number in (str(INVENTED_US), "31.337", "31.34"))
+
+
+def test_on_a_device_times_are_kept(executorch, exported_folder, tmp_path, phone, monkeypatch):
+    """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
+    monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)
+    phone.environment["STAND_IN_VERSION"] = ""
+    out, bundle = tmp_path / "a.json", with_pte(exported_folder, tmp_path / "one", vulkan=False)
+    done = executorch("bench", *FEW, "--out", out, bundle=bundle)
+    assert done.exit_code == 0, done.stderr
+    (row,) = read_result(out).rows
+    assert row.latency.total_ms.median == pytest.approx(INVENTED_US / 1000, abs=1e-3)
+    assert row.latency.init_ms.high == INVENTED_US / 1000
+
+
+def test_what_goes_wrong_is_one_line(executorch, exported_folder, tmp_path):
+    missing = executorch("bench", *FEW, "--out", tmp_path / "a.json", BILAYER_EXECUTOR_RUNNER="")
+    assert (missing.exit_code, missing.stderr.count("\n")) == (5, 1)
+    assert "no executor_runner: give --executor-runner or set $BILAYER_EXECUTOR_RUNNER" in missing.stderr
+    with pytest.raises(ToolMissingError, match="nowhere: no such file"):
+        find_executor_runner(tmp_path / "nowhere")
+    none = executorch("bench", *FEW, "--out", tmp_path / "a.json", bundle=exported_folder)
+    assert (none.exit_code, "has no .pte; export it again with bilayer-export --also pte-xn" in none.stderr) == (
+        3,
+        True,
+    )
+    with pytest.raises(BundleError):
+        ExecutorchBackend(tmp_path, read_bundle(exported_folder))
+    backend = ExecutorchBackend(tmp_path, read_bundle(with_pte(exported_folder, tmp_path / "two")))
+    (tmp_path / "tool.log").write_text("I 00:00 Model loaded in 1.0 ms.\n")
+    with pytest.raises(DeviceError, match="expected `Model executed successfully`"):
+        backend.read_log(tmp_path / "tool.log")

@@ -5,8 +5,9 @@ page.json tells the page where the others lie: docs/web.md.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import OutputError, ToolMissingError
@@ -17,6 +18,7 @@ from bilayer.runtime.web import ort
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
 SETTINGS = "page.json"
+KEPT = ("onnx", "texture", "preview")  # what a browser needs of an avatar's files
 # Threads share memory only on a page that no other can look into: https://web.dev/articles/coop-coep
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -47,7 +49,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     """The page with an avatar, or with none, to drop one into.
 
     Args:
-        bundle: the avatar's; its .dlc and .tflite stay behind.
+        bundle: the avatar's; networks for phones stay behind.
         runtime: a folder with ONNX Runtime's files; None: the cache.
         webgpu: whether the build for graphics processors, 17 MB, is to be there too.
 
@@ -73,8 +75,8 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     }
     if bundle is not None:
         contract = bundle.contract
-        files_kept = replace(contract.files, dlc=None, tflite=None, tflite_fp16=None)
-        kept = replace(contract, files=files_kept, dlc=None)
+        others: dict[str, Any] = {field.name: None for field in fields(contract.files) if field.name not in KEPT}
+        kept = replace(contract, files=replace(contract.files, **others), dlc=None)
         for file in kept.files.present:
             files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
         files["avatar/avatar.json"] = kept.to_json().encode()

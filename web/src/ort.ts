@@ -67,7 +67,7 @@ async function open(folder: URL, options: RuntimeOptions): Promise<Runtime> {
   return {
     backend,
     threads,
-    open: (model) => ort.InferenceSession.create(model, { executionProviders, graphOptimizationLevel: "all" }),
+    open: (model) => ort.InferenceSession.create(model, { executionProviders, graphOptimizationLevel: "all", logSeverityLevel: 3 }),
     tensor: (data, dims) => new ort.Tensor("float32", data, dims),
   };
 }

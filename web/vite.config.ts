@@ -4,20 +4,29 @@ import { defineConfig, type Plugin } from "vite";
 
 const MODULE = "../bilayer.js";
 
-/** Shader and schema without what is said in them to people: what changes there changes nothing here. */
+const SCHEMA = "./avatar.schema.json"; // Python's own, beside bilayer.js: what changes in it changes nothing here
+
+/** A browser takes JSON for a module where the import says so; rolldown leaves that out. */
+const jsonImport: Plugin = {
+  name: "json-import",
+  generateBundle(_, bundle) {
+    for (const chunk of Object.values(bundle)) {
+      if (chunk.type === "chunk") chunk.code = chunk.code.replace(`from"${SCHEMA}"`, `from"${SCHEMA}"with{type:"json"}`);
+    }
+  },
+};
+
+/** The shader without what is said in it to people: what changes there changes nothing here. */
 const slim: Plugin = {
   name: "slim",
   enforce: "pre",
-  transform(code, id) {
-    if (id.includes("frame.wgsl")) return code.replace(/ *\/\/[^"\\]*?(?=\\n|")/g, "").replace(/(\\n)+/g, "\\n");
-    if (!id.endsWith("avatar.schema.json")) return null;
-    return JSON.stringify(JSON.parse(code, (key, value) => (["description", "title"].includes(key) ? undefined : value)));
-  },
+  transform: (code, id) =>
+    id.includes("frame.wgsl") ? code.replace(/ *\/\/[^"\\]*?(?=\\n|")/g, "").replace(/(\\n)+/g, "\\n") : null,
 };
 
 export default defineConfig({
   base: "./", // works from any folder of any host
-  plugins: [slim],
+  plugins: [slim, jsonImport],
   build: {
     outDir: "../runtime/web/page",
     emptyOutDir: true,
@@ -25,10 +34,10 @@ export default defineConfig({
     modulePreload: false,
     rolldownOptions: {
       input: { page: "index.html", bilayer: "src/bilayer.ts" },
-      external: [MODULE],
+      external: [MODULE, /avatar\.schema\.json$/],
       preserveEntrySignatures: "strict",
       output: {
-        paths: (id) => (id.endsWith("/bilayer.js") ? "./bilayer.js" : id),
+        paths: (id) => `./${id.split("/").pop()}`,
         entryFileNames: "[name].js",
         assetFileNames: "[name][extname]",
       },

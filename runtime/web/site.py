@@ -17,6 +17,7 @@ from bilayer.runtime.files.writing import drafting, publish
 from bilayer.runtime.web import ort
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
+SCHEMA = PAGE.parents[1] / "avatar.schema.json"
 SETTINGS = "page.json"
 KEPT = ("onnx", "texture", "preview")  # what a browser needs of an avatar's files
 # Threads share memory only on a page that no other can look into: https://web.dev/articles/coop-coep
@@ -58,6 +59,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         BundleError: a file of the avatar cannot be read.
     """
     files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
+    files[SCHEMA.name] = read_bytes(SCHEMA, FileKind.ANY)  # which the page's module reads contracts by
     files |= {f"ort/{name}": content for name, content in ort.load(runtime, webgpu).items()}
     notes = []
     face: str | None = "face/"

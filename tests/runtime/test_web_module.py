@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import pack_texture
+from bilayer.runtime.web.site import PAGE, SCHEMA
 from tests.runtime.synthetic_faces import BROAD, NARROW, performance
 
 ASK = Path(__file__).with_name("web_module.mjs")
@@ -33,10 +36,21 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is
 pytestmark = needs_node
 
 
+@cache
+def module():
+    """A folder with the module and the schema beside it, as a page has them; it goes with the process."""
+    folder = tempfile.TemporaryDirectory()
+    for path in (PAGE / "bilayer.js", SCHEMA):
+        shutil.copy(path, folder.name)
+    Path(folder.name, "package.json").write_text('{"type": "module"}')
+    return folder
+
+
 def ask(*requests):
     """Each request's answer: {"value": ...} or {"error": class, "message": ...}."""
     sent = json.dumps(requests)
-    done = subprocess.run(["node", ASK], input=sent, capture_output=True, text=True, timeout=120, check=False)
+    words = ["node", ASK, module().name]
+    done = subprocess.run(words, input=sent, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

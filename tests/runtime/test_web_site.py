@@ -131,7 +131,9 @@ def test_a_site_holds_the_page_and_an_avatar_without_its_dlc(prepared, plain):
     assert json.loads(site.files["page.json"]) == {
         "avatar": "avatar/avatar.json", "runtime": "ort/", "webgpu": False, "face": "face/",
     }  # fmt: skip
-    assert {"index.html", "page.js", "page.css", "bilayer.js", "LICENSES.txt", "APACHE-2.0.txt"} <= set(site.files)
+    assert {"index.html", "page.js", "page.css", "bilayer.js", "avatar.schema.json", "APACHE-2.0.txt"} <= set(
+        site.files
+    )
     assert {name for name in site.files if name.startswith("ort/")} == {f"ort/{file.name}" for file in ort.WASM}
     assert site.parts["page"] < 300_000
     assert site.notes == ()

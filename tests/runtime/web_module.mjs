@@ -1,7 +1,10 @@
 // Asks the page's module, as it lies in the wheel: a list of requests on stdin, a list of answers on stdout.
+//   node web_module.mjs FOLDER     with bilayer.js and avatar.schema.json
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
-const web = await import(new URL("../../runtime/web/page/bilayer.js", import.meta.url));
+const web = await import(pathToFileURL(join(process.argv[2], "bilayer.js")));
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 const floats = (text) => new Float32Array(bytes(text).buffer);
 

@@ -1,6 +1,6 @@
 /** What avatar.json promises: docs/bundle.md. Read as strictly as bilayer.runtime.bundle reads it. */
 
-import schema from "../../runtime/avatar.schema.json";
+import schema from "../../runtime/avatar.schema.json" with { type: "json" }; // it lies beside bilayer.js
 import { BundleError } from "./errors";
 import { fault, type Schema } from "./schema";
 

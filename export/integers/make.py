@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
 from bilayer.export.integers.gate import gate_of
+from bilayer.export.integers.heads import with_heads_apart
 from bilayer.export.integers.qdq import build_qdq
 from bilayer.export.integers.quantize import fewest_wide, quantize
 from bilayer.export.integers.scheme import IntegerGenerator
@@ -42,6 +43,7 @@ def make_integers(
     Raises:
         InputError: numbers that are not finite, or a layer that gives the same in every pose.
     """
+    generator = with_heads_apart(generator)
     with torch.inference_mode():
         poses = torch.cat([motion_poses(pose, given, "calibrate"), extreme_poses(pose, given)])
         if precision == "w8a8":

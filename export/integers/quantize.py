@@ -14,6 +14,7 @@ from bilayer.export.network.layers import (
     INPUT,
     Activation,
     Array,
+    Concat,
     FoldedGenerator,
     Layer,
     Reshape,
@@ -63,8 +64,9 @@ def quantize(
             parts = rounded_layer(layer, rounded[read], exact[layer.name], grids[read].scale, layer.name in wide)
         for part, scale in parts:
             made = run_layer(part, [rounded[name] for name in part.inputs])
-            if isinstance(part, Reshape | Upsample):  # changes no number
-                grids[part.name] = grids[part.inputs[0]]
+            given = {grids[name] for name in part.inputs}
+            if isinstance(part, Reshape | Upsample | Concat) and len(given) == 1:  # changes no number
+                grids[part.name] = given.pop()
             elif isinstance(part, Activation):
                 grids[part.name] = activation_grid(part.function, bits)
             else:

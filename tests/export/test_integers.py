@@ -16,6 +16,7 @@ from bilayer.benchmarks.parity.rungs import Float64
 from bilayer.export.integers import calibrate
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
 from bilayer.export.integers.gate import excess_of
+from bilayer.export.integers.heads import with_heads_apart
 from bilayer.export.integers.make import make_integers
 from bilayer.export.integers.qdq import build_qdq, is_qdq, read_qdq
 from bilayer.export.integers.quantize import fewest_wide, quantize
@@ -34,6 +35,7 @@ from tests.benchmarks.avatars import export_tiny, rewritten, subject_of
 from tests.export.test_graph import UPSAMPLES, generators  # noqa: F401 (a fixture)
 
 GIVEN = PoseInput("pose", 136, 0)
+WIDE = ("pose_fc0", "block0_conv2", "head.seg")
 RANDOM = np.random.default_rng(3)
 
 
@@ -50,7 +52,7 @@ def poses(source):
 @pytest.fixture(scope="module")
 def integers(generators, poses):  # noqa: F811
     with torch.inference_mode():
-        return quantize(generators["deconv"], "w8a16", poses, ["head", "block0_conv2", "pose_fc0"])
+        return quantize(with_heads_apart(generators["deconv"]), "w8a16", poses, WIDE)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_a_qdq_model_reads_back(integers):
     stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     assert {stored[name] for name in stored if name.endswith(".weight")} == {onnx.TensorProto.INT8}
     assert {stored[name] for name in stored if name.endswith(".bias")} == {onnx.TensorProto.INT32}
-    assert integers.wide == ("pose_fc0", "block0_conv2", "head")
+    assert integers.wide == WIDE
 
 
 def test_another_qdq_model_is_told(integers):
@@ -173,8 +175,23 @@ def test_another_qdq_model_is_told(integers):
         read_qdq(model, "it")
 
 
+@pytest.mark.parametrize("variant", [*UPSAMPLES, "three heads"])
+def test_heads_apart_are_the_same_network(generators, poses, variant):  # noqa: F811
+    generator = generators[variant]
+    apart = with_heads_apart(generator)
+    expected = evaluate(generator, poses[:2].double())
+    found = evaluate(apart, poses[:2].double())
+    for name in generator.output_tensors:
+        torch.testing.assert_close(found[name], expected[name])
+    if variant == "three heads":
+        assert apart.layers == generator.layers
+    else:
+        assert {"head.delta_uv", "head.lf_rgb", "head.seg"} <= {layer.name for layer in apart.layers}
+        assert apart.macs().keys() - generator.macs().keys() == {"head.delta_uv", "head.lf_rgb", "head.seg"}
+
+
 def test_an_activations_grid_is_qualcomms(integers):
-    assert integers.grids["layers"] == activation_grid("tanh", 16)
+    assert integers.grids["layers"] == integers.grids["layers.seg"] == activation_grid("tanh", 16)
     assert activation_grid("sigmoid", 8).rounded(torch.tensor([0.0, 0.25, 1.0])).tolist() == [0, 0.25, 255 / 256]
 
 
@@ -299,7 +316,7 @@ def test_layers_are_compared_by_their_names(exported):
     subject = subject_of(exported)
     (rung,) = integer_rungs(subject, simulated=False)
     report = compare_layers(subject.generator, Float64(subject, ""), rung)
-    assert {error.layer for error in report.layers} == {layer.name for layer in subject.generator.layers}
+    assert {error.layer for error in report.layers} == {layer.name for layer in subject.generator.layers} - {"head"}
     assert report.fault is None
     assert all(error.sqnr_db > 15 for error in report.layers)
 
@@ -384,7 +401,7 @@ def test_the_dlc_is_the_qdq_model_to_the_bit(integers, tmp_path):
     report = compare_dlc(dlc, model)
     assert {steps.bits for steps in report.graph.steps.values()} == {16}
     shown = as_text(dlc)
-    assert "(sfixed8, 6 scales)" in shown
+    assert "(sfixed8, 3 scales)" in shown
     assert "ufixed16" in shown
     assert describe(dlc)["layers"][1]["outputs"][0]["steps"]["bits"] == 16
     for name, change in (("block0_act1.zero", 1), ("block0_conv1.weight", 1)):

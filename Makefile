@@ -63,4 +63,4 @@ fuzz: setup
 	$(BIN)/python -m tests.hostile.fuzz $(TARGETS) --minutes $(or $(MINUTES),1)
 
 clean:
-	rm -rf .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf web/node_modules .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bilayer.android_harness.report.cells import DASH, PARITY_COLUMNS, clean, decibels, label, milliseconds
+from bilayer.android_harness.report.roofline import roofline_rows
 from bilayer.android_harness.report.sampler import frame_ms, sampler_rows, whole_frames
 from bilayer.android_harness.report.series import series_rows
 from bilayer.android_harness.results import ModeResult, Result
@@ -33,7 +34,7 @@ def make_report(results: Sequence[Result]) -> Report:
     broken = bool(wrong) or not all(parity.plausible for parity in parities)
     verdict = "broken" if broken else "warned" if doubts else "passed" if parities else ""
     sections = [_latency(results), *whole_frames(results), _parity(results), *sampler_rows(results)]
-    sections += [*series_rows(results), _sources(results), *_layers(results)]
+    sections += [*roofline_rows(results), *series_rows(results), _sources(results), *_layers(results)]
     return Report("Avatars on devices", verdict, [*wrong, *doubts], facts=_facts(results), sections=sections)
 
 

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 
+from bilayer.benchmarks.report.rates import DEVICES, Precision
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
-from bilayer.benchmarks.speed.roofline import DEVICES, RATES, Precision, frame_milliseconds, layer_costs
+from bilayer.benchmarks.speed.roofline import RATES, frame_milliseconds, layer_costs
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.config import PRESETS
 from bilayer.model.macs import PAPER_GMACS, count_costs, macs_per_frame

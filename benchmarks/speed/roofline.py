@@ -5,25 +5,13 @@ small share of the peak, which published measurements tell.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from bilayer.benchmarks.report.rates import DeviceRates, Precision
 from bilayer.export.network.layers import Activation, FoldedGenerator, LeakyRelu, Reshape
 
-Precision = Literal["fp16", "fp32"]
-
 BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
-
-
-@dataclass(frozen=True)
-class DeviceRates:
-    """Peaks of a mobile GPU. A GFLOP is 1e9 multiplications or additions: two to a multiply-accumulate."""
-
-    name: str
-    gflops: dict[Precision, float]
-    gigabytes_per_second: float  # of its DRAM, shared with the CPU
-    source: str
 
 
 @dataclass(frozen=True)
@@ -34,27 +22,6 @@ class Rate:
     gmacs_per_second: float
     source: str
 
-
-DEVICES = (
-    DeviceRates(
-        "Adreno 640 (Snapdragon 855)",
-        {"fp16": 1797.1, "fp32": 898.5},
-        29.9,
-        "585 MHz, 768 ALUs: github.com/azhirnov/cpu-gpu-arch, gpu/Adreno-600.md; DRAM just under 30 GB/s",
-    ),
-    DeviceRates(
-        "Adreno 660 (Snapdragon 888)",
-        {"fp16": 2764.8, "fp32": 1382.4},
-        51.2,
-        "900 MHz, 1536 FP32 operations a clock: the same page; LPDDR5 at 3200 MHz on 64 bits",
-    ),
-    DeviceRates(
-        "Adreno 690 (Snapdragon 8cx Gen 3), as clpeak measured it",
-        {"fp16": 4021.5, "fp32": 2582.4},
-        57.9,
-        "gist.github.com/woachk/3fa9916bb12667bb11320ad62bc6c81f: the best of each kind",
-    ),
-)
 
 RATES = (
     Rate("the paper's model: 4.32 GMAC in 42 ms by SNPE in FP16", 4.32 / 0.042, "Zakharov et al. 2020, section 4"),

@@ -362,3 +362,29 @@ def test_reports_of_the_command(tmp_path):
     assert (tmp_path / "r.html").read_text() == html_page([read_result(path) for path in paths])
     as_json = CliRunner().invoke(main, ["report", *map(str, paths), "--json"])
     assert [one["measured_on"] for one in json.loads(as_json.stdout)["results"]] == ["device", "emulated"]
+
+
+def limits(measured_on, platform="msmnile"):
+    """The rows of the table of published rates, by runtime; None where there is no such table."""
+    result = make(measured_on)
+    text = markdown([replace(result, device=replace(result.device, platform=platform))])
+    if "## At best, by published rates" not in text:
+        return None
+    table = text.split("## At best, by published rates")[1].split("\n\n")
+    rows = next(part for part in table if part.lstrip().startswith("|")).strip().splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert "Computed, not measured" in text
+    return {row[1]: row[2:] for row in cells}
+
+
+def test_what_a_chip_could_do_stands_beside_what_was_measured():
+    """3.946 GMAC, two operations each, at 1797.1 and 898.5 GFLOPS and 7 TOPS; the runtime alone took 41.98 ms."""
+    rows = limits("device")
+    assert rows["GPU_FLOAT16"] == ["FP16", "3.95", "1797 GFLOPS", "4.39", "41.98", "10 %"]
+    assert rows["GPU_FLOAT32_16_HYBRID"] == ["FP32", "3.95", "898 GFLOPS", "8.78", "-", "-"]
+    assert rows["Hexagon, GPU and CPU together"] == ["int8", "3.95", "7 TOPS", "1.13", "-", "-"]
+
+
+def test_a_limit_is_no_measurement_and_unknown_chips_have_none():
+    assert {tuple(row[-2:]) for row in limits("emulated").values()} == {("-", "-")}
+    assert limits("device", platform="unheard of") is None

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilayer.benchmarks.report.charts import BLUE, OCHRE, bar_charts
+from bilayer.benchmarks.report.rates import DEVICES, DeviceRates
 from bilayer.benchmarks.speed.cli import main
 from bilayer.benchmarks.speed.costs import count_reports, roofline_reports
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
@@ -20,7 +21,7 @@ from bilayer.benchmarks.speed.network import NAIVE, TORCH, measure
 from bilayer.benchmarks.speed.options import NetworkBench
 from bilayer.benchmarks.speed.peak import PEAK
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
-from bilayer.benchmarks.speed.roofline import DEVICES, DeviceRates, frame_milliseconds, layer_costs
+from bilayer.benchmarks.speed.roofline import frame_milliseconds, layer_costs
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS

@@ -18,6 +18,8 @@ Exit code 0 is success and 2 is a usage error (click's own). A message is one li
 expected against found, and the way out.
 """
 
+from collections.abc import Iterator
+
 
 class BilayerError(Exception):
     """Base of all errors that a command reports in one line instead of a traceback."""
@@ -77,3 +79,16 @@ class ToolMissingError(BilayerError):
     """An SDK, tool or optional package that this action needs is not installed."""
 
     exit_code = 5
+
+
+def in_short(error: BaseException) -> str:
+    """What a library says of an error, fit for a message: one line of at most 200 characters, or its class's name."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def behind(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came of or came up beside, the latest first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

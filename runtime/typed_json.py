@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, in_short
 from bilayer.runtime.files.reading import FileKind, read_bytes
 
 T = TypeVar("T")
@@ -99,8 +99,7 @@ def read_content(
         text = content.decode("utf-8-sig")
         return tomllib.loads(text) if toml else json.loads(text)
     except (ValueError, RecursionError) as problem:
-        reason = " ".join(str(problem).split())[:120]
-        found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({reason})"
+        found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({in_short(problem)})"
         raise error("; ".join(filter(None, (found, advice)))) from problem
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bilayer.model.safe_load import read_pth
-from bilayer.runtime.errors import CheckpointError, ToolMissingError
+from bilayer.runtime.errors import CheckpointError, ToolMissingError, in_short
 from bilayer.runtime.files.reading import is_file
 from bilayer.training.feature_stacks import check_digest
 
@@ -119,8 +119,7 @@ def load_feature_distance(path: Path | str | None = None) -> FeatureDistance:
         try:
             return FeatureDistance(EfficientNetFeatures(read_pth(file)))
         except (KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{file}: not EfficientNet-Lite0 ({reason}); expected {SOURCE}") from error
+            raise CheckpointError(f"{file}: not EfficientNet-Lite0 ({in_short(error)}); expected {SOURCE}") from error
 
 
 def _packaged() -> Path:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from bilayer.runtime.bundle import Contract, PoseInput
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
-from bilayer.runtime.errors import BundleError
+from bilayer.runtime.errors import BundleError, in_short
 from bilayer.runtime.frame import Floats, Network, NetworkOutputs, OutputsView
 
 Shapes = dict[str, tuple[int, ...]]
@@ -75,8 +75,9 @@ def reading(path: Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BundleError(f"{path}: not a network that can be run ({reason}); export the avatar again") from error
+        raise BundleError(
+            f"{path}: not a network that can be run ({in_short(error)}); export the avatar again"
+        ) from error
 
 
 def check_ends(path: Path, contract: Contract, ends: IoSpec) -> None:

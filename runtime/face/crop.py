@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import LandmarkError, in_short
 
 NUM_LANDMARKS = 68
 MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
@@ -70,7 +70,7 @@ def check_landmarks(landmarks: object) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
             points = np.asarray(landmarks, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise LandmarkError(f"landmarks: expected 68 (x, y) pairs of numbers ({error})") from error
+        raise LandmarkError(f"landmarks: expected 68 (x, y) pairs of numbers ({in_short(error)})") from error
     if points.shape != (NUM_LANDMARKS, 2):
         raise LandmarkError(f"landmarks: expected shape (68, 2), found {points.shape}")
     if not np.isfinite(points).all():

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
 from bilayer.runtime.files.arrays import parse_npy
 from bilayer.runtime.files.reading import FileKind, read_bytes
@@ -46,8 +46,8 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
     except (ValueError, OverflowError, RecursionError, csv.Error) as error:
-        reason = " ".join(str(error).split())
-        raise LandmarkError(f"{path}: landmarks: expected 68 (x, y) pairs as {path.suffix}, found {reason}") from error
+        expected = f"68 (x, y) pairs as {path.suffix}"
+        raise LandmarkError(f"{path}: landmarks: expected {expected}, found {in_short(error)}") from error
 
 
 def _read_npy(content: bytes) -> object:

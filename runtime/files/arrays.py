@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.errors import in_short
+
 _QUIET = threading.Lock()
+_UNPACKING = (zlib.error, lzma.LZMAError)
 
 
 def parse_npy(content: bytes) -> NDArray[Any]:
@@ -36,7 +39,7 @@ def parse_npy(content: bytes) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # that Python 2 wrote the header
             shape, fortran, dtype = readers[version](stream)
     except Exception as error:  # the header is a Python literal: its parser raises anything
-        raise ValueError(f"no .npy header ({_reason(error)})") from error
+        raise ValueError(f"no .npy header ({in_short(error)})") from error
     if dtype.kind not in "fiubU" or dtype.itemsize == 0:
         raise ValueError(f"expected numbers, found {dtype}")
     if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
@@ -77,10 +80,7 @@ def parse_npz(
             return arrays
     except ValueError:
         raise
-    except (OSError, EOFError, RuntimeError, LookupError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        # RuntimeError: an encrypted archive, or one packed in a way that is not there (NotImplementedError)
-        raise ValueError(f"no .npz archive of arrays ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    except (OSError, EOFError, RuntimeError, LookupError, MemoryError, zipfile.BadZipFile, *_UNPACKING) as error:
+        # RuntimeError: encrypted, or packed in a way that is not there (NotImplementedError); MemoryError: a header of
+        # LZMA may ask for gigabytes
+        raise ValueError(f"no .npz archive of arrays ({in_short(error)})") from error

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bilayer.runtime.errors import PhotoError
+from bilayer.runtime.errors import PhotoError, in_short
 from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
 from bilayer.runtime.files.reading import FileKind, open_file
 from bilayer.runtime.media.tiff import black_and_white, misread
@@ -174,8 +174,7 @@ def _decode(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _damaged(path: Path, error: Exception) -> PhotoError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return PhotoError(f"{path}: the picture is damaged or cut short ({reason}); copy or download it again")
+    return PhotoError(f"{path}: the picture is damaged or cut short ({in_short(error)}); copy or download it again")
 
 
 def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:

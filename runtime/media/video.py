@@ -139,7 +139,7 @@ class VideoFrames:
         self._content.seek(0)
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}  # and opens no other file
         try:
-            return self._av.open(self._content, container_options=options)
+            return self._av.open(self._content, container_options=options, metadata_errors="replace")
         except (self._av.FFmpegError, OSError) as error:
             kind = kind_of(self._path)
             found = reason_of(error) if kind == "a video" else f"found {kind}"

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
 from bilayer.runtime.face.found import LEFT_EYE_CORNER, RIGHT_EYE_CORNER
@@ -91,7 +91,7 @@ def check_frames(landmarks: object) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
             frames = np.asarray(landmarks, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_short(error)
         raise LandmarkError(f"landmarks: expected frames of 68 (x, y) pairs of numbers ({reason})") from error
     if frames.ndim != 3 or frames.shape[1:] != (NUM_LANDMARKS, 2):
         raise LandmarkError(f"landmarks: expected shape (frames, 68, 2), found {frames.shape}")

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.files.arrays import npy_bytes, parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.files.writing import write_file
@@ -56,7 +56,7 @@ def read_track(path: str | Path, fps: float | None = None) -> Track:
         raise LandmarkError(f"{path}: {error}") from error
     except (ValueError, OverflowError, RecursionError, msgspec.ValidationError) as error:
         expected = f"(frames, 68, 2) numbers as {path.suffix}"
-        raise LandmarkError(f"{path}: track: expected {expected}, found {_line(error)}") from error
+        raise LandmarkError(f"{path}: track: expected {expected}, found {in_short(error)}") from error
 
 
 def write_track(path: str | Path, track: Track) -> None:
@@ -76,10 +76,6 @@ def write_track(path: str | Path, track: Track) -> None:
         )
     content = build(track, path)
     write_file(path, content)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _numbers(array: NDArray[Any]) -> NDArray[Any]:

@@ -85,9 +85,8 @@ def build_runner(
         done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=COMPILE_SECONDS)
         if done.code != 0:
             raise ConversionError(f"{command[0]} {done.how}: {done.last_line}; the command: {shlex.join(command)}")
-        with replacing(out) as part:
+        with replacing(out, executable=True) as part:
             shutil.copyfile(folder / PROGRAM, part)
-        out.chmod(0o755)
     return out
 
 

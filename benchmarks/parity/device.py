@@ -15,7 +15,7 @@ from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
-from bilayer.runtime.files.writing import replacing, write_file
+from bilayer.runtime.files.writing import write_files
 from bilayer.runtime.frame import Floats, Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
@@ -79,12 +79,9 @@ def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
     """
     tensor = subject.bundle.contract.input.tensor
     wanted = [layer.name for layer in subject.own.layers] if layers else subject.own.output_tensors
-    lines = [f"#{' '.join(wanted)}"]
-    for i, pose in enumerate(subject.encoded()):
-        with replacing(folder / f"pose_{i:04}.raw") as part:
-            part.write_bytes(pose.astype("<f4").tobytes())
-        lines.append(f"{tensor}:=pose_{i:04}.raw")
-    write_file(folder / "input_list.txt", "\n".join(lines) + "\n")
+    poses = {f"pose_{i:04}.raw": pose.astype("<f4").tobytes() for i, pose in enumerate(subject.encoded())}
+    lines = [f"#{' '.join(wanted)}", *(f"{tensor}:={name}" for name in poses)]
+    write_files(folder, {**poses, "input_list.txt": ("\n".join(lines) + "\n").encode()})
     return folder / "input_list.txt"
 
 

@@ -9,18 +9,21 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bilayer.runtime.errors import BilayerError, OutputError
-from bilayer.runtime.files.reading import is_folder, is_there
+from bilayer.runtime.errors import BilayerError, OutputError, behind
+from bilayer.runtime.files.reading import is_folder, is_there, list_folder
 
 try:
     import fcntl
 except ImportError:  # Windows: what a killed process leaves stays
     fcntl = None  # type: ignore[assignment]
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _DRAFT = re.compile(r"\..*\.bilayer-[0-9a-f]{8}\.part", re.DOTALL)
 
 
@@ -139,7 +142,55 @@ def write_file(target: Path, content: bytes | str | Callable[[Path], object], ex
             except (BilayerError, OSError):
                 raise
             except Exception as error:
+                for cause in behind(error):  # raised in a library's callback: it says that its file is not whole
+                    if isinstance(cause, KeyboardInterrupt | SystemExit):
+                        raise cause from None
                 raise OutputError(f"{target}: writing failed: {_reason(error)}") from error
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that belong together, by name: all are on the disk before the first takes its place.
+
+    Raises:
+        OutputError: they cannot be written; those that were there are there.
+    """
+    with drafting(folder / next(iter(contents))) as draft:
+        former = draft / "former"
+        former.mkdir()
+        for name, content in contents.items():
+            check_output(folder / name)
+            (draft / name).write_bytes(content)
+            _settle(draft / name, _usual_mode())
+            with suppress(OSError):  # none was there, or the file system has no links
+                os.link(folder / name, former / name)
+        placed: list[str] = []
+        with undisturbed():
+            try:
+                for name in contents:
+                    (draft / name).replace(folder / name)
+                    placed.append(name)
+            except OSError:
+                for name in placed:
+                    if is_there(former / name):
+                        (former / name).replace(folder / name)
+                    else:
+                        (folder / name).unlink()
+                raise
+        _sync_folder(folder)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the target's place on success, and goes on failure.
+
+    Raises:
+        OutputError: something is there already, it cannot be made, or the disk is full.
+    """
+    if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):
+        raise OutputError(f"{target}: is there already and not an empty folder; name another or remove it")
+    with drafting(target) as draft:
+        yield draft
+        publish(draft, target)
 
 
 def publish(part: Path, target: Path, executable: bool = False) -> None:
@@ -157,21 +208,40 @@ def publish(part: Path, target: Path, executable: bool = False) -> None:
     if not is_folder(part):
         _settle(part, entered if executable else mode)
     part.replace(target)
-    with suppress(OSError):  # not every system can do this of a folder
-        _sync(target.parent)
+    _sync_folder(target.parent)
 
 
 @contextmanager
 def holding_folder(folder: Path) -> Iterator[None]:
-    """Inside, no other process that asks for the same goes on: for renames that belong together."""
+    """Inside, no other process that asks for the same goes on, and no signal ends this one: for renames that belong
+    together.
+    """
     lock = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # there are file systems without locks
             if fcntl:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        with undisturbed():
+            yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait until the block's end."""
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    waiting: list[int] = []
+    usual = {number: signal.signal(number, lambda heard, _: waiting.append(heard)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 def _usual_mode() -> int:
@@ -215,6 +285,11 @@ def _settle(path: Path, mode: int) -> None:
     _sync(path)
 
 
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system can do this of a folder
+        _sync(folder)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -236,9 +311,7 @@ def _told(target: Path, failed: str) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     """What the system said, if a library raised its own error of that; else what the library says."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, OSError) and behind.strerror:
-            return behind.strerror
-        behind = behind.__cause__ or behind.__context__
+    for cause in behind(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
     return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import check_video, drafting, publish, replacing
+from bilayer.runtime.files.writing import check_video, new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.video import load_av, reason_of
 
@@ -145,13 +144,10 @@ class _GifWriter:
 
 @contextmanager
 def _png_folder(out: Path) -> Iterator[FrameWriter]:
-    if is_there(out) and (not is_folder(out) or list_folder(out, error=OutputError)):
-        raise OutputError(f"{out}: is there already and not an empty folder; name another or remove it")
-    with drafting(out) as draft:
+    with new_folder(out) as draft:
         writer = _PngWriter(draft)
         yield writer
         _check_count(out, writer.count)
-        publish(draft, out)
 
 
 class _PngWriter:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.files.writing import check_output, replacing
+from bilayer.runtime.files.writing import check_output, write_files
 
 OBJECT, HEADER, EXAMPLE = "bilayer_sampler.o", "bilayer_sampler.h", "example.cpp"
 STEPS = 2  # of a build, each some seconds
@@ -68,12 +68,8 @@ def build(target: Architecture, folder: Path, advance: Callable[[], None] = lamb
     contents = {OBJECT: object_file(target, advance)} | {
         name: (native / name).read_bytes() for name in (HEADER, EXAMPLE)
     }
-    written = []
-    for name, content in contents.items():
-        with replacing(folder / name) as part:
-            part.write_bytes(content)
-        written.append(folder / name)
-    return written
+    write_files(folder, contents)
+    return [folder / name for name in contents]
 
 
 def object_file(target: Architecture, advance: Callable[[], None] = lambda: None) -> bytes:

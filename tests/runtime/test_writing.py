@@ -10,7 +10,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.writing import check_output, drafting, make_folder, publish, replacing, write_file
+from bilayer.runtime.files.writing import (
+    check_output,
+    drafting,
+    make_folder,
+    new_folder,
+    publish,
+    replacing,
+    undisturbed,
+    write_file,
+    write_files,
+)
 from tests.interposed import FINE, with_fault
 
 NUMBERS = {"a": np.arange(1 << 18, dtype=np.float32)}  # 1 MB
@@ -151,3 +161,71 @@ def test_names_up_to_the_longest_are_written_with_usual_permissions(tmp_path):
         assert (tmp_path / "text").read_text("utf-8") == "\\udcff \u043c"
     finally:
         os.umask(former)
+
+
+@pytest.mark.parametrize("action", ["kill", "full"])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_files_that_belong_together_are_written_all_or_none(tmp_path, before, action):
+    names = ("a", "b", "c")
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in names[:2] if before else ():
+            (folder / name).write_text("old")
+        new = dict.fromkeys(names, b"new")
+        code, _, reached = with_fault(lambda folder=folder, new=new: write_files(folder, new), folder, number, action)
+        found = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+        if not reached:
+            assert code == FINE
+            break
+        assert all(text in ("new", before) for text in found.values())
+        if action != "kill":  # which may come between two renames
+            assert set(found.values()) in ({"new"}, {before} - {None})
+            assert not [path for path in folder.iterdir() if path.is_dir()]
+        write_files(folder, new)
+        assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
+    assert number > 10
+
+
+def test_a_signal_in_a_librarys_callback_is_no_failed_write(tmp_path):
+    """As of torch, which calls a Python stream, and raises its own error of what that raises."""
+
+    def write(_: Path) -> None:
+        try:
+            raise SystemExit(143)
+        except SystemExit:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]") from None
+
+    with pytest.raises(SystemExit, match="143"):
+        write_file(tmp_path / "file", write)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_waits_where_it_must(tmp_path):
+    heard: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+            assert not heard
+        assert heard == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    def fail() -> None:
+        with new_folder(tmp_path / "a" / "b") as draft:
+            (draft / "file").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not list(tmp_path.iterdir())
+    with new_folder(tmp_path / "a") as draft:
+        (draft / "deep").mkdir()
+        (draft / "deep" / "file").touch()
+    assert [path.name for path in (tmp_path / "a").rglob("*")] == ["deep", "file"]
+    with pytest.raises(OutputError, match="not an empty folder"), new_folder(tmp_path / "a"):
+        pass

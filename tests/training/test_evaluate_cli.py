@@ -182,7 +182,7 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
         "expected a folder imgs/test": ("checkpoint", RUNS, "--data", tmp_path),
         "is a file and not a folder": ("checkpoint", RUNS, "--data", data, "--sheet", f"{__file__}/sheet.png"),
         "test_evaluate_cli.py is a file": ("frames", f"m={truth}", "--truth", truth, "--out", f"{__file__}/r.json"),
-        "expected a new or empty folder": ("checkpoint", RUNS, "--data", data, "--save-frames", truth),
+        "is there already and not an empty folder": ("checkpoint", RUNS, "--data", data, "--save-frames", truth),
     }
     for message, arguments in cases.items():
         done = call(*arguments, "--no-landmarks")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import click
 from bilayer.runtime.console import Group, as_json_option, progress, show, tell
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
-from bilayer.runtime.files.writing import check_output, write_file
+from bilayer.runtime.files.writing import check_output, new_folder, write_file
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import Split
 
@@ -148,25 +149,25 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
         check_input(path, CheckpointError)
     meter = _make_meter(options)
     from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences
-    from bilayer.training.evaluate.frames import new_folder, save_case
+    from bilayer.training.evaluate.frames import save_case
     from bilayer.training.evaluate.models import evaluate_models
     from bilayer.training.evaluate.sheet import draw_sheet, save_sheet
     from bilayer.training.evaluate.times import add_times
 
     sheet, save_frames = options.sheet, options.save_frames
-    if save_frames is not None:
-        new_folder(save_frames)
     models = _load(paths, options.device)
     protocol = EvaluationProtocol(options.split, options.identities, options.every)
     shown: list[EvaluationCase] = []
     total = len(choose_sequences(options.data, protocol))
-    with progress("identities", total) as advance:
+    with ExitStack() as stack:
+        advance = stack.enter_context(progress("identities", total))
+        frames = None if save_frames is None else stack.enter_context(new_folder(save_frames))
 
         def on_case(case: "EvaluationCase", truths: "Sequence[Bytes]", pictures: "Pictures") -> None:
             if len(shown) < options.sheet_rows:
                 shown.append(case)
-            if save_frames is not None:
-                save_case(save_frames, case, truths, pictures)
+            if frames is not None:
+                save_case(frames, case, truths, pictures)
             advance()
 
         result = evaluate_models(models, options.data, protocol, meter, on_case=on_case)

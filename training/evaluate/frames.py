@@ -1,5 +1,6 @@
 """Folders of frames, of any method: compared with the true ones by file name."""
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files.arrays import npy_bytes
-from bilayer.runtime.files.reading import check_folder, is_folder, is_there, list_below, list_folder
-from bilayer.runtime.files.writing import make_folder, write_file
+from bilayer.runtime.files.reading import check_folder, list_below
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
@@ -133,40 +133,36 @@ class FrameFolder:
         return mask
 
 
-def new_folder(path: Path) -> None:
-    """Make a folder for `save_case`.
-
-    Raises:
-        OutputError: there is something in it already, or it cannot be made.
-    """
-    if is_there(path) and (not is_folder(path) or list_folder(path, error=OutputError)):
-        raise OutputError(f"{path}: expected a new or empty folder, found something in it; name another one")
-    make_folder(path)
-
-
 def save_case(
     folder: Path, case: EvaluationCase, truths: Sequence[Bytes], pictures: Mapping[str, Sequence[Bytes]]
 ) -> None:
-    """Write one identity's frames as `evaluate_frames` reads them, to KIND/PERSON-VIDEO-SEQUENCE/FRAME.png.
+    """Write one identity's frames into a draft as `evaluate_frames` reads them: KIND/PERSON-VIDEO-SEQUENCE/FRAME.png.
 
     KIND is `truth`, or a method's name with dashes; what another method needs to make its own frames is there, too:
     `keypoints` (.npy) that drive them, and one picture in `source`.
 
     Raises:
-        OutputError: a file cannot be written.
+        OSError: a file cannot be written.
     """
     person = case.label.replace("/", "-")
-    _save(folder / "source" / f"{person}.png", case.source.image)
+    _save(folder / "source" / f"{person}.png", _png(case.source.image))
     for kind, frames in {"truth": truths, **pictures}.items():
         where = folder / re.sub(r"[^A-Za-z0-9._]+", "-", kind) / person
         for name, frame in zip(case.names, frames, strict=True):
-            _save(where / f"{name}.png", frame)
+            _save(where / f"{name}.png", _png(frame))
     for name, target in zip(case.names, case.targets, strict=True):
-        write_file(folder / "keypoints" / person / f"{name}.npy", npy_bytes(scaled_keypoints(target)))
+        _save(folder / "keypoints" / person / f"{name}.npy", npy_bytes(scaled_keypoints(target)))
 
 
-def _save(path: Path, picture: Bytes) -> None:
-    write_file(path, lambda part: Image.fromarray(picture).save(part, format="PNG"))
+def _png(picture: Bytes) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def _save(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def _read_masked(

@@ -5,6 +5,7 @@ one `head_model.npz` of 5 MB: the parts that show, triangles, and shapes as byte
 Vertex ranges and landmark vertices are those of the checkout's README.
 """
 
+import io
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, in_short
+from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import write_files
 from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.occlusion import ambient_occlusion
 
@@ -60,12 +62,11 @@ def reduce_checkout(checkout: Path, out_folder: Path) -> Path:
     if not is_checkout(checkout):
         raise InputError(f"{checkout}: no {SHAPES_FOLDER}/{NEUTRAL_FILE}; expected a checkout of ICT-VGL/ICT-FaceKit")
     fields = read_checkout(checkout)
-    with replacing(out_folder / OCCLUSION_FILE) as part, part.open("wb") as stream:
-        np.save(stream, ambient_occlusion(fields["V"], fields["T"].astype(np.int32)))
-    target = out_folder / MODEL_FILE
-    with replacing(target) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **fields)
-    return target
+    occlusion = ambient_occlusion(fields["V"], fields["T"].astype(np.int32))
+    model = io.BytesIO()
+    np.savez_compressed(model, allow_pickle=False, **fields)
+    write_files(out_folder, {OCCLUSION_FILE: npy_bytes(occlusion), MODEL_FILE: model.getvalue()})
+    return out_folder / MODEL_FILE
 
 
 def read_checkout(checkout: Path) -> dict[str, NDArray[Any]]:
@@ -117,7 +118,7 @@ def _read_positions(file: Path) -> Floats:
     try:
         positions = np.array([line.split()[1:4] for line in lines], dtype=np.float32).reshape(-1, 3)
     except ValueError as error:
-        raise InputError(f"{file}: field v: expected three numbers a line ({error})") from error
+        raise InputError(f"{file}: field v: expected three numbers a line ({in_short(error)})") from error
     if len(positions) != NUM_VERTICES or not np.isfinite(positions).all():
         raise InputError(
             f"{file}: field v: expected {NUM_VERTICES} finite vertices, found {len(positions)}; "
@@ -140,7 +141,7 @@ def _read_faces(file: Path, kept: NDArray[np.int64]) -> tuple[Ints, Ints, Floats
     try:
         uv = np.array([line.split()[1:3] for line in _read_lines(file, b"vt ")], np.float32).reshape(-1, 2)
     except ValueError as error:
-        raise InputError(f"{file}: field vt: expected two numbers a line ({error})") from error
+        raise InputError(f"{file}: field vt: expected two numbers a line ({in_short(error)})") from error
     corners: list[tuple[int, int, int, int, int, int]] = []
     for line in _read_lines(file, b"f "):
         face = [(int(vertex) - 1, int(texel) - 1) for vertex, texel in _CORNER.findall(line)]

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.files.writing import sweep_drafts, write_file
+from bilayer.runtime.files.writing import sweep_drafts, undisturbed, write_file
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
@@ -48,9 +49,11 @@ class VideoStage:
         """One frame: picture (S, S, 3) RGB, mask (S, S), landmarks (68, 2) in pixels, coordinates (S, S, 2)."""
         self._place(IMAGES, sequence, f"{name}.{picture_format}").write_bytes(_encode(image[..., ::-1], picture_format))
         self._place(MASKS, sequence, f"{name}.png").write_bytes(_encode(mask, "png"))
-        np.save(self._place(KEYPOINTS, sequence, f"{name}.npy"), keypoints.astype(np.float32, copy=False))
+        arrays = {KEYPOINTS: keypoints.astype(np.float32, copy=False)}
         if coords is not None:
-            np.save(self._place(COORDS, sequence, f"{name}.npy"), coords.astype(np.float16, copy=False))
+            arrays[COORDS] = coords.astype(np.float16, copy=False)
+        for kind, array in arrays.items():  # numpy, given a path, would not say that the disk is full
+            self._place(kind, sequence, f"{name}.npy").write_bytes(npy_bytes(array))
 
     def _place(self, kind: str, sequence: str, name: str) -> Path:
         folder = self._folder / kind / sequence
@@ -70,23 +73,32 @@ def staging(root: Path, split: Split, person: str, video: str) -> Iterator[Video
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         yield VideoStage(stage)
-        for kind in reversed(_ORDER):
-            shutil.rmtree(root / kind / split / person / video, ignore_errors=True)
-        for kind in _ORDER:
-            if is_folder(stage / kind):
-                (root / kind / split / person).mkdir(parents=True, exist_ok=True)
-                (stage / kind).rename(root / kind / split / person / video)
+        with undisturbed():
+            for kind in reversed(_ORDER):
+                shutil.rmtree(root / kind / split / person / video, ignore_errors=True)
+            for kind in _ORDER:
+                if is_folder(stage / kind):
+                    (root / kind / split / person).mkdir(parents=True, exist_ok=True)
+                    (stage / kind).rename(root / kind / split / person / video)
     except OSError as error:
         raise OutputError(f"{root}: writing {person}/{video} failed: {error.strerror or error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def remove_stages(root: Path) -> None:
-    """Remove the empty folders that stages stood in."""
-    for place, _, _ in os.walk(root / UNFINISHED, topdown=False):
-        with suppress(OSError):  # it is not empty
-            Path(place).rmdir()
+@contextmanager
+def removing_stages(root: Path, split: Split, videos: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """However the block ends, remove the stages of these (person, video), which a worker that was stopped leaves; and
+    the empty folders that stages stood in.
+    """
+    try:
+        yield
+    finally:
+        for person, video in videos:
+            shutil.rmtree(root / UNFINISHED / split / person / video, ignore_errors=True)
+        for place, _, _ in os.walk(root / UNFINISHED, topdown=False):
+            with suppress(OSError):  # it is not empty
+                Path(place).rmdir()
 
 
 def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:

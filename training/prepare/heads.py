@@ -13,7 +13,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import IMAGES, TWOS
-from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, remove_stages, staging
+from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, removing_stages, staging
 from bilayer.training.prepare.options import HeadSettings
 from bilayer.training.prepare.pool import run_jobs
 
@@ -83,12 +83,12 @@ def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], Non
     agree_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
-    for _, result in run_jobs(render_identity, waiting, processes):
-        if isinstance(result, InputError):  # the model's, and so every identity's
-            raise result
-        frames += result
-        on_done()
-    remove_stages(root)
+    with removing_stages(root, split, ((job.person, VIDEO) for job in waiting)):
+        for _, result in run_jobs(render_identity, waiting, processes):
+            if isinstance(result, InputError):  # the model's, and so every identity's
+                raise result
+            frames += result
+            on_done()
     return HeadsReport(len(waiting), frames, len(jobs) - len(waiting))
 
 

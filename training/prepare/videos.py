@@ -22,7 +22,7 @@ from bilayer.training.prepare.files import (
     VideoStage,
     agree_on_settings,
     refuse_other_split,
-    remove_stages,
+    removing_stages,
     staging,
 )
 from bilayer.training.prepare.options import VideoSettings
@@ -112,14 +112,14 @@ def prepare_videos(
     waiting = [job for job in jobs if not _is_done(job)]
     done: dict[str, VideoResult] = {}
     failed: dict[str, str] = {}
-    for job, result in run_jobs(prepare_video, waiting, processes):
-        name = f"{job.person}/{job.video}"
-        if isinstance(result, InputError):
-            failed[name] = str(result)
-        else:
-            done[name] = result
-        on_done()
-    remove_stages(root)
+    with removing_stages(root, jobs[0].split, ((job.person, job.video) for job in waiting)):
+        for job, result in run_jobs(prepare_video, waiting, processes):
+            name = f"{job.person}/{job.video}"
+            if isinstance(result, InputError):
+                failed[name] = str(result)
+            else:
+                done[name] = result
+            on_done()
     by_name = {name: done[name] for name in sorted(done)}
     return VideosReport(by_name, len(jobs) - len(waiting), {name: failed[name] for name in sorted(failed)})
 

@@ -5,9 +5,9 @@ ROOMS := android_harness benchmarks export model runtime training
 
 # Another version formats otherwise
 CLANG_FORMAT := $(shell command -v clang-format-14)
-CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp)
+CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp tests/*/*.c)
 
-.PHONY: test setup lint format options types contracts unit coverage web fuzz avatar clean
+.PHONY: test setup lint format options types contracts unit coverage web fuzz kills avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -61,6 +61,10 @@ web:
 # What no reader of a user's file may do, looked for by chance: MINUTES for each of TARGETS, or of all; what is found is kept
 fuzz: setup
 	$(BIN)/python -m tests.hostile.fuzz $(TARGETS) --minutes $(or $(MINUTES),1)
+
+# Every command, killed, ended and out of disk at every call by which it changes files: hours, where CI tries a few calls
+kills: setup
+	$(BIN)/python -m pytest tests/interrupted --points $(or $(POINTS),0) -s
 
 clean:
 	rm -rf web/node_modules .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,3 +34,8 @@ def landmarker(face_networks):
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
     return MediapipeLandmarker()
+
+
+def pytest_addoption(parser):
+    text = "at how many of its calls each command is interrupted by tests/interrupted; 0: at all"
+    parser.addoption("--points", type=int, default=1, help=text)

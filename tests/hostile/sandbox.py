@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,16 @@ _WARM = {
 }  # fmt: skip
 
 
-class Sandbox:
-    """Runs cases one at a time; use as a context."""
+class Servers:
+    """Two processes that run commands, one at a time; use as a context.
 
-    def __init__(self, goods):
-        self._goods, self._servers = goods, {}
+    Args:
+        also: modules that they import beside those that hostile cases need, which have little memory.
+        environment: of theirs, beside this process's.
+    """
+
+    def __init__(self, also=(), **environment):
+        self._also, self._environment, self._servers = also, {**os.environ, **environment}, {}
 
     def __enter__(self):
         return self
@@ -39,39 +45,52 @@ class Sandbox:
             server.wait()
             server.stdout.close()
 
-    def run(self, case, place):
-        """How the case ended, met in a new folder below `place`."""
-        folder, log = place / "here", place / "log"
-        folder.mkdir()
-        log.mkdir()
-        words = [str(word) for word in case.lay(self._goods, folder)]
-        before = _listed(folder)
+    def run(self, command, words, folder, temporary, *, memory=None, seconds=SECONDS, environment=None, fault=None):
+        """What server.py answers to a command in `folder`, with a new folder `temporary` for its temporary files."""
         job = {
-            "module": COMMANDS[case.command][0], "command": case.command, "words": words, "folder": str(folder),
-            "log": str(log), "memory": MEMORY, "seconds": SECONDS, "environment": {"ADB": str(folder / "adb")},
+            "module": COMMANDS[command][0], "command": command, "words": [str(word) for word in words],
+            "folder": str(folder), "temporary": str(temporary), "memory": memory, "seconds": seconds,
+            "environment": environment or {}, "fault": fault,
         }  # fmt: skip
-        server = self._server(case.command not in _LIGHT)
+        server = self._server(command not in _LIGHT)
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
-        answer = json.loads(server.stdout.readline())
-        left = _listed(folder) - before
-        if answer["code"] == 0 or case.begun:
-            left = {name for name in left if not name.startswith("out")}
-        left |= {f"$TMPDIR/{name}" for name in _listed(log / "tmp") if not name.startswith("torchinductor_")}
-        out, err = ((log / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
-        return Outcome(out=out, err=err, left=tuple(sorted(left)), **answer)
+        return json.loads(server.stdout.readline())
 
     def _server(self, torch):
         if torch not in self._servers:
-            warm = [name for name in _WARM[torch] if importlib.util.find_spec(name)]
+            warm = [name for name in (*_WARM[torch], *self._also) if importlib.util.find_spec(name)]
             server = subprocess.Popen(
-                [sys.executable, "-m", "tests.hostile.server", *warm],
-                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                [sys.executable, "-m", "tests.hostile.server", *warm], cwd=ROOT, env=self._environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             assert server.stdout.readline() == "ready\n"
             self._servers[torch] = server
         return self._servers[torch]
 
 
-def _listed(folder):
+class Sandbox(Servers):
+    """Runs hostile cases."""
+
+    def __init__(self, goods):
+        super().__init__()
+        self._goods = goods
+
+    def meet(self, case, place):
+        """How the case ended, met in a new folder below `place`."""
+        folder, temporary = place / "here", place / "tmp"
+        folder.mkdir()
+        words = case.lay(self._goods, folder)
+        before = listed(folder)
+        environment = {"ADB": str(folder / "adb")}
+        answer = self.run(case.command, words, folder, temporary, memory=MEMORY, environment=environment)
+        left = listed(folder) - before
+        if answer["code"] == 0 or case.begun:
+            left = {name for name in left if not name.startswith("out")}
+        left |= {f"$TMPDIR/{name}" for name in listed(temporary) if not name.startswith("torchinductor_")}
+        return Outcome(left=tuple(sorted(left)), **answer)
+
+
+def listed(folder):
+    """Names of all that lies in a folder, from there."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.is_dir() else set()

@@ -2,39 +2,46 @@
 
     python -m tests.hostile.server MODULE...
 
-Reads one job a line from stdin (JSON: module, words, folder, log, memory, seconds) and answers with a line each. A cold
-interpreter with torch takes seconds, a fork a hundredth of one. Threads do not survive a fork: so nothing is computed
-here, where libraries would start theirs.
+Reads one job a line from stdin (JSON: module, command, words, folder, temporary, memory, seconds, environment, fault)
+and answers with a line each. A cold interpreter with torch takes seconds, a fork a hundredth of one. Threads do not
+survive a fork: so nothing is computed here, where libraries would start theirs.
 """
 
 import atexit
+import contextlib
+import ctypes
 import importlib
 import json
 import os
 import resource
-import select
+import selectors
 import signal
 import sys
 import time
 import traceback
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 
 
-def _be_the_command(job):
+def _be_the_command(job, ends):
     """Never comes back."""
     code = 1
     try:
         os.setsid()
         os.chdir(job["folder"])
-        log = Path(job["log"])
-        for descriptor, name in ((0, os.devnull), (1, log / "stdout"), (2, log / "stderr")):
-            opened = os.open(name, os.O_RDWR | (os.O_CREAT if descriptor else 0), 0o600)
+        for descriptor, opened in enumerate((os.open(os.devnull, os.O_RDONLY), *ends)):
             os.dup2(opened, descriptor)
             os.close(opened)
-        (log / "tmp").mkdir()
-        os.environ.update(TMPDIR=str(log / "tmp"), **job["environment"])
-        resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
+        # The former ones may take their descriptors for files, in which they would seek
+        sys.stdout, sys.stderr = (TextIOWrapper(FileIO(end, "w"), "utf-8", line_buffering=True) for end in (1, 2))
+        Path(job["temporary"]).mkdir()
+        os.environ.update(TMPDIR=job["temporary"], **job["environment"])
+        if job["memory"]:
+            resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if job["fault"]:  # tests/interrupted/interpose.c, which is preloaded
+            os.environ.update({f"INTERPOSED_{name.upper()}": str(value) for name, value in job["fault"].items()})
+            ctypes.CDLL(None).arm_from_environment()
         importlib.import_module(job["module"]).main(job["words"], prog_name="bilayer-" + job["command"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -48,19 +55,45 @@ def _be_the_command(job):
         os._exit(code)
 
 
+def _read(pipes, ended, seconds):
+    """What comes out of the pipes until the process has ended, each; None where it takes longer."""
+    texts, end = dict.fromkeys(pipes, b""), time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for one in (*pipes, ended):
+            selector.register(one, selectors.EVENT_READ)
+        while (left := end - time.monotonic()) > 0:
+            ready = [key.fd for key, _ in selector.select(left)]
+            for pipe in texts.keys() & ready:
+                texts[pipe] += (part := os.read(pipe, 1 << 16))
+                if not part:
+                    selector.unregister(pipe)
+            if ready == [ended]:  # and nothing more came: a child that it left may hold them open
+                return list(texts.values())
+    return None
+
+
 def run(job):
-    """Exit code (negative: of a signal; of SIGKILL for one that took too long), seconds, and peak in MB."""
+    """How the command ended, what it printed, and what it took. Negative codes are signals; of SIGKILL, too slow."""
     begun = time.monotonic()
+    pipes = [os.pipe() for _ in range(2)]
     child = os.fork()
     if child == 0:
-        _be_the_command(job)
+        _be_the_command(job, [end for _, end in pipes])
+    for _, end in pipes:
+        os.close(end)
     ended = os.pidfd_open(child)
-    if not select.select([ended], [], [], job["seconds"])[0]:
-        os.killpg(child, signal.SIGKILL)
-    os.close(ended)
+    texts = _read([end for end, _ in pipes], ended, job["seconds"])
+    if texts is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    for one in (*(end for end, _ in pipes), ended):
+        os.close(one)
     _, status, used = os.wait4(child, 0)
+    out, err = (text.decode("utf-8", "replace") for text in texts or (b"", b"took too long"))
     return {
         "code": os.waitstatus_to_exitcode(status),
+        "out": out,
+        "err": err,
         "seconds": round(time.monotonic() - begun, 2),
         "processor_seconds": round(used.ru_utime + used.ru_stime, 2),
         "peak_mb": round(used.ru_maxrss / 1024),

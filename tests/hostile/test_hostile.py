@@ -12,7 +12,7 @@ def test_case_names_are_their_own():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_hostile_input(case, sandbox, tmp_path, record_property):
-    outcome = sandbox.run(case, tmp_path)
+    outcome = sandbox.meet(case, tmp_path)
     for name in ("peak_mb", "seconds", "processor_seconds"):
         record_property(name, getattr(outcome, name))
     found = broken_promises(case, outcome)

@@ -83,7 +83,7 @@ def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], Non
     agree_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
-    with removing_stages(root, split, ((job.person, VIDEO) for job in waiting)):
+    with removing_stages(root, split, ((job.person, job.video) for job in waiting)):
         for _, result in run_jobs(render_identity, waiting, processes):
             if isinstance(result, InputError):  # the model's, and so every identity's
                 raise result

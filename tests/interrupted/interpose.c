@@ -1,0 +1,210 @@
+// Counts the calls that change what lies below some folders, over all processes of a command, and acts at one of them:
+// the command is killed there, asked to end, or the disk is full from there on. Preloaded; still until it is armed by
+// the environment:
+//
+//   INTERPOSED_PLACES  folders, separated by colons
+//   INTERPOSED_NUMBER  of the call, from 1; 0 acts at none
+//   INTERPOSED_ACTION  kill, term or full
+//   INTERPOSED_COUNT   a file of 8 bytes, in which the calls are counted
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static char places[4 * PATH_MAX];
+static long number;
+static char action;  // k, t or f; 0: not armed
+static _Atomic long *count;
+
+#define REAL(name, ...)            \
+    static __typeof__(name) *real; \
+    if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name);
+
+// At a program's start, and by a forked child whose environment has changed
+__attribute__((constructor)) void arm_from_environment(void) {
+    const char *folders = getenv("INTERPOSED_PLACES");
+    if (!folders) return;
+    FILE *counter = fopen(getenv("INTERPOSED_COUNT"), "r+");
+    count = counter ? mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(counter), 0) : MAP_FAILED;
+    if (count == MAP_FAILED) abort();
+    fclose(counter);
+    snprintf(places, sizeof places, "%s", folders);
+    number = atol(getenv("INTERPOSED_NUMBER"));
+    action = getenv("INTERPOSED_ACTION")[0];
+}
+
+static int below(int folder, const char *path) {
+    char whole[2 * PATH_MAX] = "";
+    if (!action || !path) return 0;
+    if (path[0] != '/') {
+        if (folder == AT_FDCWD) {
+            if (!getcwd(whole, PATH_MAX)) return 0;
+        } else {
+            char link[64];
+            snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+            ssize_t length = readlink(link, whole, PATH_MAX - 1);
+            if (length < 0) return 0;
+            whole[length] = 0;
+        }
+        strcat(whole, "/");
+    }
+    strncat(whole, path, PATH_MAX);
+    char copy[sizeof places], *rest;
+    strcpy(copy, places);
+    for (char *place = strtok_r(copy, ":", &rest); place; place = strtok_r(NULL, ":", &rest)) {
+        size_t length = strlen(place);
+        if (!strncmp(whole, place, length) && (whole[length] == '/' || !whole[length])) return 1;
+    }
+    return 0;
+}
+
+// Whether a descriptor is of a file below
+static int of_below(int descriptor) {
+    char link[64], path[PATH_MAX];
+    if (!action) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    return below(AT_FDCWD, path);
+}
+
+enum { NONE, ROOM, ONCE };
+
+// A call: whether it must fail for want of ROOM. What takes NONE is not counted where the disk is full; a new name for
+// what is there takes it once, of its folder.
+static int met(int takes) {
+    if (action == 'f' && takes == NONE) return 0;
+    long now = atomic_fetch_add(count, 1) + 1;
+    if (!number || now < number || (action == 'f' && takes == ONCE && now > number)) return 0;
+    if (action == 'f') {
+        // What a C library writes of its buffers by itself fails, too
+        struct rlimit limit = {0, RLIM_INFINITY};
+        getrlimit(RLIMIT_FSIZE, &limit);
+        limit.rlim_cur = 0;
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        errno = ENOSPC;
+        return 1;
+    }
+    if (now == number) {
+        if (action == 'k') kill(0, SIGKILL), pause();
+        kill(getpid(), SIGTERM);
+    }
+    return 0;
+}
+
+#define OPENS(name)                                                                                      \
+    int name(const char *path, int flags, ...) {                                                         \
+        REAL(name)                                                                                       \
+        va_list rest;                                                                                    \
+        va_start(rest, flags);                                                                           \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                          \
+        va_end(rest);                                                                                    \
+        if (flags & O_ACCMODE && below(AT_FDCWD, path) && met(flags & O_CREAT ? ROOM : NONE)) return -1; \
+        return real(path, flags, mode);                                                                  \
+    }
+OPENS(open)
+OPENS(open64)
+
+#define OPENS_AT(name)                                                                                 \
+    int name(int folder, const char *path, int flags, ...) {                                           \
+        REAL(name)                                                                                     \
+        va_list rest;                                                                                  \
+        va_start(rest, flags);                                                                         \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                        \
+        va_end(rest);                                                                                  \
+        if (flags & O_ACCMODE && below(folder, path) && met(flags & O_CREAT ? ROOM : NONE)) return -1; \
+        return real(folder, path, flags, mode);                                                        \
+    }
+OPENS_AT(openat)
+OPENS_AT(openat64)
+
+#define OPENS_STREAM(name)                                                           \
+    FILE *name(const char *path, const char *mode) {                                 \
+        REAL(name)                                                                   \
+        if (strpbrk(mode, "wa+") && below(AT_FDCWD, path) && met(ROOM)) return NULL; \
+        return real(path, mode);                                                     \
+    }
+OPENS_STREAM(fopen)
+OPENS_STREAM(fopen64)
+
+// A disk has room for half of what it is asked for, and then for nothing: so half is written, and the next call fails.
+// A process that is killed has written half.
+#define WRITES(name, kind, length, parameters, call, half)                               \
+    ssize_t name parameters {                                                            \
+        REAL(name)                                                                       \
+        if (!of_below(kind)) return real call;                                           \
+        if (number && action != 't' && atomic_load(count) + 1 == number && length > 1) { \
+            if (action == 'f') {                                                         \
+                ssize_t done = real half;                                                \
+                met(ROOM);                                                               \
+                return done;                                                             \
+            }                                                                            \
+            real half;                                                                   \
+        }                                                                                \
+        if (met(ROOM)) return -1;                                                        \
+        return real call;                                                                \
+    }
+WRITES(write, descriptor, length, (int descriptor, const void *from, size_t length), (descriptor, from, length),
+       (descriptor, from, length / 2))
+WRITES(pwrite, descriptor, length, (int descriptor, const void *from, size_t length, off_t at),
+       (descriptor, from, length, at), (descriptor, from, length / 2, at))
+WRITES(pwrite64, descriptor, length, (int descriptor, const void *from, size_t length, off64_t at),
+       (descriptor, from, length, at), (descriptor, from, length / 2, at))
+WRITES(sendfile, to, length, (int to, int from, off_t *at, size_t length), (to, from, at, length),
+       (to, from, at, length / 2))
+WRITES(sendfile64, to, length, (int to, int from, off64_t *at, size_t length), (to, from, at, length),
+       (to, from, at, length / 2))
+WRITES(copy_file_range, to, length, (int from, off64_t *at, int to, off64_t *there, size_t length, unsigned flags),
+       (from, at, to, there, length, flags), (from, at, to, there, length / 2, flags))
+WRITES(writev, descriptor, 0, (int descriptor, const struct iovec *parts, int length), (descriptor, parts, length),
+       (descriptor, parts, length))
+
+size_t fwrite(const void *from, size_t size, size_t length, FILE *stream) {
+    REAL(fwrite)
+    if (of_below(fileno(stream)) && met(ROOM)) return real(from, size, length / 2, stream);
+    return real(from, size, length, stream);
+}
+
+#define CHANGES(name, takes, is, parameters, call) \
+    int name parameters {                          \
+        REAL(name)                                 \
+        if ((is) && met(takes)) return -1;         \
+        return real call;                          \
+    }
+#define AT AT_FDCWD
+CHANGES(rename, ONCE, below(AT, to), (const char *from, const char *to), (from, to))
+CHANGES(renameat, ONCE, below(there, to), (int here, const char *from, int there, const char *to),
+        (here, from, there, to))
+CHANGES(renameat2, ONCE, below(there, to), (int here, const char *from, int there, const char *to, unsigned flags),
+        (here, from, there, to, flags))
+CHANGES(link, ONCE, below(AT, to), (const char *from, const char *to), (from, to))
+CHANGES(linkat, ONCE, below(there, to), (int here, const char *from, int there, const char *to, int flags),
+        (here, from, there, to, flags))
+CHANGES(symlink, ONCE, below(AT, to), (const char *from, const char *to), (from, to))
+CHANGES(mkdir, ROOM, below(AT, path), (const char *path, mode_t mode), (path, mode))
+CHANGES(mkdirat, ROOM, below(folder, path), (int folder, const char *path, mode_t mode), (folder, path, mode))
+CHANGES(unlink, NONE, below(AT, path), (const char *path), (path))
+CHANGES(unlinkat, NONE, below(folder, path), (int folder, const char *path, int flags), (folder, path, flags))
+CHANGES(rmdir, NONE, below(AT, path), (const char *path), (path))
+CHANGES(chmod, NONE, below(AT, path), (const char *path, mode_t mode), (path, mode))
+CHANGES(fchmodat, NONE, below(folder, path), (int folder, const char *path, mode_t mode, int flags),
+        (folder, path, mode, flags))
+CHANGES(ftruncate, ROOM, of_below(descriptor), (int descriptor, off_t length), (descriptor, length))
+CHANGES(ftruncate64, ROOM, of_below(descriptor), (int descriptor, off64_t length), (descriptor, length))
+
+CHANGES(fsync, ROOM, of_below(descriptor), (int descriptor), (descriptor))
+CHANGES(fdatasync, ROOM, of_below(descriptor), (int descriptor), (descriptor))

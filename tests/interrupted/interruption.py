@@ -1,0 +1,215 @@
+"""One command, interrupted at one of the calls by which it changes files; and what must be so then."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+
+from tests.hostile.case import OTHER_LINES
+from tests.hostile.goods import Goods
+from tests.hostile.sandbox import listed
+from tests.interrupted.commands import OUT, hidden, visible
+
+HERE = Path(__file__).parent
+LIBRARY = "interpose.so"
+WARM = ("bilayer.runtime.sampler.compositor", "bilayer.training.heads.render", "bilayer.runtime.engines.onnx_runtime",
+        "bilayer.runtime.face.person_mask", "bilayer.benchmarks.report.charts", "bilayer.benchmarks.parity.pictures",
+        "torch._dynamo", "torch.utils.tensorboard", "scipy.linalg", "jinja2", "matplotlib.figure")  # fmt: skip
+ENDED = {"kill": -9, "term": 143}
+
+
+class MoreGoods(Goods):
+    """Further right inputs."""
+
+    @cached_property
+    def film(self):
+        """A face that moves, 8 frames."""
+        from skimage import data
+
+        from bilayer.runtime.media.writers import open_writer
+
+        photo, path = data.astronaut(), self.folder / "film.mp4"
+        with open_writer(path, 25.0) as writer:
+            for step in range(4):
+                picture = np.roll(photo, 3 * step, axis=1)
+                writer.write(np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]))
+        return path
+
+    @cached_property
+    def frames(self):
+        """Training data of 64 px: three people to train on, one held out, with the frames that validation asks for."""
+        from tests.training.test_dataset import write_data
+
+        root = self.folder / "frames"
+        write_data(root, sequences=3, frames=3, size=64)
+        write_data(root, sequences=1, frames=6, size=64, split="test")
+        return root
+
+    @cached_property
+    def checkpoint64(self):
+        """A model of 64 px, as the data is."""
+        from bilayer.model.bilayer import random_model
+        from bilayer.model.checkpoint import save_checkpoint
+        from bilayer.model.config import AVATAR_NETWORKS
+        from tests.training import tiny
+
+        path, model = self.folder / "model64.safetensors", random_model(tiny.CONFIG, 0, AVATAR_NETWORKS)
+        tensors = {name: model.get_submodule(name).state_dict() for name in AVATAR_NETWORKS}
+        save_checkpoint(path, tiny.CONFIG, tensors)
+        return path
+
+    @cached_property
+    def begun_run(self):
+        """The folder of a run that was stopped after 2 of 4 iterations."""
+        from bilayer.training.cli import main
+        from tests.training import tiny
+
+        config, out = self.folder / "begun.toml", self.folder / "begun"
+        config.write_text(tiny.toml(data={"root": str(self.frames)}, optimisation={"average": 0.5}))
+        words = ["base", "--config", config, "--data", self.frames, "--out", out, "--device", "cpu", "--no-validate"]
+        done = CliRunner().invoke(main, [str(word) for word in [*words, "--iterations", 2]])
+        assert done.exit_code == 0, done.stderr
+        return out
+
+
+def compile_library(folder):
+    """The library that interrupts; None where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    path = folder / LIBRARY
+    source = HERE / "interpose.c"
+    subprocess.run([compiler, "-std=gnu11", "-O1", "-shared", "-fPIC", "-o", path, source, "-ldl"], check=True)
+    return path
+
+
+@dataclass(frozen=True)
+class Met:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+    reached: bool  # the call at which it was to be interrupted
+    calls: int  # that it made
+
+
+class Interruptions:
+    """Runs commands, each in a folder of its own; use with servers that have the library preloaded."""
+
+    def __init__(self, servers, goods, folder):
+        self._servers, self._goods, self._folder = servers, goods, folder
+        self._whole = {}  # by command: its folder and calls, undisturbed
+
+    def _run(self, command, folder, words, number, action):
+        counter = folder / "count"
+        counter.write_bytes(bytes(8))
+        temporary = folder / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / "here" / OUT).mkdir(exist_ok=True)
+        places = [folder / "here" / OUT, *([temporary] if action == "full" else [])]
+        fault = {"places": ":".join(map(str, places)), "number": number, "action": action, "count": counter}
+        answer = self._servers.run(
+            command.program, words, folder / "here", temporary, seconds=120,
+            environment={"OMP_NUM_THREADS": "1", **command.environment}, fault={k: str(v) for k, v in fault.items()},
+        )  # fmt: skip
+        calls = int.from_bytes(counter.read_bytes(), "little")
+        return Met(answer["code"], answer["out"], answer["err"], 0 < number <= calls, calls)
+
+    def lay(self, command, name):
+        """A new folder with what the command takes, and its words."""
+        folder = self._folder / name
+        (folder / "here").mkdir(parents=True)
+        return folder, command.lay(self._goods, folder / "here")
+
+    def whole(self, command, action):
+        """The folder that the undisturbed command fills, and how many calls it makes."""
+        key = command.name, action == "full"
+        if key not in self._whole:
+            folder, words = self.lay(command, f"{command.name}-{action}-whole")
+            done = self._run(command, folder, words, 0, action)
+            assert done.code == 0, (command.name, done.err[-2000:])
+            assert not hidden(folder / "here" / OUT)
+            self._whole[key] = folder / "here" / OUT, done.calls
+        return self._whole[key]
+
+    def meet(self, command, number, action):
+        """Interrupt the command at a call; what is wrong then, in words; empty where nothing is."""
+        whole, _ = self.whole(command, action)
+        folder, words = self.lay(command, f"{command.name}-{action}-{number}")
+        out = folder / "here" / OUT
+        before, after = visible(out), visible(whole)
+        done = self._run(command, folder, words, number, action)
+        found = [*_wrong_ending(done, action), *_wrong_files(command, out, before, after, done, action)]
+        if action != "kill" and (left := [n for n in listed(folder / "tmp") if not n.startswith("torchinductor_")]):
+            found.append(f"left in $TMPDIR: {left[:3]}")
+        if command.goes_on or action == "kill":
+            again = self._run(command, folder, words, 0, action)
+            if again.code != 0:
+                found.append(f"does not go on: {again.err[-500:]}")
+            elif command.same:
+                command.same(out, whole)
+            else:
+                found += _differences(command, visible(out), after, "after another run ")
+            if hidden(out):
+                found.append(f"another run leaves {hidden(out)[:3]}")
+        shutil.rmtree(folder)
+        return [f"{command.name}, {action} at {number}: {words}" for words in found]
+
+
+def _wrong_ending(done, action):
+    found = []
+    if "Traceback" in done.err + done.out:
+        found.append(f"a traceback: {done.err[-1500:]}")
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    if action in ENDED:
+        if done.code not in ((ENDED[action],) if done.reached else (0,)):
+            found.append(f"exit code {done.code}: {done.err[-500:]}")
+    elif done.code == 3:
+        errors = [line for line in lines if line.startswith("error: ")]
+        others = [line for line in lines if not OTHER_LINES.match(line)]
+        if len(errors) != 1 or lines[-1] != errors[0] or others:
+            found.append(f"not one line at the end: {done.err[-500:]}")
+    elif done.code != 0:
+        found.append(f"exit code {done.code}: {done.err[-500:]}")
+    return found
+
+
+def _wrong_files(command, out, before, after, done, action):
+    """What lies there now is what was there before or what the whole command writes, each file; and all, at its end."""
+    here, found = visible(out), []
+    if action == "full" and "not by its usual names" in done.err:  # which is told
+        command.look(out)
+        return []
+    try:
+        command.look(out)
+    except Exception as error:
+        found.append(f"not whole: {type(error).__name__}: {str(error)[:300]}")
+    if done.code == 0:
+        return found + ([] if command.same else _differences(command, here, after, ""))
+    for name in sorted(before.keys() - here.keys()):
+        if action != "kill" or name in after:
+            found.append(f"{name} is gone")
+    if not command.same:
+        for name, content in here.items():
+            if content not in (before.get(name), after.get(name)) and not command.varies(name):
+                found.append(f"{name} is neither the former nor the new one")
+    if action != "kill":
+        for part in command.parts if not command.goes_on else ():
+            new = {name for name in after if name.startswith(part) and here.get(name) != before.get(name)}
+            if new and _differences(command, *({n: f[n] for n in f if n.startswith(part)} for f in (here, after)), ""):
+                found.append(f"{sorted(new)[:5]} of an output that is not whole")
+        if hidden(out):
+            found.append(f"drafts are left: {hidden(out)[:3]}")
+    return found
+
+
+def _differences(command, here, there, when):
+    found = [f"{when}{name} is there and should not be" for name in sorted(here.keys() - there.keys())]
+    found += [f"{when}{name} is not there" for name in sorted(there.keys() - here.keys())]
+    both = sorted(here.keys() & there.keys())
+    return found + [f"{when}{name} differs" for name in both if here[name] != there[name] and not command.varies(name)]

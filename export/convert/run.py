@@ -7,7 +7,7 @@ import shlex
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -17,6 +17,7 @@ from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
 from bilayer.export.dlc.check import EndMatch, WeightReport
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
+from bilayer.export.dlc.stamp import source_date, stamped
 from bilayer.export.onnx_file import read_model
 from bilayer.export.options import ConversionTarget
 from bilayer.runtime.errors import (
@@ -50,6 +51,7 @@ class ConvertOptions:
     soc_model: int = 36
     place: Path | None = None  # folder where the files will be in the end, for messages and the log
     stop: threading.Event | None = None  # once it is set, the tool is killed and CancelledError raised
+    written: int | None = field(default_factory=source_date)  # s since 1970, in place of the clock's; None: the clock's
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ def convert_onnx(
         job = _job(onnx_path, dlc_path, model, Path(folder), options)
         invocation = _ROUTES[target](job)
         finished, data = _run(invocation, job, options.timeout)
+        data = _pinned(data, options.written)
         dlc = _read_back(invocation, job, finished, data)
         try:
             report = compare_dlc(dlc, model)
@@ -163,6 +166,13 @@ def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, by
     if len(files) != 1 or not is_file(files[0]):
         raise _failure(invocation, job, finished, f"ended well but wrote {len(files) or 'no'} .dlc files")
     return finished, read_bytes(files[0], FileKind.DLC, ConversionError)
+
+
+def _pinned(data: bytes, seconds: int | None) -> bytes:
+    try:
+        return data if seconds is None else stamped(data, seconds)
+    except DlcError:  # which is told where it is read back
+        return data
 
 
 def _read_back(invocation: Invocation, job: Job, finished: Finished, data: bytes) -> Dlc:

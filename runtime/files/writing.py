@@ -56,6 +56,17 @@ def check_video(out: Path) -> None:
     check_output(out if out.suffix else out / "00000.png")
 
 
+def check_new_folder(target: Path) -> None:
+    """See that a folder can be made, or is there and empty: before the work that ends in it.
+
+    Raises:
+        OutputError: something is there already, or its place cannot be written to.
+    """
+    if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):
+        raise OutputError(f"{target}: is there already and not an empty folder; name another or remove it")
+    check_output(target / "0")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where they are not there.
 
@@ -186,8 +197,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: something is there already, it cannot be made, or the disk is full.
     """
-    if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):
-        raise OutputError(f"{target}: is there already and not an empty folder; name another or remove it")
+    check_new_folder(target)
     with drafting(target) as draft:
         yield draft
         publish(draft, target)

@@ -12,7 +12,7 @@ import click
 from bilayer.runtime.console import Group, as_json_option, progress, show, tell
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
-from bilayer.runtime.files.writing import check_output, new_folder, write_file
+from bilayer.runtime.files.writing import check_new_folder, check_output, new_folder, write_file
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import Split
 
@@ -108,6 +108,8 @@ class CheckpointOptions(MeterOptions):
         check_input(self.data)
         if self.sheet is not None:
             check_output(self.sheet)
+        if self.save_frames is not None:
+            check_new_folder(self.save_frames)
 
 
 @click.group(cls=Group)

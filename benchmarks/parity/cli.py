@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
@@ -15,7 +15,7 @@ from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output, write_file
 from bilayer.runtime.options import Option, fills
-from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
+from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLayout
 
 if TYPE_CHECKING:
     from bilayer.benchmarks.parity.ladder import Ladder
@@ -66,6 +66,9 @@ class ParityOptions:
         Option("Write the poses and input_list.txt for a phone there, and end; with --layers it asks for every layer."),
     ] = None
     html: Annotated[Path | None, Option("Write a report with pictures, one file.")] = None
+    rotate: Annotated[Literal[0, 90, 180, 270], Option("As the export had it (with --photo).")] = 0
+    face: Annotated[int | None, Option("As the export had it (with --photo).", at_least=1, default="1")] = None
+    landmarker: Annotated[LandmarkerName, Option("As the export had it (with --photo).")] = "mediapipe"
 
     def check(self) -> Bundle:
         """The bundle; and see what else can be seen without a library.
@@ -74,10 +77,10 @@ class ParityOptions:
             UsageError: options that do not go together.
             InputError: the bundle or another file cannot be used, or the place of the report.
         """
-        if self.photo is None and (self.checkpoint or self.keypoints or not self.mask or self.others):
-            raise click.UsageError(
-                "--checkpoint, --keypoints, --no-mask and --other say what --photo was exported with: give it"
-            )
+        chosen = (self.checkpoint, self.keypoints, not self.mask, self.others, self.rotate, self.face)
+        if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):
+            options = "--checkpoint, --keypoints, --no-mask, --other, --rotate, --face and --landmarker"
+            raise click.UsageError(f"{options} say what --photo was exported with: give it")
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
         if self.photo is not None:
@@ -137,7 +140,16 @@ def _climb(subject: "Subject", options: ParityOptions) -> "Ladder":
             from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
 
             checkpoint = options.checkpoint or DEMO_CHECKPOINT
-            source = TrainedFrom(options.photo, checkpoint, options.keypoints, options.mask, options.others)
+            source = TrainedFrom(
+                photo=options.photo,
+                checkpoint=checkpoint,
+                keypoints=options.keypoints,
+                mask=options.mask,
+                others=options.others,
+                rotate=options.rotate,
+                face=options.face,
+                landmarker=options.landmarker,
+            )
             trained = make_trained(subject, source)
             subject, truth = trained.subject, ExactTrained.of(trained)
             rungs += [trained, Float64(subject, FOLDED, "folded")]

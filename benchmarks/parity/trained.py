@@ -3,7 +3,7 @@
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.grid_sample import pack_texture
+from bilayer.runtime.vocabulary import LandmarkerName
 
 POSE_TOLERANCE = 1e-4  # of the crop: the same landmarks, found again
 TEXTURE_TOLERANCE = 2e-3  # of -1..1: torch's warps differ between machines by 1e-6, a fitted texture by 3e-4
@@ -43,6 +44,9 @@ class TrainedFrom:
     keypoints: Path | None = None  # as given to bilayer-export
     mask: bool = True  # likewise
     others: tuple[Path, ...] = ()  # further photos, likewise
+    rotate: Literal[0, 90, 180, 270] = 0  # likewise, as the next
+    face: int | None = None
+    landmarker: LandmarkerName = "mediapipe"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +112,8 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     if not apart <= POSE_TOLERANCE:
         raise InputError(
             f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
-            f"expected at most {POSE_TOLERANCE:g}; give the photo and --keypoints of the "
-            "export; one that had --rotate or --face cannot be compared with its photo"
+            f"expected at most {POSE_TOLERANCE:g}; give the photo, --keypoints, --rotate, --face and --landmarker of "
+            "the export"
         )
     avatar = avatar_of(model, portraits, contract.origin.refined_by, contract.texture_size)
     apart = float(np.abs(pack_texture(avatar.texture[0].numpy()) - subject.texture).max())
@@ -136,6 +140,9 @@ def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, Bilay
             checkpoint=source.checkpoint,
             keypoints=source.keypoints,
             mask=source.mask,
+            rotate=source.rotate,
+            face=source.face,
+            landmarker=source.landmarker,
             align_corners=align_corners,
             upsample=upsample,
             merged_head=len(tensors) == 1,

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 
 from bilayer.benchmarks.parity.compare import compare, compare_frames
 from bilayer.benchmarks.parity.device import open_device, write_inputs
@@ -29,6 +30,9 @@ from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_read import read_generator
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import fold_norms
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
+from bilayer.export.portraits import read_portraits
 from bilayer.export.verify import hybrid_network, make_probes, verify_half
 from bilayer.model.avatar import create_avatar, embed, make_source
 from bilayer.model.bilayer import random_model
@@ -349,6 +353,30 @@ def test_another_checkpoint_or_photo_is_refused(made, bundle):
     moved = rewritten(bundle, source=replace(bundle.contract.source, pose=[0.1] * 136))
     with pytest.raises(InputError, match="not the face"):
         make_trained(replace(subject_of(bundle), bundle=moved), source_of(made[0]))
+
+
+def test_a_turned_photo_is_compared_as_it_was_exported(tmp_path):
+    case = golden.load("case_a/preproc.npz")
+    Image.fromarray(np.ascontiguousarray(np.rot90(case["source_image"]))).save(tmp_path / "turned.png")
+    np.save(tmp_path / "face.npy", case["source_landmarks"])
+    source = replace(source_of(tmp_path), photo=tmp_path / "turned.png")
+    options = ExportOptions(source.photo, tmp_path / "avatar.dlc", "none", source.checkpoint, source.keypoints)
+    bundle = export_avatar(replace(options, rotate=90, mask=False, refine="none", size=64)).bundle
+    make_trained(subject_of(bundle), replace(source, rotate=90))
+    with pytest.raises(InputError, match=r"turned\.png|texture that this photo gives"):
+        make_trained(subject_of(bundle), source)
+
+
+def test_which_face_and_who_found_it_are_as_the_export_had_them(made, bundle, monkeypatch):
+    seen = []
+
+    def read(options, config):
+        seen.append((options.face, options.landmarker, options.rotate))
+        return read_portraits(options, config)
+
+    monkeypatch.setattr("bilayer.benchmarks.parity.trained.read_portraits", read)
+    make_trained(subject_of(bundle), replace(source_of(made[0]), face=2, landmarker="face-alignment"))
+    assert seen == [(2, "face-alignment", 0)]
 
 
 def make_other_checkpoint(path):

@@ -64,7 +64,7 @@ fuzz: setup
 
 # Every command, killed, ended and out of disk at every call by which it changes files: hours, where CI tries a few calls
 kills: setup
-	$(BIN)/python -m pytest tests/interrupted --points $(or $(POINTS),0) -s
+	$(BIN)/python -m pytest tests/interrupted --points $(or $(POINTS),0) --timeout 0 -s
 
 clean:
 	rm -rf web/node_modules .venv .types build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

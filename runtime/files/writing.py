@@ -103,16 +103,20 @@ def drafting(target: Path) -> Iterator[Path]:
         OutputError: it cannot be made, or the disk is full.
     """
     with making_folder(target.parent):
-        with _told(target, "cannot write here"):
-            sweep_drafts(target.parent.absolute())
-            draft, lock = _locked_draft(target)
+        made: tuple[Path, int] | None = None
         try:
-            yield draft
+            with _told(target, "cannot write here"):
+                sweep_drafts(target.parent.absolute())
+                with undisturbed():  # or it would be made and not known
+                    made = _locked_draft(target)
+            yield made[0]
         except OSError as error:
             raise OutputError(f"{target}: writing failed: {error.strerror or error}") from error
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-            os.close(lock)
+            if made is not None:
+                with undisturbed():
+                    shutil.rmtree(made[0], ignore_errors=True)
+                    os.close(made[1])
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Command:
         parts: outputs of their own, each of which is whole or absent: beginnings of names.
         varies: files whose content is another in each run: they hold times.
         look: raises where `out` holds what it must not, wherever the command ended.
+        passing: what may, of a command that is killed, name the new files by other names; `look` knows.
         often: whether it is tried at every commit; the others with all points.
     """
 
@@ -35,6 +36,7 @@ class Command:
     parts: tuple[str, ...] = ("",)
     varies: Callable[[str], bool] = lambda name: False
     look: Callable[[Path], None] = lambda out: None
+    passing: str = ""
     same: Callable[[Path, Path], None] | None = None
     often: bool = True
     environment: dict[str, str] = field(default_factory=dict)
@@ -203,7 +205,7 @@ def _times(name):
 
 
 KILLED = [
-    Command("export", "export", _export("none"), look=_look_at_bundle),
+    Command("export", "export", _export("none"), look=_look_at_bundle, passing="avatar.json"),
     Command("render-mp4", "render", _render("film.mp4")),
     Command("render-gif", "render", _render("film.gif"), often=False),
     Command("render-pngs", "render", _render("frames"), often=False),

@@ -142,6 +142,42 @@ def test_from_bundle_to_report_without_a_time(command, bundle, tmp_path, phone, 
     assert device.shell(f"ls {ROOT}/out").code != 0
 
 
+@pytest.mark.slow
+def test_litert_and_executorch_from_bundle_to_report(command, sdk, bundle, tmp_path):
+    """Their programs' flags on Android's shell, one network in each: what stands in computes the .onnx's dump."""
+    program = next(sdk.glob("bin/aarch64-*/snpe-net-run"))
+    contract = json.loads((bundle / "avatar.json").read_text())
+    for role, name in {
+        "tflite": "avatar.tflite",
+        "pte_xnnpack": "avatar.xnnpack.pte",
+        "pte_vulkan": "avatar.vulkan.pte",
+    }.items():
+        (bundle / name).write_bytes(dump(bundle / "avatar.onnx"))
+        file = describe_file(bundle / name)
+        contract["files"][role] = {"name": name, "bytes": file.bytes, "sha256": file.sha256}
+    (bundle / "avatar.json").write_text(json.dumps(contract))
+    results = []
+    for route, option in {"litert": "--benchmark-model", "executorch": "--executor-runner"}.items():
+        results.append(tmp_path / f"{route}.json")
+        few = ("--repeats", 2, "--warm-up", 1, "--processes", 1, "--poses", 2, "--no-sampler")
+        done = command("bench", bundle, "--route", route, option, program, *few, "--out", results[-1])
+        assert done.exit_code == 0, done.stderr
+        result = read_result(results[-1])
+        assert (result.measured_on, result.why, result.tools.route) == (
+            "emulated",
+            ["its programs are run by qemu"],
+            route,
+        )
+        for row in result.rows:
+            assert (row.processes, row.latency, row.missing, row.parity.poses) == (1, None, None, 2)
+            assert 35 < row.parity.worst_db < 80 if row.mode.endswith("fp16") else row.parity.worst_db > 100
+    report = command("report", *results)
+    assert report.exit_code == 0, report.stderr
+    for text in ("LiteRT, GPU delegate, FP16", "ExecuTorch, Vulkan, FP32", "No time is shown", "At best, by published"):
+        assert text in report.stdout, text
+    assert str(INVENTED_US) not in report.stdout
+
+
 @pytest.mark.parametrize("word", HOSTILE)
 def test_words_and_files_reach_androids_shell_as_they_are(device, phone, tmp_path, word):
     done = device.run("printf", "%s|", word, "end")

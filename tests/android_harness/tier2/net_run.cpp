@@ -1,4 +1,5 @@
-// What stands in for snpe-net-run on the emulated phone: an interpreter of an avatar's network, as dumped by graph_dump.py.
+// What stands in for snpe-net-run, benchmark_model and executor_runner on the emulated phone: an interpreter of an
+// avatar's network, as dumped by graph_dump.py.
 //
 // A real program for 64-bit ARM that takes snpe-net-run's options, reads input lists and writes Result_N/<tensor>.raw in
 // NHWC as SNPE 1.x does. It computes in float, in half storage with float sums (--use_gpu), or in half throughout
@@ -174,7 +175,53 @@ void write(const std::string &path, const void *bytes, size_t count) {
     if (!file.write(static_cast<const char *>(bytes), count).flush()) fail(path + ": No space left on device");
 }
 
+std::vector<float> interleaved(const Tensor &y) {
+    const int channels = y.shape[1], pixels = y.shape[2] * y.shape[3];
+    std::vector<float> turned(y.values.size());
+    for (int c = 0; c < channels; ++c)
+        for (int p = 0; p < pixels; ++p) turned[size_t(p) * channels + c] = y.values[size_t(c) * pixels + p];
+    return turned;
+}
+
+std::vector<float> read_pose(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    std::vector<float> pose(bytes.size() / 4);
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char *>(pose.data()));
+    return pose;
+}
+
+// benchmark_model's and executor_runner's flags: one input, once whatever they ask, for a time that is invented
+int run_one(const std::map<std::string, std::string> &given) {
+    const auto flag = [&](const char *name) { return given.count(name) ? given.at(name) : std::string(); };
+    const bool litert = given.count("--graph"), gpu = flag("--use_gpu") == "true";
+    if (gpu && std::ifstream("/data/local/tmp/no-gpu")) fail("Disallowed CPU fallback detected.");
+    const Graph graph = read_graph(flag(litert ? "--graph" : "--model_path"));
+    const bool half = flag("--gpu_precision_loss_allowed") == "true" || given.count("--xnnpack_force_fp16");
+    const std::string input = flag(litert ? "--input_layer_value_files" : "--inputs");
+    const Tensor y = (half ? run<Half> : run<Float>)(graph, read_pose(input.substr(litert ? input.find(':') + 1 : 0)));
+    const std::string out = flag(litert ? "--output_filepath" : "--output_file");
+    const std::vector<float> values = litert ? interleaved(y) : y.values;
+    if (!out.empty()) write(litert ? out : out + "-0.bin", values.data(), values.size() * 4);
+    if (litert)
+        std::printf("INFO: Explicitly applied %s delegate, and the model graph will be completely executed.\n"
+                    "INFO: Inference timings in us: Init: %d, First inference: %d, Warmup (avg): %d, Inference (avg): %d\n",
+                    gpu ? "GPU" : "XNNPACK", invented_us, invented_us, invented_us, invented_us);
+    else
+        std::printf("I Model loaded in %d ms.\nI Model executed successfully %s time(s) in %d ms.\n", invented_us,
+                    flag("--num_executions").c_str(), invented_us);
+    return 0;
+}
+
 int main(int count, char **words) {
+    if (count > 1 && std::string(words[1]).find('=') != std::string::npos) {
+        std::map<std::string, std::string> flags;
+        for (int i = 1; i < count; ++i) {
+            const std::string word = words[i];
+            flags[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+        }
+        return run_one(flags);
+    }
     std::map<std::string, std::string> given;
     for (int i = 1; i < count; ++i) {
         const std::string name = words[i];
@@ -196,18 +243,10 @@ int main(int count, char **words) {
     if (line != "#" + graph.output) fail("Output " + line + " is not found.");
     int number = 0;
     for (; std::getline(list, line); ++number) {
-        std::ifstream file(line.substr(line.find(":=") + 2), std::ios::binary);
-        const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-        std::vector<float> pose(bytes.size() / 4);
-        std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char *>(pose.data()));
-        const Tensor y = execute(graph, pose);
-        const int channels = y.shape[1], pixels = y.shape[2] * y.shape[3];
-        std::vector<float> interleaved(y.values.size());
-        for (int c = 0; c < channels; ++c)
-            for (int p = 0; p < pixels; ++p) interleaved[size_t(p) * channels + c] = y.values[size_t(c) * pixels + p];
+        const std::vector<float> values = interleaved(execute(graph, read_pose(line.substr(line.find(":=") + 2))));
         const std::string folder = given["--output_dir"] + "/Result_" + std::to_string(number);
         mkdir(folder.c_str(), 0755);
-        write(folder + "/" + graph.output + ".raw", interleaved.data(), interleaved.size() * 4);
+        write(folder + "/" + graph.output + ".raw", values.data(), values.size() * 4);
     }
     std::ostringstream log;
     log << "{\"count\": " << number << ", \"level\": \"" << given["--profiling_level"]

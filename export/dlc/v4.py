@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.dlc.flatbuffer import FlatBuffer, Table
 from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, Steps, as_array, check_shape
+from bilayer.export.flatbuffer import FlatBuffer, Table
 from bilayer.runtime.errors import DlcError
 
 Chunks = Mapping[str, memoryview]  # bytes by the tensor's name

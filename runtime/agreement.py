@@ -203,7 +203,7 @@ def judge(
         for name, db in found.items():
             broken += _under(name, db, thresholds.fp32_frame_psnr if name == FRAME else thresholds.fp32_psnr)
     elif kind in ("fp16-hybrid", "w8a16", "w8a8"):  # what is stored in fewer bits shall not be seen
-        for name in found.keys() - {"delta_uv", FRAME}:
+        for name in sorted(found.keys() - {"delta_uv", FRAME}):
             broken += _under(name, found[name], thresholds.fp16_hybrid_psnr)
         if not agreement.frame_ssim >= thresholds.fp16_hybrid_frame_ssim:
             broken.append(_ssim_under(agreement, thresholds.fp16_hybrid_frame_ssim))

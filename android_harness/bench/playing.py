@@ -13,7 +13,7 @@ from bilayer.android_harness.device.execution import execute, fetch_results, rea
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import MeasuredOn, Parity
-from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, input_list
+from bilayer.android_harness.routes.vendor import Mode, held_to, input_list
 from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.motion.poses import spread
 
@@ -77,6 +77,6 @@ def play(
                         kept[number * CHUNK + index] = tensors
         workspace.clean(OUT)
     indices = sorted(kept)
-    parity = reference.compare(poses[indices], [kept[index] for index in indices], COMPUTES_IN[mode])
+    parity = reference.compare(poses[indices], [kept[index] for index in indices], held_to(mode, setup.bundle))
     on, _ = measured_on(facts, backend.executable, "")
     return PoseRun(len(poses), parity, on)

@@ -23,7 +23,7 @@ from bilayer.android_harness.device.execution import (
 )
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.sdk import is_android_program
-from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, Profiling
+from bilayer.android_harness.routes.vendor import Mode, Profiling, held_to
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.files.writing import replacing
@@ -49,7 +49,7 @@ def check_mode(work: Measurement, mode: Mode) -> None:
         with tempfile.TemporaryDirectory(prefix="bilayer-device-") as name:
             place = fetch_results(work.workspace, Path(name), len(poses) * results_bytes(shapes))
             found = [read_results(place, number, shapes, work.setup.backend.layout) for number in range(len(poses))]
-            session.parity[mode] = work.reference.compare(poses, found, COMPUTES_IN[mode])
+            session.parity[mode] = work.reference.compare(poses, found, held_to(mode, work.setup.bundle))
     work.save()
 
 

@@ -108,6 +108,12 @@ ROUTES: dict[RouteName, Route] = {
 }  # fmt: skip
 
 
+def held_to(mode: Mode, bundle: Bundle) -> "Kind":
+    """What a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it."""
+    of_dlc = any(mode in route.modes for route in ROUTES.values())
+    return "fp16" if of_dlc and bundle.contract.quantization is not None else COMPUTES_IN[mode]
+
+
 def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> Route:
     """The route of an SDK for a bundle's .dlc.
 

@@ -425,3 +425,13 @@ def test_evaluation_without_grids_is_the_float_network(generators, poses):  # no
 def test_a_range_that_is_none_is_told():
     with pytest.raises(InputError, match=r"it: is not finite"):
         calibrate.grid_of(torch.tensor([1.0, np.inf]), 8, 0.0, "it")
+
+
+def test_a_phones_results_of_integers_are_held_to_fp16_arithmetic(exported, tmp_path):
+    from bilayer.android_harness.routes.vendor import held_to
+
+    assert [held_to(mode, exported) for mode in ("gpu", "cpu", "gpu-fp16-hybrid", "ncnn-cpu")] == [
+        *["fp16"] * 3,
+        "fp32",
+    ]
+    assert held_to("cpu", _without_integers(exported, tmp_path)) == "fp32"

@@ -75,13 +75,13 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.bench.setup import BenchOptions
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
-    from bilayer.android_harness.report.tables import make_report
-    from bilayer.android_harness.results import write_result
     from bilayer.android_harness.routes.vendor import choose_modes
-    from bilayer.runtime.errors import ParityError
     from bilayer.runtime.motion.poses import spread
 
     out = options.out
+    if options.route == "aihub":
+        _finish(out, _hosted(options, emulation), as_json)
+        return
     setup, _ = make_setup(options, emulation)
     setup = replace(setup, poses=setup.poses[spread(len(setup.poses), options.poses)])
     measured = BenchOptions(
@@ -96,9 +96,32 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
         sampler=sampler_settings(options.runner, options.sampler_runs) if options.sampler else None,
     )
     result = run_bench(setup, measured, out, say)
-    write_result(out, result)
     session_path(out).unlink(missing_ok=True)
     clean_up(setup, options.clean)
+    _finish(out, result, as_json)
+
+
+def _hosted(options: BenchCommandOptions, emulation: "Emulation | None") -> "Result":
+    from bilayer.android_harness.bench.hosted import run_hosted
+    from bilayer.android_harness.bench.parity import Reference, no_emulation
+    from bilayer.android_harness.cli_setup import say
+    from bilayer.runtime.motion.poses import load_poses, spread
+
+    bundle = options.check()
+    poses, _ = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
+    poses = poses[spread(len(poses), options.poses)]
+    described = f"{len(poses)} of {options.drive.name if options.drive else 'the built-in motion'}"
+    reference = Reference(bundle, "numpy", emulation or no_emulation)
+    return run_hosted(bundle, poses, options.hosted_device, options.modes, described, reference, say)
+
+
+def _finish(out: Path, result: "Result", as_json: bool) -> None:
+    """Write the result, show it, and end with a ParityError if it is another network's."""
+    from bilayer.android_harness.report.tables import make_report
+    from bilayer.android_harness.results import write_result
+    from bilayer.runtime.errors import ParityError
+
+    write_result(out, result)
     following = f"bilayer-device report {shlex.quote(str(out))} --html report.html"
     show(json.loads(result.to_json()), lambda: make_report([result]).markdown().rstrip("\n"), as_json, following)
     wrong = [_wrong(row.mode, row.parity) for row in result.rows if row.parity and not row.parity.plausible]

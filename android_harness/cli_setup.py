@@ -18,6 +18,7 @@ from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
 from bilayer.android_harness.routes.vendor import choose_route
 from bilayer.runtime.bundle import Bundle
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.motion.poses import load_poses
 
 
@@ -41,6 +42,8 @@ def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:
         return LitertBackend(find_benchmark_model(options.benchmark_model), bundle)
     if options.route == "executorch":
         return ExecutorchBackend(find_executor_runner(options.executor_runner), bundle)
+    if options.route == "aihub":
+        raise InputError("--route aihub: expected bench, which alone runs on hosted phones")
     sdk = find_sdk()
     return VendorBackend(choose_route(sdk, bundle, options.route), sdk, bundle)
 

@@ -12,7 +12,7 @@ from bilayer.runtime.files.writing import check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
-RouteChoice = Literal["snpe", "qnn", "ncnn", "litert", "executorch"]
+RouteChoice = Literal["snpe", "qnn", "ncnn", "litert", "executorch", "aihub"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class AvatarOptions(DeviceChoice):
     )
     route: Annotated[
         RouteChoice | None,
-        Option("ncnn, litert and executorch need no SDK: docs/device.md.", default="what the SDK has, SNPE first"),
+        Option("ncnn, litert, executorch, aihub need no SDK: docs/device.md.", default="what the SDK has, SNPE first"),
     ] = None
     ncnn_runner: Annotated[
         Path | None,
@@ -82,6 +82,7 @@ class BenchCommandOptions(AvatarOptions):
     sampler_runs: Annotated[int, Option("Frames of each sampler.", at_least=1, at_most=100_000)] = 300
     out: Annotated[Path, Option("The result, JSON.", ("-o",))] = Path("device-result.json")
     logs: Annotated[Path | None, Option("Folder to keep the diagnostic logs in.")] = None
+    hosted_device: Annotated[str | None, Option("Of --route aihub: a phone by its name there.", metavar="NAME")] = None
 
     def check(self) -> Bundle:
         """Check what `AvatarOptions` checks, and the place of the output.

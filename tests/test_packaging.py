@@ -36,7 +36,13 @@ def test_every_folder_of_modules_is_a_package_of_the_wheel():
 def test_all_takes_in_every_extra_but_those_that_say_why_not():
     extras = PROJECT["project"]["optional-dependencies"]
     (line,) = extras["all"]
-    assert set(re.fullmatch(r"bilayer\[(.*)\]", line)[1].split(",")) == set(extras) - {"all", "dev", "face-alignment"}
+    assert set(re.fullmatch(r"bilayer\[(.*)\]", line)[1].split(",")) == set(extras) - {
+        "all",
+        "dev",
+        "face-alignment",
+        "aihub",
+        "executorch",
+    }
 
 
 @dataclass(frozen=True)

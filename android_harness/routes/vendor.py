@@ -27,6 +27,7 @@ Mode = Literal[
     "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
     "litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16",
     "executorch-xnnpack", "executorch-vulkan",
+    "aihub-tflite-gpu", "aihub-tflite-cpu", "aihub-dlc-npu",
 ]  # fmt: skip
 Profiling = Literal["basic", "detailed"]
 
@@ -46,6 +47,9 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
     "litert-xnnpack-fp16": "fp16",
     "executorch-xnnpack": "fp32",
     "executorch-vulkan": "fp32",
+    "aihub-tflite-gpu": "fp16",
+    "aihub-tflite-cpu": "fp32",
+    "aihub-dlc-npu": "fp16",
 }
 
 MODEL = "avatar.dlc"  # in the device's folder

@@ -13,7 +13,7 @@ import org.tensorflow.lite.gpu.GpuDelegateFactory
 
 /** The .tflite on LiteRT: its GPU delegate in half precision, or with [gpu] false XNNPACK in float32. Of Maven, with no account. */
 class LiteRtNetwork(bundle: Bundle, gpu: Boolean = true, threads: Int = 4) : Network {
-    override val mode = if (gpu) "litert-gpu-fp16" else "litert-cpu"
+    override val mode = if (gpu) "litert-gpu-fp16" else "litert-xnnpack"
     override val title = if (gpu) "GPU delegate, FP16" else "XNNPACK, $threads threads"
     override val program = "LiteRT's Java API"
     override val version: String = TensorFlowLite.runtimeVersion()

@@ -13,7 +13,7 @@ from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
-from bilayer.runtime.files.writing import drafting, publish
+from bilayer.runtime.files.writing import drafting, publish, undisturbed
 from bilayer.runtime.web import ort
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
@@ -116,11 +116,12 @@ def write_site(site: Site, folder: Path) -> None:
             path = part / address
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        if is_there(target):
-            target.rename(old)
-        try:
-            publish(part, target)
-        except OSError:
-            if is_there(old):
-                old.rename(target)
-            raise
+        with undisturbed():
+            if is_there(target):
+                target.rename(old)
+            try:
+                publish(part, target)
+            except OSError:
+                if is_there(old):
+                    old.rename(target)
+                raise

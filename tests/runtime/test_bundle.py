@@ -183,6 +183,8 @@ LEFT_OUT = {
     "tflite_fp16",
     "litert_db",
     "coreml",
+    "pte_xnnpack",
+    "pte_vulkan",
     "integers",
     "quantization",
 }  # at their defaults

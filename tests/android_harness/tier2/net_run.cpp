@@ -204,9 +204,10 @@ int run_one(const std::map<std::string, std::string> &given) {
     const std::vector<float> values = litert ? interleaved(y) : y.values;
     if (!out.empty()) write(litert ? out : out + "-0.bin", values.data(), values.size() * 4);
     if (litert)
-        std::printf("INFO: Explicitly applied %s delegate, and the model graph will be completely executed.\n"
-                    "INFO: Inference timings in us: Init: %d, First inference: %d, Warmup (avg): %d, Inference (avg): %d\n",
-                    gpu ? "GPU" : "XNNPACK", invented_us, invented_us, invented_us, invented_us);
+        std::printf(
+            "INFO: Explicitly applied %s delegate, and the model graph will be completely executed.\n"
+            "INFO: Inference timings in us: Init: %d, First inference: %d, Warmup (avg): %d, Inference (avg): %d\n",
+            gpu ? "GPU" : "XNNPACK", invented_us, invented_us, invented_us, invented_us);
     else
         std::printf("I Model loaded in %d ms.\nI Model executed successfully %s time(s) in %d ms.\n", invented_us,
                     flag("--num_executions").c_str(), invented_us);

@@ -194,7 +194,7 @@ def _wrong_files(command, out, before, after, done, action):
     if done.code == 0:
         return found + ([] if command.same else _differences(command, here, after, ""))
     for name in sorted(before.keys() - here.keys()):
-        if action != "kill" or name in after:
+        if action == "full" or name in after:  # ended past its switch, a new avatar is whole, and has fewer files
             found.append(f"{name} is gone")
     if not command.same:
         for name, content in here.items():

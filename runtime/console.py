@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from bilayer.runtime.errors import BilayerError
+from bilayer.runtime.errors import BilayerError, behind
 from bilayer.runtime.extras import naming_extras
 
 WIDEST = 60  # characters of a cell that a table's column is as wide as
@@ -55,7 +55,7 @@ class _ReportErrors(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with naming_extras():
+            with _as_the_signal(), naming_extras():
                 return super().invoke(ctx)
         except BilayerError as error:
             _fail(ctx, str(error), error.exit_code)
@@ -72,6 +72,18 @@ class _ReportErrors(click.Command):
             if not _is_out_of_memory(error):
                 raise
             _fail(ctx, f"not enough memory: {str(error)[:200] or 'none left'}", 3)
+
+
+@contextmanager
+def _as_the_signal() -> Iterator[None]:
+    """Raise KeyboardInterrupt, or SIGTERM's SystemExit, in place of what a library made of it while it was loaded."""
+    try:
+        yield
+    except Exception as error:
+        for cause in behind(error):
+            if isinstance(cause, KeyboardInterrupt | SystemExit):
+                raise cause from None
+        raise
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -14,6 +14,7 @@ import sys, time
 from pathlib import Path
 import click
 from bilayer.runtime.console import Command
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.writing import replacing
 
 @click.command(cls=Command)
@@ -22,6 +23,8 @@ def main():
 
 main()
 """
+CAUGHT = """try: raise KeyboardInterrupt
+    except BaseException as caught: raise """  # as libraries do that are loaded, or call back
 WRITES = """with replacing(Path("file")) as part:
         part.write_text("half")
         Path("ready").touch()
@@ -60,6 +63,8 @@ def test_a_signal_ends_a_command_cleaned_up(tmp_path, how, said):
         ("open('/no/such')", 3, "error: /no/such: No such file or directory"),
         ("raise OSError(28, 'No space left on device')", 3, "error: No space left on device"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        (CAUGHT + "ImportError('initialization failed') from caught", 130, "interrupted"),
+        (CAUGHT + "InputError('of a callback')", 130, "interrupted"),
         ("raise ValueError('a fault of ours')", 1, "Traceback"),
     ],
 )

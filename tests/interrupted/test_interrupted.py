@@ -36,6 +36,7 @@ def interrupt(request, interruptions, command, action):
     if not command.often and request.config.getoption("--points") == 1:
         pytest.skip("only with other --points than 1")
     _, calls = interruptions.whole(command, action)
+    assert calls, "it changes no file"
     points = points_of(request, f"{command.name} {action}", calls)
     print(f"{command.name}: {action} at {len(points)} of {calls} calls")
     found = [words for number in points for words in interruptions.meet(command, number, action)]

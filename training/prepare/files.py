@@ -94,11 +94,12 @@ def removing_stages(root: Path, split: Split, videos: Iterable[tuple[str, str]])
     try:
         yield
     finally:
-        for person, video in videos:
-            shutil.rmtree(root / UNFINISHED / split / person / video, ignore_errors=True)
-        for place, _, _ in os.walk(root / UNFINISHED, topdown=False):
-            with suppress(OSError):  # it is not empty
-                Path(place).rmdir()
+        with undisturbed():
+            for person, video in videos:
+                shutil.rmtree(root / UNFINISHED / split / person / video, ignore_errors=True)
+            for place, _, _ in os.walk(root / UNFINISHED, topdown=False):
+                with suppress(OSError):  # it is not empty
+                    Path(place).rmdir()
 
 
 def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
-from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
@@ -109,6 +109,8 @@ def prepare_videos(
     persons = {job.person for job in jobs}
     refuse_other_split(root, jobs[0].split, persons, "no person belongs in both: rename the video, or leave it out")
     agree_on_settings(root / SETTINGS_FILE, asdict(settings))
+    for job in jobs:
+        sweep_drafts(job.record.parent)
     waiting = [job for job in jobs if not _is_done(job)]
     done: dict[str, VideoResult] = {}
     failed: dict[str, str] = {}

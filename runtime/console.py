@@ -79,6 +79,8 @@ def _as_the_signal() -> Iterator[None]:
     """Raise KeyboardInterrupt, or SIGTERM's SystemExit, in place of what a library made of it while it was loaded."""
     try:
         yield
+    except (click.exceptions.Exit, click.ClickException):  # a command's own way to end, of a signal too
+        raise
     except Exception as error:
         for cause in behind(error):
             if isinstance(cause, KeyboardInterrupt | SystemExit):

@@ -123,7 +123,7 @@ def test_a_network_is_checked_against_the_rules_of_a_target(bundle):
     for path in (bundle.folder, str(onnx)):
         findings = bilayer.check(path, "snpe-1.32")
         assert [finding.rule for finding in findings if finding.severity == "error"] == []
-    with pytest.raises(InputError, match=r"target: expected one of qairt, qairt-sdk, snpe-1\.32; found 'none'"):
+    with pytest.raises(InputError, match=r"target: expected one of qairt, qairt-sdk, snpe-1\.32, litert; found 'none'"):
         bilayer.check(onnx, "none")
 
 

@@ -3,6 +3,8 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from bilayer.runtime.files.writing import (
     new_folder,
     publish,
     replacing,
-    undisturbed,
     write_file,
     write_files,
 )
@@ -201,17 +202,22 @@ def test_a_signal_in_a_librarys_callback_is_no_failed_write(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_signal_waits_where_it_must(tmp_path):
-    heard: list[int] = []
-    former = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
-    try:
-        with undisturbed():
-            signal.raise_signal(signal.SIGTERM)
-            assert not heard
-        assert heard == [signal.SIGTERM]
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, former)
+WAITS = """
+import signal
+from bilayer.runtime.files.writing import undisturbed
+heard = []
+signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+with undisturbed():
+    signal.raise_signal(signal.SIGTERM)
+    assert not heard
+assert heard == [signal.SIGTERM]
+assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+"""
+
+
+def test_a_signal_waits_where_it_must():
+    """In a process of its own: a worker of the tests that hears it is gone."""
+    subprocess.run([sys.executable, "-c", WAITS], check=True)
 
 
 def test_a_new_folder_is_whole_or_not_there(tmp_path):

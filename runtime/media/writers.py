@@ -5,7 +5,6 @@ import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +15,12 @@ from PIL import Image
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.writing import check_video, new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
+from bilayer.runtime.media.gif import GifWriter
 from bilayer.runtime.media.video import load_av, reason_of
 
 Bytes = NDArray[np.uint8]
 
 QUALITY = "18"  # x264's constant rate factor: 0 is lossless, 18 next to it, 23 its default
-GIF_COLOURS = 255  # and one for what is transparent
 
 
 class FrameWriter(Protocol):
@@ -116,30 +115,11 @@ class _Mp4Writer:
 
 @contextmanager
 def _gif(out: Path, rate: float) -> Iterator[FrameWriter]:
-    with replacing(out) as part:
-        writer = _GifWriter()
+    with replacing(out) as part, part.with_suffix(".rgba").open("w+b") as spool:
+        writer = GifWriter(spool)
         yield writer
-        _check_count(out, len(writer.pictures))
-        # Durations are hundredths of a second: rounded ends keep the whole at its length
-        ends = [round(100 * i / rate) * 10 for i in range(len(writer.pictures) + 1)]
-        durations = [max(end - begin, 10) for begin, end in pairwise(ends)]
-        first, *others = writer.pictures
-        first.save(part, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=2)
-
-
-class _GifWriter:
-    def __init__(self) -> None:
-        self.pictures: list[Image.Image] = []  # with palettes
-
-    def write(self, frame: Bytes) -> None:
-        picture = Image.fromarray(np.ascontiguousarray(frame[..., :3])).quantize(GIF_COLOURS)
-        if frame[..., 3].min() < 255:
-            indices = np.where(frame[..., 3] < 128, GIF_COLOURS, np.asarray(picture)).astype(np.uint8)
-            palette = picture.getpalette()
-            picture = Image.fromarray(indices, "P")
-            picture.putpalette(palette or [])
-            picture.info["transparency"] = GIF_COLOURS
-        self.pictures.append(picture)
+        _check_count(out, writer.count)
+        writer.finish(part, rate)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bilayer.runtime.media.writers import FrameWriter
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.player import AvatarPlayer
-    from bilayer.runtime.rendering import Pace, Rendered, ToPose
+    from bilayer.runtime.rendering import Pace, Rendered, ToPose, View
 
     AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
 
@@ -147,7 +147,7 @@ class _Output:
 def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered", float]:
     """What came of it, and its frames a second."""
     from bilayer.runtime.motion.drivers import Repeated
-    from bilayer.runtime.rendering import View, render_video
+    from bilayer.runtime.rendering import render_video
 
     # What the frames go to comes before the faces are looked for, which takes time that would be lost
     with _open_driver(options, avatar) as driver, _open_output(options, driver.rate) as output:
@@ -161,7 +161,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
                 shown,
                 to_pose,
                 output.writer,
-                View(options.side_by_side, options.parts),
+                _view(options, driver),
                 options.frames,
                 advance,
                 stopped=lambda: ended() or output.closed(),
@@ -216,6 +216,15 @@ def _to_pose(options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver"
     if mode == "absolute" or not driver.moves:  # one face has no motion to be relative to, only its own shape to show
         return Retargeter(source, "absolute").pose
     return Retargeter(source, mode, driver.reference(source)).pose
+
+
+def _view(options: RenderOptions, driver: "AnyDriver") -> "View":
+    """What is shown beside the frame, once the driver's faces are known."""
+    from bilayer.runtime.motion.drivers import TrackedDriver
+    from bilayer.runtime.rendering import View
+
+    window = driver.window() if options.side_by_side and isinstance(driver, TrackedDriver) else None
+    return View(options.side_by_side, options.parts, window)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.face.crop import CropBox, crop_box, draw_stickman
+from bilayer.runtime.face.crop import CropBox, draw_stickman
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.player import AvatarPlayer, FrameLayers
@@ -26,8 +26,11 @@ ToPose = Callable[[Floats], Floats]
 class View:
     """What is shown beside the frame."""
 
-    driver: bool = False  # to its left: the driver's crop, or its landmarks where there is no picture
+    driver: bool = False  # to its left: the driver's picture, or its landmarks where there is none
     layers: bool = False  # to its right: lf, hf, uv, mask
+    window: CropBox | None = (
+        None  # what of that picture, as far as it lies in it; None: the largest square of its middle
+    )
 
 
 class Pace(Protocol):
@@ -82,7 +85,6 @@ def render_video(
     """
     times, pose, number, written, without_face = StageTimes(STAGES), avatar.source_pose, 0, 0, 0
     face_seen = False
-    box: CropBox | None = None
     buffer = np.empty((avatar.size, avatar.size, 4), np.uint8)
     frames = iter(driver)
     while (limit is None or number < limit) and not stopped():
@@ -94,16 +96,14 @@ def render_video(
             break
         times.add_to_last("track", moment.seconds)
         face_seen |= moment.landmarks is not None
-        if view.driver and moment.picture is not None and moment.landmarks is not None:
-            box = crop_box(moment.landmarks)
         if pace is None or pace.admits(number):
             with times.stage("network"):
                 avatar.infer(pose)
             with times.stage("sample"):
                 frame = avatar.compose(buffer)
-            if view != View():
+            if view.driver or view.layers:
                 with times.stage("compose"):
-                    frame = np.concatenate(list(_panels(avatar, frame, pose, moment, box, view)), axis=1)
+                    frame = np.concatenate(list(_panels(avatar, frame, pose, moment, view)), axis=1)
             if pace is not None:
                 pace.wait(number)
             with times.stage("encode"):
@@ -117,26 +117,25 @@ def render_video(
     return Rendered(written, without_face, number - written, times)
 
 
-def _panels(
-    avatar: AvatarPlayer, frame: Bytes, pose: Floats, moment: DriverFrame, box: CropBox | None, view: View
-) -> Iterator[Bytes]:
+def _panels(avatar: AvatarPlayer, frame: Bytes, pose: Floats, moment: DriverFrame, view: View) -> Iterator[Bytes]:
     """Pictures (S, S, 4) from left to right."""
     if view.driver:
         if moment.picture is None:
             yield _opaque(draw_stickman(pose, avatar.size))
         else:
-            yield _driver_picture(moment.picture, box, avatar.size)
+            yield _driver_picture(moment.picture, view.window, avatar.size)
     yield frame
     if view.layers:
         yield from layer_pictures(avatar.layers())
 
 
-def _driver_picture(picture: Bytes, box: CropBox | None, size: int) -> Bytes:
-    """The crop around the driver's face, or the middle of the picture before there is one."""
-    if box is None:
-        height, width = picture.shape[:2]
-        box = CropBox(width // 2, height // 2, max(min(height, width) // 2, 1))
-    square = Image.fromarray(picture).crop(box.corners)
+def _driver_picture(picture: Bytes, window: CropBox | None, size: int) -> Bytes:
+    """A square of the picture (H, W, 3), the same in every frame and nowhere outside of it: (S, S, 4)."""
+    height, width = picture.shape[:2]
+    window = window or CropBox(width // 2, height // 2, max(height, width))
+    side = min(height, width, window.side)
+    left, top = min(max(window.x - side // 2, 0), width - side), min(max(window.y - side // 2, 0), height - side)
+    square = Image.fromarray(picture).crop((left, top, left + side, top + side))
     return _opaque(np.asarray(square.resize((size, size), Image.Resampling.BICUBIC)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import Face
 from bilayer.runtime.motion.retarget import closest_frame
 from bilayer.runtime.motion.track import faces_among
@@ -160,6 +161,13 @@ class TrackedDriver:
         """The landmarks (68, 2) that hold the head most like the source's; after `track`."""
         faces = self._faces()
         return faces[closest_frame(source, faces)]
+
+    def window(self) -> CropBox:
+        """The square around all crops of the face, for showing the driver without moving about; after `track`."""
+        corners = np.array([crop_box(face).corners for face in self._faces()])
+        low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+        x, y = (low + high) // 2
+        return CropBox(int(x), int(y), int((high - low).max() + 1) // 2)
 
     def __iter__(self) -> Iterator[DriverFrame]:
         """Yield the frames from the first on, as often as wanted; after `track`."""

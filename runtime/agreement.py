@@ -15,7 +15,6 @@ SSIM is kept by hand: scikit-image's differs from the authors' in padding and co
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -123,8 +122,7 @@ def ssim(found: NDArray[Any], expected: NDArray[Any]) -> float:
     are lower than scikit-image's, and comparable with the paper's Table 2 alone. Computed in float64.
     """
     x, y = found.astype(np.float64), expected.astype(np.float64)
-    down, across = (_blur_matrix(side) for side in x.shape[-2:])
-    mean_x, mean_y, square_x, square_y, product = down @ np.stack([x, y, x * x, y * y, x * y]) @ across
+    mean_x, mean_y, square_x, square_y, product = map(_blurred, (x, y, x * x, y * y, x * y))
     variances = square_x - mean_x**2 + square_y - mean_y**2
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
     structure = (2 * (product - mean_x * mean_y) + SSIM_C2) / (variances + SSIM_C2)
@@ -155,14 +153,15 @@ def gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = No
     return float(total) / number if number else math.nan
 
 
-@lru_cache(maxsize=4)
-def _blur_matrix(side: int) -> NDArray[np.float64]:
-    """(side, side), symmetric: blurs one axis by SSIM's window, zeros beyond the ends."""
-    offsets = np.arange(side)[:, None] - np.arange(side)
+def _blurred(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Planes (C, H, W), each blurred by SSIM's window, zeros beyond its ends."""
+    import cv2  # takes a while to load, and most of this module's users compare no frames
+
     half = SSIM_TAPS // 2
-    weights = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2)) * (np.abs(offsets) <= half)
-    window: NDArray[np.float64] = weights / np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * SSIM_SIGMA**2)).sum()
-    return window
+    window = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * SSIM_SIGMA**2))
+    window /= window.sum()
+    blurred = [cv2.sepFilter2D(plane, -1, window, window, borderType=cv2.BORDER_CONSTANT) for plane in planes]
+    return np.stack(blurred).astype(np.float64, copy=False)
 
 
 def compare(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bilayer.export.pipeline import Export
     from bilayer.runtime.likeness import Likeness
 
+_STEP = 0.01  # of a stage, which one of the hundred or so steps is by which integers are found
 _DEMO_NOTE = """\
 no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says
 what they can and cannot do; the authors' checkpoint gives the paper's quality."""
@@ -101,8 +102,9 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     with importing():
         from bilayer.export.pipeline import STAGES, Stopwatch, export_avatar
 
-    with progress("starting", len(STAGES)) as advance:
-        export = export_avatar(options, Stopwatch(lambda stage: advance(stage)))
+    with progress("starting", len(STAGES) + (options.precision != "fp32")) as advance:
+        watch = Stopwatch(advance, on_step=lambda what: advance(f"integers: {what}", _STEP))
+        export = export_avatar(options, watch)
     if options.checkpoint == DEMO_CHECKPOINT:
         click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:

@@ -71,10 +71,11 @@ class Export:
 
 @dataclass
 class Stopwatch:
-    """The seconds of each stage; `on_stage` is told each stage's name as it begins."""
+    """The seconds of each stage; `on_stage` is told each stage's name as it begins, `on_step` what a long one does."""
 
     on_stage: Callable[[str], None] = lambda name: None
     seconds: dict[str, float] = field(default_factory=dict)
+    on_step: Callable[[str], None] = lambda what: None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -132,7 +133,9 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
         from bilayer.export.integers import make  # not a default's
 
         with watch.stage("integers"):
-            integers = make.make_integers(generator, options.precision, given, pose, texture, align_corners, frame_side)
+            integers = make.make_integers(
+                generator, options.precision, given, pose, texture, align_corners, frame_side, watch.on_step
+            )
             rounded = {options.precision: make.sealed_qdq(integers, described | made_from)}
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)

@@ -199,7 +199,7 @@ def importing() -> Iterator[None]:
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr that shows only on a terminal; yields a function `advance(description=...)`."""
     if not sys.stderr.isatty():
-        yield lambda description="", steps=1: None
+        yield lambda description="", steps=1.0: None
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -207,7 +207,7 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
-        def advance(description: str = description, steps: int = 1) -> None:
+        def advance(description: str = description, steps: float = 1) -> None:
             bar.update(task, advance=steps, description=description)
 
         yield advance

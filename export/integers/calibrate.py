@@ -1,6 +1,6 @@
 """The poses that the ranges of integers are taken from, none of which judges the result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bilayer.export.integers.scheme import Grid, make_grid
 from bilayer.export.network.evaluate import run_layer
-from bilayer.export.network.layers import INPUT, FoldedGenerator
+from bilayer.export.network.layers import INPUT, FoldedGenerator, Layer
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import InputError
@@ -82,15 +82,22 @@ def network_outputs(
 ) -> dict[str, Tensor]:
     """The output tensors (N, ...) for encoded poses (N, width), every layer's output rounded to its grid, if any."""
     grids = grids or {}
-    values = {INPUT: grids[INPUT].rounded(poses) if INPUT in grids else poses}
-    last = {name: layer for layer in generator.layers for name in layer.inputs}
-    for layer in generator.layers:
-        made = run_layer(layer, [values[name] for name in layer.inputs])
-        values[layer.name] = grids[layer.name].rounded(made) if layer.name in grids else made
+    pose = grids[INPUT].rounded(poses) if INPUT in grids else poses
+    return run_on(generator.layers, {INPUT: pose}, generator.output_tensors, grids)
+
+
+def run_on(
+    layers: Sequence[Layer], values: Mapping[str, Tensor], wanted: Sequence[str], grids: Mapping[str, Grid]
+) -> dict[str, Tensor]:
+    """The `wanted` of what `layers` make of `values`, each rounded to its grid, if it has one."""
+    made, last = dict(values), {name: layer for layer in layers for name in layer.inputs}
+    for layer in layers:
+        result = run_layer(layer, [made[name] for name in layer.inputs])
+        made[layer.name] = grids[layer.name].rounded(result) if layer.name in grids else result
         for name in set(layer.inputs):
-            if last[name] is layer and name not in generator.output_tensors:
-                del values[name]  # the memory of the large maps
-    return {name: values[name] for name in generator.output_tensors}
+            if last[name] is layer and name not in wanted:
+                del made[name]  # the memory of the large maps
+    return {name: made[name] for name in wanted}
 
 
 def _encoded(poses: Floats, given: PoseInput) -> Tensor:

@@ -11,7 +11,7 @@ from bilayer.export.integers.calibrate import extreme_poses, motion_poses, netwo
 from bilayer.export.integers.gate import gate_of
 from bilayer.export.integers.heads import with_heads_apart
 from bilayer.export.integers.qdq import build_qdq
-from bilayer.export.integers.quantize import fewest_wide, quantize
+from bilayer.export.integers.quantize import Told, fewest_wide, quantize, untold
 from bilayer.export.integers.scheme import IntegerGenerator
 from bilayer.export.metadata import seal
 from bilayer.export.network.layers import FoldedGenerator
@@ -35,10 +35,11 @@ def make_integers(
     texture: Floats,  # (3, T, T)
     align_corners: bool,
     frame_size: int,
+    told: Told = untold,
 ) -> IntegerGenerator:
     """The network in integers, with as few weights in 16 bits as the gate lets it have.
 
-    w8a8 has none in 16 bits: its gate is not reached by weights, see docs/quantisation.md.
+    w8a8 has none in 16 bits: its gate is not reached by weights, see docs/quantisation.md. `told` hears of every step.
 
     Raises:
         InputError: numbers that are not finite, or a layer that gives the same in every pose.
@@ -47,11 +48,11 @@ def make_integers(
     with torch.inference_mode():
         poses = torch.cat([motion_poses(pose, given, "calibrate"), extreme_poses(pose, given)])
         if precision == "w8a8":
-            return quantize(generator, precision, poses)
+            return quantize(generator, precision, poses, told=told)
         judging = motion_poses(pose, given, "search")
         exact = network_outputs(generator, judging)
         gate = gate_of(exact, generator.outputs, texture, align_corners, frame_size)
-        return fewest_wide(generator, precision, poses, judging, gate)
+        return fewest_wide(generator, precision, poses, judging, gate, told)
 
 
 def verify_integers(

@@ -241,6 +241,19 @@ def test_the_fewest_are_found(generators, poses):  # noqa: F811
         assert of(found.wide) <= limit
 
 
+@pytest.mark.parametrize("wide", [(), ("block1_conv1", "head.seg"), WIDE])
+def test_what_is_known_of_other_widths_changes_nothing(generators, poses, integers, wide):  # noqa: F811
+    heard: list[str] = []
+    with torch.inference_mode():
+        generator = with_heads_apart(generators["deconv"])
+        alone = quantize(generator, "w8a16", poses, wide)
+        found = quantize(generator, "w8a16", poses, wide, integers, heard.append)
+    assert build_qdq(found).SerializeToString(deterministic=True) == build_qdq(alone).SerializeToString(
+        deterministic=True
+    )
+    assert heard == [f"rounding {layer.name}" for layer in generator.layers if isinstance(layer, Weighted)]
+
+
 def test_the_gate_as_one_number():
     passing = Agreement({"delta_uv": 30.0, "lf_rgb": 60.0, "seg": 80.0, "frame": 20.0}, 0.25, frame_ssim=0.995)
     assert excess_of(passing) == pytest.approx(1)

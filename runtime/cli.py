@@ -2,10 +2,9 @@
 
 import re
 import shlex
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,10 +20,9 @@ from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
 if TYPE_CHECKING:
-    from bilayer.runtime.media.writers import FrameWriter
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.player import AvatarPlayer
-    from bilayer.runtime.rendering import Pace, Rendered, ToPose, View
+    from bilayer.runtime.rendering import Rendered, ToPose, View
 
     AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
 
@@ -59,6 +57,12 @@ class RenderOptions:
     engine: Annotated[EngineName, Option("What runs the network: docs/player.md.")] = "auto"
     precision: Annotated[Precision, Option("Of the network.")] = "fp32"
     threads: Annotated[int | None, Option("Of the network.", at_least=1, default="the engine's choice")] = None
+    sound: Annotated[bool, Option("The driver's sound, in an .mp4.")] = True
+
+    @property
+    def shown(self) -> bool:
+        """Whether frames are shown as they come, and not written."""
+        return self.out == WINDOW
 
     @property
     def webcam(self) -> int | None:
@@ -80,7 +84,7 @@ class RenderOptions:
             check_input(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))
-        if self.out != WINDOW:
+        if not self.shown:
             check_video(self.out)
 
 
@@ -115,7 +119,7 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     """The avatar's player, whose frames have been held to float32's if it computes in less."""
     from bilayer.runtime.player import AvatarPlayer
 
-    colour = options.background or ("white" if options.out.suffix or options.out == WINDOW else "none")
+    colour = options.background or ("white" if options.out.suffix or options.shown else "none")
     backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
@@ -135,27 +139,19 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     return avatar
 
 
-@dataclass(frozen=True)
-class _Output:
-    """What takes the frames, when each is due, and whether the user has closed it."""
-
-    writer: "FrameWriter"
-    pace: "Pace | None" = None
-    closed: Callable[[], bool] = lambda: False
-
-
 def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered", float]:
     """What came of it, and its frames a second."""
     from bilayer.runtime.motion.drivers import Repeated
+    from bilayer.runtime.outputs import noting_ctrl_c, open_output
     from bilayer.runtime.rendering import render_video
 
     # What the frames go to comes before the faces are looked for, which takes time that would be lost
-    with _open_driver(options, avatar) as driver, _open_output(options, driver.rate) as output:
+    with _open_driver(options, avatar) as driver, open_output(options, driver.rate) as output:
         to_pose = _to_pose(options, avatar, driver)
-        endless = driver.count is None or options.out == WINDOW
+        endless = driver.count is None or options.shown
         shown = Repeated(driver) if endless and driver.count is not None else driver
         title = f"rendering {options.out.name}"
-        with _noting_ctrl_c(endless) as ended, _progress(title, options.frames, shown.count) as advance:
+        with noting_ctrl_c(endless) as ended, _progress(title, options.frames, shown.count) as advance:
             rendered = render_video(
                 avatar,
                 shown,
@@ -167,7 +163,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
                 stopped=lambda: ended() or output.closed(),
                 pace=output.pace,
             )
-    return rendered, driver.rate
+    return replace(rendered, sound=output.sound), driver.rate
 
 
 @contextmanager
@@ -227,44 +223,10 @@ def _view(options: RenderOptions, driver: "AnyDriver") -> "View":
     return View(options.side_by_side, options.parts, window)
 
 
-@contextmanager
-def _open_output(options: RenderOptions, rate: float) -> Iterator[_Output]:
-    from bilayer.runtime.media.window import RealTime, open_window
-    from bilayer.runtime.media.writers import open_writer
-
-    if options.out != WINDOW:
-        with open_writer(options.out, rate) as writer:
-            yield _Output(writer)
-        return
-    with open_window("bilayer (Esc or Q closes)") as window:
-        # A webcam has its own pace
-        yield _Output(
-            window, None if options.webcam is not None else RealTime(rate, window.idle), lambda: window.closed
-        )
-
-
 def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:
     """A bar where the end is known."""
     known = [number for number in (limit, count) if number]
     return progress(title, min(known)) if known else nullcontext(lambda: None)
-
-
-@contextmanager
-def _noting_ctrl_c(endless: bool) -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed, the usual end of what has none; a second one interrupts."""
-    pressed = False
-
-    def note(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, usual)
-
-    usual = signal.signal(signal.SIGINT, note) if endless else None
-    try:
-        yield lambda: pressed
-    finally:
-        if endless:
-            signal.signal(signal.SIGINT, usual)
 
 
 def _background(name: str, size: int) -> Any:
@@ -293,6 +255,7 @@ def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float
         "frames_without_face": rendered.without_face,
         "frames_skipped": rendered.skipped,
         "frame_rate": rate,
+        "sound": rendered.sound,
         "image_size": avatar.bundle.contract.image_size,
         "frame_size": avatar.size,
         "engine": avatar.engine,
@@ -314,6 +277,8 @@ def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: floa
         f"rendered at {_speed(rendered):.1f} a second",
         f"network: {avatar.engine}, {avatar.precision}",
     ]
+    if rendered.sound:
+        lines.append(f"sound: {rendered.sound}")
     if not avatar.bundle.contract.origin.trained:
         lines.append("weights: RANDOM NUMBERS, not a trained model")
     if rendered.without_face:

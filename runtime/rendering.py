@@ -53,6 +53,7 @@ class Rendered:
     without_face: int  # of them; the pose before was held
     skipped: int  # the driver's, beside those: not rendered, to keep the pace
     times: StageTimes
+    sound: str | None = None  # what became of the driver's
 
 
 def render_video(

@@ -30,9 +30,14 @@ def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
         frames = shlex.quote(f"{path}/*.png")
         way_out = f"make a video of its pictures: ffmpeg -framerate 25 -pattern_type glob -i {frames} driver.mp4"
         raise InputError(f"{path}: is a folder; {way_out}")
-    if not kind_of(path).startswith(_PICTURES):
+    if not shows_pictures(path):
         return VideoFrames(path)
     return Animation(path) if is_animation(path) else OnePicture(read_photo(path))
+
+
+def shows_pictures(path: Path) -> bool:
+    """Whether a file is a picture by its content, a still or animated one, and no video."""
+    return kind_of(path).startswith(_PICTURES)
 
 
 class OnePicture:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,7 @@ class VideoFrames:
     Attributes:
         rate: frames a second, up to 240.
         count: how many frames are to be expected.
+        start: s, when the first frame is shown by the file's own clock.
 
     Raises:
         InputError: no such file, no video, or a damaged one.
@@ -82,7 +83,7 @@ class VideoFrames:
         self._content = open_file(self._path, FileKind.VIDEO)
         try:
             scan = self._scan()
-            self._file = self._open()
+            self._file = open_container(self._content, self._path)
             self._stream = self._file.streams[scan.stream]
         except BaseException:
             self._content.close()
@@ -94,6 +95,7 @@ class VideoFrames:
         steps = intervals_of(scan.times)
         self._interval = float(np.median(steps)) if steps.size else 1 / self.rate
         self.count: int | None = max(self._pace.tick(float(steps.sum()) + self._interval), 1) if scan.times else None
+        self.start = scan.times[0] if scan.times else 0.0
         self._cut = _cut_short(self._file, scan, self._stream.frames)
 
     def __enter__(self) -> "VideoFrames":
@@ -134,21 +136,10 @@ class VideoFrames:
         turns = round(frame.rotation / 90) % 4  # counter-clockwise, of phones held upright
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
-    def _open(self) -> Any:
-        """The file for FFmpeg, which is given no name: a name can be a command to it (`http:...`, `concat:...`)."""
-        self._content.seek(0)
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}  # and opens no other file
-        try:
-            return self._av.open(self._content, container_options=options, metadata_errors="replace")
-        except (self._av.FFmpegError, OSError) as error:
-            kind = kind_of(self._path)
-            found = reason_of(error) if kind == "a video" else f"found {kind}"
-            raise InputError(f"{self._path}: not a video that FFmpeg reads ({found})") from error
-
     def _scan(self) -> _Scan:
         times: dict[int, list[float]] = {}
         end = 0.0
-        with self._open() as file:
+        with open_container(self._content, self._path) as file:
             cover = self._av.stream.Disposition.attached_pic | self._av.stream.Disposition.timed_thumbnails
             streams = [stream for stream in file.streams.video if not stream.disposition & cover]
             if not streams:
@@ -182,6 +173,23 @@ def _cut_short(file: Any, scan: _Scan, claimed: int) -> str:
         return ""
     found = f"{scan.end:.2f} of {scan.length:.2f} seconds are there"
     return f"the video is cut short: {found}; {advice}"
+
+
+def open_container(content: BinaryIO, path: Path) -> Any:
+    """A file for PyAV, which is given no name: a name can be a command to FFmpeg (`http:...`, `concat:...`).
+
+    Raises:
+        InputError: no video.
+    """
+    av = load_av()
+    content.seek(0)
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}  # and opens no other file
+    try:
+        return av.open(content, container_options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        kind = kind_of(path)
+        found = reason_of(error) if kind == "a video" else f"found {kind}"
+        raise InputError(f"{path}: not a video that FFmpeg reads ({found})") from error
 
 
 class WebcamFrames:

@@ -16,6 +16,7 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.writing import check_video, new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.gif import GifWriter
+from bilayer.runtime.media.sound import Sound
 from bilayer.runtime.media.video import load_av, reason_of
 
 Bytes = NDArray[np.uint8]
@@ -31,7 +32,7 @@ class FrameWriter(Protocol):
         ...
 
 
-def open_writer(out: str | Path, rate: float) -> AbstractContextManager[FrameWriter]:
+def open_writer(out: str | Path, rate: float, sound: Sound | None = None) -> AbstractContextManager[FrameWriter]:
     """What writes `out`: an .mp4 or .gif, else a folder of PNGs. Nothing of it is seen before all is written.
 
     Transparency is kept by PNGs; a GIF's pixels are opaque or not; an .mp4 shows it as black.
@@ -39,6 +40,7 @@ def open_writer(out: str | Path, rate: float) -> AbstractContextManager[FrameWri
     Args:
         out: to write.
         rate: frames a second; above 0, at most 240. PNGs have none.
+        sound: put beside an .mp4's frames, as long as there are any; others have none.
 
     Raises:
         OutputError: an unknown extension or a place that cannot be written to; and where the context ends, if no
@@ -51,14 +53,14 @@ def open_writer(out: str | Path, rate: float) -> AbstractContextManager[FrameWri
     check_video(out)
     kind = out.suffix.lower()
     if kind == ".mp4":
-        return _mp4(out, rate)
+        return _mp4(out, rate, sound)
     if kind == ".gif":
         return _gif(out, rate)
     return _png_folder(out)
 
 
 @contextmanager
-def _mp4(out: Path, rate: float) -> Iterator[FrameWriter]:
+def _mp4(out: Path, rate: float, sound: Sound | None) -> Iterator[FrameWriter]:
     av = load_av()
     with replacing(out) as part:
         try:
@@ -68,7 +70,7 @@ def _mp4(out: Path, rate: float) -> Iterator[FrameWriter]:
             # crashes where writing to one fails on a full disk
             file = av.open(f"file:{part.absolute()}", "w", format="mp4", options=options)
             with file:
-                writer = _Mp4Writer(av, file, rate)
+                writer = _Mp4Writer(av, file, rate, sound)
                 yield writer
                 writer.finish()
         except av.FFmpegError as error:
@@ -77,8 +79,9 @@ def _mp4(out: Path, rate: float) -> Iterator[FrameWriter]:
 
 
 class _Mp4Writer:
-    def __init__(self, av: Any, file: Any, rate: float) -> None:
+    def __init__(self, av: Any, file: Any, rate: float, sound: Sound | None) -> None:
         self._av, self._file, self._rate = av, file, Fraction(rate).limit_denominator(1001)
+        self._sound = sound
         self._stream: Any = None
         self._opaque: Bytes | None = None  # (H, W, 3), reused
         self.count = 0
@@ -95,6 +98,8 @@ class _Mp4Writer:
         picture.pts = self.count
         self.count += 1
         self._file.mux(self._stream.encode(picture))
+        if self._sound is not None:
+            self._sound.write_until(float(self.count / self._rate), self._file)
 
     def _start(self, height: int, width: int) -> None:
         """H.264 as every player and browser takes it: 4:2:0, which asks for even sides; a black line fills up."""
@@ -106,6 +111,8 @@ class _Mp4Writer:
         self._stream = self._file.add_stream("libx264", rate=self._rate, options=options)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
+        if self._sound is not None:
+            self._sound.add_to(self._file)
         self._opaque = np.zeros((self._stream.height, self._stream.width, 3), np.uint8)
 
     def finish(self) -> None:

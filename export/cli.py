@@ -22,7 +22,7 @@ from bilayer.export.options import (
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
@@ -54,7 +54,9 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 @click.option(
     "--check", type=click.Path(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
 )
-@click.option("--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc or .tflite holds.")
+@click.option(
+    "--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc, .onnx or .tflite holds, or a bundle."
+)
 @as_json_option
 def main(
     photos: tuple[Path, ...],
@@ -151,8 +153,9 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
         raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
     check_input(path)
     from bilayer.export.convert.run import default_target
+    from bilayer.export.integer_rules import check_onnx
     from bilayer.export.onnx_file import read_model
-    from bilayer.export.targets import RULES_FOR, check_target
+    from bilayer.export.targets import RULES_FOR
     from bilayer.export.tflite.read import is_tflite
 
     if is_tflite(path):
@@ -164,7 +167,7 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
         rules, findings = RULES_FOR["litert"], check_tflite(read_tflite(path))
     else:
         rules = RULES_FOR[target or default_target()]
-        findings = check_target(read_model(path), rules)
+        findings = check_onnx(read_model(path), rules)
     lines = [f"{finding.severity}: {finding.describe()}\n    source: {finding.source}" for finding in findings]
     errors = sum(finding.severity == "error" for finding in findings)
     if not errors:
@@ -176,8 +179,23 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
 
 
 def inspect_file(path: Path, as_json: bool) -> None:
-    """Print what a .dlc or .tflite holds."""
+    """Print what a .dlc, .onnx or .tflite holds, or a bundle's networks."""
     from bilayer.export.dlc.read import as_text, describe, read_dlc
+
+    if is_folder(path) or path.suffix == ".json":
+        from bilayer.export import bundle_show
+        from bilayer.runtime.bundle import read_bundle
+
+        bundle = read_bundle(path)
+        show(bundle_show.describe(bundle), lambda: bundle_show.as_text(bundle), as_json)
+        return
+    if path.suffix == ".onnx":
+        from bilayer.export import onnx_show
+        from bilayer.export.onnx_file import read_model
+
+        model = read_model(path)
+        show(onnx_show.describe(model, path), lambda: onnx_show.as_text(model, path), as_json)
+        return
     from bilayer.export.tflite import show as tflite
     from bilayer.export.tflite.read import is_tflite, read_tflite
 

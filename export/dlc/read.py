@@ -12,11 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bilayer.export.dlc import v3, v4
 from bilayer.export.dlc.container import read_header, read_members
 from bilayer.export.dlc.graph import DlcGraph, DlcTensor
+from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
 from bilayer.runtime.console import table
 from bilayer.runtime.errors import DlcError
 from bilayer.runtime.files.reading import FileKind, read_bytes
@@ -114,12 +118,15 @@ def describe(dlc: Dlc) -> dict[str, Any]:
             }
             for node in dlc.nodes
         ],
+        "bytes_by_type": bytes_by_type(stored_tensors(dlc)),
+        "integers": [tensor.describe() for tensor in quantised(stored_tensors(dlc))],
         "metadata": dict(dlc.metadata),
     }
 
 
 def as_text(dlc: Dlc) -> str:
-    """Three tables for a terminal: the file, its inputs and outputs, its layers."""
+    """Tables for a terminal: the file, its inputs and outputs, its layers, and what is in integers."""
+    tensors = stored_tensors(dlc)
     facts = [
         ("size", f"{dlc.size / 1e6:.2f} MB"),
         ("version", f"DLC v{dlc.version}.{dlc.minor}"),
@@ -127,6 +134,7 @@ def as_text(dlc: Dlc) -> str:
         ("written by", f"{dlc.converter or 'not recorded'} {dlc.converter_version}".strip()),
         ("layers", str(len(dlc.nodes))),
         ("parameters", f"{dlc.parameters:,}"),
+        ("weights", told_bytes(bytes_by_type(tensors))),
     ]
     ends = [("input", tensor) for tensor in dlc.inputs] + [("output", tensor) for tensor in dlc.outputs]
     layers = [
@@ -143,8 +151,30 @@ def as_text(dlc: Dlc) -> str:
         table(["file", dlc.name], facts),
         table(["", "tensor", "shape", "type"], [(end, t.name, _shape(t), t.dtype or "-") for end, t in ends]),
         table(["layer", "type", "output", "weights", "parameters"], layers),
+        integer_table(quantised(tensors)),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def stored_tensors(dlc: Dlc) -> list[Stored]:
+    """Every constant, and every tensor in integers that is computed."""
+    return [
+        _stored(tensor, dlc.weights.get(name))
+        for name, tensor in dlc.tensors.items()
+        if name in dlc.weights or tensor.steps is not None
+    ]
+
+
+def _stored(tensor: DlcTensor, numbers: NDArray[np.generic] | None) -> Stored:
+    kind = tensor.dtype.replace("ufixed", "uint").replace("sfixed", "int")
+    what: Literal["weights", "computed"] = "computed" if numbers is None else "weights"
+    size, steps = 0 if numbers is None else numbers.nbytes, tensor.steps
+    if steps is None:
+        return Stored(tensor.name, what, tensor.shape, kind, 0 if numbers is None else 8 * numbers.itemsize, size)
+    axis = steps.axis if len(steps.scales) > 1 else None
+    zeros = (-steps.offset,) * len(steps.scales)
+    bits = min(max(steps.bits, 0), 64)  # a damaged file's may be anything
+    return Stored(tensor.name, what, tensor.shape, kind, bits, size, steps.scales, zeros, axis)
 
 
 def _parse(data: bytes, name: str) -> Dlc:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
 from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
 from bilayer.runtime.console import table
 
@@ -28,18 +29,21 @@ def describe(file: TfliteFile) -> dict[str, Any]:
             }
             for operator in file.operators
         ],
+        "bytes_by_type": bytes_by_type(stored_tensors(file)),
+        "integers": [tensor.describe() for tensor in quantised(stored_tensors(file))],
         "metadata": dict(file.metadata),
     }
 
 
 def as_text(file: TfliteFile) -> str:
-    """Three tables for a terminal: the file, its inputs and outputs, its operators; DEQUANTIZE stands in the first."""
+    """Tables for a terminal: the file, its ends, its operators but for DEQUANTIZE, and what is in integers."""
     facts = [
         ("size", f"{file.size / 1e6:.2f} MB"),
         ("written by", file.description or "not recorded"),
         ("operators", f"{len(file.operators)} of {len({operator.kind for operator in file.operators})} kinds"),
         ("parameters", f"{_parameters(file):,}"),
         ("stored as", ", ".join(f"{kind} {count:,}" for kind, count in _stored(file).items())),
+        ("weights", told_bytes(bytes_by_type(stored_tensors(file)))),
     ]
     ends = [("input", number) for number in file.inputs] + [("output", number) for number in file.outputs]
     rows = [
@@ -58,8 +62,35 @@ def as_text(file: TfliteFile) -> str:
         table(["file", file.name], facts),
         table(["", "tensor", "shape", "type"], [(end, one.name, _shape(one), _type(one)) for end, one in named]),
         table(["operator", "kind", "version", "output", "constants"], rows),
+        integer_table(quantised(stored_tensors(file))),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def stored_tensors(file: TfliteFile) -> list[Stored]:
+    """Every constant of weights, and every tensor in integers that is computed."""
+    return [
+        _stored_as(tensor) for tensor in file.tensors if _is_parameter(tensor) or (tensor.scale and not tensor.constant)
+    ]
+
+
+def _stored_as(tensor: TfliteTensor) -> Stored:
+    kind = tensor.dtype.lower()
+    bits = int("".join(filter(str.isdigit, kind)) or 0)
+    size = 0 if tensor.data is None else tensor.data.nbytes
+    axis = tensor.axis if len(tensor.scale) > 1 else None
+    zeros = tensor.zero_point if len(tensor.zero_point) == len(tensor.scale) else (0,) * len(tensor.scale)
+    return Stored(
+        tensor.name,
+        "weights" if tensor.constant else "computed",
+        tensor.shape,
+        kind,
+        bits,
+        size,
+        tensor.scale,
+        zeros,
+        axis,
+    )
 
 
 def _constants(file: TfliteFile, operator: TfliteOperator) -> list[TfliteTensor]:

@@ -13,6 +13,7 @@ from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.ladder import check_bundle
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.rungs import Float64
+from bilayer.export import bundle_show, onnx_show
 from bilayer.export.integers import calibrate
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
 from bilayer.export.integers.gate import excess_of
@@ -25,6 +26,8 @@ from bilayer.export.integers.scheme import MOST, activation_grid, make_grid
 from bilayer.export.network.evaluate import evaluate, run_layer
 from bilayer.export.network.layers import Add, Conv, ConvTranspose, Gemm, Weighted
 from bilayer.export.network.onnx_read import read_layers
+from bilayer.export.onnx_file import OnnxFile
+from bilayer.export.stored import quantised
 from bilayer.runtime.agreement import Agreement, psnr
 from bilayer.runtime.bundle import PoseInput, read_bundle
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
@@ -316,6 +319,25 @@ def test_the_bundle_tells_its_integers_and_plays_both(exported):
         AvatarPlayer.load(exported.folder, precision="w8a8")
 
 
+def test_inspecting_a_bundle_tells_what_is_in_integers(exported):
+    contract, files = exported.contract, exported.contract.files
+    told = bundle_show.describe(exported)
+    assert told["quantization"]["wide"] == contract.quantization.wide
+    sizes = {one["name"]: one["bytes_by_type"] for one in told["files"]}
+    assert set(sizes[files.onnx.name]) == {"float32"}
+    assert sizes[files.texture.name] == {}
+    tensors = {one["name"]: one for one in told["integers"]}
+    name = next(name for name in tensors if name.endswith("conv2.weight") or name.endswith("conv1.weight"))
+    weight, between = tensors[name], tensors[name.removesuffix(".weight")]
+    assert (weight["of"], weight["bits"], weight["symmetric"], weight["per_channel"]) == ("weights", 8, True, True)
+    assert weight["scales"] == weight["shape"][weight["axis"]]
+    assert (between["of"], between["bits"], between["per_channel"]) == ("computed", 16, False)
+    assert between["range"][1] - between["range"][0] == pytest.approx(65535 * between["scale"][0])
+    text = bundle_show.as_text(exported)
+    assert f"{contract.quantization.frame_db:.1f} dB of the frame" in text
+    assert f"| {name} " in text
+
+
 def test_the_ladder_has_the_rungs_of_integers(exported):
     ladder = check_bundle(exported)
     ladder.require()
@@ -401,11 +423,15 @@ def test_a_target_that_reads_no_integers_is_told(tmp_path):
         export_tiny(tmp_path, precision="w8a16", target="snpe-1.32")
 
 
+def _scales_and_bytes(tensor):
+    return tensor.scales, tensor.bytes
+
+
 def test_the_dlc_is_the_qdq_model_to_the_bit(integers, tmp_path):
     pytest.importorskip("onnxruntime_qnn", reason="Qualcomm's package makes the .dlc")
     from bilayer.export.convert.run import convert_onnx
     from bilayer.export.dlc.compare import compare_dlc
-    from bilayer.export.dlc.read import as_text, describe, read_dlc
+    from bilayer.export.dlc.read import as_text, describe, read_dlc, stored_tensors
 
     model = build_qdq(integers)
     path = tmp_path / "a.onnx"
@@ -418,6 +444,15 @@ def test_the_dlc_is_the_qdq_model_to_the_bit(integers, tmp_path):
     assert "(sfixed8, 3 scales)" in shown
     assert "ufixed16" in shown
     assert describe(dlc)["layers"][1]["outputs"][0]["steps"]["bits"] == 16
+    found, expected = (
+        {one.name: one for one in quantised(tensors) if one.name.endswith(".weight")}
+        for tensors in (stored_tensors(dlc), onnx_show.stored_tensors(OnnxFile(model)))
+    )
+    assert found.keys() == expected.keys()
+    for name, one in found.items():
+        assert (one.dtype, one.symmetric, one.scales, one.bytes) == ("int8", True, *_scales_and_bytes(expected[name]))
+    assert describe(dlc)["bytes_by_type"]["int8"] >= sum(one.bytes for one in expected.values())
+    assert "| weights " in shown
     for name, change in (("block0_act1.zero", 1), ("block0_conv1.weight", 1)):
         wrong = onnx.ModelProto()
         wrong.CopyFrom(model)

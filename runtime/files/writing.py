@@ -191,7 +191,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
                     else:
                         (folder / name).unlink()
                 raise
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def publish(part: Path, target: Path, executable: bool = False) -> None:
     if not is_folder(part):
         _settle(part, entered if executable else mode)
     part.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 @contextmanager
@@ -299,8 +299,9 @@ def _settle(path: Path, mode: int) -> None:
     _sync(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every system can do this of a folder
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that."""
+    with suppress(OSError):
         _sync(folder)
 
 

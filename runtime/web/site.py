@@ -12,8 +12,9 @@ from typing import Any
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
+from bilayer.runtime.files.exchange import exchange
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
-from bilayer.runtime.files.writing import drafting, publish, undisturbed
+from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.web import ort
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
@@ -111,17 +112,9 @@ def write_site(site: Site, folder: Path) -> None:
     check_site_folder(folder)
     target = folder.absolute()
     with drafting(target) as draft:
-        part, old = draft / "new", draft / "old"
+        part = draft / "new"
         for address, content in site.files.items():
             path = part / address
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        with undisturbed():
-            if is_there(target):
-                target.rename(old)
-            try:
-                publish(part, target)
-            except OSError:
-                if is_there(old):
-                    old.rename(target)
-                raise
+        exchange(part, target)

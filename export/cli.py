@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import click
 from bilayer.export.options import (
     BUNDLE_SUFFIXES,
     ENLARGED,
+    AlsoFile,
     ConversionTarget,
     ExportOptions,
     bundle_dlc,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bilayer.runtime.likeness import Likeness
 
 _STEP = 0.01  # of a stage, which one of the hundred or so steps is by which integers are found
+WEB_FILE: AlsoFile = "tflite-fp16"  # half the size, and what a browser computes quickest: runtime/web/network.py
 _DEMO_NOTE = """\
 no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says
 what they can and cannot do; the authors' checkpoint gives the paper's quality."""
@@ -127,6 +129,7 @@ def export_photo(
         _check_sheet(sheet, options)
     if web is not None:
         _check_web(web, options)
+        options = replace(options, also=(*options.also, WEB_FILE))
     export, contract_file = run_export(options)
     bundle = export.bundle
     likeness = None if sheet is None else _measure(options, contract_file, sheet)
@@ -212,15 +215,16 @@ def _check_web(web: Path, options: ExportOptions) -> None:
 
     Raises:
         OutputError: other files are there, or the avatar's would be.
-        ToolMissingError: ONNX Runtime for browsers is not set up.
+        ToolMissingError: what computes in a browser is not set up.
     """
     folder, page = bundle_dlc(options.out).parent.resolve(), web.resolve()
     if page == folder or page in folder.parents:
         raise OutputError(f"{web}: the avatar goes there; give --web a folder of its own")
-    from bilayer.runtime.web.site import check_site_folder, make_site
+    from bilayer.runtime.web.engines import check_engines
+    from bilayer.runtime.web.site import check_site_folder
 
     check_site_folder(web)
-    make_site(None)
+    check_engines()
 
 
 def _check_sheet(sheet: Path, options: ExportOptions) -> None:

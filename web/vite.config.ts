@@ -1,4 +1,4 @@
-/** Two files of one build: page.js of index.html, and bilayer.js, the module that it and other pages import. */
+/** Three files of one build: page.js of index.html; bilayer.js, the module that it and other pages import; its worker. */
 
 import { defineConfig, type Plugin } from "vite";
 
@@ -33,7 +33,7 @@ export default defineConfig({
     target: "es2022",
     modulePreload: false,
     rolldownOptions: {
-      input: { page: "index.html", bilayer: "src/bilayer.ts" },
+      input: { page: "index.html", bilayer: "src/bilayer.ts", litert: "src/litert/worker.ts" },
       external: [MODULE, /avatar\.schema\.json$/],
       preserveEntrySignatures: "strict",
       output: {

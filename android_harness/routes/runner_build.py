@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilayer.runtime.errors import ConversionError, ToolMissingError
-from bilayer.runtime.face.model_files import cache_folder
 from bilayer.runtime.files.reading import is_file, is_folder
+from bilayer.runtime.files.released import cache_folder
 from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.sampler import build as sampler_build
 from bilayer.runtime.sampler.build import HEADER, OBJECT, Architecture, object_file

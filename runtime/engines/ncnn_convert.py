@@ -17,8 +17,8 @@ from bilayer.runtime.bundle import BundledFile, Contract, describe_file
 from bilayer.runtime.engines.base import IoSpec, check_ends, reading
 from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
 from bilayer.runtime.errors import ConversionError, InputError, ToolMissingError
-from bilayer.runtime.face.model_files import cache_folder, keep
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
+from bilayer.runtime.files.released import cache_folder, keep
 from bilayer.runtime.subprocesses import run
 from bilayer.runtime.typed_json import read_content, typed
 

@@ -46,7 +46,7 @@ class FileKind(Enum):
     PTE = "a .pte", (1 << 31) - 1  # likewise
     DLC = "a .dlc", 1 << 30  # an avatar's has 20 to 60 MB
     TEXTURE = "a texture (.safetensors)", 272 * _MIB  # of 4096 px, the largest
-    FACE_NETWORK = "a network that finds faces", 64 * _MIB
+    RELEASED = "a file of a release", 64 * _MIB  # files/released.py; the largest has 17 MB
     WHEEL = "a wheel", 256 * _MIB
     PROGRAM = "a program or library", 1 << 31  # an SDK's, or a runner
     TOOL_LOG = "a tool's log", 256 * _MIB

@@ -24,9 +24,10 @@ class WebOptions:
     port: Annotated[int, Option("To serve on; 0 takes a free one.", at_least=0, at_most=65535)] = 8000
     host: Annotated[str, Option("Address to serve on; 0.0.0.0 is every network this machine is in.")] = "127.0.0.1"
     runtime: Annotated[
-        Path | None, Option("Folder with ONNX Runtime's files (dist of the npm package).", default="the cache")
+        Path | None,
+        Option("Folder with the files of what computes (wasm or dist of its npm package).", default="the cache"),
     ] = None
-    webgpu: Annotated[bool, Option("With the build for graphics processors as well, 17 MB more.")] = False
+    webgpu: Annotated[bool, Option("By ONNX Runtime, with its build for graphics processors as well.")] = False
     browse: Annotated[bool, Option("Open it in this machine's browser.", ("--open",))] = False
 
 
@@ -37,7 +38,7 @@ def main(options: WebOptions, as_json: bool) -> None:
     """Show the avatar BUNDLE in a browser: it follows the camera, a video, or the built-in motion.
 
     Everything is computed by the browser, and nothing is uploaded. Without BUNDLE the page waits for one to be dropped.
-    Ctrl-C ends. ONNX Runtime for browsers is wanted once: python -m bilayer.runtime.web.ort
+    Ctrl-C ends. What computes in a browser is wanted once: python -m bilayer.runtime.web.engines
     """
     from bilayer.runtime.bundle import read_bundle
     from bilayer.runtime.web.server import open_server
@@ -71,7 +72,7 @@ def write_page(
 
     Raises:
         OutputError: the folder holds something else, or cannot be written.
-        ToolMissingError: ONNX Runtime for browsers is not set up.
+        ToolMissingError: what computes in a browser is not set up.
     """
     from bilayer.runtime.web.site import make_site, write_site
 

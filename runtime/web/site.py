@@ -1,4 +1,4 @@
-"""The page's folder: the page, ONNX Runtime, the face networks and one avatar, each file checked, by address.
+"""The page's folder: the page, what computes, the face networks and one avatar, each file checked, by address.
 
 page.json tells the page where the others lie: docs/web.md.
 """
@@ -15,12 +15,13 @@ from bilayer.runtime.face import model_files
 from bilayer.runtime.files.exchange import exchange
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
 from bilayer.runtime.files.writing import drafting
-from bilayer.runtime.web import ort
+from bilayer.runtime.web.engines import load_engine
+from bilayer.runtime.web.network import network_of
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
 SCHEMA = PAGE.parents[1] / "avatar.schema.json"
 SETTINGS = "page.json"
-KEPT = ("onnx", "texture", "preview")  # what a browser needs of an avatar's files
+BESIDE = ("texture", "preview")  # of an avatar's files, what a browser gets with the network
 # Threads share memory only on a page that no other can look into: https://web.dev/articles/coop-coep
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -39,7 +40,7 @@ class Site:
     @property
     def parts(self) -> dict[str, int]:
         """The bytes of each part: the page, the runtime, the face networks, the avatar's own."""
-        names = {"ort": "runtime", "face": "face networks", "avatar": "avatar"}
+        names = {"ort": "runtime", "litert": "runtime", "face": "face networks", "avatar": "avatar"}
         sizes = dict.fromkeys(("page", *names.values()), 0)
         for address, content in self.files.items():
             folder, inside, _ = address.partition("/")
@@ -51,17 +52,18 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     """The page with an avatar, or with none, to drop one into.
 
     Args:
-        bundle: the avatar's; networks for phones stay behind.
-        runtime: a folder with ONNX Runtime's files; None: the cache.
-        webgpu: whether the build for graphics processors, 17 MB, is to be there too.
+        bundle: the avatar's; of its networks the one goes along that `network_of` names.
+        runtime: a folder with the files of what computes it; None: the cache.
+        webgpu: whether ONNX Runtime's build for graphics processors is to be there too.
 
     Raises:
-        ToolMissingError: ONNX Runtime for browsers is not set up.
+        ToolMissingError: what computes the network in a browser is not set up.
         BundleError: a file of the avatar cannot be read.
     """
     files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
     files[SCHEMA.name] = read_bytes(SCHEMA, FileKind.ANY)  # which the page's module reads contracts by
-    files |= {f"ort/{name}": content for name, content in ort.load(runtime, webgpu).items()}
+    engine, network = network_of(bundle, webgpu)
+    files |= {f"{engine}/{name}": content for name, content in load_engine(engine, runtime, webgpu).items()}
     notes = []
     face: str | None = "face/"
     try:
@@ -72,15 +74,18 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         notes.append(f"no camera and no video: {error}")
     settings = {
         "avatar": None if bundle is None else "avatar/avatar.json",
-        "runtime": "ort/",
+        "engine": engine,
+        "runtime": f"{engine}/",
         "webgpu": webgpu,
         "face": face,
     }
     if bundle is not None:
         contract = bundle.contract
-        others: dict[str, Any] = {field.name: None for field in fields(contract.files) if field.name not in KEPT}
+        gone = {field.name for field in fields(contract.files)} - {*BESIDE, network}
+        others: dict[str, Any] = dict.fromkeys(gone - {"onnx"})  # which a contract always names; the page passes it by
         kept = replace(contract, files=replace(contract.files, **others), dlc=None)
-        for file in kept.files.present:
+        for role in (*BESIDE, network):
+            file = getattr(contract.files, role)
             files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
         files["avatar/avatar.json"] = kept.to_json().encode()
     # Hosts that read such a file (Netlify, Cloudflare Pages) send these; on others the network has one thread

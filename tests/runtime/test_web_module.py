@@ -235,7 +235,8 @@ def test_a_bundle_is_refused_where_the_player_refuses_it(files, tmp_path):
         "cut short": sealed("texture", texture[:-4]),
     }
     sent = [
-        {"call": "bundle", "name": name, "files": {key: packed(content) for key, content in case.items()}}
+        {"call": "bundle", "name": name, "engine": "ort"}
+        | {"files": {key: packed(content) for key, content in case.items()}}
         for case in cases.values()
     ]
     for (label, case), answer in zip(cases.items(), ask(*sent), strict=True):
@@ -250,6 +251,36 @@ def test_a_bundle_is_refused_where_the_player_refuses_it(files, tmp_path):
             said = str(error)
         assert (said is None) == (label == "good"), (label, said)
         assert answer.get("error") == (None if said is None else "BundleError"), (label, answer)
+
+
+def test_litert_takes_the_tflite_and_asks_for_no_onnx(files):
+    name = "avatar.json"
+    contract = json.loads(files[name])
+    of_files = {role: file for role, file in contract["files"].items() if not role.startswith("tflite")}
+    none = files | {name: json.dumps(contract | {"files": of_files}).encode()}
+    alone = {key: content for key, content in files.items() if key != "avatar.onnx"}
+    damaged = alone | {"avatar.fp16.tflite": files["avatar.fp16.tflite"][:-1] + b"?"}
+    lite = {"network": ["litert", "avatar.fp16.tflite"]}
+    cases = [
+        (files, None, lite),
+        (files, "ort", {"network": ["ort", "avatar.onnx"]}),
+        (alone, None, lite),
+        (alone, "ort", "avatar.onnx: missing"),
+        (damaged, None, "avatar.fp16.tflite: not the file"),
+        (none, None, {"network": ["ort", "avatar.onnx"]}),
+        (none, "litert", "export with --also tflite-fp16"),
+    ]
+    requests = [
+        {"call": "bundle", "name": name, "engine": engine}
+        | {"files": {key: packed(content) for key, content in case.items()}}
+        for case, engine, _ in cases
+    ]
+    for answer, (_, _, expected) in zip(ask(*requests), cases, strict=True):
+        if isinstance(expected, str):
+            assert answer["error"] == "BundleError"
+            assert expected in answer["message"]
+        else:
+            assert expected.items() <= answer["value"].items()
 
 
 def test_hashes_are_those_of_the_standard():

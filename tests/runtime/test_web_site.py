@@ -1,6 +1,7 @@
 """The page's folder and its server: what is in them, where from, and what is refused."""
 
 import contextlib
+import gzip
 import hashlib
 import http.client
 import io
@@ -10,15 +11,19 @@ import sys
 import tarfile
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
-from bilayer.runtime.web import ort
+from bilayer.runtime.files.released import keep
+from bilayer.runtime.web import engines, network
+from bilayer.runtime.web.engines import load_engine
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import ISOLATION, Site, make_site, write_site
+from tests.runtime.conftest import only_onnx
 
 
 @pytest.fixture
@@ -34,73 +39,87 @@ def content_of(name):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Files in the place of ONNX Runtime's and the face networks', so that no test of the arithmetic downloads."""
+    """Files in the place of the engines' and the face networks', so that no test of the arithmetic downloads."""
 
-    def stand_in(file, name):
-        content = content_of(name)
+    def stand_in(file):
+        content = content_of(file.name)
         return replace(file, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
-    for group in ("WASM", "WEBGPU", "ALL"):
-        monkeypatch.setattr(ort, group, tuple(stand_in(file, file.name) for file in getattr(ort, group)))
+    for name, release in engines.RELEASES.items():
+        files = tuple(map(stand_in, release.files))
+        monkeypatch.setitem(engines.RELEASES, name, replace(release, files=files))
     for name in ("FACE_DETECTOR", "FACE_MESH"):
-        model = getattr(model_files, name)
-        monkeypatch.setattr(model_files, name, stand_in(model, model.path.name))
+        monkeypatch.setattr(model_files, name, stand_in(getattr(model_files, name)))
 
 
 def archive_of(path, contents):
     with tarfile.open(path, "w:gz") as archive:
         for name, content in contents.items():
-            member = tarfile.TarInfo(f"package/dist/{name}")
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
 
 
-def good_archive(path):
-    return archive_of(path, {file.name: content_of(file.name) for file in ort.ALL} | {"ort.js": b"else"})
+def good_archive(path, engine):
+    files = engines.RELEASES[engine].files
+    return archive_of(path, {file.member: content_of(file.name) for file in files} | {"package/else.js": b"else"})
 
 
 @pytest.fixture
 def prepared(tmp_path, cache, made_up):
-    ort.extract(good_archive(tmp_path / "ort.tgz"))
+    for engine, release in engines.RELEASES.items():
+        release.extract(good_archive(tmp_path / "package.tgz", engine))
     for model in (model_files.FACE_DETECTOR, model_files.FACE_MESH):
-        model_files.keep(model.path, content_of(model.path.name))
+        keep(model.path, content_of(model.path.name))
 
 
-# ---- ONNX Runtime's files ----
+# ---- what computes ----
+
+CACHED = {"litert": "litertjs-core-2.5.3", "ort": "onnxruntime-web-1.30.0"}
 
 
-def test_files_go_from_the_archive_to_the_cache(tmp_path, cache, made_up):
-    assert not any(map(ort.is_cached, ort.ALL))
-    ort.extract(good_archive(tmp_path / "ort.tgz"))
-    assert all(map(ort.is_cached, ort.ALL))
-    assert ort.load(webgpu=True) == {file.name: content_of(file.name) for file in ort.ALL}
-    assert set(ort.load()) == {file.name for file in ort.WASM}
-    assert {path.parent for path in cache.rglob("*.*") if path.is_file()} == {cache / "onnxruntime-web-1.30.0"}
+@pytest.mark.parametrize("engine", CACHED)
+def test_files_go_from_the_archive_to_the_cache(tmp_path, cache, made_up, engine):
+    release = engines.RELEASES[engine]
+    assert not any(file.is_cached() for file in release.files)
+    release.extract(good_archive(tmp_path / "package.tgz", engine))
+    assert all(file.is_cached() for file in release.files)
+    assert {path.parent for path in cache.rglob("*.*") if path.is_file()} == {cache / CACHED[engine]}
+    for name, content in load_engine(engine, webgpu=True).items():
+        whole = name.removesuffix(".gz")
+        assert (gzip.decompress(content) if whole != name else content) == content_of(whole)
+        assert whole.endswith(".wasm") == (whole != name)  # packed, and nothing else is
+    assert not [name for name in load_engine(engine) if "jspi" in name]
 
 
 def test_a_folder_of_the_users_takes_the_caches_place(tmp_path, cache, made_up):
-    for file in ort.WASM:
+    files = [file for file in engines.RELEASES["ort"].files if "jspi" not in file.name]
+    for file in files:
         (tmp_path / file.name).write_bytes(content_of(file.name))
-    assert len(ort.load(tmp_path)) == 2
-    (tmp_path / ort.WASM[1].name).write_bytes(b"another")
-    with pytest.raises(ToolMissingError, match=r"differs from the released file of onnxruntime-web@.*name the folder"):
-        ort.load(tmp_path)
+    assert len(load_engine("ort", tmp_path)) == 2
+    (tmp_path / files[1].name).write_bytes(b"another")
+    told = r"differs from the released file of onnxruntime-web@.*name the folder dist of onnxruntime-web@1\.30\.0$"
+    with pytest.raises(ToolMissingError, match=told):
+        load_engine("ort", tmp_path)
 
 
-def test_what_is_missing_or_damaged_names_the_command(tmp_path, cache, made_up):
-    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.web\.ort$"):
-        ort.load()
-    ort.extract(good_archive(tmp_path / "ort.tgz"))
-    ort.WASM[1].path.write_bytes(content_of(ort.WASM[1].name)[:-1] + b"?")
+@pytest.mark.parametrize("engine", CACHED)
+def test_what_is_missing_or_damaged_names_the_command(tmp_path, cache, made_up, engine):
+    with pytest.raises(ToolMissingError, match=rf"not set up; run: python -m bilayer\.runtime\.web\.engines {engine}$"):
+        load_engine(engine)
+    release = engines.RELEASES[engine]
+    release.extract(good_archive(tmp_path / "package.tgz", engine))
+    release.files[1].path.write_bytes(content_of(release.files[1].name)[:-1] + b"?")
     with pytest.raises(ToolMissingError, match="differs from the released file"):
-        ort.load()
+        load_engine(engine)
 
 
 @pytest.mark.parametrize("spoil", ["damaged", "missing", "cut", "other"])
 def test_another_archive_is_refused(tmp_path, cache, made_up, spoil):
-    contents = {file.name: content_of(file.name) for file in ort.ALL}
-    last = ort.ALL[-1].name
+    release = engines.RELEASES["ort"]
+    contents = {file.member: content_of(file.name) for file in release.files}
+    last = release.files[-1].member
     if spoil == "damaged":
         contents[last] = contents[last][:-1] + b"?"
     if spoil == "missing":
@@ -111,30 +130,41 @@ def test_another_archive_is_refused(tmp_path, cache, made_up, spoil):
     if spoil == "other":
         path.write_bytes(b"PK\x03\x04" + bytes(200))
     with pytest.raises(InputError, match=r"ort\.tgz: .*onnxruntime-web@1\.30\.0"):
-        ort.extract(path)
-    assert not ort.is_cached(ort.ALL[-1])
+        release.extract(path)
+    assert not release.files[-1].is_cached()
 
 
 def test_without_npm_the_way_out_is_told(tmp_path, monkeypatch):
     environment = {"BILAYER_CACHE": str(tmp_path), "PATH": str(tmp_path)}
-    command = [sys.executable, "-m", "bilayer.runtime.web.ort"]
+    command = [sys.executable, "-m", "bilayer.runtime.web.engines"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 5
-    assert "npm is not installed; where there is npm and a network: npm pack onnxruntime-web@1.30.0" in done.stderr
+    assert "npm is not installed; where there is npm and a network: npm pack @litertjs/core@2.5.3" in done.stderr
+    done = subprocess.run(
+        [*command, "--package", __file__], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert "name it: litert or ort" in done.stderr
+
+
+def test_the_loader_in_the_page_is_of_the_same_release():
+    lock = json.loads((Path(__file__).parents[2] / "web" / "package-lock.json").read_text(encoding="utf-8"))
+    assert engines.LITERT.source == f"@litertjs/core@{lock['packages']['node_modules/@litertjs/core']['version']}"
 
 
 # ---- the folder ----
 
 
 def test_a_site_holds_the_page_and_an_avatar_without_its_dlc(prepared, plain):
-    site = make_site(read_bundle(plain))
+    site = make_site(only_onnx(read_bundle(plain)))
     assert json.loads(site.files["page.json"]) == {
-        "avatar": "avatar/avatar.json", "runtime": "ort/", "webgpu": False, "face": "face/",
+        "avatar": "avatar/avatar.json", "engine": "ort", "runtime": "ort/", "webgpu": False, "face": "face/",
     }  # fmt: skip
-    assert {"index.html", "page.js", "page.css", "bilayer.js", "avatar.schema.json", "APACHE-2.0.txt"} <= set(
-        site.files
-    )
-    assert {name for name in site.files if name.startswith("ort/")} == {f"ort/{file.name}" for file in ort.WASM}
+    page = {"index.html", "page.js", "page.css", "bilayer.js", "litert.js", "avatar.schema.json", "APACHE-2.0.txt"}
+    assert page <= set(site.files)
+    assert {name for name in site.files if name.startswith(("ort/", "litert/"))} == {
+        "ort/ort.wasm.bundle.min.mjs", "ort/ort-wasm-simd-threaded.wasm.gz",
+    }  # fmt: skip
     assert site.parts["page"] < 300_000
     assert site.notes == ()
     assert sum(site.parts.values()) == sum(map(len, site.files.values()))
@@ -151,6 +181,26 @@ def test_what_is_written_is_a_bundle_again(prepared, plain, tmp_path):
     assert len(list((tmp_path / "site" / "ort").iterdir())) == 4
     headers = (tmp_path / "site" / "_headers").read_text()
     assert all(f"{name}: {value}" in headers for name, value in ISOLATION.items())
+
+
+@pytest.mark.parametrize(("least", "role"), [(0.9, "tflite_fp16"), (1.0, "tflite")], ids=["alike", "exact"])
+def test_an_avatar_with_a_tflite_comes_with_litert_and_without_its_onnx(prepared, plain, monkeypatch, least, role):
+    """The smaller one where its frames are the same; those of random numbers in FP16 are alike at most."""
+    monkeypatch.setattr(network, "LEAST_SAME", least)
+    site = make_site(read_bundle(plain))
+    settings = json.loads(site.files["page.json"])
+    assert (settings["engine"], settings["runtime"]) == ("litert", "litert/")
+    file = {"tflite_fp16": "avatar.fp16.tflite", "tflite": "avatar.tflite"}[role]
+    files = {"avatar.json", "avatar.safetensors", "avatar.preview.png", file}
+    assert {name for name in site.files if name.startswith("avatar/")} == {f"avatar/{name}" for name in files}
+    assert not [name for name in site.files if name.startswith("ort/")]
+    assert len([name for name in site.files if name.startswith("litert/")]) == 6
+    named = json.loads(site.files["avatar/avatar.json"])["files"]
+    assert {role for role in named if named[role]} == {"onnx", role, "texture", "preview"}
+    graphics = make_site(read_bundle(plain), webgpu=True)  # which ONNX Runtime is for
+    assert json.loads(graphics.files["page.json"])["engine"] == "ort"
+    assert "avatar/avatar.onnx" in graphics.files
+    assert json.loads(make_site(None).files["page.json"])["engine"] == "ort"  # that reads whatever is dropped
 
 
 def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(tmp_path):

@@ -10,13 +10,13 @@ const floats = (text) => new Float32Array(bytes(text).buffer);
 
 const CALLS = {
   contract: ({ content }) => web.readContract(bytes(content), "avatar.json"),
-  bundle: async ({ files, name }) => {
+  bundle: async ({ files, name, engine }) => {
     const read = async (wanted) => {
       if (!(wanted in files)) throw new web.BundleError(`${wanted}: missing`);
       return bytes(files[wanted]);
     };
-    const { contract, texture } = await web.readBundle(name, read);
-    return { contract, texture: texture.length };
+    const { contract, network, texture } = await web.readBundle(name, read, engine);
+    return { contract, texture: texture.length, network: [network.engine, network.name] };
   },
   sha256: ({ content }) => Buffer.from(web.plainSha256(bytes(content))).toString("hex"),
   external: ({ content }) => web.externalData(bytes(content)),

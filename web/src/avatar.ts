@@ -4,8 +4,8 @@ import { type Bundle, fromUrl, readBundle, type ReadFile } from "./bundle";
 import type { Contract } from "./contract";
 import { BundleError } from "./errors";
 import { gather, PLANES, type Tensors } from "./outputs";
-import { loadRuntime, type OrtSession, type Runtime, type RuntimeOptions } from "./ort";
 import { encodePose } from "./pose";
+import { loadRuntime, type Runtime, type RuntimeOptions, type Session } from "./runtime";
 import { bestSampler, openSampler, type Sampler, type SamplerKind, type View } from "./sampler/sampler";
 
 export interface AvatarOptions extends RuntimeOptions {
@@ -22,18 +22,18 @@ export class Avatar {
     readonly bundle: Bundle,
     readonly runtime: Runtime,
     readonly sampler: Sampler,
-    private readonly session: OrtSession,
+    private readonly session: Session,
   ) {
     this.sourcePose = Float32Array.from(bundle.contract.source.pose);
     this.#planes = new Float32Array(PLANES * bundle.contract.image_size ** 2);
   }
 
   static async open(bundle: Bundle, options: AvatarOptions = {}): Promise<Avatar> {
-    const runtime = await loadRuntime(options);
-    const name = bundle.contract.files.onnx.name;
-    let session: OrtSession;
+    const { engine, name, content } = bundle.network;
+    const runtime = await loadRuntime({ ...options, engine });
+    let session: Session;
     try {
-      session = await runtime.open(bundle.onnx);
+      session = await runtime.open(content);
     } catch (error) {
       throw new BundleError(`${name}: not a network that can be run (${(error as Error).message.slice(0, 200)}); export the avatar again`);
     }
@@ -60,7 +60,7 @@ export class Avatar {
 
   /** The first half of `render`, the network: the planes (6, S, S) of a pose (136,), valid until the next call's are there. */
   async infer(pose: ArrayLike<number>): Promise<Float32Array> {
-    const { input, outputs, image_size: size, files } = this.contract;
+    const { input, outputs, image_size: size } = this.contract;
     const encoded = encodePose(pose, input.harmonics);
     const results = await this.session.run({ [input.tensor]: this.runtime.tensor(encoded, [1, input.width]) });
     const tensors: Tensors = {};
@@ -69,7 +69,7 @@ export class Avatar {
       const { data, dims = [] } = results[result.tensor] ?? {};
       if (!(data instanceof Float32Array) || dims.length !== 4 || dims[0] !== 1 || dims[1] < result.stop || dims[2] !== size || dims[3] !== size) {
         const expected = `[1, at least ${result.stop}, ${size}, ${size}] in float32`;
-        throw new BundleError(`${files.onnx.name}: output ${result.tensor}: expected ${expected}, found [${dims.join(", ")}]`);
+        throw new BundleError(`${this.bundle.network.name}: output ${result.tensor}: expected ${expected}, found [${dims.join(", ")}]`);
       }
       tensors[result.tensor] = data;
     }
@@ -102,8 +102,8 @@ export async function loadAvatar(
   from: string | URL | { name: string; read: ReadFile },
   options: AvatarOptions = {},
 ): Promise<Avatar> {
-  if (typeof from === "object" && "read" in from) return Avatar.open(await readBundle(from.name, from.read), options);
+  if (typeof from === "object" && "read" in from) return Avatar.open(await readBundle(from.name, from.read, options.engine), options);
   const address = new URL(from, document.baseURI);
   const name = decodeURIComponent(address.pathname.split("/").pop()!) || "avatar.json";
-  return Avatar.open(await readBundle(name, fromUrl(new URL(".", address))), options);
+  return Avatar.open(await readBundle(name, fromUrl(new URL(".", address)), options.engine), options);
 }

@@ -10,7 +10,7 @@ export { CYCLE, DemoMotion } from "./motion/demo";
 export { type Gains, type Mode, Retargeter } from "./motion/retarget";
 export { OneEuro } from "./motion/smoothing";
 export { gather } from "./outputs";
-export { loadRuntime, type Runtime, type RuntimeOptions } from "./ort";
+export { type Engine, loadRuntime, type Runtime, type RuntimeOptions } from "./runtime";
 export { encodePose } from "./pose";
 export { externalData } from "./protobuf";
 export { compose } from "./sampler/cpu";

@@ -3,6 +3,7 @@
 import { type Contract, readContract } from "./contract";
 import { BundleError } from "./errors";
 import { externalData } from "./protobuf";
+import type { Engine } from "./runtime";
 import { sha256 } from "./sha256";
 
 export const PADDING = 3; // texels a packed texture has more than its texture: one before, two after
@@ -12,7 +13,7 @@ export type ReadFile = (name: string) => Promise<Uint8Array>;
 
 export interface Bundle {
   contract: Contract;
-  onnx: Uint8Array;
+  network: { engine: Engine; name: string; content: Uint8Array }; // and what it is computed with
   texture: Float32Array; // (T + 3, T + 3, 4), with a border of zeros
 }
 
@@ -47,17 +48,25 @@ export function fromFiles(files: Iterable<File>): { name: string; read: ReadFile
   return { name: contracts[0].name, read };
 }
 
-/** The bundle whose contract is called `name`; throws a BundleError that names the file and the field. */
-export async function readBundle(name: string, read: ReadFile): Promise<Bundle> {
+/**
+ * The bundle whose contract is called `name`, with the network that `engine` computes: by default LiteRT's where it has
+ * one, and then its .onnx need not be there. Throws a BundleError that names the file and the field.
+ */
+export async function readBundle(name: string, read: ReadFile, wanted?: Engine): Promise<Bundle> {
   const contract = readContract(await read(name), name);
+  const lite = contract.files.tflite_fp16 ? "tflite_fp16" : "tflite";
+  const engine = wanted ?? (contract.files[lite] ? "litert" : "ort");
+  const role = engine === "litert" ? lite : "onnx";
+  const file = contract.files[role];
+  if (!file) throw new BundleError(`${name}: has no .tflite, and this page computes with LiteRT; export with --also tflite-fp16`);
   const contents: Record<string, Uint8Array> = {};
   await Promise.all(
-    Object.entries(contract.files).map(async ([role, file]) => {
-      if (!file) return;
+    Object.entries(contract.files).map(async ([other, file]) => {
+      if (!file || (other === "onnx" && role !== "onnx")) return;
       const bytes = await read(file.name);
       let [found, expected] = [`${bytes.length} bytes`, `${file.bytes} bytes`];
       if (found === expected) [found, expected] = [await sha256(bytes), file.sha256];
-      contents[role] = bytes;
+      contents[other] = bytes;
       if (found === expected) return;
       throw new BundleError(
         `${file.name}: not the file that the avatar was exported with ` +
@@ -65,9 +74,9 @@ export async function readBundle(name: string, read: ReadFile): Promise<Bundle> 
       );
     }),
   );
-  const { onnx, texture } = contents;
-  checkNetwork(onnx, contract.files.onnx.name);
-  return { contract, onnx, texture: readTexture(texture, contract) };
+  if (role === "onnx") checkNetwork(contents.onnx, file.name);
+  const network = { engine, name: file.name, content: contents[role] };
+  return { contract, network, texture: readTexture(contents.texture, contract) };
 }
 
 function checkNetwork(onnx: Uint8Array, name: string): void {

@@ -25,7 +25,7 @@ export interface Contract {
   align_corners: boolean;
   input: { tensor: string; width: number; harmonics: number };
   outputs: { delta_uv: Channels; lf_rgb: Channels; seg: Channels | null };
-  files: { onnx: BundledFile; texture: BundledFile } & Record<string, BundledFile | null>; // the others are not run here
+  files: { onnx: BundledFile; texture: BundledFile } & Record<string, BundledFile | null | undefined>;
   source: { photo_size: [number, number]; crop: [number, number, number, number]; pose: number[] };
   graph: { gmacs: number };
 }

@@ -1,73 +1,39 @@
-/** ONNX Runtime Web: loaded from a folder beside the page, never from elsewhere. Only what is used of it is typed. */
+/** ONNX Runtime Web, which reads every avatar. Only what is used of it is typed. */
 
 import { InputError } from "./errors";
+import { tfliteToOnnx } from "./face/to_onnx";
+import { unpacked } from "./packed";
+import type { NetworkTensor, Runtime, Session } from "./runtime";
 
-export interface OrtTensor {
-  readonly data: unknown;
-  readonly dims: readonly number[];
-}
-export interface OrtSession {
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-  run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
-  release(): Promise<void>;
-}
 interface Ort {
-  env: { logLevel: string; wasm: { numThreads?: number; proxy?: boolean; initTimeout?: number } };
-  Tensor: new (type: "float32", data: Float32Array, dims: readonly number[]) => OrtTensor;
-  InferenceSession: { create(model: Uint8Array, options: Record<string, unknown>): Promise<OrtSession> };
+  env: { logLevel: string; wasm: { numThreads?: number; proxy?: boolean; wasmBinary?: ArrayBuffer } };
+  Tensor: new (type: "float32", data: Float32Array, dims: readonly number[]) => NetworkTensor;
+  InferenceSession: { create(model: Uint8Array, options: Record<string, unknown>): Promise<Session> };
 }
 
-export interface RuntimeOptions {
-  /** Where ONNX Runtime's files lie; by default `ort/` beside this module. */
-  runtime?: string | URL;
-  /** Of the network, where the page is isolated (docs/web.md); by default one a core, up to four. */
-  threads?: number;
-  /** Whether the folder holds the build for WebGPU as well, to be used where the browser has a graphics processor. */
-  webgpu?: boolean;
-}
-
-/** A runtime, loaded: what computes, and with how many threads. */
-export interface Runtime {
-  readonly backend: "webgpu" | "wasm";
-  readonly threads: number;
-  open(model: Uint8Array): Promise<OrtSession>;
-  tensor(data: Float32Array, dims: readonly number[]): OrtTensor;
-}
-
-const MOST_THREADS = 4; // more make an avatar's small layers no quicker
-const loaded = new Map<string, Promise<Runtime>>();
-
-/** The runtime in a folder; the same one for the same folder. */
-export function loadRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const folder = new URL(options.runtime ?? "ort/", options.runtime ? document.baseURI : import.meta.url);
-  const key = `${folder} ${options.threads} ${options.webgpu}`;
-  const found = loaded.get(key) ?? open(folder, options);
-  loaded.set(key, found);
-  found.catch(() => loaded.delete(key));
-  return found;
-}
-
-async function open(folder: URL, options: RuntimeOptions): Promise<Runtime> {
-  const backend = options.webgpu && (await canWebgpu()) ? "webgpu" : "wasm";
-  const file = new URL(backend === "webgpu" ? "ort.jspi.bundle.min.mjs" : "ort.wasm.bundle.min.mjs", folder);
+export async function openOrt(folder: URL, threads: number, webgpu: boolean): Promise<Runtime> {
+  const backend = webgpu && (await canWebgpu()) ? "webgpu" : "wasm";
+  const [script, wasm] = backend === "webgpu" ? ["ort.jspi.bundle.min", ".jspi"] : ["ort.wasm.bundle.min", ""];
+  const file = new URL(`${script}.mjs`, folder);
   let ort: Ort;
   try {
     ort = (await import(/* @vite-ignore */ file.href)) as Ort;
+    ort.env.wasm.wasmBinary = await unpacked(new URL(`ort-wasm-simd-threaded${wasm}.wasm.gz`, folder));
   } catch (error) {
     throw new InputError(`${file.href}: ONNX Runtime is not there (${(error as Error).message}); docs/web.md tells how it gets there`);
   }
-  const threads = globalThis.crossOriginIsolated
-    ? (options.threads ?? Math.max(1, Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS)))
-    : 1;
   ort.env.logLevel = "error"; // its advice is not for the visitor
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.proxy = backend === "wasm"; // in a worker, so that the page draws meanwhile
   const executionProviders = backend === "webgpu" ? ["webgpu", "wasm"] : ["wasm"];
+  const open = (model: Uint8Array) =>
+    ort.InferenceSession.create(model, { executionProviders, graphOptimizationLevel: "all", logSeverityLevel: 3 });
   return {
+    engine: "ort",
     backend,
     threads,
-    open: (model) => ort.InferenceSession.create(model, { executionProviders, graphOptimizationLevel: "all", logSeverityLevel: 3 }),
+    open,
+    openFace: (tflite) => open(tfliteToOnnx(tflite).onnx),
     tensor: (data, dims) => new ort.Tensor("float32", data, dims),
   };
 }

@@ -1,8 +1,7 @@
 /** MediaPipe's short-range face detector, decoded as bilayer.runtime.face.detector decodes it. */
 
-import type { OrtSession, Runtime } from "../ort";
+import type { Runtime, Session } from "../runtime";
 import { Cutter, MARGIN, type Picture, type Region, sizeOf, toPicture } from "./region";
-import { tfliteToOnnx } from "./to_onnx";
 
 const WINDOW = 128; // px, side of the network's input
 const STRIDE = 80; // px between windows at most
@@ -35,13 +34,11 @@ export class FaceDetector {
 
   private constructor(
     private readonly runtime: Runtime,
-    private readonly session: OrtSession,
-    private readonly outputs: string[],
+    private readonly session: Session,
   ) {}
 
   static async open(runtime: Runtime, tflite: Uint8Array): Promise<FaceDetector> {
-    const { onnx, outputs } = tfliteToOnnx(tflite);
-    return new FaceDetector(runtime, await runtime.open(onnx), outputs);
+    return new FaceDetector(runtime, await runtime.openFace(tflite));
   }
 
   /** Faces of a picture shrunk to `longSide` pixels, window by window, each once, best first. */
@@ -79,7 +76,7 @@ export class FaceDetector {
     const input = this.#cutter.cut(picture, region, 1 / 127.5, -1);
     const feeds = { [this.session.inputNames[0]]: this.runtime.tensor(input, [1, 3, WINDOW, WINDOW]) };
     const results = await this.session.run(feeds);
-    const [places, logits] = this.outputs.map((name) => results[name].data as Float32Array); // (896, 16), (896,)
+    const [places, logits] = this.session.outputNames.map((name) => results[name].data as Float32Array); // (896, 16), (896,)
     const found: Candidate[] = [];
     ANCHORS.forEach((anchor, index) => {
       const score = 1 / (1 + Math.exp(-Math.min(Math.max(logits[index], -100), 100)));

@@ -1,10 +1,9 @@
 /** A face's 68 landmarks in a video, found once, then followed: as bilayer.runtime.face.mediapipe. */
 
 import { InputError } from "../errors";
-import type { OrtSession, Runtime } from "../ort";
+import type { Runtime, Session } from "../runtime";
 import { bestOfEach, FaceDetector } from "./detector";
 import { Cutter, type Picture, type Region, regionOfLandmarks, toPicture } from "./region";
-import { tfliteToOnnx } from "./to_onnx";
 
 const SIDE = 192; // px, side of the mesh network's input
 const MIN_PRESENCE = 0.9; // below it the mesh was fitted to something else
@@ -28,8 +27,7 @@ export class FaceTracker {
   private constructor(
     private readonly runtime: Runtime,
     private readonly detector: FaceDetector,
-    private readonly mesh: OrtSession,
-    private readonly outputs: string[],
+    private readonly mesh: Session,
   ) {}
 
   /** With the two .tflite files in a folder: face_detection_short_range and face_landmark. */
@@ -40,8 +38,7 @@ export class FaceTracker {
       return new Uint8Array(await answer.arrayBuffer());
     };
     const [detector, mesh] = await Promise.all([read("face_detection_short_range.tflite"), read("face_landmark.tflite")]);
-    const { onnx, outputs } = tfliteToOnnx(mesh);
-    return new FaceTracker(runtime, await FaceDetector.open(runtime, detector), await runtime.open(onnx), outputs);
+    return new FaceTracker(runtime, await FaceDetector.open(runtime, detector), await runtime.openFace(mesh));
   }
 
   /** The landmarks (136,) of the face where it was, or of the largest anywhere; null where there is none. */
@@ -74,7 +71,7 @@ export class FaceTracker {
   async #mesh(picture: Picture, region: Region): Promise<{ landmarks: Float32Array; presence: number }> {
     const input = this.#cutter.cut(picture, region, 1 / 255, 0);
     const results = await this.mesh.run({ [this.mesh.inputNames[0]]: this.runtime.tensor(input, [1, 3, SIDE, SIDE]) });
-    const [points, logit] = this.outputs.map((name) => results[name].data as Float32Array); // (468, 3), (1,)
+    const [points, logit] = this.mesh.outputNames.map((name) => results[name].data as Float32Array); // (468, 3), (1,)
     const landmarks = new Float32Array(136);
     IBUG.forEach((point, n) => {
       const lower = n >= 17 && n < 27 ? BROWS_LOWER_EDGE[n - 17] : point; // brows run along the middle of their edges

@@ -1,7 +1,8 @@
 /** The page: an avatar, large; what drives it; what it costs. */
 
 import {
-  type Avatar, BundleError, FaceTracker, fromFiles, InputError, loadAvatar, loadRuntime, OneEuro, Retargeter, type View,
+  type Avatar, BundleError, FaceTracker, fromFiles, InputError, loadAvatar, loadRuntime, OneEuro, Retargeter,
+  type RuntimeOptions, type View,
 } from "../bilayer.js"; // prettier-ignore
 import { cameraProblem, type Driver, FaceDriver, MotionDriver } from "./drivers";
 import { Loop, type Times } from "./loop";
@@ -11,7 +12,8 @@ import { TextureView } from "./texture";
 /** page.json, which lies beside the page: where everything else lies. */
 interface Settings {
   avatar: string | null; // address of an avatar.json
-  runtime: string; // folder of ONNX Runtime's files
+  engine: "ort" | "litert"; // what computes
+  runtime: string; // folder of its files
   webgpu: boolean; // whether its build for WebGPU is among them
   face: string | null; // folder of the two face networks
 }
@@ -50,8 +52,7 @@ async function open(from: Parameters<typeof loadAvatar>[0]): Promise<void> {
   try {
     const query = new URLSearchParams(location.search);
     const sampler = (query.get("sampler") ?? undefined) as "cpu" | undefined; // ?sampler=cpu and ?threads=1: to compare
-    const threads = Number(query.get("threads")) || undefined;
-    const opened = await loadAvatar(from, { runtime: settings.runtime, webgpu: settings.webgpu, sampler, threads });
+    const opened = await loadAvatar(from, { ...computing(), sampler });
     const driver = source === "motion" ? null : loop?.driver;
     loop?.stop();
     const old = avatar;
@@ -69,9 +70,16 @@ async function open(from: Parameters<typeof loadAvatar>[0]): Promise<void> {
   }
 }
 
+/** What computes, for the avatar's network and for the face's. */
+function computing(): RuntimeOptions {
+  const threads = Number(new URLSearchParams(location.search).get("threads")) || undefined;
+  return { engine: settings.engine, runtime: settings.runtime, webgpu: settings.webgpu, threads };
+}
+
 function describe(opened: Avatar): void {
-  const { backend, threads } = opened.runtime;
-  const network = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
+  const { backend, engine, threads } = opened.runtime;
+  const name = engine === "litert" ? "LiteRT" : "ONNX Runtime";
+  const network = `${name}, ${backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`}`;
   const drawing = { webgpu: "WebGPU", webgl2: "WebGL 2", cpu: "the processor" }[opened.sampler.kind];
   const lines = [`Network: ${network}. Drawing: ${drawing}.`];
   if (!("gpu" in navigator)) lines.push("This browser has no WebGPU.");
@@ -110,7 +118,7 @@ async function follow(prepare: () => Promise<void>, name: string): Promise<void>
   await use(new MotionDriver(avatar, retargeter(avatar)));
   await prepare();
   if (settings.face === null) throw new InputError("The face networks are not beside this page: docs/web.md tells how they get there.");
-  tracker ??= loadRuntime({ runtime: settings.runtime, webgpu: settings.webgpu }).then((runtime) => FaceTracker.load(runtime, settings.face!));
+  tracker ??= loadRuntime(computing()).then((runtime) => FaceTracker.load(runtime, settings.face!));
   tracker.catch(() => (tracker = null));
   await use(new FaceDriver(video, await tracker, retargeter(avatar)));
 }

@@ -29,26 +29,42 @@ export class MotionDriver implements Driver {
   stop(): void {}
 }
 
-/** The face that a <video> shows, of a camera or a file. */
+const PATIENCE = 250; // ms without a new picture until the last one is shown again: the video stands still
+
+/**
+ * The face that a <video> shows, of a camera or a file. It is sought in the video's next picture as soon as that of the
+ * last one was taken, while the avatar's network works on that; what came in between is skipped.
+ */
 export class FaceDriver implements Driver {
   milliseconds = 0;
   landmarks: Float32Array | null = null; // (136,) in the video's pixels
   #last: ArrayLike<number> | null = null;
   #seen = -1;
+  #coming: Promise<void> | null = null;
 
   constructor(readonly video: HTMLVideoElement, readonly tracker: FaceTracker, readonly retargeter: Retargeter) {
     retargeter.recentre();
   }
 
   async pose(): Promise<ArrayLike<number> | null> {
+    await (this.#coming ?? this.#follow());
+    if (this.landmarks) this.#last = this.retargeter.pose(this.landmarks);
+    this.#coming = this.#follow();
+    this.#coming.catch(() => {}); // whoever asks for the pose hears of it
+    return this.#last;
+  }
+
+  async #follow(): Promise<void> {
     const { video } = this;
-    if (video.readyState < 2 || video.currentTime === this.#seen) return this.#last; // no new picture
+    const until = performance.now() + PATIENCE;
+    while (video.readyState < 2 || video.currentTime === this.#seen) {
+      if (performance.now() > until) return;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
     this.#seen = video.currentTime;
     const begin = performance.now();
     this.landmarks = await this.tracker.track(video, this.landmarks);
     this.milliseconds = performance.now() - begin;
-    if (this.landmarks) this.#last = this.retargeter.pose(this.landmarks);
-    return this.#last;
   }
 
   recentre(): void {

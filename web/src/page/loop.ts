@@ -56,6 +56,9 @@ export class Loop {
         this.#before = performance.now();
       }
       const begin = performance.now();
+      this.#clock += Math.min((begin - this.#before) / 1000, 0.5);
+      arriving = this.#next(); // its planes come when these have been drawn
+      arriving.catch(() => {}); // told where they are awaited
       if (planes) {
         this.planes = planes;
         this.avatar.draw(planes, this.view);
@@ -64,9 +67,7 @@ export class Loop {
         this.frames++;
         this.shown();
       } else await new Promise(requestAnimationFrame);
-      this.#clock += Math.min((begin - this.#before) / 1000, 0.5);
       this.#before = begin;
-      arriving = this.#next();
     }
   }
 

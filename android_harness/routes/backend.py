@@ -72,7 +72,8 @@ class VendorBackend(Backend):
         assert dlc is not None
         self._route, self._sdk, self._model = route, sdk, bundle.path(file)
         self._viewer = sdk.host_tool(route.viewer)
-        self.name, self.program, self.modes, self.logs = route.name, route.program, route.modes, route.logs
+        self.name, self.program, self.modes, self.logs = route.name, route.program, route.modes_for(bundle), route.logs
+        self._integers = bundle.contract.quantization is not None
         self.executable = sdk.program(route.program)
         self.layout, self.version, self.has_layers = dlc.layout, sdk.version or sdk.era, True
         self.names_outputs = route.names_outputs
@@ -80,7 +81,7 @@ class VendorBackend(Backend):
 
     def files(self) -> dict[str, Path]:
         """Return the program and the network, by their names on the device."""
-        return self._route.files(self._sdk, self._model)
+        return self._route.files(self._sdk, self._model, self._integers)
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
         """Return the command that runs the program over the inputs of the list."""

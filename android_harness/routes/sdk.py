@@ -87,6 +87,16 @@ class Sdk:
         more = [path for pattern in optional for path in list_folder(folder, pattern) if is_file(path)]
         return sorted({*needed, *more})
 
+    def skels(self, pattern: str) -> list[Path]:
+        """Return the libraries for Hexagon itself, unsigned, of each of its versions that the SDK has (2.x).
+
+        Raises:
+            ToolMissingError: there is none.
+        """
+        versions = [folder / "unsigned" for folder in list_folder(self.root / "lib", "hexagon-v*")]
+        found = [path for folder in versions if is_folder(folder) for path in list_folder(folder, pattern)]
+        return found or [self._existing(self.root / "lib" / "hexagon-vNN" / "unsigned" / pattern)]
+
     def _existing(self, path: Path) -> Path:
         if not is_file(path):
             raise ToolMissingError(

@@ -4,6 +4,12 @@ snpe-net-run (SNPE 1.x and 2.x): options and files after the SDK's reference gui
 half precision in storage and arithmetic, plain `--use_gpu` the hybrid: half storage, float arithmetic.
 qnn-net-run (2.x): a backend library, and libQnnModelDlc.so that makes its graph from the .dlc. Precisions of its GPU
 backend are set in a file of backend settings, which this does not write: mode `gpu` is the .dlc's own precision.
+
+A .dlc in integers has modes on Hexagon besides, none of which has run anywhere. `dsp`: snpe-net-run --use_dsp, which is
+the HTP from v68 on; stub and skel by docs.qualcomm.com/doc/80-63442-10/topic/dsp_runtime.html, in SNPE 2's default
+unsigned domain (.../topic/signed_unsigned_pd.html). `htp`: qnn-net-run --backend libQnnHtp.so, which prepares the graph
+on the phone. `htp-context`: qnn-context-binary-generator writes what it prepares, also on the phone, so that nobody has
+to say which Hexagon it is, and qnn-net-run --retrieve_context loads that, as an app would (.../topic/la_gvm.html).
 """
 
 import shlex
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
 RouteName = Literal["snpe", "qnn"]
 Mode = Literal[
-    "gpu-fp16", "gpu-fp16-hybrid", "gpu", "cpu",
+    "gpu-fp16", "gpu-fp16-hybrid", "gpu", "cpu", "dsp", "htp", "htp-context",
     "ncnn-cpu", "ncnn-cpu-fp16", "ncnn-vulkan", "ncnn-vulkan-fp16-hybrid", "ncnn-vulkan-fp16",
     "litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16",
     "executorch-xnnpack", "executorch-vulkan",
@@ -36,6 +42,9 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
     "gpu-fp16-hybrid": "fp16-hybrid",
     "gpu": "fp32",  # the .dlc's own precision, and bilayer-export writes float32
     "cpu": "fp32",
+    "dsp": "fp16",  # of integers: see `held_to`
+    "htp": "fp16",
+    "htp-context": "fp16",
     "ncnn-cpu": "fp32",
     "ncnn-cpu-fp16": "fp16",
     "ncnn-vulkan": "fp32",
@@ -55,9 +64,11 @@ COMPUTES_IN: "dict[Mode, Kind]" = {  # which says what a mode's results are held
 MODEL = "avatar.dlc"  # in the device's folder
 # What the programs and the app ask for alike: SNPE 1.x's Java API has no `burst`
 PERFORMANCE_PROFILE = "high_performance"
-# As the SDK's documents have it for its programs on Android; the last two are the system's own
-_DSP_PATH = f"{ROOT}/lib;/system/lib/rfsa/adsp;/vendor/lib/rfsa/adsp"
-_QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so"}
+# As the SDK's documents have it for its programs on Android; the last three are the system's own
+_DSP_PATH = f"{ROOT}/lib;/system/lib/rfsa/adsp;/system/vendor/lib/rfsa/adsp;/dsp"
+_QNN_BACKENDS = {"gpu": "libQnnGpu.so", "cpu": "libQnnCpu.so", "htp": "libQnnHtp.so", "htp-context": "libQnnHtp.so"}
+_QNN_CONTEXT = "qnn-context-binary-generator"
+CONTEXT = "context"  # folder in the device's, for what it prepares
 
 
 @dataclass(frozen=True)
@@ -70,9 +81,14 @@ class Route:
     logs: tuple[str, ...]  # names that the log may have, in the output folder
     modes: dict[Mode, str]  # what it can run on, and what that is called
     names_outputs: bool  # its input lists say which outputs to return; QNN returns what its graph ends in
+    integer_modes: dict[Mode, str]  # those that a .dlc in integers has besides
 
-    def files(self, sdk: Sdk, model: Path) -> dict[str, Path]:
-        """Return the files that go to the device, by their names there.
+    def modes_for(self, bundle: Bundle) -> dict[Mode, str]:
+        """Return the modes that a bundle's .dlc can run in."""
+        return self.modes | (self.integer_modes if bundle.contract.quantization is not None else {})
+
+    def files(self, sdk: Sdk, model: Path, integers: bool = False) -> dict[str, Path]:
+        """Return the files that go to the device, by their names there; for `integers` Hexagon's, of every version.
 
         Raises:
             ToolMissingError: it is not in the SDK.
@@ -85,36 +101,55 @@ class Route:
         else:
             libraries = sdk.libraries(("libSNPE.so",), ("libc++_shared.so",))  # of a gigabyte for other processors
         files = {f"bin/{self.program}": sdk.program(self.program), MODEL: model}
+        if integers and self.name == "qnn":
+            libraries += sdk.libraries(("libQnnHtp.so", "libQnnHtpPrepare.so"), ("libQnnHtpV*Stub.so",))
+            libraries += sdk.skels("libQnnHtpV*Skel.so")
+            files[f"bin/{_QNN_CONTEXT}"] = sdk.program(_QNN_CONTEXT)
+        elif integers:
+            libraries += sdk.libraries((), ("libSnpeHtpPrepare.so", "libSnpeHtpV*Stub.so", "libSnpeDspV*Stub.so"))
+            libraries += sdk.skels("libSnpe*Skel.so")
         return files | {f"lib/{path.name}": path for path in libraries}
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
         """Return the command for the device's shell in its folder, to run the inputs of the list and write to OUT."""
+        prepare: list[str] = []
         if self.name == "qnn":
             model = ["--backend", f"lib/{_QNN_BACKENDS[mode]}", "--model", "lib/libQnnModelDlc.so", "--dlc_path", MODEL]
+            if mode == "htp-context":
+                prepare = [f"./bin/{_QNN_CONTEXT}", *model, "--output_dir", CONTEXT, "--binary_file", "avatar"]
+                model = [*model[:2], "--retrieve_context", f"{CONTEXT}/avatar.bin"]
             arguments = [*model, "--input_list", input_list]
         else:
             runtime = {"gpu-fp16": ["--use_gpu", "--gpu_mode", "float16"], "gpu-fp16-hybrid": ["--use_gpu"]}
+            runtime["dsp"] = ["--use_dsp"]
             arguments = ["--container", MODEL, "--input_list", input_list, *runtime.get(mode, [])]
         arguments += ["--output_dir", OUT, "--perf_profile", PERFORMANCE_PROFILE, "--profiling_level", profiling]
         paths = f"LD_LIBRARY_PATH={ROOT}/lib ADSP_LIBRARY_PATH={shlex.quote(_DSP_PATH)}"
-        return f"{paths} {shlex.join([f'./bin/{self.program}', *arguments])}"
+        run = shlex.join([f"./bin/{self.program}", *arguments])
+        if not prepare:
+            return f"{paths} {run}"
+        # One process, which is the program's in the end: the harness stops it by its number and its name
+        steps = f"export {paths}; rm -rf {CONTEXT} && {shlex.join(prepare)} && exec {run}"
+        return f"sh -c {shlex.quote(steps)}"
 
 
 ROUTES: dict[RouteName, Route] = {
     "snpe": Route(
         "snpe", "snpe-net-run", "snpe-diagview", ("SNPEDiag_0.log", "SNPEDiag.log"),
         {"gpu-fp16": "GPU_FLOAT16", "gpu-fp16-hybrid": "GPU_FLOAT32_16_HYBRID", "cpu": "CPU"}, names_outputs=True,
+        integer_modes={"dsp": "DSP or HTP, integers"},
     ),
     "qnn": Route(
         "qnn", "qnn-net-run", "qnn-profile-viewer", ("qnn-profiling-data_0.log", "qnn-profiling-data.log"),
         {"gpu": "GPU, precision of the .dlc", "cpu": "CPU"}, names_outputs=False,
+        integer_modes={"htp": "HTP, integers", "htp-context": "HTP, integers, from a context binary"},
     ),
 }  # fmt: skip
 
 
 def held_to(mode: Mode, bundle: Bundle) -> "Kind":
     """What a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it."""
-    of_dlc = any(mode in route.modes for route in ROUTES.values())
+    of_dlc = any(mode in route.modes | route.integer_modes for route in ROUTES.values())
     return "fp16" if of_dlc and bundle.contract.quantization is not None else COMPUTES_IN[mode]
 
 
@@ -156,5 +191,7 @@ def choose_modes(program: str, modes: Iterable[Mode], wanted: Sequence[str]) -> 
     known = list(modes)
     for mode in wanted:
         if mode not in known:
-            raise InputError(f"mode {mode}: {program} has {', '.join(known)}")
+            integers = any(mode in route.integer_modes for route in ROUTES.values() if route.program == program)
+            hint = "; it is for a .dlc in integers (bilayer-export --precision w8a16)" if integers else ""
+            raise InputError(f"mode {mode}: {program} has {', '.join(known)}{hint}")
     return [mode for mode in known if not wanted or mode in wanted]

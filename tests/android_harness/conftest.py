@@ -141,7 +141,7 @@ def make_bundle(exported_folder, folder, container, layout):
 def make_sdk(root, target, programs, libraries):
     """An SDK's folders with stand-ins in them."""
     for folder, names, source in (
-        (f"bin/{target}", [name for name in programs if "net-run" in name], "stand_in_net_run.py"),
+        (f"bin/{target}", [name for name in programs if "view" not in name], "stand_in_net_run.py"),
         ("bin/x86_64-linux-clang", [name for name in programs if "view" in name], "stand_in_viewer.py"),
     ):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,9 @@ def make_sdk(root, target, programs, libraries):
             path.chmod(0o755)
     (root / "lib" / target).mkdir(parents=True)
     for name in libraries:
-        (root / "lib" / target / name).write_bytes(name.encode() * 1000)
+        place = root / "lib" / ("hexagon-v73/unsigned" if name.endswith("Skel.so") else target) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(name.encode() * 1000)
     return root
 
 

@@ -25,24 +25,55 @@ def parse(tool):
     if tool == "snpe-net-run":
         parser.add_argument("--container", required=True)
         parser.add_argument("--use_gpu", action="store_true")
+        parser.add_argument("--use_dsp", action="store_true")
         parser.add_argument("--gpu_mode", choices=["default", "float16"], default="default")
     else:
         parser.add_argument("--backend", required=True)
-        parser.add_argument("--model", required=True)
-        parser.add_argument("--dlc_path", dest="container", required=True)
+        graph = parser.add_mutually_exclusive_group(required=True)
+        graph.add_argument("--model")
+        graph.add_argument("--retrieve_context", dest="context")
+        parser.add_argument("--dlc_path", dest="container")
     given = parser.parse_args()
     if tool == "qnn-net-run":
-        given.use_gpu, given.gpu_mode = "Gpu" in given.backend, "default"
-        for library in (given.backend, given.model):
-            if not Path(library).is_file():
-                sys.exit(f"Unable to load backend {library}")
+        given.use_gpu, given.gpu_mode, given.use_dsp = "Gpu" in given.backend, "default", "Htp" in given.backend
+        load(given.backend, *([given.model] if given.model else []))
+        given.container = given.context or given.container
+    if given.use_dsp:
+        find_skel("libSnpeHtpV73Skel.so" if tool == "snpe-net-run" else "libQnnHtpV73Skel.so")
     return given
+
+
+def load(*libraries):
+    for library in libraries:
+        if not Path(library).is_file():
+            sys.exit(f"Unable to load backend {library}")
+
+
+def find_skel(name):
+    if not any((Path(folder) / name).is_file() for folder in os.environ["ADSP_LIBRARY_PATH"].split(";")):
+        sys.exit("The selected runtime is not available on this platform: no skel")
+
+
+def write_context():
+    """As qnn-context-binary-generator: here the context is the .dlc itself."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("backend", "model", "dlc_path", "output_dir", "binary_file"):
+        parser.add_argument(f"--{name}", required=True)
+    given = parser.parse_args()
+    load(given.backend, given.model, str(Path(given.backend).parent / "libQnnHtpPrepare.so"))
+    find_skel("libQnnHtpV73Skel.so")
+    folder = Path(given.output_dir)
+    folder.mkdir(parents=True)
+    (folder / f"{given.binary_file}.bin").write_bytes(Path(given.dlc_path).read_bytes())
 
 
 def misbehave(mode, given):
     match mode:
         case "hang":
             time.sleep(600)
+        case "no dsp" if given.use_dsp:
+            print("The selected runtime is not available on this platform. Continue anyway to observe the failure.")
+            sys.exit("error_code=500; error_message=Target runtime is not available.")
         case "no gpu" if given.use_gpu:
             print("The selected runtime is not available on this platform. Continue anyway to observe the failure.")
             sys.exit("error_code=500; error_message=Target runtime is not available.")
@@ -58,6 +89,9 @@ def misbehave(mode, given):
 
 def main():
     tool, mode = Path(sys.argv[0]).name, os.environ.get("STAND_IN", "")
+    if "generator" in tool:
+        write_context()
+        return
     given = parse(tool)
     libraries = [Path(folder) / "libSNPE.so" for folder in os.environ["LD_LIBRARY_PATH"].split(":")]
     if tool == "snpe-net-run" and not any(path.is_file() for path in libraries):

@@ -215,6 +215,56 @@ def test_qnn_runs_a_v4_dlc(command, exported_folder, tmp_path):
     assert [(row.mode, row.parity.psnr_db["frame"]) for row in result.rows] == [("gpu", 200), ("cpu", 200)]
 
 
+QNN_HTP = ("libQnnHtp.so", "libQnnHtpPrepare.so", "libQnnHtpV73Stub.so", "libQnnHtpV73Skel.so")
+QNN = ("libQnnGpu.so", "libQnnCpu.so", "libQnnSystem.so", "libQnnModelDlc.so")
+
+
+@pytest.fixture
+def in_integers(exported_folder, tmp_path):
+    """A bundle whose contract says that its .dlc is in integers."""
+    folder = make_bundle(exported_folder, tmp_path / "integers", 4, "NCHW")
+    contract = json.loads((folder / "avatar.json").read_text())
+    contract["quantization"] = {"precision": "w8a16", "wide": [], "frame_db": 58.0, "uv_pixels": 0.1}
+    (folder / "avatar.json").write_text(json.dumps(contract))
+    return folder
+
+
+def test_a_dlc_in_integers_runs_on_hexagon_by_qnn(command, in_integers, tmp_path):
+    programs = ["qnn-net-run", "qnn-context-binary-generator", "qnn-profile-viewer"]
+    sdk = make_sdk(tmp_path / "2.51.0.1", "aarch64-android", programs, [*QNN, *QNN_HTP])
+    out = tmp_path / "a.json"
+    modes = ("--mode", "htp", "--mode", "htp-context")
+    done = command("bench", in_integers, *FEW, "--processes", 1, *modes, "--out", out, SNPE_ROOT=str(sdk))
+    assert done.exit_code == 0, done.stderr
+    result = read_result(out)
+    assert [(row.mode, row.parity.kind, row.parity.psnr_db["frame"]) for row in result.rows] == [
+        ("htp", "fp16", 200),
+        ("htp-context", "fp16", 200),
+    ]
+    assert result.measured_on == "stand-in"
+    assert not any(row.latency for row in result.rows)
+
+
+def test_a_dlc_in_integers_runs_on_hexagon_by_snpe_where_the_phone_has_it(command, in_integers, tmp_path):
+    libraries = ["libSNPE.so", "libSnpeHtpPrepare.so", "libSnpeHtpV73Stub.so", "libSnpeHtpV73Skel.so"]
+    sdk = str(make_sdk(tmp_path / "2.51.0.1", "aarch64-android", ["snpe-net-run", "snpe-diagview"], libraries))
+    # the stand-in gives NHWC, as SNPE 1.x does, which a v4 file does not: so its results are compared as wrong ones
+    once = ("bench", in_integers, *FEW, "--processes", 1, "--mode", "dsp", "--out")
+    done = command(*once, tmp_path / "a.json", SNPE_ROOT=sdk, STAND_IN="wrong layout")
+    assert done.exit_code == 0, done.stderr
+    (row,) = read_result(tmp_path / "a.json").rows
+    assert (row.mode, row.title, row.parity.psnr_db["frame"]) == ("dsp", "DSP or HTP, integers", 200)
+    done = command(*once, tmp_path / "b.json", SNPE_ROOT=sdk, STAND_IN="no dsp")
+    assert done.exit_code == 3
+    assert "the device does not have this runtime" in done.stderr
+
+
+def test_floats_have_no_modes_on_hexagon(command, bundle, tmp_path):
+    done = command("bench", bundle, "--mode", "dsp", "--out", tmp_path / "a.json")
+    assert done.exit_code == 3
+    assert "snpe-net-run has gpu-fp16, gpu-fp16-hybrid, cpu; it is for a .dlc in integers" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
@@ -238,8 +288,8 @@ def test_bundles_that_cannot_run_are_named(command, exported_folder, tmp_path):
     assert done.exit_code == 3
     assert "a DLC v4, which SNPE 1.x cannot read" in done.stderr
     bundle = make_bundle(exported_folder, tmp_path / "v3", 3, "NHWC")
-    done = command("bench", bundle, "--mode", "dsp")
-    assert (done.exit_code, "'dsp' is not one of" in done.stderr) == (2, True)
+    done = command("bench", bundle, "--mode", "aip")
+    assert (done.exit_code, "'aip' is not one of" in done.stderr) == (2, True)
     done = command("bench", bundle, "--mode", "gpu_float16")
     assert (done.exit_code, "'gpu_float16' is called 'gpu-fp16' here" in done.stderr) == (2, True)
     done = command("bench", bundle, "--executions", 3)

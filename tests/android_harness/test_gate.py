@@ -82,6 +82,7 @@ def with_slope(path, slope):
 def test_every_mode_is_held_to_what_it_computes_in():
     assert set(COMPUTES_IN) == set(get_args(Mode))
     hosted = {"aihub-tflite-gpu": "fp16", "aihub-dlc-npu": "fp16"}  # named by what runs there, which computes in half
+    hosted |= dict.fromkeys(("dsp", "htp", "htp-context"), "fp16")  # integers: held to half arithmetic
     for mode, kind in COMPUTES_IN.items():
         named = "fp16-hybrid" if "hybrid" in mode else "fp16" if "fp16" in mode else "fp32"
         assert kind == hosted.get(mode, named)

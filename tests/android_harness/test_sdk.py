@@ -1,5 +1,6 @@
 """What is found in an SDK's folders, and how its programs are told what to do."""
 
+import shlex
 import struct
 
 import numpy as np
@@ -50,6 +51,40 @@ def test_modes_become_the_documented_options():
     assert "--use_gpu --output_dir" in ROUTES["snpe"].command("gpu-fp16-hybrid", "basic", "a")
     assert "--use_gpu" not in ROUTES["snpe"].command("cpu", "basic", "a")
     assert "--backend lib/libQnnGpu.so --model lib/libQnnModelDlc.so" in ROUTES["qnn"].command("gpu", "detailed", "a")
+
+
+def test_integers_have_modes_on_hexagon():
+    snpe, qnn = ROUTES["snpe"], ROUTES["qnn"]
+    assert "--input_list a --use_dsp --output_dir" in snpe.command("dsp", "basic", "a")
+    online = qnn.command("htp", "basic", "a")
+    assert "--backend lib/libQnnHtp.so --model lib/libQnnModelDlc.so --dlc_path avatar.dlc --input_list a" in online
+    assert "/dsp" in online
+    shell, flag, steps = shlex.split(qnn.command("htp-context", "basic", "a"))
+    assert (shell, flag) == ("sh", "-c")
+    prepared, run = steps.split(" && ")[1:]
+    assert prepared == (
+        "./bin/qnn-context-binary-generator --backend lib/libQnnHtp.so --model lib/libQnnModelDlc.so "
+        "--dlc_path avatar.dlc --output_dir context --binary_file avatar"
+    )
+    assert run.startswith("exec ./bin/qnn-net-run --backend lib/libQnnHtp.so --retrieve_context context/avatar.bin ")
+    assert "--model" not in run
+
+
+def test_what_hexagon_needs_goes_to_the_device(tmp_path):
+    lib, skels = "lib/aarch64-android", [f"lib/hexagon-v{number}/unsigned" for number in (68, 73)]
+    needed = [f"{lib}/{name}" for name in ("libSNPE.so", "libSnpeHtpPrepare.so", "libSnpeHtpV73Stub.so")]
+    root = make(tmp_path, "aarch64-android", *needed)
+    sdk = find_sdk({"SNPE_ROOT": str(root)})
+    with pytest.raises(ToolMissingError, match=r"hexagon-vNN/unsigned/libSnpe\*Skel\.so: not there"):
+        ROUTES["snpe"].files(sdk, tmp_path / "a.dlc", integers=True)
+    make(tmp_path, "aarch64-android", *(f"{folder}/libSnpeHtpV{folder[13:15]}Skel.so" for folder in skels))
+    files = ROUTES["snpe"].files(sdk, tmp_path / "a.dlc", integers=True)
+    assert {name for name in files if name.startswith("lib/")} == {
+        *(f"lib/{name.rpartition('/')[2]}" for name in needed),
+        "lib/libSnpeHtpV68Skel.so",
+        "lib/libSnpeHtpV73Skel.so",
+    }
+    assert not any("Htp" in name for name in ROUTES["snpe"].files(sdk, tmp_path / "a.dlc"))
 
 
 def test_input_lists_name_the_outputs_where_snpe_wants_them():

@@ -17,7 +17,7 @@ from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_there
 from bilayer.runtime.files.writing import check_video
 from bilayer.runtime.options import Option, fills
-from bilayer.runtime.vocabulary import PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
+from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
 if TYPE_CHECKING:
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
@@ -35,7 +35,7 @@ class RenderOptions:
     """What is to be rendered, of whom, and where to."""
 
     bundle: Annotated[Path, Option(argument=True)]
-    out: Annotated[Path, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",))]
+    out: Annotated[Path | None, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",))] = None
     drive: Annotated[
         str | None,
         Option("A landmark track (.npy .npz .json), video, animation, photo, or webcam's number.", metavar="DRIVE"),
@@ -58,11 +58,21 @@ class RenderOptions:
     precision: Annotated[Precision, Option("Of the network.")] = "fp32"
     threads: Annotated[int | None, Option("Of the network.", at_least=1, default="the engine's choice")] = None
     sound: Annotated[bool, Option("The driver's sound, in an .mp4.")] = True
+    virtual_camera: Annotated[
+        str | None,
+        Option("Frames for other programs; beside a window, or alone.", metavar="[DEVICE]", alone=ANY_CAMERA),
+    ] = None
 
     @property
-    def shown(self) -> bool:
-        """Whether frames are shown as they come, and not written."""
-        return self.out == WINDOW
+    def file(self) -> Path | None:
+        """What is written, a folder too; None where frames are only shown as they come."""
+        return None if self.out == WINDOW else self.out
+
+    @property
+    def place(self) -> str:
+        """Where the frames go, for a person."""
+        shown = ["window"] if self.out == WINDOW else []
+        return str(self.file) if self.file else " and ".join(shown + ["virtual camera"] * bool(self.virtual_camera))
 
     @property
     def webcam(self) -> int | None:
@@ -74,18 +84,22 @@ class RenderOptions:
         """See what can be seen without a library.
 
         Raises:
-            UsageError: not one driver.
+            UsageError: not one driver, or no place to write to.
             InputError: the bundle or the driver cannot be used, or the place to write to.
         """
         if (self.drive is None) == (not self.demo_motion):
             raise click.UsageError("give either --drive DRIVE or --demo-motion")
+        if self.out is None and self.virtual_camera is None:
+            raise click.UsageError("Missing option '-o' / '--out'.")
+        if self.file is not None and self.virtual_camera is not None:
+            raise click.UsageError("--virtual-camera shows frames as they come: leave --out away, or give --out window")
         read_bundle(self.bundle)
         if self.drive is not None and self.webcam is None:
             check_input(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))
-        if not self.shown:
-            check_video(self.out)
+        if self.file is not None:
+            check_video(self.file)
 
 
 @click.command(cls=Command)
@@ -94,12 +108,12 @@ class RenderOptions:
 def main(options: RenderOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE (a folder that bilayer-export wrote, or its avatar.json) and write what it does.
 
-    A window shows it in real time, over and over; Escape, Q or its button closes it. Ctrl-C ends a webcam or a window
-    and keeps what was recorded; otherwise nothing is written.
+    A window shows it in real time, over and over, and tells its keys at H; Escape, Q or its button closes it. Ctrl-C
+    ends a webcam, a window or a virtual camera and keeps what was recorded; otherwise nothing is written.
     """
     avatar, rendered, rate = render(options)
-    out = options.out
-    following = "the same with --out a.mp4" if out == WINDOW else f"open {shlex.quote(str(out))}"
+    out = options.place
+    following = f"open {shlex.quote(out)}" if options.file else "the same with --out a.mp4"
     report = _report(avatar, rendered, out, rate)
     show(report, lambda: _summary(avatar, rendered, out, rate), as_json, following)
 
@@ -119,7 +133,7 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     """The avatar's player, whose frames have been held to float32's if it computes in less."""
     from bilayer.runtime.player import AvatarPlayer
 
-    colour = options.background or ("white" if options.out.suffix or options.shown else "none")
+    colour = options.background or ("white" if options.file is None or options.file.suffix else "none")
     backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
@@ -146,11 +160,15 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
     from bilayer.runtime.rendering import render_video
 
     # What the frames go to comes before the faces are looked for, which takes time that would be lost
-    with _open_driver(options, avatar) as driver, open_output(options, driver.rate) as output:
-        to_pose = _to_pose(options, avatar, driver)
-        endless = driver.count is None or options.shown
+    panels = 1 + options.side_by_side + 4 * options.parts
+    size = avatar.size, avatar.size * panels
+    with _open_driver(options, avatar) as driver, open_output(options, driver.rate, size, panels) as output:
+        to_pose, recentre = _to_pose(options, avatar, driver)
+        if output.live is not None:
+            output.live.recentre = recentre
+        endless = driver.count is None or options.file is None
         shown = Repeated(driver) if endless and driver.count is not None else driver
-        title = f"rendering {options.out.name}"
+        title = f"rendering {Path(options.place).name}"
         with noting_ctrl_c(endless) as ended, _progress(title, options.frames, shown.count) as advance:
             rendered = render_video(
                 avatar,
@@ -160,7 +178,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
                 _view(options, driver),
                 options.frames,
                 advance,
-                stopped=lambda: ended() or output.closed(),
+                stopped=lambda: output.stopped(ended),
                 pace=output.pace,
             )
     return replace(rendered, sound=output.sound), driver.rate
@@ -195,23 +213,27 @@ def _open_driver(options: RenderOptions, avatar: "AvatarPlayer") -> Iterator["An
         yield TrackedDriver(lambda: open_pictures(path), options.side_by_side)
 
 
-def _to_pose(options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver") -> "ToPose":
-    """What makes poses of the driver's landmarks; those of a file are found for it."""
+def _to_pose(
+    options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver"
+) -> "tuple[ToPose, Callable[[], None] | None]":
+    """What makes poses of the driver's landmarks, and its `recentre`; those of a file are found for it."""
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
     from bilayer.runtime.motion.retarget import Retargeter
 
     source, mode = avatar.source_pose, options.retarget
     if options.drive is None:
-        return lambda landmarks: landmarks.reshape(-1)
+        return lambda landmarks: landmarks.reshape(-1), None
     if isinstance(driver, TrackedDriver):
         with _progress("finding the face", options.frames, driver.count) as advance:
             driver.track(MediapipeLandmarker(), options.frames, advance)
     if isinstance(driver, LiveDriver):
-        return Retargeter(source, mode).pose
-    if mode == "absolute" or not driver.moves:  # one face has no motion to be relative to, only its own shape to show
-        return Retargeter(source, "absolute").pose
-    return Retargeter(source, mode, driver.reference(source)).pose
+        retargeter = Retargeter(source, mode)
+    elif mode == "absolute" or not driver.moves:  # one face has no motion to be relative to, only its own shape to show
+        retargeter = Retargeter(source, "absolute")
+    else:
+        retargeter = Retargeter(source, mode, driver.reference(source))
+    return retargeter.pose, retargeter.recentre
 
 
 def _view(options: RenderOptions, driver: "AnyDriver") -> "View":
@@ -247,10 +269,10 @@ def _background(name: str, size: int) -> Any:
     return np.asarray(ImageOps.fit(Image.fromarray(read_photo(name)), (size, size)))
 
 
-def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float) -> dict[str, Any]:
+def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float) -> dict[str, Any]:
     times = rendered.times
     return {
-        "out": str(out),
+        "out": out,
         "frames": rendered.frames,
         "frames_without_face": rendered.without_face,
         "frames_skipped": rendered.skipped,
@@ -266,7 +288,7 @@ def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float
     }
 
 
-def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: Path, rate: float) -> str:
+def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float) -> str:
     medians, shares = rendered.times.medians_ms(), rendered.times.shares()
     lines = [
         table(

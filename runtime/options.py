@@ -35,6 +35,7 @@ class Option:
     at_most: float | None = None
     none: str | None = None  # the word for None, beside those of a Literal
     default: str | None = None  # what to say of a default that is None
+    alone: str | None = None  # what it is where it is given without a word, which may be left out then
 
 
 class Words(click.Choice[Any]):
@@ -125,15 +126,16 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
         settings["type"] = bool
     elif option.none is not None:
         settings["default"], settings["callback"] = option.none, _none_for(option.none)
+    if option.alone is not None:
+        settings |= {"flag_value": option.alone, "is_flag": False}
     text = option.help + (f" [default: {option.default}]" if option.default else "")
     shown = "default" in settings and not any(settings["default"] is nothing for nothing in (None, False, ()))
     return click.Option(
         [*option.names, *spelled, name],
         help=text.strip(),
-        is_flag=hint is bool,
         multiple=several,
         show_default=shown and not option.default,
-        **settings,
+        **{"is_flag": hint is bool} | settings,
     )
 
 

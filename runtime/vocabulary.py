@@ -21,6 +21,7 @@ Precision = Literal["fp32", "bf16", "fp16", "w8a16", "w8a8"]
 DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
 IntegerPrecision = Literal["w8a16", "w8a8"]  # bits of weights and of what lies between layers
 
+ANY_CAMERA = "any"  # a virtual one, whichever there is
 TRACK_SUFFIXES = (".npy", ".npz", ".json")
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),

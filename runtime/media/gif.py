@@ -1,7 +1,7 @@
 """A film as a .gif: one palette for all of its frames, and dithering whose pattern stands still."""
 
+import io
 from itertools import pairwise
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -32,8 +32,8 @@ class GifWriter:
         self._spool.write(np.ascontiguousarray(frame).data)
         self.count += 1
 
-    def finish(self, path: Path, rate: float) -> None:
-        """Write the frames, one at least, at `rate` frames a second, to be shown over and over."""
+    def encoded(self, rate: float) -> memoryview:
+        """The file's bytes: the frames, one at least, at `rate` frames a second, to be shown over and over."""
         palette = _palette(self._sample())
         nearest, dither = _nearest(palette), _dither(*self._shape[:2])
         pictures = []
@@ -51,7 +51,9 @@ class GifWriter:
         ends = [round(100 * i / rate) * 10 for i in range(self.count + 1)]
         durations = [max(end - begin, 10) for begin, end in pairwise(ends)]
         first, *others = pictures
-        first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=2)
+        whole = io.BytesIO()
+        first.save(whole, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=2)
+        return whole.getbuffer()
 
     def _read(self, number: int) -> Bytes:
         size = int(np.prod(self._shape))

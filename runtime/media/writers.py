@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,10 +91,7 @@ class _Mp4Writer:
         if self._opaque is None:
             self._start(*frame.shape[:2])
         assert self._opaque is not None
-        height, width = frame.shape[:2]
-        self._opaque[:height, :width] = frame[..., :3]
-        if frame[..., 3].min() < 255:
-            self._opaque[:height, :width] = frame[..., :3] * (frame[..., 3:] / np.float32(255))
+        on_black(frame, self._opaque)
         picture = self._av.VideoFrame.from_ndarray(self._opaque, format="rgb24")
         picture.pts = self.count
         self.count += 1
@@ -122,11 +120,11 @@ class _Mp4Writer:
 
 @contextmanager
 def _gif(out: Path, rate: float) -> Iterator[FrameWriter]:
-    with replacing(out) as part, part.with_suffix(".rgba").open("w+b") as spool:
+    with replacing(out) as part, TemporaryFile(dir=part.parent) as spool:
         writer = GifWriter(spool)
         yield writer
         _check_count(out, writer.count)
-        writer.finish(part, rate)
+        part.write_bytes(writer.encoded(rate))
 
 
 @contextmanager
@@ -147,6 +145,14 @@ class _PngWriter:
         Image.fromarray(frame).save(encoded, "PNG", compress_level=3)
         (self._folder / f"{self.count:05d}.png").write_bytes(encoded.getbuffer())
         self.count += 1
+
+
+def on_black(frame: Bytes, out: Bytes) -> None:
+    """Lay a frame (H, W, 4) over black, into the upper left of `out` (H or more, W or more, 3)."""
+    height, width = frame.shape[:2]
+    out[:height, :width] = frame[..., :3]
+    if frame[..., 3].min() < 255:
+        out[:height, :width] = frame[..., :3] * (frame[..., 3:] / np.float32(255))
 
 
 def _check_count(out: Path, count: int) -> None:

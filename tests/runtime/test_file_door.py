@@ -73,10 +73,6 @@ ALLOWED = {
         "runtime/engines/onnx_runtime.py",
         "onnxruntime.InferenceSession(source, options, providers=list(providers))",
     ): "bytes, or a path that the door has checked in the line before",
-    (
-        "runtime/media/video.py",
-        "self._av.open(self._content, container_options=options, metadata_errors='replace')",
-    ): "what the door has opened",
     ("runtime/media/video.py", "cv2.VideoCapture(index)"): "a webcam",
     ("runtime/numba_cache.py", "Path(path).read_bytes()"): "our own sources",
     ("runtime/sampler/build.py", "(native / name).read_bytes()"): "our own sources",

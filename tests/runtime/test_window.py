@@ -27,8 +27,16 @@ def picture(height=48, width=64, alpha=255):
 
 
 def shown(pygame):
-    """(H, W, 3), out of the screen."""
-    return pygame.surfarray.array3d(pygame.display.get_surface()).transpose(1, 0, 2)
+    """(H, W, 3), out of the screen, every pixel of which is there as often as any other."""
+    screen = pygame.surfarray.array3d(pygame.display.get_surface()).transpose(1, 0, 2)
+    times = screen.shape[0] // 48
+    frame = screen[::times, ::times]
+    np.testing.assert_array_equal(screen, frame.repeat(times, axis=0).repeat(times, axis=1))
+    return frame
+
+
+def key(pygame, code):
+    return pygame.event.Event(pygame.KEYDOWN, key=code, unicode=chr(code))
 
 
 @pytest.mark.parametrize("alpha", [255, 0])
@@ -44,14 +52,11 @@ def test_the_screen_holds_the_frame(pygame, alpha):
 
 
 def test_escape_q_and_the_button_close_it(pygame):
-    def key(code):
-        return pygame.event.Event(pygame.KEYDOWN, key=code)
-
     for event, closes in (
-        (key(pygame.K_ESCAPE), True),
-        (key(pygame.K_q), True),
+        (key(pygame, pygame.K_ESCAPE), True),
+        (key(pygame, pygame.K_q), True),
         (pygame.event.Event(pygame.QUIT), True),
-        (key(pygame.K_a), False),
+        (key(pygame, pygame.K_a), False),
         (pygame.event.Event(pygame.KEYUP, key=pygame.K_q), False),
     ):
         with open_window("title") as window:
@@ -59,6 +64,64 @@ def test_escape_q_and_the_button_close_it(pygame):
             pygame.event.post(event)
             window.write(picture())
             assert window.closed == closes
+
+
+def test_a_small_frame_is_as_large_as_the_desktop_allows_and_a_large_one_whole(pygame):
+    desktop = pygame.display.init() or pygame.display.get_desktop_sizes()[0]
+    for side, expected in ((100, min(desktop) // 100 * 100), (1000, 500)):
+        with open_window("title") as window:
+            window.write(picture(side, side))
+            assert pygame.display.get_surface().get_size() == (expected, expected)
+
+
+def test_it_grows_and_shrinks_by_whole_multiples(pygame):
+    with open_window("title") as window:
+        window.zoom(1)  # before there is anything to see
+        window.write(picture(300, 200))
+        sizes = []
+        for step in (-1, -1, -1, 1, 1, 1):
+            window.zoom(step)
+            sizes.append(pygame.display.get_surface().get_size())
+        assert sizes == [(200, 300), (100, 150), (66, 100), (100, 150), (200, 300), (400, 600)]
+        np.testing.assert_array_equal(
+            pygame.surfarray.array3d(pygame.display.get_surface())[::2, ::2].transpose(1, 0, 2),
+            picture(300, 200)[..., :3],
+        )
+
+
+def test_a_window_of_another_shape_shows_the_whole_frame_in_its_middle(pygame):
+    with open_window("title") as window:
+        window.write(picture())
+        pygame.display.set_mode((300, 48), pygame.RESIZABLE)  # as a user drags it
+        pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, size=(300, 48)))
+        window.idle(0.02)
+        screen = pygame.surfarray.array3d(pygame.display.get_surface()).transpose(1, 0, 2)
+        np.testing.assert_array_equal(screen[:, 118:182], picture()[..., :3])
+        assert not screen[:, :118].any()
+        assert not screen[:, 182:].any()
+
+
+def test_a_note_lies_over_the_frame_and_goes_again(pygame):
+    with open_window("title") as window:
+        window.refresh()  # before there is anything to see
+        window.write(picture())
+        window.note = "Space  pause"
+        window.refresh()
+        noted = pygame.surfarray.array3d(pygame.display.get_surface())
+        window.note = ""
+        window.refresh()
+        plain = pygame.surfarray.array3d(pygame.display.get_surface())
+        assert (noted != plain).any(axis=-1).mean() > 0.002
+        np.testing.assert_array_equal(shown(pygame), picture()[..., :3])
+
+
+def test_what_is_typed_is_told_once(pygame):
+    with open_window("title") as window:
+        window.write(picture())
+        for code in (pygame.K_SPACE, ord("M"), ord("?")):
+            pygame.event.post(key(pygame, code))
+        window.idle(0.02)
+        assert (window.typed(), window.typed()) == ([" ", "m", "?"], [])
 
 
 def test_waiting_ends_when_it_is_closed(pygame):
@@ -155,3 +218,16 @@ def test_a_pause_longer_than_what_is_skipped_starts_the_clock_anew():
     seen = play(lambda number: 1e6 if number == 0 else 0.0, MAX_SKIPPED + 4)
     assert [number for number, _ in seen] == [0, MAX_SKIPPED + 1, MAX_SKIPPED + 2, MAX_SKIPPED + 3]
     assert seen[-1][1] - seen[1][1] == pytest.approx(0.2)
+
+
+def test_what_was_held_is_made_up_for():
+    clock = Clock()
+    pace = RealTime(10.0, clock.spend, clock)
+    pace.hold(5.0)  # before the first frame
+    assert pace.admits(0)
+    pace.wait(0)
+    clock.spend(30.0)
+    pace.hold(30.0)
+    assert pace.admits(1)
+    pace.wait(1)
+    assert clock.now == pytest.approx(100 + 30.1)

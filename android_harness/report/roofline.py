@@ -15,7 +15,8 @@ NOTE = (
     "640's FP16."
 )
 INTEGERS = (
-    "In integers the rate is that of Hexagon, GPU and CPU together, and so above Hexagon's own, of which none is "
+    "In integers the rate is what was claimed at the chip's launch and confirmed by nothing since: "
+    "that of Hexagon, GPU and CPU together, and so above Hexagon's own, of which none is "
     "published, nor one for 16-bit activations, which take longer."
 )
 _MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}

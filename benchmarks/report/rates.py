@@ -28,7 +28,8 @@ DEVICES = (
         "585 MHz, 768 ALUs: github.com/azhirnov/cpu-gpu-arch, gpu/Adreno-600.md; DRAM just under 30 GB/s",
         "msmnile",
         7.0,
-        "qualcomm.com, Snapdragon 855 Mobile Platform: 4th generation AI Engine, over 7 TOPS",
+        "Qualcomm's claim for its 4th generation AI Engine as the press told it at the launch (hothardware.com, "
+        "December 2018, 'Qualcomm Snapdragon 855 Unleashed'); in no document of Qualcomm's that could be read",
     ),
     DeviceRates(
         "Adreno 660 (Snapdragon 888)",
@@ -37,7 +38,8 @@ DEVICES = (
         "900 MHz, 1536 FP32 operations a clock: the same page; LPDDR5 at 3200 MHz on 64 bits",
         "lahaina",
         26.0,
-        "qualcomm.com, Snapdragon 888 5G Mobile Platform: 6th generation AI Engine, 26 TOPS",
+        "Qualcomm's claim for its 6th generation AI Engine as the press told it at the launch (liliputing.com and "
+        "business-standard.com, December 2020); in no document of Qualcomm's that could be read",
     ),
     DeviceRates(
         "Adreno 690 (Snapdragon 8cx Gen 3), as clpeak measured it",

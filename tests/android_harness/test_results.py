@@ -374,6 +374,7 @@ def limits(measured_on, platform="msmnile"):
     rows = next(part for part in table if part.lstrip().startswith("|")).strip().splitlines()[2:]
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     assert "Computed, not measured" in text
+    assert "claimed at the chip's launch and confirmed by nothing since" in text
     return {row[1]: row[2:] for row in cells}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
@@ -24,12 +24,31 @@ from bilayer.runtime.vocabulary import RetargetMode, checked
 # Points that only the head moves: ears, nose, corners of the eyes
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 EYES = ((RIGHT_EYE, (36, 39)), (LEFT_EYE, (42, 45)))  # all six points, the two corners
+JAW = slice(0, 17)
 SHUT = 0.08  # eye widths; between lids nearer than this there is no opening to compare
 MAX_GAIN = 4.0  # times; lids and lips move no further than this beyond what the faces' sizes ask for
 BLOCK = 4096  # frames at once; of an hour's video the rest would be memory
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How much of the driver's motion is taken over: 1 all of it, 0 none.
+
+    Raises:
+        InputError: one that is not within 0..MAX_GAIN.
+    """
+
+    head: float = 1.0  # turns, nods, travel; 0 holds the head still
+    mouth: float = 1.0  # lips against the mouth's corners, and the jaw with them
+    eyes: float = 1.0  # lids against the eyes' corners
+
+    def __post_init__(self) -> None:
+        for name, gain in vars(self).items():
+            if not 0 <= gain <= MAX_GAIN:
+                raise InputError(f"gain of the {name}: expected 0 to {MAX_GAIN:g}, found {gain}")
 
 
 class Retargeter:
@@ -50,13 +69,21 @@ class Retargeter:
         source: (68, 2), or the (136,) pose of an avatar's source.
         mode: one of the above.
         reference: (68, 2) of the driver; None takes the first frame it is called with.
+        gains: how much of the motion is taken over; may be set anew at any time. "absolute" has no motion, only places.
 
     Raises:
         LandmarkError: not 68 finite points, or all of them in one place.
         InputError: no such mode.
     """
 
-    def __init__(self, source: ArrayLike, mode: RetargetMode = "relative", reference: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        source: ArrayLike,
+        mode: RetargetMode = "relative",
+        reference: ArrayLike | None = None,
+        gains: Gains = Gains(),
+    ) -> None:
+        self.gains = gains
         self.mode: RetargetMode = checked(mode, RetargetMode, "mode")
         self._source = _face(source, "source")
         self._transfer: _Transfer | None = None
@@ -86,7 +113,7 @@ class Retargeter:
         if self._transfer is None:
             self._set_reference(_face(points, "driver"))
         assert self._transfer is not None
-        moved = self._transfer(_complex(points)[None])[0]
+        moved = self._transfer(_complex(points)[None], self.gains)[0]
         out[:, 0], out[:, 1] = moved.real, moved.imag
         return out
 
@@ -143,7 +170,7 @@ def retarget(
     transfer = _Transfer(face, _face(reference, "reference"), procrustes=mode == "procrustes")
     out = np.empty(frames.shape, np.float32)
     for start in range(0, len(frames), BLOCK):
-        moved = transfer(_complex(frames[start : start + BLOCK]))
+        moved = transfer(_complex(frames[start : start + BLOCK]), Gains())
         out[start : start + BLOCK, :, 0], out[start : start + BLOCK, :, 1] = moved.real, moved.imag
     return out
 
@@ -204,26 +231,32 @@ class _Transfer:
         self._least_gaps = np.minimum(gaps, 0)  # a noisy source may have its lips crossed already
         self._parted = self._down * PARTING * (driven - gaps).mean() if procrustes else np.zeros_like(source)
 
-    def __call__(self, frames: Complex) -> Complex:
+    def __call__(self, frames: Complex, gains: Gains) -> Complex:
         """The source's points (T, 68) for the driver's (T, 68)."""
         centres = _centre(frames)
         frames = frames - centres
         head = _similarity(np.take(self._reference, RIGID), np.take(frames, RIGID, axis=-1))
         head = np.where(np.abs(head) > 1e-12, head, 1)  # a frame without extent has no size to follow
         # What is left without the head's turn and size in the picture: expression, and turns out of the picture
-        moves = self._shaped(self._onto * (frames / head - self._reference))
-        travel = self._travel * (centres - self._reference_centre)
+        moves = self._shaped(self._onto * (frames / head - self._reference), gains)
+        travel = gains.head * (self._travel * (centres - self._reference_centre))
+        if gains.head != 1:  # a part of the turn, and of the change of size
+            head = np.abs(head) ** gains.head * np.exp(1j * gains.head * np.angle(head))
         return self._source + ((head - 1) * self._place + head * moves + travel)  # a sum of zeros at the reference
 
-    def _shaped(self, moves: Complex) -> Complex:
+    def _shaped(self, moves: Complex, gains: Gains) -> Complex:
         """The driver's points' moves (T, 68), made those of the source's eyes and mouth."""
-        shaped = moves + self._parted
+        shaped = gains.head * moves + self._parted
+        if gains.mouth != gains.head:  # the jaw goes with the mouth
+            opened = (gains.mouth - gains.head) * self._lips * _gaps(moves, self._down).mean(axis=-1, keepdims=True)
+            shaped[:, JAW] += self._down * PARTING[JAW] * opened
         for points, corners in EYES:
             carried = moves[:, corners].mean(axis=-1, keepdims=True)
-            shaped[:, points] = carried + self._lids[points] * (moves[:, points] - carried)
-            shaped[:, corners] = moves[:, corners]
+            shaped[:, points] = gains.head * carried + gains.eyes * self._lids[points] * (moves[:, points] - carried)
+            shaped[:, corners] = gains.head * moves[:, corners]
         carried = moves[:, MOUTH_CORNERS].mean(axis=-1, keepdims=True)
-        shaped[:, MOUTH] = carried + self._lips * (moves[:, MOUTH] - carried) + self._parted[MOUTH]
+        lips = gains.mouth * self._lips * (moves[:, MOUTH] - carried)
+        shaped[:, MOUTH] = gains.head * carried + lips + self._parted[MOUTH]
         upper, lower = LIP_PAIRS.T
         missing = np.maximum(self._least_gaps - _gaps(self._place + shaped, self._down), 0) / 2
         shaped[:, upper] -= self._down * missing

@@ -40,9 +40,14 @@ from .frame import NetworkOutputs as NetworkOutputs
 from .media.photo import read_photo as read_photo
 from .media.video import VideoFrames as VideoFrames
 from .media.writers import open_writer as open_writer
+from .motion.retarget import Gains as Gains
 from .motion.retarget import Retargeter as Retargeter
 from .motion.retarget import closest_frame as closest_frame
 from .motion.retarget import driving_poses as driving_poses
+from .motion.smoothing import OneEuro as OneEuro
+from .motion.smoothing import PoseSmoother as PoseSmoother
+from .motion.smoothing import latency_ms as latency_ms
+from .motion.stillness import jitter_px as jitter_px
 from .motion.track import Track as Track
 from .motion.track import demo_motion as demo_motion
 from .motion.track_files import read_track as read_track

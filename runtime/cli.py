@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +16,13 @@ from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_there
 from bilayer.runtime.files.writing import check_video
+from bilayer.runtime.motion.options import DrivingOptions
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
 
 if TYPE_CHECKING:
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
+    from bilayer.runtime.motion.retarget import Gains
     from bilayer.runtime.player import AvatarPlayer
     from bilayer.runtime.rendering import Rendered, ToPose, View
 
@@ -103,27 +105,31 @@ class RenderOptions:
 
 
 @click.command(cls=Command)
+@fills(DrivingOptions)
 @fills(RenderOptions)
 @as_json_option
-def main(options: RenderOptions, as_json: bool) -> None:
+def main(options: RenderOptions, driving: DrivingOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE (a folder that bilayer-export wrote, or its avatar.json) and write what it does.
 
     A window shows it in real time, over and over, and tells its keys at H; Escape, Q or its button closes it. Ctrl-C
     ends a webcam, a window or a virtual camera and keeps what was recorded; otherwise nothing is written.
     """
-    avatar, rendered, rate = render(options)
+    avatar, rendered, rate = render(options, driving)
     out = options.place
     following = f"open {shlex.quote(out)}" if options.file else "the same with --out a.mp4"
     report = _report(avatar, rendered, out, rate)
     show(report, lambda: _summary(avatar, rendered, out, rate), as_json, following)
 
 
-def render(options: RenderOptions) -> tuple["AvatarPlayer", "Rendered", float]:
+def render(options: RenderOptions, driving: DrivingOptions | None = None) -> tuple["AvatarPlayer", "Rendered", float]:
     """Drive the avatar and write its frames: the avatar, what came of it, and the driver's frames a second."""
+    driving = driving or DrivingOptions()
     try:
         options.check()
+        if options.drive is not None:
+            driving.check(options.retarget)
         avatar = _load(options)
-        return avatar, *_render(avatar, options)
+        return avatar, *_render(avatar, options, driving)
     except KeyboardInterrupt:
         click.echo("interrupted: nothing was written", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -153,9 +159,10 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     return avatar
 
 
-def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered", float]:
+def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOptions) -> tuple["Rendered", float]:
     """What came of it, and its frames a second."""
     from bilayer.runtime.motion.drivers import Repeated
+    from bilayer.runtime.motion.follow import Follower
     from bilayer.runtime.outputs import noting_ctrl_c, open_output
     from bilayer.runtime.rendering import render_video
 
@@ -163,17 +170,20 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
     panels = 1 + options.side_by_side + 4 * options.parts
     size = avatar.size, avatar.size * panels
     with _open_driver(options, avatar) as driver, open_output(options, driver.rate, size, panels) as output:
-        to_pose, recentre = _to_pose(options, avatar, driver)
+        to_pose, recentre = _to_pose(options, driving.gains, avatar, driver)
         if output.live is not None:
             output.live.recentre = recentre
         endless = driver.count is None or options.file is None
         shown = Repeated(driver) if endless and driver.count is not None else driver
+        warn = None if options.drive is None else lambda message: tell("warning", message)
+        live = options.webcam is not None
+        follower = Follower(shown, to_pose, avatar.source_pose, driving.amount(live), avatar.size, live, warn)
         title = f"rendering {Path(options.place).name}"
         with noting_ctrl_c(endless) as ended, _progress(title, options.frames, shown.count) as advance:
             rendered = render_video(
                 avatar,
-                shown,
-                to_pose,
+                follower,
+                follower.pose,
                 output.writer,
                 _view(options, driver),
                 options.frames,
@@ -181,7 +191,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions) -> tuple["Rendered",
                 stopped=lambda: output.stopped(ended),
                 pace=output.pace,
             )
-    return replace(rendered, sound=output.sound), driver.rate
+    return replace(rendered, sound=output.sound, followed=follower.followed()), driver.rate
 
 
 @contextmanager
@@ -214,25 +224,29 @@ def _open_driver(options: RenderOptions, avatar: "AvatarPlayer") -> Iterator["An
 
 
 def _to_pose(
-    options: RenderOptions, avatar: "AvatarPlayer", driver: "AnyDriver"
+    options: RenderOptions, gains: "Gains", avatar: "AvatarPlayer", driver: "AnyDriver"
 ) -> "tuple[ToPose, Callable[[], None] | None]":
     """What makes poses of the driver's landmarks, and its `recentre`; those of a file are found for it."""
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
     from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
-    from bilayer.runtime.motion.retarget import Retargeter
+    from bilayer.runtime.motion.retarget import Gains, Retargeter
 
     source, mode = avatar.source_pose, options.retarget
     if options.drive is None:
-        return lambda landmarks: landmarks.reshape(-1), None
+        if gains == Gains():
+            return lambda landmarks: landmarks.reshape(-1), None
+        return Retargeter(source, reference=source, gains=gains).pose, None
     if isinstance(driver, TrackedDriver):
         with _progress("finding the face", options.frames, driver.count) as advance:
             driver.track(MediapipeLandmarker(), options.frames, advance)
     if isinstance(driver, LiveDriver):
-        retargeter = Retargeter(source, mode)
+        retargeter = Retargeter(source, mode, gains=gains)
     elif mode == "absolute" or not driver.moves:  # one face has no motion to be relative to, only its own shape to show
+        if gains != Gains():
+            tell("warning", "the driver shows one face, which has no motion: gains change nothing")
         retargeter = Retargeter(source, "absolute")
     else:
-        retargeter = Retargeter(source, mode, driver.reference(source))
+        retargeter = Retargeter(source, mode, driver.reference(source), gains)
     return retargeter.pose, retargeter.recentre
 
 
@@ -278,6 +292,7 @@ def _report(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float)
         "frames_skipped": rendered.skipped,
         "frame_rate": rate,
         "sound": rendered.sound,
+        **({} if rendered.followed is None else asdict(rendered.followed)),
         "image_size": avatar.bundle.contract.image_size,
         "frame_size": avatar.size,
         "engine": avatar.engine,
@@ -305,6 +320,8 @@ def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float
         lines.append("weights: RANDOM NUMBERS, not a trained model")
     if rendered.without_face:
         lines.append(f"{rendered.without_face} frames without a face: the pose before was held")
+    if rendered.followed is not None:
+        lines += rendered.followed.lines()
     if rendered.skipped:
         lines.append(f"{rendered.skipped} frames were skipped to keep real time")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, draw_stickman
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
+from bilayer.runtime.motion.follow import Followed
 from bilayer.runtime.player import AvatarPlayer, FrameLayers
 from bilayer.runtime.stages import StageTimes
 
@@ -54,6 +55,7 @@ class Rendered:
     skipped: int  # the driver's, beside those: not rendered, to keep the pace
     times: StageTimes
     sound: str | None = None  # what became of the driver's
+    followed: Followed | None = None  # how the driver was followed
 
 
 def render_video(

@@ -28,6 +28,7 @@ class DriverFrame:
     landmarks: Floats | None  # (68, 2) in the driver's coordinates; None: no face was found
     picture: Bytes | None  # (H, W, 3) RGB; None: only landmarks are known, or wanted
     seconds: float = 0.0  # spent on finding the landmarks before the frame was asked for
+    light: float | None = None  # 0..255, the face's mean in the picture that it was found in; None: not known
 
 
 class Driver(Protocol):
@@ -109,7 +110,8 @@ class LiveDriver:
         for picture in self._pictures:
             if picture is not before:  # a video's slow frame comes several times
                 face, before = self._landmarker.track(picture, face), picture
-            yield DriverFrame(None if face is None else face.landmarks, picture)
+            landmarks = None if face is None else face.landmarks
+            yield DriverFrame(landmarks, picture, light=_light(picture, landmarks))
 
 
 class TrackedDriver:
@@ -141,7 +143,7 @@ class TrackedDriver:
         with self._open() as pictures:
             for moment in LiveDriver(pictures, landmarker):
                 end = time.perf_counter()
-                self._frames.append(DriverFrame(moment.landmarks, None, end - begin))
+                self._frames.append(DriverFrame(moment.landmarks, None, end - begin, moment.light))
                 begin = end
                 advance()
                 if len(self._frames) == limit:
@@ -176,7 +178,7 @@ class TrackedDriver:
             return
         with self._open() as pictures:
             for frame, picture in zip(self._frames, pictures, strict=False):  # the limit
-                yield DriverFrame(frame.landmarks, picture, frame.seconds)
+                yield replace(frame, picture=picture)
 
     def _faces(self) -> list[Floats]:
         return [frame.landmarks for frame in self._frames if frame.landmarks is not None]
@@ -196,3 +198,12 @@ class Repeated:
         while True:
             for frame in self._driver:
                 yield replace(frame, seconds=0.0)  # spent once
+
+
+def _light(picture: Bytes, landmarks: Floats | None) -> float | None:
+    """The mean of what of the picture (H, W, 3) lies around the landmarks (68, 2), 0..255, by every fourth pixel."""
+    if landmarks is None:
+        return None
+    (left, top), (right, bottom) = (np.maximum(edge, 0).astype(int) for edge in (landmarks.min(0), landmarks.max(0)))
+    face = picture[top : bottom + 1 : 4, left : right + 1 : 4]
+    return float(face.mean()) if face.size else None

@@ -2,7 +2,7 @@
 
 A low-pass of one pole whose cutoff rises with the speed: what stands still stands still, what is quick is not late. The
 head's points are filtered as they lie in the picture; lids and lips as they lie in the face, after the head's turn and
-place are taken away, and by a quicker filter: a blink is over before the head's has noticed it. Formulae: docs/motion.md.
+place are taken away, and by a quicker filter, so that a blink is not smoothed away. Formulae: docs/motion.md.
 """
 
 import math
@@ -25,6 +25,8 @@ CALM = 0.04  # half crops a second (5 px of 256) that trembling of 0.3 px alone 
 
 LIDS = np.unique(LID_PAIRS)  # without the corners, which only the head moves
 _HEAD = np.setdiff1d(np.arange(NUM_LANDMARKS), [*LIDS, *range(NUM_LANDMARKS)[MOUTH]])
+# How far the jaw goes down with the lips; ears tell the head's turn and are left alone
+_CHIN = np.where(np.isin(np.arange(NUM_LANDMARKS), RIGID), 0, PARTING)
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float32]
@@ -106,6 +108,7 @@ class PoseSmoother:
     """
 
     def __init__(self, source: ArrayLike, amount: float) -> None:
+        self._amount = amount
         self._source = _complex(check_landmarks(np.reshape(source, (-1, 2))))
         self._rest = self._source[RIGID] - self._source[RIGID].mean()
         across = self._source[MOUTH_CORNERS[1]] - self._source[MOUTH_CORNERS[0]]
@@ -117,19 +120,22 @@ class PoseSmoother:
 
     def __call__(self, pose: ArrayLike, seconds: float) -> Floats:
         """The pose (136,) of a moment -> (136,), smoothed; where time does not go on it is taken as it is."""
-        points = _complex(np.asarray(pose, np.float32).reshape(-1, 2))
+        exact = np.asarray(pose, np.float32).reshape(-1, 2)
+        if not self._amount:
+            return exact.ravel()
+        points = _complex(exact)
         turn = self._turn(points)
         middle = points[list(MOUTH_CORNERS)].mean()
         lids = np.concatenate([(points[p] - points[list(corners)].mean()) / turn for p, corners in _LIDS])
         mouth = (points[MOUTH] - middle) / turn
         # The chin goes down with the lower lip: that part of the jaw is the mouth's
-        jaw = turn * self._down * PARTING * self._opened(mouth)
+        jaw = turn * self._down * _CHIN * self._opened(mouth)
         held = _smooth(self._head, np.append((points - jaw)[_HEAD], middle), seconds)
         lids, mouth = _smooth(self._eyes, lids, seconds), _smooth(self._mouth, mouth, seconds)
         smooth = points.copy()
         smooth[_HEAD] = held[:-1]
         turn = self._turn(smooth)
-        smooth[_HEAD] += (turn * self._down * PARTING * self._opened(mouth))[_HEAD]
+        smooth[_HEAD] += (turn * self._down * _CHIN * self._opened(mouth))[_HEAD]
         for (p, corners), own in zip(_LIDS, np.split(lids, len(_LIDS)), strict=True):
             smooth[p] = smooth[list(corners)].mean() + turn * own
         smooth[MOUTH] = held[-1] + turn * mouth

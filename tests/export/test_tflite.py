@@ -15,10 +15,17 @@ from bilayer.export.network import layers as plain
 from bilayer.export.network.emulate import half_storage
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.evaluate import as_is, evaluate, run_layer
+from bilayer.export.network.fold import fold
 from bilayer.export.network.layers import FoldedGenerator
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.rewrite import fold_norms
 from bilayer.export.network.tflite_write import build_tflite
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
+from bilayer.export.tflite.read import parse_tflite
+from bilayer.export.tflite.rules import check_tflite
+from bilayer.model import random_model
+from bilayer.model.config import PRESETS
 from bilayer.runtime.agreement import psnr
 from bilayer.runtime.bundle import Channels, Outputs, read_bundle
 from bilayer.runtime.errors import InputError, ParityError
@@ -80,6 +87,27 @@ def photo(tmp_path):
 def export(photo, out, **settings):
     options = {"target": "none", "refine": "none", "mask": False, "checkpoint": golden.CASE_A / "runs", **settings}
     return export_avatar(ExportOptions(photo, out, keypoints=photo.with_suffix(".npy"), **options))
+
+
+@pytest.mark.parametrize(("preset", "megabytes"), [("medium", 22.3), ("large", 78.9)])
+def test_the_papers_sizes_run_in_litert(preset, megabytes):
+    """Random weights at the published widths: the same operators, and the numbers of the layers."""
+    config, random = PRESETS[preset], torch.Generator().manual_seed(0)
+    model = random_model(config, 0, ("keypoints_embedder", "inference_generator"))
+    embeddings = [torch.randn(1, channels, 8, 8, generator=random) for channels in config.texture_channels[1:]]
+    with torch.inference_mode():
+        parameters = model.inference_generator.predict_parameters(embeddings)
+    generator = lower(fold_norms(fold(model, parameters))[0], GraphOptions("nearest"))
+    content = build_tflite(generator)
+    assert len(content) / 1e6 == pytest.approx(megabytes, abs=0.1)
+    file = parse_tflite(content, preset)
+    assert check_tflite(file) == []
+    assert {operator.kind for operator in file.operators} == {
+        "FULLY_CONNECTED", "RESHAPE", "LEAKY_RELU", "CONV_2D", "RESIZE_NEAREST_NEIGHBOR", "ADD", "TANH"
+    }  # fmt: skip
+    found = litert(content)["layers"]
+    assert found.shape == (1, 6, config.image_size, config.image_size)
+    assert psnr(found, evaluate(generator, torch.from_numpy(POSE))["layers"].numpy(), 2.0) > 100
 
 
 def test_a_bundle_has_the_files_that_are_asked_for(photo, tmp_path):

@@ -211,8 +211,10 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
         assert page.inner_text("output[for=mouth]") == "50 %"
         page.fill("#smoothing", "0")
         assert page.inner_text("output[for=smoothing]") == "off"
+        page.check("#hold")
+        assert page.inner_text("output[for=head]") == "held"
         page.click("#reset")
-        assert page.inner_text("output[for=mouth]") == "100 %"
+        assert page.inner_text("output[for=mouth]") == page.inner_text("output[for=head]") == "100 %"
         page.click("summary")
         page.click("[data-backdrop=green]")
         page.keyboard.press("r")

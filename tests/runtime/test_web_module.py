@@ -21,7 +21,10 @@ from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError, LandmarkError
 from bilayer.runtime.face import model_files
 from bilayer.runtime.face.tflite import TfliteNetwork
-from bilayer.runtime.motion.retarget import Retargeter
+from bilayer.runtime.motion.drivers import DriverFrame
+from bilayer.runtime.motion.quality import problems
+from bilayer.runtime.motion.retarget import Gains, Retargeter
+from bilayer.runtime.motion.smoothing import OneEuro, PoseSmoother, latency_ms
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.player import read_texture
@@ -350,24 +353,17 @@ def test_faces_that_are_none_are_refused_where_python_refuses_them():
         assert answer.get("error") == (None if said is None else "LandmarkError"), (said, answer)
 
 
-def test_gains_of_none_hold_the_part_and_gains_of_one_are_python():
-    """Of head 0 the rigid points stand still, of mouth and eyes 0 the gaps do; the others go on moving."""
+@pytest.mark.parametrize("mode", ["relative", "procrustes"])
+@pytest.mark.parametrize("gains", [Gains(head=0), Gains(mouth=0), Gains(eyes=0), Gains(0.4, 1.7, 2.5)], ids=str)
+def test_gains_are_pythons(mode, gains):
+    """What they do is asked of Python's in test_smoothing.py."""
     source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
-    frames = np.float32(performance(NARROW, size=160.0, at=(300.0, 200.0)))
-    request = {"call": "retarget", "mode": "relative", "source": source.ravel().tolist()}
-    request["frames"] = frames.reshape(len(frames), -1).tolist()
-    held = [dict.fromkeys(("head", "mouth", "eyes"), 1) | {part: 0} for part in ("head", "mouth", "eyes")]
-    answers = ask(request, *({**request, "gains": gains} for gains in held))
-    moved, head, mouth, eyes = (np.array(answer["value"]).reshape(-1, 68, 2) for answer in answers)
-    rigid = [0, 16, 27, 30, 36, 39, 42, 45]
-    np.testing.assert_allclose(head[:, rigid], np.broadcast_to(source[rigid], head[:, rigid].shape), atol=1e-6)
-
-    def spread(poses, upper, lower):
-        return np.ptp(np.linalg.norm(poses[:, lower] - poses[:, upper], axis=-1))
-
-    assert spread(mouth, 62, 66) < 0.15 * spread(moved, 62, 66) < 0.2 * spread(head, 62, 66)
-    assert spread(eyes, 37, 41) < 0.2 * spread(moved, 37, 41)
-    np.testing.assert_allclose(spread(eyes, 62, 66), spread(moved, 62, 66), rtol=1e-6)
+    frames = np.float32(performance(BROAD, size=160.0, at=(300.0, 200.0)))
+    retargeter = Retargeter(source, mode, gains=gains)
+    expected = [retargeter.pose(frame) for frame in frames]
+    request = {"call": "retarget", "mode": mode, "source": source.ravel().tolist(), "gains": vars(gains)}
+    found = value({**request, "frames": frames.reshape(len(frames), -1).tolist()})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_built_in_motion_is_pythons():
@@ -379,31 +375,43 @@ def test_the_built_in_motion_is_pythons():
     np.testing.assert_allclose(found[-1], found[0], atol=1e-6)
 
 
-def one_euro(values, times, cutoff, haste):
-    """The filter as its paper writes it (Casiez, Roussel, Vogel 2012, appendix), value by value."""
-
-    def alpha(step, cutoff):
-        tau = 1.0 / (2 * np.pi * cutoff)
-        return 1.0 / (1.0 + tau / step)
-
-    smooth, speed = [np.array(values[0], float)], np.zeros(len(values[0]))
-    for past, now, x in zip(times, times[1:], values[1:], strict=False):
-        step = now - past
-        speed = alpha(step, 1.0) * (x - smooth[-1]) / step + (1 - alpha(step, 1.0)) * speed
-        a = alpha(step, cutoff + haste * np.abs(speed))
-        smooth.append(a * x + (1 - a) * smooth[-1])
-    return np.array(smooth)
-
-
-def test_smoothing_is_the_one_euro_filter():
+def test_smoothing_is_pythons():
+    """One-euro filters, and poses smoothed by them: a noisy performance, seen at uneven times."""
     rng = np.random.default_rng(2)
-    times = np.cumsum(rng.uniform(0.01, 0.08, 200))
-    values = np.sin(np.outer(times, [1, 2, 5])) + rng.normal(0, 0.01, (200, 3))
-    request = {"call": "smooth", "cutoff": 1.5, "haste": 0.7, "values": values.tolist(), "times": times.tolist()}
-    np.testing.assert_allclose(value(request), one_euro(values, times, 1.5, 0.7), atol=1e-5)
-    still = rng.normal(0, 0.01, (200, 3))
-    smooth = np.array(value({**request, "values": still.tolist(), "cutoff": 0.5, "haste": 0}))
-    assert smooth[50:].std() < 0.4 * still[50:].std()
+    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
+    track = demo_motion(source).landmarks
+    poses = (track + rng.normal(0, 0.3 / 128, track.shape)).astype(np.float32).reshape(len(track), -1)
+    times = np.cumsum(rng.uniform(0.01, 0.08, len(poses)))
+    times[40] = times[39]  # no time has passed
+    plain = OneEuro(1.5, 0.7)
+    asked = {"call": "smooth", "cutoff": 1.5, "haste": 0.7, "values": poses.tolist(), "times": times.tolist()}
+    filtered = [plain(pose, now) for pose, now in zip(poses, times, strict=True)]
+    np.testing.assert_allclose(value(asked), filtered, atol=1e-9)
+    for amount in (0, 0.3, 0.75, 1):
+        smoother = PoseSmoother(source, amount)
+        expected = [smoother(pose, now) for pose, now in zip(poses, times, strict=True)]
+        request = {"call": "poses", "source": source.ravel().tolist(), "amount": amount, "times": times.tolist()}
+        np.testing.assert_allclose(value({**request, "poses": poses.tolist()}), expected, atol=1e-6)
+    amounts = [0, 0.05, 0.5, 1]
+    np.testing.assert_allclose(value({"call": "latency", "amounts": amounts}), list(map(latency_ms, amounts)))
+    (refused,) = ask({"call": "latency", "amounts": [1.01]})
+    assert refused == {"error": "InputError", "message": "smoothing: expected 0 to 1, found 1.01"}
+
+
+def test_a_drivers_problems_are_pythons():
+    rng = np.random.default_rng(4)
+    good = performance(BROAD, size=160.0, at=(300.0, 200.0))[0]
+    frames = [np.float32(good * rng.uniform(0.1, 0.6) + rng.normal(0, 2, good.shape)) for _ in range(40)]
+    for frame in frames:
+        frame[27] += (frame[16] - frame[0]) * rng.uniform(-0.6, 0.6)
+    lights = [None, *rng.uniform(0, 80, 39)]
+    expected = [
+        [name.replace("_", " ") for name, _ in problems(DriverFrame(frame, None, light=light))]
+        for frame, light in zip(frames, lights, strict=True)
+    ]
+    assert {name for names in expected for name in names} == {"too small", "too dark", "turned"}
+    sent = [frame.ravel().tolist() for frame in frames]
+    assert value({"call": "problems", "frames": [*sent, None], "lights": [*lights, None]}) == [*expected, ["lost"]]
 
 
 # ---- frames ----

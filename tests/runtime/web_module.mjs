@@ -31,6 +31,12 @@ const CALLS = {
     const filter = new web.OneEuro(cutoff, haste);
     return values.map((value, index) => [...filter.filter(value, times[index])]);
   },
+  poses: ({ source, amount, poses, times }) => {
+    const smoother = new web.PoseSmoother(source, amount);
+    return poses.map((pose, index) => [...smoother.pose(pose, times[index])]);
+  },
+  latency: ({ amounts }) => amounts.map(web.latencyMs),
+  problems: ({ frames, lights }) => frames.map((frame, index) => web.problems(frame, lights[index])),
   compose: ({ contract, texture, tensors, view }) => {
     const named = Object.fromEntries(Object.entries(tensors).map(([name, values]) => [name, floats(values)]));
     const planes = web.gather(named, contract, new Float32Array(6 * contract.image_size ** 2));

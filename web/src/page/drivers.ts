@@ -1,6 +1,6 @@
 /** Where poses come from: the built-in motion, the camera, a video. */
 
-import { Avatar, DemoMotion, FaceTracker, Retargeter } from "../bilayer.js";
+import { Avatar, DemoMotion, faceBox, FaceTracker, type Problem, problems, Retargeter } from "../bilayer.js";
 
 /** One moment: the avatar's pose; null where there is none yet. */
 export interface Driver {
@@ -29,6 +29,7 @@ export class MotionDriver implements Driver {
   stop(): void {}
 }
 
+const LOOK = 10; // pictures from one look at the face's light to the next
 const PATIENCE = 250; // ms without a new picture until the last one is shown again: the video stands still
 
 /**
@@ -38,6 +39,10 @@ const PATIENCE = 250; // ms without a new picture until the last one is shown ag
 export class FaceDriver implements Driver {
   milliseconds = 0;
   landmarks: Float32Array | null = null; // (136,) in the video's pixels
+  problems: Problem[] = []; // what is wrong with the face
+  readonly #spot = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true })!;
+  #bright: number | null = null;
+  #pictures = 0;
   #last: ArrayLike<number> | null = null;
   #seen = -1;
   #coming: Promise<void> | null = null;
@@ -64,7 +69,24 @@ export class FaceDriver implements Driver {
     this.#seen = video.currentTime;
     const begin = performance.now();
     this.landmarks = await this.tracker.track(video, this.landmarks);
+    if (this.landmarks && this.#pictures++ % LOOK === 0) this.#bright = this.#light(this.landmarks);
+    this.problems = problems(this.landmarks, this.#bright);
     this.milliseconds = performance.now() - begin;
+  }
+
+  /** The mean of the face in the video's picture, 0..255. */
+  #light(landmarks: ArrayLike<number>): number {
+    const [left, top, right, bottom] = faceBox(landmarks);
+    this.#spot.clearRect(0, 0, 16, 16);
+    this.#spot.drawImage(this.video, left, top, Math.max(right - left, 1), Math.max(bottom - top, 1), 0, 0, 16, 16);
+    const { data } = this.#spot.getImageData(0, 0, 16, 16);
+    let [sum, count] = [0, 0];
+    for (let at = 0; at < data.length; at += 4) {
+      if (!data[at + 3]) continue; // beyond the picture's edge
+      sum += data[at] + data[at + 1] + data[at + 2];
+      count += 3;
+    }
+    return count ? sum / count : 255;
   }
 
   recentre(): void {

@@ -1,6 +1,6 @@
 /** The frames, one after the other: while the network works on the next one the page draws the last. */
 
-import type { Avatar, OneEuro, View } from "../bilayer.js";
+import type { Avatar, PoseSmoother, View } from "../bilayer.js";
 import type { Driver } from "./drivers";
 
 /** Milliseconds of the stages of a frame, smoothed, and frames a second. */
@@ -26,7 +26,7 @@ export class Loop {
   constructor(
     readonly avatar: Avatar,
     public driver: Driver,
-    readonly smoother: OneEuro,
+    readonly smoother: PoseSmoother,
     readonly shown: () => void,
     readonly failed: (error: unknown) => void,
   ) {
@@ -75,7 +75,7 @@ export class Loop {
     const pose = await this.driver.pose(this.#clock);
     this.#note("face", this.driver.milliseconds);
     if (!pose) return null;
-    const smooth = this.smoother.filter(pose, performance.now() / 1000);
+    const smooth = this.smoother.pose(pose, performance.now() / 1000);
     const begin = performance.now();
     const planes = await this.avatar.infer(smooth);
     this.#note("network", performance.now() - begin);

@@ -1,8 +1,8 @@
 /** The page: an avatar, large; what drives it; what it costs. */
 
 import {
-  type Avatar, BundleError, FaceTracker, fromFiles, InputError, loadAvatar, loadRuntime, OneEuro, Retargeter,
-  type RuntimeOptions, type View,
+  type Avatar, BundleError, FaceTracker, fromFiles, InputError, latencyMs, loadAvatar, loadRuntime,
+  PoseSmoother, Retargeter, type RuntimeOptions, type View,
 } from "../bilayer.js"; // prettier-ignore
 import { cameraProblem, type Driver, FaceDriver, MotionDriver } from "./drivers";
 import { Loop, type Times } from "./loop";
@@ -18,7 +18,9 @@ interface Settings {
   face: string | null; // folder of the two face networks
 }
 
-const HASTE = 8; // Hz of cutoff more for each half crop a second: a turning head is not late
+const ADVICE = {
+  lost: "no face seen", "too small": "come nearer", "too dark": "too dark", turned: "face the camera",
+}; // prettier-ignore
 const BACKDROPS: Record<string, string> = { white: "#ffffff", black: "#000000", green: "#00b140" };
 
 const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
@@ -32,7 +34,7 @@ let texture: TextureView | null = null;
 let recorder: Recorder | null = null;
 let tracker: Promise<FaceTracker> | null = null;
 let source = "motion";
-const smoother = new OneEuro(Infinity, HASTE);
+let smoother: PoseSmoother | null = null;
 
 function say(message: string, problem = ""): void {
   find("message").textContent = message;
@@ -102,7 +104,7 @@ async function use(driver: Driver): Promise<void> {
   if (loop?.driver !== driver) loop?.driver.stop();
   const paused = loop?.paused ?? false;
   loop?.stop();
-  smoother.reset();
+  smoother = new PoseSmoother(avatar.sourcePose, slider("smoothing"));
   loop = new Loop(avatar, driver, smoother, shown, (error) => say("", told(error)));
   loop.view = (all("[data-view][aria-pressed=true]")[0].dataset.view ?? "frame") as View;
   loop.paused = paused;
@@ -196,7 +198,7 @@ function points(driver: FaceDriver): void {
   if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d")!;
   context.clearRect(0, 0, width, height);
-  find("seen").textContent = driver.landmarks ? "" : "no face seen";
+  find("seen").textContent = driver.problems.map((problem) => ADVICE[problem]).join(", ");
   if (driver.landmarks && find("message").textContent) say("");
   context.fillStyle = "#ffb599";
   for (let n = 0; n < (driver.landmarks?.length ?? 0); n += 2) {
@@ -211,13 +213,14 @@ function press(selector: string, chosen: (button: HTMLButtonElement) => boolean)
 }
 
 const slider = (id: string) => Number(find<HTMLInputElement>(id).value);
-const gains = () => ({ head: slider("head"), mouth: slider("mouth"), eyes: slider("eyes") });
+const gains = () => ({ head: find<HTMLInputElement>("hold").checked ? 0 : slider("head"), mouth: slider("mouth"), eyes: slider("eyes") });
 
 function slid(): void {
   for (const id of ["head", "mouth", "eyes"]) output(id, `${Math.round(100 * slider(id))} %`);
+  if (gains().head === 0) output("head", "held");
   const smoothing = slider("smoothing");
-  smoother.cutoff = smoothing ? 8 * 0.05 ** smoothing : Infinity; // Hz, 8 to 0.4
-  output("smoothing", smoothing ? `${Math.round(1000 / (2 * Math.PI * smoother.cutoff))} ms at rest` : "off");
+  if (smoother) smoother.amount = smoothing;
+  output("smoothing", smoothing ? `${Math.round(latencyMs(smoothing))} ms at rest` : "off");
   const driver = loop?.driver;
   if (driver instanceof FaceDriver || driver instanceof MotionDriver) driver.retargeter.gains = gains();
 }
@@ -305,12 +308,13 @@ function wire(): void {
       input.value = "";
     };
   }
-  for (const id of ["head", "mouth", "eyes", "smoothing"]) find<HTMLInputElement>(id).oninput = slid;
+  for (const id of ["head", "mouth", "eyes", "smoothing", "hold"]) find<HTMLInputElement>(id).oninput = slid;
   find("reset").onclick = () => {
     for (const id of ["head", "mouth", "eyes", "smoothing"]) {
       const input = find<HTMLInputElement>(id);
       input.value = input.defaultValue;
     }
+    find<HTMLInputElement>("hold").checked = false;
     slid();
   };
   find("pause").onclick = pause;

@@ -23,6 +23,7 @@ from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, TRACK_SUFFIXE
 if TYPE_CHECKING:
     from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.motion.retarget import Gains
+    from bilayer.runtime.paste_back import PasteBack
     from bilayer.runtime.player import AvatarPlayer
     from bilayer.runtime.rendering import Rendered, ToPose, View
 
@@ -65,6 +66,8 @@ class RenderOptions:
         Option("Frames for other programs; beside a window, or alone.", metavar="[DEVICE]", alone=ANY_CAMERA),
     ] = None
 
+    paste_back: Annotated[Path | None, Option("The avatar's own photo, in which it moves.", metavar="PHOTO")] = None
+
     @property
     def file(self) -> Path | None:
         """What is written, a folder too; None where frames are only shown as they come."""
@@ -95,7 +98,11 @@ class RenderOptions:
             raise click.UsageError("Missing option '-o' / '--out'.")
         if self.file is not None and self.virtual_camera is not None:
             raise click.UsageError("--virtual-camera shows frames as they come: leave --out away, or give --out window")
+        if self.paste_back is not None and (self.side_by_side or self.parts or self.background is not None):
+            raise click.UsageError("--paste-back shows the photo: leave --side-by-side, --parts and --background away")
         read_bundle(self.bundle)
+        if self.paste_back is not None:
+            check_photo_file(self.paste_back)
         if self.drive is not None and self.webcam is None:
             check_input(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
@@ -139,7 +146,8 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     """The avatar's player, whose frames have been held to float32's if it computes in less."""
     from bilayer.runtime.player import AvatarPlayer
 
-    colour = options.background or ("white" if options.file is None or options.file.suffix else "none")
+    seen_through = options.paste_back is not None or not (options.file is None or options.file.suffix)
+    colour = options.background or ("none" if seen_through else "white")
     backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
@@ -168,7 +176,12 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOpti
 
     # What the frames go to comes before the faces are looked for, which takes time that would be lost
     panels = 1 + options.side_by_side + 4 * options.parts
-    size = avatar.size, avatar.size * panels
+    paste: PasteBack | None = None
+    if options.paste_back is not None:
+        from bilayer.runtime.paste_back import paste_back
+
+        paste = paste_back(options.paste_back, avatar)
+    size = paste.size if paste else (avatar.size, avatar.size * panels)
     with _open_driver(options, avatar) as driver, open_output(options, driver.rate, size, panels) as output:
         to_pose, recentre = _to_pose(options, driving.gains, avatar, driver)
         if output.live is not None:
@@ -185,7 +198,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOpti
                 follower,
                 follower.pose,
                 output.writer,
-                _view(options, driver),
+                _view(options, driver, paste),
                 options.frames,
                 advance,
                 stopped=lambda: output.stopped(ended),
@@ -250,13 +263,13 @@ def _to_pose(
     return retargeter.pose, retargeter.recentre
 
 
-def _view(options: RenderOptions, driver: "AnyDriver") -> "View":
-    """What is shown beside the frame, once the driver's faces are known."""
+def _view(options: RenderOptions, driver: "AnyDriver", paste: "PasteBack | None") -> "View":
+    """What is shown beside the frame, or around it, once the driver's faces are known."""
     from bilayer.runtime.motion.drivers import TrackedDriver
     from bilayer.runtime.rendering import View
 
     window = driver.window() if options.side_by_side and isinstance(driver, TrackedDriver) else None
-    return View(options.side_by_side, options.parts, window)
+    return View(options.side_by_side, options.parts, window, paste)
 
 
 def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:

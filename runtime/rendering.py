@@ -13,6 +13,7 @@ from bilayer.runtime.face.crop import CropBox, draw_stickman
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.motion.follow import Followed
+from bilayer.runtime.paste_back import PasteBack
 from bilayer.runtime.player import AvatarPlayer, FrameLayers
 from bilayer.runtime.stages import StageTimes
 
@@ -25,13 +26,12 @@ ToPose = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class View:
-    """What is shown beside the frame."""
+    """What is shown beside the frame, or around it."""
 
     driver: bool = False  # to its left: the driver's picture, or its landmarks where there is none
     layers: bool = False  # to its right: lf, hf, uv, mask
-    window: CropBox | None = (
-        None  # what of that picture, as far as it lies in it; None: the largest square of its middle
-    )
+    window: CropBox | None = None  # what of that picture, if not the largest square of its middle
+    paste: PasteBack | None = None  # the photo around the frame
 
 
 class Pace(Protocol):
@@ -104,6 +104,9 @@ def render_video(
                 avatar.infer(pose)
             with times.stage("sample"):
                 frame = avatar.compose(buffer)
+            if view.paste is not None:
+                with times.stage("compose"):
+                    frame = view.paste(frame)
             if view.driver or view.layers:
                 with times.stage("compose"):
                     frame = np.concatenate(list(_panels(avatar, frame, pose, moment, view)), axis=1)

@@ -19,7 +19,8 @@ async function choose(threads: number): Promise<Answer> {
 async function load(script: string, wasmBinary: ArrayBuffer): Promise<Answer> {
   const printErr = (line: string) => /^(ERROR|FATAL)/.test(line) && console.error(line); // the rest is not for the visitor
   worker.Module = { wasmBinary, mainScriptUrlOrBlob: script, printErr };
-  Reflect.deleteProperty(Object.getPrototypeOf(navigator), "gpu"); // or it would ask for a graphics processor, in vain
+  Reflect.deleteProperty(Object.getPrototypeOf(navigator), "gpu"); // or it would take a graphics processor, and not use it
+  console.warn = () => {}; // which it would tell of
   await loadLiteRt(script);
   return {};
 }

@@ -21,6 +21,7 @@ interface Settings {
 const ADVICE = {
   lost: "no face seen", "too small": "come nearer", "too dark": "too dark", turned: "face the camera",
 }; // prettier-ignore
+const POINTS = 320; // px, the most that the canvas over the small picture is wide
 const BACKDROPS: Record<string, string> = { white: "#ffffff", black: "#000000", green: "#00b140" };
 
 const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
@@ -194,7 +195,8 @@ function report(times: Times): void {
 /** The found landmarks over the driver's picture. */
 function points(driver: FaceDriver): void {
   const canvas = find<HTMLCanvasElement>("points");
-  const { videoWidth: width, videoHeight: height } = video;
+  const scale = Math.min(1, POINTS / video.videoWidth);
+  const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
   if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d")!;
   context.clearRect(0, 0, width, height);
@@ -202,7 +204,8 @@ function points(driver: FaceDriver): void {
   if (driver.landmarks && find("message").textContent) say("");
   context.fillStyle = "#ffb599";
   for (let n = 0; n < (driver.landmarks?.length ?? 0); n += 2) {
-    context.fillRect(driver.landmarks![n] - width / 200, driver.landmarks![n + 1] - width / 200, width / 100, width / 100);
+    const [x, y] = [driver.landmarks![n] * scale, driver.landmarks![n + 1] * scale];
+    context.fillRect(x - width / 200, y - width / 200, width / 100, width / 100);
   }
 }
 

@@ -9,6 +9,7 @@ const WORKER = "litert.js"; // built of worker.ts, beside this module
 
 /** A worker with LiteRT in it. What is asked of it is answered in turn. */
 class Remote {
+  threads = 1; // of the build that was loaded
   readonly #worker: Worker;
   readonly #waiting: ((answer: Answer) => void)[] = [];
 
@@ -30,8 +31,8 @@ class Remote {
     return answer;
   }
 
-  async open(model: Uint8Array, threads: number): Promise<Session> {
-    const { number, inputs, outputs } = await this.ask({ kind: "open", model, threads });
+  async open(model: Uint8Array): Promise<Session> {
+    const { number, inputs, outputs } = await this.ask({ kind: "open", model, threads: this.threads });
     return {
       inputNames: inputs!,
       outputNames: outputs!,
@@ -50,6 +51,7 @@ async function start(folder: URL, threads: number): Promise<Remote> {
   try {
     const { build } = await remote.ask({ kind: "choose", threads });
     const wasm = await unpacked(new URL(`${build}.wasm.gz`, folder));
+    if (build!.includes("threaded")) remote.threads = threads;
     await remote.ask({ kind: "load", script: new URL(`${build}.js`, folder).href, wasm }, [wasm]);
   } catch (error) {
     throw new InputError(`${folder.href}: LiteRT does not start (${(error as Error).message}); docs/web.md tells how it gets there`);
@@ -63,9 +65,9 @@ export async function openLitert(folder: URL, threads: number): Promise<Runtime>
   return {
     engine: "litert",
     backend: "wasm",
-    threads,
-    open: (model) => remote.open(model, threads),
-    openFace: async (tflite) => (await (face ??= start(folder, 1))).open(tflite, 1),
+    threads: remote.threads,
+    open: (model) => remote.open(model),
+    openFace: async (tflite) => (await (face ??= start(folder, 1))).open(tflite),
     tensor: (data, dims): NetworkTensor => ({ data, dims }),
   };
 }

@@ -25,6 +25,7 @@ R  record, and end it
 + -  larger, smaller
 H ?  these lines
 Q Esc  end"""
+MAX_REPEATS = 8  # of a frame in a recording; below 3 frames a second, encoding more would slow it down further
 PAUSE = 0.05  # s between two looks at the keys while nothing moves
 
 
@@ -170,6 +171,9 @@ class _Recording:
 
     def write(self, frame: Bytes) -> None:
         due = int((self._clock() - self._start) * self._rate + 0.5) + 1
+        if (lost := due - self.count - MAX_REPEATS) > 0:
+            self.hold(lost / self._rate)
+            due -= lost
         try:
             while self.count < due:
                 self._writer.write(frame)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.runtime.live import HELP, Live
+from bilayer.runtime.live import HELP, MAX_REPEATS, Live
 from bilayer.runtime.media import writers
 
 
@@ -177,6 +177,17 @@ def test_a_pause_is_not_recorded(screen, tmp_path, as_pictures, keys):
         screen.clock.now += 0.1
         live.write(frame(1))
     assert frames_and_length(tmp_path / "bilayer-1.gif")[1] == 200
+
+
+def test_a_very_slow_machine_records_less_than_its_time(screen, tmp_path, as_pictures):
+    """Instead of encoding without end what made it slow."""
+    with live_on(screen, tmp_path) as live:
+        screen.keys = ["r"]
+        live.write(frame(0))
+        for seconds in (60.0, 0.1):
+            screen.clock.now += seconds
+            live.write(frame(1))
+    assert frames_and_length(tmp_path / "bilayer-1.gif")[1] == 100 * (1 + MAX_REPEATS + 1)
 
 
 def test_recordings_take_free_names_and_the_end_completes_them(screen, tmp_path, as_pictures):

@@ -1,6 +1,7 @@
 """What `bilayer-export --inspect` prints of an ONNX model; of one in QDQ form also what its integers stand for."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,10 @@ def _counted(integers: list[Stored]) -> str:
 def _quantised(
     model: OnnxFile, node: onnx.NodeProto | None, numbers: str, name: str, what: Literal["weights", "computed"]
 ) -> Stored | None:
-    """A tensor by the node that gives its scale; of none, as it stands. None where a scale is computed."""
+    """The tensor with the scale that `node` gives it, or in its own type where there is no node.
+
+    None where the scale is computed.
+    """
     constant = model.constants.get(numbers)
     shape = model.shapes.get(numbers, ())
     array = model.array(numbers)
@@ -131,7 +135,7 @@ def _quantised(
     zero = model.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     if scale is None or not scale.size:
         return None
-    if zero is None:  # ONNX's default
+    if zero is None or not zero.size:  # ONNX's default
         zero = np.zeros(1, array.dtype if array is not None else np.uint8)
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     scales = tuple(map(float, scale.astype(np.float64).ravel()))
@@ -139,9 +143,10 @@ def _quantised(
     zeros = zeros if len(zeros) == len(scales) else zeros[:1] * len(scales)
     size = 0 if constant is None or array is None else array.nbytes
     per_channel = axis if len(scales) > 1 else None
-    return Stored(
-        printable(name), what, shape, zero.dtype.name, 8 * zero.dtype.itemsize, size, scales, zeros, per_channel
-    )
+    kind = zero.dtype.name
+    narrow = re.fullmatch(r"u?int(\d)", kind)  # of int4 numpy takes a byte
+    bits = int(narrow[1]) if narrow else 8 * zero.dtype.itemsize
+    return Stored(printable(name), what, shape, kind, bits, size, scales, zeros, per_channel)
 
 
 def _dequantised(model: OnnxFile) -> dict[str, onnx.NodeProto]:

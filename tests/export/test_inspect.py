@@ -134,6 +134,14 @@ def test_rules_on_floats_see_what_integers_stand_for():
     assert (found.rule, found.where) == ("float16-value", "fc")
 
 
+def test_a_zero_point_without_numbers_is_onnxs_default():
+    model = qdq()
+    zero = next(tensor for tensor in model.graph.initializer if tensor.name == "zero")
+    zero.CopyFrom(numpy_helper.from_array(np.zeros(0, np.uint16), "zero"))
+    found = {one.name: one for one in stored_tensors(OnnxFile(model))}["x"]
+    assert (found.dtype, found.zeros) == ("uint8", (0,))
+
+
 def test_a_scale_that_is_computed_is_left_out():
     model = qdq()
     model.graph.node.insert(0, helper.make_node("Abs", ["step"], ["computed"], name="abs"))

@@ -38,6 +38,14 @@ class Option:
     alone: str | None = None  # what it is where it is given without a word, which may be left out then
 
 
+class PathOrUrl(click.Path):
+    """A path, or a URL of another place, which stays a string."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path of all that is no URL."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 class Words(click.Choice[Any]):
     """One of some words; a former word is told the present one."""
 
@@ -105,11 +113,12 @@ def _renamed(former: str, name: str, flag: bool) -> click.Parameter:
 
 def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    (hint,) = (one for one in choices if one is not NoneType and not (one is str and Path in choices))
+    place = {str, Path} <= set(choices)
+    (hint,) = (one for one in choices if one is not NoneType and not (one is str and place))
     parts = get_args(hint) if get_origin(hint) is tuple else (hint,)
     several = Ellipsis in parts
     settings: dict[str, Any] = {
-        "type": _type(parts[0], option),
+        "type": PathOrUrl(path_type=Path) if place else _type(parts[0], option),
         "nargs": 1 if several else len(parts),
         "required": default is MISSING,
         "metavar": option.metavar,

@@ -9,10 +9,10 @@ from contextlib import closing
 import numpy as np
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.jobs.processes import worker_processes
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, pair_batch
 from bilayer.training.data.stored_pairs import StoredPair
 from bilayer.training.processes import Process
-from bilayer.training.worker_pool import worker_processes
 
 Draw = tuple[int, int]  # a pass over the data, and a sequence
 

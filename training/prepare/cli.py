@@ -1,6 +1,5 @@
 """`bilayer-prepare`: videos, or synthetic heads, as training data; and a look at what is there."""
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ import click
 from bilayer.runtime.console import Group, as_json_option, progress, show, table, tell
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import Option, fills, with_options
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.options import HeadSettings, VideoSettings
@@ -26,17 +26,11 @@ def main() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
+class PrepareOptions(JobOptions):
     """The options of all commands that make data: where they go, and how many processes make them."""
 
     out: Annotated[Path, Option("Data folder, new or begun.", ("-o",))]
     split: Annotated[Split, Option("Of the data folder.")] = "train"
-    jobs: Annotated[int | None, Option("Processes.", at_least=1, default="one for each core")] = None
-
-    @property
-    def processes(self) -> int:
-        """The number of processes to work with."""
-        return self.jobs or os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +63,7 @@ def videos(
     settings = replace(settings, min_side=min_side or settings.size // 2)
     found = find_videos(places, options.out, options.split, settings)
     with progress("preparing videos", len(found)) as advance:
-        report = prepare_videos(found, options.processes, advance)
+        report = prepare_videos(found, options.workers(len(found)), advance)
     results = report.done.values()
     totals = {
         "videos": len(results),
@@ -111,7 +105,7 @@ def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **giv
     seeds = range(people.first_identity, people.first_identity + people.identities)
     wanted = head_jobs(people.model, options.out, options.split, seeds, settings)
     with progress("rendering heads", len(wanted)) as advance:
-        report = prepare_heads(wanted, options.processes, advance)
+        report = prepare_heads(wanted, options.workers(len(wanted)), advance)
     totals = {
         "identities": report.identities,
         "frames": report.frames,

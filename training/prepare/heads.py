@@ -11,11 +11,11 @@ import numpy as np
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import IMAGES, TWOS
 from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, removing_stages, staging
 from bilayer.training.prepare.options import HeadSettings
-from bilayer.training.prepare.pool import run_jobs
 
 if TYPE_CHECKING:
     from bilayer.training.heads.model import HeadModel
@@ -72,7 +72,7 @@ def head_jobs(
     return [HeadJob(identity, folder, root, split, settings) for identity in identities]
 
 
-def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], None] = lambda: None) -> HeadsReport:
+def prepare_heads(jobs: list[HeadJob], workers: Workers, on_done: Callable[[], None] = lambda: None) -> HeadsReport:
     """Render those of the identities that are not there yet. `on_done` hears of each.
 
     Raises:
@@ -84,7 +84,7 @@ def prepare_heads(jobs: list[HeadJob], processes: int, on_done: Callable[[], Non
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
     with removing_stages(root, split, ((job.person, job.video) for job in waiting)):
-        for _, result in run_jobs(render_identity, waiting, processes):
+        for _, result in run_jobs(render_identity, waiting, workers):
             if isinstance(result, InputError):  # the model's, and so every identity's
                 raise result
             frames += result

@@ -13,6 +13,7 @@ from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
 from bilayer.runtime.files.writing import sweep_drafts, write_file
+from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
@@ -26,7 +27,6 @@ from bilayer.training.prepare.files import (
     staging,
 )
 from bilayer.training.prepare.options import VideoSettings
-from bilayer.training.prepare.pool import run_jobs
 from bilayer.training.prepare.tracking import Followed, Stretch, split, watch
 
 SUFFIXES = (
@@ -96,7 +96,7 @@ def find_videos(places: Sequence[Path], root: Path, split: Split, settings: Vide
 
 
 def prepare_videos(
-    jobs: Sequence[VideoJob], processes: int, on_done: Callable[[], None] = lambda: None
+    jobs: Sequence[VideoJob], workers: Workers, on_done: Callable[[], None] = lambda: None
 ) -> VideosReport:
     """Prepare those of the videos that are not done yet. `on_done` hears of each.
 
@@ -115,7 +115,7 @@ def prepare_videos(
     done: dict[str, VideoResult] = {}
     failed: dict[str, str] = {}
     with removing_stages(root, jobs[0].split, ((job.person, job.video) for job in waiting)):
-        for job, result in run_jobs(prepare_video, waiting, processes):
+        for job, result in run_jobs(prepare_video, waiting, workers):
             name = f"{job.person}/{job.video}"
             if isinstance(result, InputError):
                 failed[name] = str(result)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
-from bilayer.training.prepare.pool import run_jobs
+from bilayer.runtime.jobs.run import Workers, run_jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,8 +25,17 @@ def fail(number):
     raise {1: OutputError("disk full"), 2: ToolMissingError("no tool")}[number]
 
 
-def die(number):
-    os.kill(os.getpid(), signal.SIGKILL)
+def die_at_two(number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def die_once(note):
+    if note.name == "b" and not note.exists():
+        note.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
 
 
 def wait_long(path):
@@ -36,7 +45,7 @@ def wait_long(path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_each_job_has_its_result_or_its_own_fault(processes):
-    found = dict(run_jobs(square, range(6), processes))
+    found = dict(run_jobs(square, range(6), Workers(processes)))
     assert {n: result[0] for n, result in found.items() if n != 3} == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}
     assert str(found[3]) == "3: not a number to square"
     here = {result[1] == os.getpid() for n, result in found.items() if n != 3}
@@ -47,23 +56,29 @@ def test_each_job_has_its_result_or_its_own_fault(processes):
 @pytest.mark.parametrize(("job", "kind"), [(1, OutputError), (2, ToolMissingError)])
 def test_what_stops_all_jobs_stops_the_run(processes, job, kind):
     with pytest.raises(kind):
-        list(run_jobs(fail, [job, job, job], processes))
+        list(run_jobs(fail, [job, job, job], Workers(processes)))
 
 
-def test_a_killed_worker_is_said_so():
-    with pytest.raises(InputError, match="a worker process was killed"):
-        list(run_jobs(die, [1, 2], 2))
+def test_a_job_that_kills_its_worker_is_a_fault_of_its_own():
+    found = dict(run_jobs(die_at_two, range(6), Workers(2)))
+    assert {number: result for number, result in found.items() if number != 2} == {0: 0, 1: 1, 3: 9, 4: 16, 5: 25}
+    assert "a worker process was killed at this, 2 times" in str(found[2])
+
+
+def test_a_job_whose_worker_was_killed_is_done_by_another(tmp_path):
+    found = dict(run_jobs(die_once, [tmp_path / name for name in "abc"], Workers(2)))
+    assert set(found.values()) == {"done"}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_workers_end_with_their_owner(tmp_path, how):
     code = (
-        "from bilayer.training.prepare.pool import run_jobs\n"
-        "from tests.training.test_prepare_pool import wait_long\n"
+        "from bilayer.runtime.jobs.run import Workers, run_jobs\n"
+        "from tests.runtime.test_jobs import wait_long\n"
         "import sys\n"
         "if __name__ == '__main__':\n"
-        "    list(run_jobs(wait_long, sys.argv[1:], 2))\n"
+        "    list(run_jobs(wait_long, sys.argv[1:], Workers(2)))\n"
     )
     (tmp_path / "run.py").write_text(code)
     notes = [tmp_path / "a", tmp_path / "b"]

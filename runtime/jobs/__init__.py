@@ -1,0 +1,1 @@
+"""Independent jobs, on processes of this machine or on a cluster."""

@@ -1,0 +1,35 @@
+"""One job, tried where it was handed out to; and what is common to all that hand jobs out."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from bilayer.runtime.errors import InputError, OutputError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+TRIES = 2  # a process may be killed for what another did: for want of memory, or with its machine
+AHEAD = 2  # jobs for each process that are handed out: all of a million would fill the memory
+WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
+
+
+def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
+    """The result of a job, or the InputError that is its own: the others go on.
+
+    Raises:
+        OutputError, ToolMissingError: as `work` does.
+    """
+    try:
+        return work(job)
+    except OutputError:
+        raise
+    except InputError as error:
+        return error
+
+
+def killed(times: int) -> InputError:
+    """What became of a job whose process was killed so many times."""
+    return InputError(
+        f"a worker process was killed at this, {times} times, perhaps for want of memory; run the same command again, "
+        "which goes on where this one ended, with fewer processes"
+    )

@@ -1,0 +1,66 @@
+"""Jobs on a Ray cluster (extra [ray]): each is a task of one core, tried again where its worker is lost."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from bilayer.runtime.errors import InputError, in_short
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, WAITING, attempt, killed
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_on_ray(
+    work: Callable[[Job], Result], jobs: Iterable[Job], address: str
+) -> Iterator[tuple[Job, Result | InputError]]:
+    """As `run_jobs`; the cluster's machines have this package, and read what the jobs name.
+
+    Raises:
+        OutputError, ToolMissingError: as `run_jobs`.
+        InputError: no cluster answers at `address`.
+    """
+    import ray
+
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {WAITING: "PASSIVE"}},
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"--ray {address}: no cluster answers there ({in_short(error)}); start one: ray start --head"
+        ) from error
+    # A worker keeps what it has loaded from one task to the next: its process lives on
+    task: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1, retry_exceptions=False)(attempt)
+    running: dict[Any, Job] = {}
+    waiting = iter(jobs)
+    try:
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        ahead = AHEAD * max(1, int(resources.get("CPU", 1)))
+        while True:
+            for job in islice(waiting, max(0, ahead - len(running))):
+                running[task.remote(work, job)] = job
+            if not running:
+                return
+            done, _ = ray.wait(list(running), num_returns=1)
+            job = running.pop(done[0])
+            yield job, _outcome(done[0])
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        ray.shutdown()
+
+
+def _outcome(reference: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None  # as the work raised it
+    except ray.exceptions.RayError:  # its worker, or its machine, was lost each time
+        return killed(TRIES)

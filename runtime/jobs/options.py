@@ -1,0 +1,22 @@
+"""The options of commands that do many jobs."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bilayer.runtime.jobs.run import Workers, usual_processes
+from bilayer.runtime.options import Option
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """Who does the jobs: so many processes, or a cluster."""
+
+    jobs: Annotated[int | None, Option("Processes.", at_least=1, default="by cores and memory")] = None
+    ray: Annotated[
+        str | None,
+        Option("Do it on this Ray cluster: auto, HOST:PORT or ray://HOST:PORT (extra [ray]).", metavar="ADDRESS"),
+    ] = None
+
+    def workers(self, jobs: int, each: int = 0) -> Workers:
+        """Who does so many jobs, where a process takes `each` bytes of memory."""
+        return Workers(max(1, min(self.jobs or usual_processes(each), jobs)), self.ray)

@@ -1,0 +1,64 @@
+"""Processes that end with the one that started them, however it ends."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
+
+from bilayer.runtime.errors import InputError
+
+# Forked threads of OpenCV and LiteRT would hang, or worse
+SPAWNED: SpawnContext = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def worker_processes(count: int, advice: str) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes, each with one thread of OpenCV. Work is broken off if an exception leaves the block.
+
+    Raises:
+        InputError: a process was killed; `advice` is the way out.
+    """
+    with lifeline() as (end, leave):
+        pool = ProcessPoolExecutor(count, SPAWNED, start_worker, (end,))
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise InputError(f"a worker process was killed, perhaps for want of memory; {advice}") from error
+        except BaseException:
+            leave()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def lifeline() -> Iterator[tuple["Connection[None, None]", Callable[[], None]]]:
+    """The end of a pipe for `start_worker`, and a function after which the workers that hold it leave at once."""
+    end, held = SPAWNED.Pipe(duplex=False)
+    try:
+        yield end, held.close
+    finally:
+        held.close()
+        end.close()
+
+
+def start_worker(end: "Connection[None, None]") -> None:
+    """Make this process one that leaves Ctrl-C to its owner, computes OpenCV on one thread, and ends with its owner."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes share the cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_leave_with, args=(end,), daemon=True).start()
+
+
+def _leave_with(end: "Connection[None, None]") -> None:
+    """End this process once the other end of the pipe is closed, if only because its owner was killed."""
+    with suppress(EOFError, OSError):
+        end.recv()
+    os._exit(1)

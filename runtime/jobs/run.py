@@ -1,0 +1,115 @@
+"""Independent jobs on several processes, or on a Ray cluster; all end with the process that started them."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, WAITING, attempt, killed
+from bilayer.runtime.jobs.processes import SPAWNED, lifeline, start_worker
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_SHARE = 0.75  # of the machine's memory that workers may take
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the jobs: processes of this machine, or those of a Ray cluster."""
+
+    processes: int = 1  # of this machine
+    ray: str | None = None  # a cluster's address, such as auto or ray://HOST:10001; its cores are its processes
+
+
+def usual_processes(each: int = 0) -> int:
+    """Return how many processes this machine has cores for, and memory if each takes `each` bytes; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if each:
+        with suppress(AttributeError, OSError, ValueError):  # not every system tells
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            cores = min(cores, int(_SHARE * memory) // each)
+    return max(1, cores)
+
+
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: Workers
+) -> Iterator[tuple[Job, Result | InputError]]:
+    """Each job with its result, or with what is wrong with its input, as they come.
+
+    A job whose process is killed is tried once more; the other jobs do not hear of it. Jobs in work are broken off
+    where the caller goes: by an exception, Ctrl-C, or killed.
+
+    Raises:
+        OutputError, ToolMissingError: what stops all other jobs too.
+        InputError: there is no such cluster.
+    """
+    if workers.ray is not None:
+        from bilayer.runtime.jobs.on_ray import run_on_ray
+
+        yield from run_on_ray(work, jobs, workers.ray)
+        return
+    waiting = iter(jobs)
+    first = list(islice(waiting, 2))
+    if workers.processes == 1 or len(first) < 2:
+        for job in chain(first, waiting):
+            yield job, attempt(work, job)
+        return
+    yield from _on_processes(work, chain(first, waiting), workers.processes)
+
+
+def _on_processes(
+    work: Callable[[Job], Result], jobs: Iterator[Job], processes: int
+) -> Iterator[tuple[Job, Result | InputError]]:
+    from pebble import ProcessExpired, ProcessPool  # unlike Python's own, it outlives a killed worker
+
+    with _waiting_asleep(), lifeline() as (end, leave):
+        pool = ProcessPool(processes, context=SPAWNED, initializer=start_worker, initargs=(end,))
+        running: dict[Future[Any], tuple[Job, int]] = {}
+
+        def hand_out(job: Job, tries: int) -> None:
+            running[pool.schedule(attempt, args=(work, job))] = (job, tries)
+
+        try:
+            for job in islice(jobs, AHEAD * processes):
+                hand_out(job, 1)
+            while running:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    job, tries = running.pop(done)
+                    try:
+                        result = done.result()
+                    except ProcessExpired:
+                        if tries < TRIES:
+                            hand_out(job, tries + 1)
+                            continue
+                        result = killed(tries)
+                    for following in islice(jobs, 1):
+                        hand_out(following, 1)
+                    yield job, result
+            pool.close()  # type: ignore[no-untyped-call]
+        except BaseException:
+            leave()
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
+        finally:
+            pool.join()
+
+
+@contextmanager
+def _waiting_asleep() -> Iterator[None]:
+    """Inside, processes that are started let the threads of OpenMP sleep where they wait for each other.
+
+    By default they wait in a loop, which takes the core from another worker: two exports on two cores took 6 times as
+    long as one.
+    """
+    usual = os.environ.get(WAITING)
+    os.environ.setdefault(WAITING, "PASSIVE")
+    try:
+        yield
+    finally:
+        if usual is None:
+            os.environ.pop(WAITING, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bilayer.export.bulk.stores import is_many
 from bilayer.export.options import (
     BUNDLE_SUFFIXES,
     ENLARGED,
@@ -25,7 +26,8 @@ from bilayer.runtime.console import Command, as_json_option, importing, progress
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_output
-from bilayer.runtime.options import with_options
+from bilayer.runtime.jobs.options import JobOptions
+from bilayer.runtime.options import fills, with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 
 
 @click.command(cls=Command)
-@click.argument("photos", metavar="PHOTO...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("photos", metavar="PHOTO...", type=click.Path(), nargs=-1)
 @with_options(ExportOptions)
 @click.option("--timings", is_flag=True, help="Print how long each stage took.")
 @click.option(
@@ -59,9 +61,11 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 @click.option(
     "--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc, .onnx or .tflite holds, or a bundle."
 )
+@fills(JobOptions)
 @as_json_option
 def main(
-    photos: tuple[Path, ...],
+    job_options: JobOptions,
+    photos: tuple[str, ...],
     check: Path | None,
     inspect: Path | None,
     timings: bool,
@@ -73,6 +77,9 @@ def main(
     """Make PHOTO's face an avatar for a phone: avatar.dlc, and beside it its ONNX, texture, contract and preview.
 
     Further photos of the same person fill in what the first, whose face and expression it is, does not show.
+
+    A folder, a 'PATTERN*' in quotes, or a manifest (.csv, .jsonl) makes an avatar of each photo, a folder each below
+    --out (avatars), on several processes or a Ray cluster: docs/bulk.md. Run it again to go on where it ended.
 
     Without an SDK, the .dlc is made by Qualcomm's onnxruntime-qnn package (extra [qairt]) and is for SNPE and QAIRT
     2.x. With $SNPE_ROOT set, that SDK's snpe-onnx-to-dlc is used; with $QAIRT_SDK_ROOT, its qairt-converter.
@@ -88,7 +95,15 @@ def main(
         check_file(check, given["target"], as_json)
     elif inspect is not None:
         inspect_file(inspect, as_json)
+    elif is_many(photos):
+        if report is not None or web is not None or timings:
+            raise click.UsageError("--report, --web and --timings are of one person's avatar; leave them out")
+        from bilayer.export.bulk.cli import export_photos
+
+        export_photos(photos[0], ExportOptions("", **given), job_options, as_json)
     else:
+        if job_options != JobOptions():
+            raise click.UsageError("--jobs and --ray are for many people: give a folder, a pattern or a manifest")
         photo, *others = photos
         export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json, report, web)
 

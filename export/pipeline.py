@@ -86,9 +86,22 @@ class Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A checkpoint's model, and the hash by which a bundle names it."""
+
+    model: BilayerModel
+    digest: str
+
+
 @torch_threads()
-def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Export:
+def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, trained: Trained | None = None) -> Export:
     """The bundle of a photo, written and checked: photo -> crop -> avatar -> plain layers -> ONNX -> .dlc or .tflite.
+
+    Args:
+        options: what is exported, where to, and how.
+        watch: is told of each stage.
+        trained: what `load_trained` gave for the same checkpoint, where there are many photos.
 
     Raises:
         InputError: the photo, landmarks, checkpoint or place to write are not usable, or the target refuses the graph.
@@ -99,8 +112,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     check_options(options)
     out, target = bundle_dlc(options.out), options.target or default_target()
     with watch.stage("checkpoint"):
-        model = load_checkpoint(options)
-        digest = checkpoint_hash(model)
+        trained = trained or load_trained(options)
+        model = trained.model
     with watch.stage("photo and face"):
         portraits = read_portraits(options, model.config)
         portrait, size = portraits[0], model.config.image_size
@@ -110,7 +123,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None) -> Exp
     with watch.stage("fold and ONNX"):
         origin = Origin(
             checkpoint=Path(options.checkpoint).name,
-            checkpoint_sha256=digest,
+            checkpoint_sha256=trained.digest,
             trained=True,
             enhanced=avatar.refine == "updater",
             versions=package_versions(),
@@ -219,6 +232,16 @@ def load_checkpoint(options: ExportOptions) -> BilayerModel:
     """
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
+
+
+def load_trained(options: ExportOptions) -> Trained:
+    """`load_checkpoint`'s model with its hash.
+
+    Raises:
+        CheckpointError: see `load_model`.
+    """
+    model = load_checkpoint(options)
+    return Trained(model, checkpoint_hash(model))
 
 
 def fold_avatar(model: BilayerModel, avatar: Avatar, options: ExportOptions) -> tuple[FoldedGenerator, Graph]:

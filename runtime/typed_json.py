@@ -110,15 +110,18 @@ def typed(
     advice: str = "",
     error: type[InputError] = InputError,
     complete: bool = False,
+    text: bool = False,
 ) -> T:
     """`content` of a file as `kind`, a dataclass or built of them; if it is `complete`, None alone may be left out.
+
+    If it is `text`, as the cells of a CSV are, numbers and truth values are read from it.
 
     Raises:
         InputError: as the class `error`: it does not fit. Names `where`, the field, what is expected and what was
             found, and `advice`.
     """
     try:
-        value = msgspec.convert(content, kind)
+        value = msgspec.convert(content, kind, strict=not text)
         _check(content, _plain(value), "", complete)
         return value
     except msgspec.ValidationError as problem:

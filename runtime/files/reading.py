@@ -29,6 +29,7 @@ class FileKind(Enum):
 
     SETTINGS = "a file of settings", _MIB  # args.txt, .toml, avatar.json, settings.json: a few kilobytes
     JSON = "a .json file", 16 * _MIB  # a device's result with its layers; an hour's session has 2 MB
+    MANIFEST = "a manifest of photos", 1 << 30  # a million rows take 200 MB
     LANDMARKS = "a file of 68 points", _MIB  # they take a few kilobytes in any of the formats
     TRACK = "a landmark track", (1 << 18) * 68 * 2 * 8 + 4096  # motion/track.py's longest, in float64
     JSON_TRACK = "a landmark track", 64 * _MIB  # about 20,000 frames; parsing takes ten times that

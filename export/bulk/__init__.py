@@ -1,0 +1,1 @@
+"""Many photos to many avatars: what `bilayer-export FOLDER` does."""

@@ -1,0 +1,114 @@
+"""`bilayer-export PHOTOS`: a folder, a glob pattern or a manifest in place of a photo."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions
+from bilayer.runtime.console import importing, progress, show, table, tell
+from bilayer.runtime.errors import InputError, ToolMissingError
+from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.jobs.options import JobOptions
+
+if TYPE_CHECKING:
+    from bilayer.export.bulk.run import BulkReport
+
+WORKER_BYTES = 1_100_000_000  # of a worker of the demo weights and its converter
+SHOWN = 10  # failures
+
+
+def export_photos(place: str, options: ExportOptions, job_options: JobOptions, as_json: bool) -> None:
+    """An avatar of each photo of PLACE, and what there is to say of them all.
+
+    Raises:
+        InputError: some photos failed; the others are done.
+        ToolMissingError: the converter is not installed; all but the .dlc has been written.
+    """
+    out = _folder(options)
+    if options.keypoints is not None or options.face is not None or options.rotate:
+        raise click.UsageError(
+            "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
+        )
+    with importing():
+        from bilayer.export.bulk import stores
+        from bilayer.export.bulk.items import find_items
+        from bilayer.export.bulk.run import RESULTS, SHEET, export_many, plan_export
+    items = find_items(place)
+    if not stores.is_url(out):
+        check_output(Path(out, RESULTS))
+    workers = job_options.workers(len(items), WORKER_BYTES)
+    with progress("looking at photos", len(items)) as advance:
+        plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)
+    start, waiting = time.monotonic(), len(plan.waiting)
+    with progress("exporting", waiting) as advance:
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            advance(f"exporting, {done / (time.monotonic() - start):.2f} a second")
+
+        report = export_many(plan, workers, count)
+    seconds = time.monotonic() - start
+    result = {
+        "out": out,
+        "results": stores.join(out, RESULTS),
+        "sheet": stores.join(out, SHEET),
+        **_totals(report, seconds),
+        "rows": [asdict(row) for row in report.rows],
+    }
+    first = next((row.avatar for row in report.rows if row.avatar), None)
+    following = first and f"bilayer-render {shlex.quote(stores.join(out, first))} --demo-motion --out demo.mp4"
+    show(result, lambda: _summary(report, result), as_json, "" if stores.is_url(out) else following or "")
+    _judge(report, stores.join(out, RESULTS))
+
+
+def _folder(options: ExportOptions) -> str:
+    out = str(options.out)
+    if options.out == ExportOptions.out:
+        return "avatars"
+    if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
+        raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
+    return out
+
+
+def _totals(report: "BulkReport", seconds: float) -> dict[str, float]:
+    made = report.count("done") - report.finished_before
+    return {
+        "made": made,
+        "made before": report.finished_before,
+        "the same photo": report.count("same"),
+        "failed": report.count("failed"),
+        "seconds": round(seconds, 1),
+        "an hour": round(3600 * made / seconds) if made else 0,
+    }
+
+
+def _summary(report: "BulkReport", result: Mapping[str, object]) -> str:
+    totals = {name: result[name] for name in ("made", "made before", "the same photo", "failed", "seconds", "an hour")}
+    warned = sum(bool(row.warnings) for row in report.rows)
+    lines = [
+        table(list(totals), [list(totals.values())]),
+        f"{result['results']}  a line for each photo" + (f"; {warned} have warnings" if warned else ""),
+        f"{result['sheet']}  to look through",
+    ]
+    return "\n".join(lines)
+
+
+def _judge(report: "BulkReport", results: str) -> None:
+    failed = [row for row in report.rows if row.status == "failed"]
+    for row in failed[:SHOWN]:
+        tell("failed", f"{row.name}: {row.error}")
+    if failed:
+        more = f"; the first {SHOWN} are above, all in {results}" if len(failed) > SHOWN else ""
+        advice = f"mend or leave them out, and run this again, which goes on where this ended{more}"
+        raise InputError(f"{len(failed)} of {len(report.rows)} photos failed; {advice}")
+    missing = next((row.no_dlc for row in report.rows if row.no_dlc), None)
+    if missing is not None:
+        raise ToolMissingError(missing)

@@ -1,0 +1,121 @@
+"""Which photos an export is of: those of a folder, a glob pattern, or a manifest."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from bilayer.export.bulk import stores
+from bilayer.export.options import ExportOptions
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import FileKind
+from bilayer.runtime.typed_json import typed
+from bilayer.runtime.vocabulary import LandmarkerName, Refine
+
+_ADVICE = "docs/bulk.md says what a manifest holds"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of a manifest: a photo, what its avatar is called, and how it differs from the command's options."""
+
+    photo: str  # a path, from the manifest's folder, or a URL
+    name: str = ""  # of its folder; the photo's own by default
+    keypoints: str | None = None
+    others: tuple[str, ...] = ()  # further photos of the person
+    landmarker: LandmarkerName | None = None
+    face: Annotated[int, Meta(ge=1)] | None = None
+    rotate: Literal[0, 90, 180, 270] | None = None
+    mask: bool | None = None
+    refine: Refine | None = None
+    size: Annotated[int, Meta(ge=16, le=4096)] | None = None
+
+    def options(self, usual: ExportOptions) -> ExportOptions:
+        """The options of this photo's export: the usual ones, but for what the row says. Photos are as they stand."""
+        own = ("landmarker", "face", "rotate", "mask", "refine", "size")
+        given = {name: value for name, value in asdict(self).items() if name in own and value is not None}
+        return replace(usual, photo=self.photo, keypoints=self.keypoints, others=self.others, **given)
+
+
+def find_items(place: str) -> list[Item]:
+    """The photos of a folder, a glob pattern or a manifest (.csv, .jsonl), each with a name of its own.
+
+    Raises:
+        InputError: nothing is there, a row does not fit, or two photos would have one name.
+    """
+    if place.lower().endswith(stores.MANIFESTS):
+        items = list(_manifest(place))
+    else:
+        items = [Item(photo, _without_suffix(below)) for photo, below in stores.list_photos(place)]
+    named: dict[str, Item] = {}
+    for item in items:
+        parts = PurePath(item.name).parts
+        if not parts or item.name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts):
+            raise InputError(f"{place}: {item.photo}: expected a name of folders, found {item.name[:60]!r}; {_ADVICE}")
+        if (other := named.setdefault(item.name.lower(), item)) is not item:
+            raise InputError(
+                f"{place}: {other.photo} and {item.photo} would both be {item.name}; rename one, or give names in a "
+                "manifest"
+            )
+    return items
+
+
+def _manifest(place: str) -> Iterator[Item]:
+    folder = place.rpartition("/")[0]
+    text = _decoded(place)
+    rows = _csv_rows(place, text) if place.lower().endswith(".csv") else _json_rows(place, text)
+    found = False
+    for where, row in rows:
+        item = typed(Item, row, where, _ADVICE, text=place.lower().endswith(".csv"))
+        others = tuple(_placed(folder, other) for other in item.others)
+        keypoints = None if item.keypoints is None else _placed(folder, item.keypoints)
+        name = item.name or PurePath(item.photo.partition("://")[2] or item.photo).stem
+        yield replace(item, photo=_placed(folder, item.photo), name=name, others=others, keypoints=keypoints)
+        found = True
+    if not found:
+        raise InputError(f"{place}: expected a row for each photo, found none; {_ADVICE}")
+
+
+def _decoded(place: str) -> str:
+    try:
+        return stores.read(place, FileKind.MANIFEST).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{place}: expected text in UTF-8, found other bytes at {problem.start}") from None
+
+
+def _csv_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
+    try:
+        for row in reader:
+            where = f"{place}, line {reader.line_num}"
+            if "" in row or None in row:
+                raise InputError(f"{where}: has more cells than the first line; {_ADVICE}")
+            given = {name: cell for name, cell in row.items() if cell}
+            if "others" in given:
+                given["others"] = given["others"].split(";")
+            yield where, given
+    except csv.Error as problem:
+        raise InputError(f"{place}, line {reader.line_num}: not readable as CSV ({problem}); {_ADVICE}") from None
+
+
+def _json_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            where = f"{place}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except (ValueError, RecursionError) as problem:
+                raise InputError(f"{where}: not readable as JSON ({str(problem)[:100]}); {_ADVICE}") from None
+
+
+def _placed(folder: str, photo: str) -> str:
+    return photo if stores.is_url(photo) or not folder or PurePath(photo).is_absolute() else stores.join(folder, photo)
+
+
+def _without_suffix(below: str) -> str:
+    return str(PurePath(below).with_suffix(""))

@@ -1,0 +1,158 @@
+"""Where photos come from and avatars go: folders of this machine, or any store that fsspec has a URL for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError, in_short
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_below, read_bytes
+from bilayer.runtime.files.writing import write_file
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
+MANIFESTS = (".csv", ".jsonl")
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is no path of this machine: s3://BUCKET/FOLDER, memory://NAME, ..."""
+    return "://" in place
+
+
+def is_many(places: Sequence[str]) -> bool:
+    """Whether what was given in place of a photo stands for many, each of somebody else."""
+    if len(places) != 1:
+        return False
+    (place,) = places
+    if is_url(place):
+        return not place.lower().endswith(PHOTO_SUFFIXES) or has_magic(place)
+    return place.lower().endswith(MANIFESTS) or is_folder(place) or (has_magic(place) and not is_file(place))
+
+
+def join(place: str, *names: str) -> str:
+    """A place below another."""
+    return "/".join([place.rstrip("/"), *names]) if is_url(place) else str(Path(place, *names))
+
+
+def list_photos(place: str) -> list[tuple[str, str]]:
+    """Each photo of a folder or a glob pattern with its path below the folder, sorted.
+
+    Hidden files, and others than photos by their suffix, are left out of a folder.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    if has_magic(place):
+        found = (
+            _find(place, lambda fs, path: fs.glob(path))
+            if is_url(place)
+            else sorted(
+                glob(place, recursive=True)  # noqa: PTH207  # of any folder, its own included
+            )
+        )
+        named = [(one, PurePosixPath(one).name) for one in found]
+    elif is_url(place):
+        found = _find(place, lambda fs, path: fs.find(path))
+        named = [(one, one.partition(_stripped(place))[2].lstrip("/")) for one in found]
+    else:
+        named = [(str(path), str(path.relative_to(place))) for path in list_below(place)]
+    photos = [
+        (one, below)
+        for one, below in named
+        if below.lower().endswith(PHOTO_SUFFIXES) and not any(part.startswith(".") for part in Path(below).parts)
+    ]
+    if not photos:
+        raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
+    return sorted(photos)
+
+
+def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> bytes:
+    """The whole content of a file.
+
+    Raises:
+        InputError: as the class `error`: it is not there, too large, or cannot be read.
+        ToolMissingError: the package for such URLs is not installed.
+    """
+    if not is_url(place):
+        return read_bytes(place, kind, error)
+    with _told(place, error):
+        fs, path = _open(place)
+        size = fs.size(path)
+        if size is not None and size > kind.most:
+            raise error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most")
+        content: bytes = fs.cat_file(path, end=kind.most)
+        return content
+
+
+def exists(place: str) -> bool:
+    """Whether a file is there."""
+    if not is_url(place):
+        return is_there(place)
+    with _told(place, InputError):
+        fs, path = _open(place)
+        return bool(fs.exists(path))
+
+
+def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = InputError) -> Path:
+    """A file of this machine with the content of `place`: itself, or a copy in `folder`.
+
+    Raises:
+        InputError: as `read`.
+    """
+    if not is_url(place):
+        return Path(place)
+    copy = folder / PurePosixPath(place.partition("://")[2]).name
+    write_file(copy, read(place, kind, error))
+    return copy
+
+
+def write(place: str, content: bytes) -> None:
+    """Write a file whole, or raise an OutputError."""
+    if not is_url(place):
+        write_file(Path(place), content)
+        return
+    with _told(place, OutputError):
+        fs, path = _open(place)
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        fs.pipe_file(path, content)
+
+
+def put_folder(folder: Path, place: str, last: str) -> None:
+    """Copy the files of a folder to a store, the one named `last` after all others; raises an OutputError."""
+    with _told(place, OutputError):
+        fs, path = _open(place)
+        fs.makedirs(path, exist_ok=True)
+        for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
+            fs.put_file(str(file), f"{path}/{file.name}")
+
+
+def _open(place: str) -> tuple[Any, str]:
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(place)
+    return fs, path
+
+
+def _stripped(place: str) -> str:
+    return str(_open(place)[1])
+
+
+def _find(place: str, look: Callable[[Any, str], list[str]]) -> list[str]:
+    with _told(place, InputError):
+        fs, path = _open(place)
+        return [str(fs.unstrip_protocol(found)) for found in sorted(look(fs, path))]
+
+
+@contextmanager
+def _told(place: str, error: type[InputError]) -> Iterator[None]:
+    """Turn whatever a store's library raises inside into an `error` that names the place."""
+    try:
+        yield
+    except BilayerError:
+        raise
+    except ImportError as problem:  # fsspec names the package
+        raise ToolMissingError(f"{place}: {in_short(problem)}") from problem
+    except FileNotFoundError as problem:
+        raise error(f"{place}: no such file") from problem
+    except Exception as problem:  # each store has its own
+        raise error(f"{place}: {in_short(problem)}") from problem

@@ -1,0 +1,192 @@
+"""What a worker does with a photo: look what it is, and make its avatar."""
+
+import functools
+import hashlib
+import json
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bilayer.export.bulk import stores
+from bilayer.export.bulk.items import Item
+from bilayer.export.options import ExportOptions
+from bilayer.runtime.errors import (
+    BilayerError,
+    CheckpointError,
+    InputError,
+    LandmarkError,
+    OutputError,
+    PhotoError,
+    ToolMissingError,
+    in_short,
+)
+from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
+from bilayer.runtime.typed_json import typed
+
+if TYPE_CHECKING:
+    from bilayer.export.pipeline import Trained
+
+RECORDS = "records"  # folder of the output: what is known of each avatar, written when it is complete
+_AVATAR = "avatar.json"
+
+
+Status = Literal["done", "same", "failed"]
+
+
+@dataclass(frozen=True)
+class BulkJob:
+    """An avatar to make."""
+
+    item: Item
+    out: str  # folder, or URL, in which its own is
+    usual: ExportOptions  # but for what the item says
+    made_by: str  # hash of the checkpoint and the versions of the packages
+
+    @property
+    def record(self) -> str:
+        """Where its row stands."""
+        return stores.join(self.out, RECORDS, f"{self.item.name}.json")
+
+    @property
+    def contract(self) -> str:
+        """Its avatar.json, below the output."""
+        return f"{self.item.name}/{_AVATAR}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a photo; a line of results.jsonl."""
+
+    name: str
+    photo: str
+    status: Status
+    key: str | None = None  # hash of all that the avatar is made from: the same key, the same avatar
+    avatar: str | None = None  # its avatar.json, below the output; that of the first of the same photos
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    no_dlc: str | None = None  # why there is none, where its converter is not installed
+    seconds: float | None = None  # that it took
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a job before it is done."""
+
+    key: str
+    row: Row | None  # of an earlier run, whose avatar is there
+
+
+def look(job: BulkJob) -> Looked:
+    """The key of a job, and its row where it was done before.
+
+    Raises:
+        InputError: a file that it names cannot be read.
+    """
+    item = job.item
+    parts = [_digest(item.photo, FileKind.PHOTO, PhotoError)]
+    parts += [_digest(other, FileKind.PHOTO, PhotoError) for other in item.others]
+    parts.append("" if item.keypoints is None else _digest(item.keypoints, FileKind.LANDMARKS, LandmarkError))
+    nowhere = replace(item.options(job.usual), photo="", out="", keypoints=None, checkpoint="", others=())
+    key = hashlib.sha256(json.dumps([*parts, repr(nowhere), job.made_by]).encode()).hexdigest()
+    return Looked(key, _earlier(job, key))
+
+
+def make(keyed: tuple[BulkJob, str]) -> Row:
+    """Make an avatar and record it; what is wrong with the photo is a row, too.
+
+    Raises:
+        OutputError, ToolMissingError: nothing can be written, or a network that finds faces is not there.
+    """
+    job, key = keyed
+    start = time.perf_counter()
+    row = Row(job.item.name, job.item.photo, "done", key, job.contract)
+    try:
+        made = _export(job, row)
+    except (OutputError, ToolMissingError):
+        raise
+    except BilayerError as error:
+        return replace(row, status="failed", avatar=None, error=str(error))
+    except Exception as error:  # one photo of a million is not to stop the others, whatever it is
+        problem = (
+            f"{job.item.photo}: {type(error).__name__}: {in_short(error)}; this should have been told of by its name"
+        )
+        return replace(row, status="failed", avatar=None, error=problem)
+    made = replace(made, seconds=round(time.perf_counter() - start, 3))
+    stores.write(job.record, as_line(made).encode())
+    return made
+
+
+def as_line(row: Row) -> str:
+    """A row as JSON, without what there is none of."""
+    given = {name: value for name, value in vars(row).items() if value not in (None, ())}
+    return json.dumps(given) + "\n"
+
+
+def made_by(options: ExportOptions) -> str:
+    """A hash of what all avatars of a run are made with: the checkpoint's files, and the packages' versions.
+
+    Raises:
+        CheckpointError: a file of it cannot be read.
+    """
+    from bilayer.export.convert.run import default_target
+    from bilayer.export.pipeline import package_versions
+
+    place = Path(options.checkpoint)
+    files = list_below(place, CheckpointError) if is_folder(place) else [place]
+    digests = [_digest(file, FileKind.CHECKPOINT, CheckpointError) for file in files]
+    parts = [digests, package_versions(), options.target or default_target()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(place: StrPath, kind: FileKind, error: type[InputError]) -> str:
+    if not stores.is_url(str(place)):
+        with open_file(place, kind, error) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(stores.read(str(place), kind, error)).hexdigest()
+
+
+def _earlier(job: BulkJob, key: str) -> Row | None:
+    if not stores.exists(job.record):
+        return None
+    try:
+        row = typed(Row, json.loads(stores.read(job.record, FileKind.JSON)), job.record)
+    except (InputError, ValueError):  # damaged: it is made again
+        return None
+    return row if row.key == key and stores.exists(stores.join(job.out, job.contract)) else None
+
+
+def _export(job: BulkJob, row: Row) -> Row:
+    from bilayer.export.allocator import keep_freed_memory
+    from bilayer.export.pipeline import export_avatar
+
+    keep_freed_memory()
+    item, away = job.item, stores.is_url(job.out)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bilayer-bulk-")))
+        options = item.options(job.usual)
+        options = replace(
+            options,
+            photo=stores.fetched(item.photo, folder / "photo", FileKind.PHOTO, PhotoError),
+            others=tuple(
+                stores.fetched(other, folder / f"other-{number}", FileKind.PHOTO, PhotoError)
+                for number, other in enumerate(item.others)
+            ),
+            keypoints=item.keypoints
+            and stores.fetched(item.keypoints, folder / "keypoints", FileKind.LANDMARKS, LandmarkError),
+            out=folder / "out" / _AVATAR if away else Path(job.out, job.contract),
+        )
+        export = export_avatar(options, trained=_trained(str(options.checkpoint), options.align_corners))
+        if away:
+            stores.put_folder(folder / "out", stores.join(job.out, item.name), last=_AVATAR)
+    missing = export.not_converted
+    return replace(row, warnings=tuple(export.warnings), no_dlc=None if missing is None else str(missing))
+
+
+@functools.lru_cache(maxsize=1)  # a worker keeps its model
+def _trained(checkpoint: str, align_corners: bool | None) -> "Trained":
+    from bilayer.export.pipeline import load_trained
+
+    return load_trained(ExportOptions("", checkpoint=checkpoint, align_corners=align_corners))

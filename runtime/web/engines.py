@@ -43,7 +43,7 @@ LITERT = _release(
     "litert",
     "LiteRT for browsers",
     "@litertjs/core@2.5.3",  # web/package.json asks for the same: its loader is built into the page
-    15,
+    12,
     {
         "wasm/litert_wasm_threaded_internal.js": (
             317_475,

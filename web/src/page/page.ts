@@ -7,6 +7,7 @@ import {
 import { cameraProblem, type Driver, FaceDriver, MotionDriver } from "./drivers";
 import { Loop, type Times } from "./loop";
 import { Recorder } from "./recorder";
+import { drawSeen } from "./seen";
 import { TextureView } from "./texture";
 
 /** page.json, which lies beside the page: where everything else lies. */
@@ -18,10 +19,6 @@ interface Settings {
   face: string | null; // folder of the two face networks
 }
 
-const ADVICE = {
-  lost: "no face seen", "too small": "come nearer", "too dark": "too dark", turned: "face the camera",
-}; // prettier-ignore
-const POINTS = 320; // px, the most that the canvas over the small picture is wide
 const BACKDROPS: Record<string, string> = { white: "#ffffff", black: "#000000", green: "#00b140" };
 
 const find = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
@@ -173,7 +170,10 @@ function shown(): void {
   recorder?.draw();
   const now = performance.now();
   if (texture && loop.planes && find<HTMLDetailsElement>("curious").open) texture.draw(loop.planes);
-  if (loop.driver instanceof FaceDriver) points(loop.driver);
+  if (loop.driver instanceof FaceDriver) {
+    drawSeen(loop.driver, find<HTMLCanvasElement>("points"), find("seen"));
+    if (loop.driver.landmarks && find("message").textContent) say("");
+  }
   if (now - told_at < 250) return;
   told_at = now;
   report(loop.times);
@@ -192,29 +192,13 @@ function report(times: Times): void {
   }
 }
 
-/** The found landmarks over the driver's picture. */
-function points(driver: FaceDriver): void {
-  const canvas = find<HTMLCanvasElement>("points");
-  const scale = Math.min(1, POINTS / video.videoWidth);
-  const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
-  if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d")!;
-  context.clearRect(0, 0, width, height);
-  find("seen").textContent = driver.problems.map((problem) => ADVICE[problem]).join(", ");
-  if (driver.landmarks && find("message").textContent) say("");
-  context.fillStyle = "#ffb599";
-  for (let n = 0; n < (driver.landmarks?.length ?? 0); n += 2) {
-    const [x, y] = [driver.landmarks![n] * scale, driver.landmarks![n + 1] * scale];
-    context.fillRect(x - width / 200, y - width / 200, width / 100, width / 100);
-  }
-}
-
 // ---- controls ----
 
 function press(selector: string, chosen: (button: HTMLButtonElement) => boolean): void {
   for (const button of all(selector)) button.setAttribute("aria-pressed", String(chosen(button)));
 }
 
+const output = (id: string, text: string) => (document.querySelector(`output[for=${id}]`)!.textContent = text);
 const slider = (id: string) => Number(find<HTMLInputElement>(id).value);
 const gains = () => ({ head: find<HTMLInputElement>("hold").checked ? 0 : slider("head"), mouth: slider("mouth"), eyes: slider("eyes") });
 
@@ -226,10 +210,6 @@ function slid(): void {
   output("smoothing", smoothing ? `${Math.round(latencyMs(smoothing))} ms at rest` : "off");
   const driver = loop?.driver;
   if (driver instanceof FaceDriver || driver instanceof MotionDriver) driver.retargeter.gains = gains();
-}
-
-function output(id: string, text: string): void {
-  document.querySelector(`output[for=${id}]`)!.textContent = text;
 }
 
 function mirror(on: boolean): void {

@@ -13,7 +13,7 @@ test: lint types contracts unit
 setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export,identity,perception,qairt,openvino,ncnn,coreml,gpu,window,video,training,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export,identity,perception,qairt,openvino,ncnn,coreml,gpu,window,video,training,ray,serve]'
 	$(BIN)/python -m bilayer.runtime.face.model_files
 	touch $@
 

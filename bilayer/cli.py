@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {  # by module, and what each does
     "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),
+    "serve": ("bilayer.export.serve.cli", "Serves avatars by HTTP: a photo in, a bundle out."),
     "render": ("bilayer.runtime.cli", "Drives an avatar: a track, a video, a photo, a webcam."),
     "web": ("bilayer.runtime.web.cli", "Shows an avatar in a browser; writes a page for any host."),
     "parity": ("bilayer.benchmarks.parity.cli", "Compares every way to run an avatar with the trained model."),

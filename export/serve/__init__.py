@@ -1,0 +1,1 @@
+"""A service: a photo in, a bundle out, by HTTP."""

@@ -1,0 +1,101 @@
+"""Avatars made before, by what they were made from: one zip each in a folder of a bounded size."""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bilayer.runtime.errors import OutputError
+from bilayer.runtime.files.reading import FileKind, is_file, list_folder, open_file, read_bytes, size_of
+from bilayer.runtime.files.writing import make_folder, sweep_drafts, write_file
+
+KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class Cache:
+    """The zips of a folder, the least lately used of which go once there are more than `most` bytes.
+
+    A zip is complete or absent, however the process ends: it is on the disk before it takes its name.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder, self._most = folder, most
+        found = [path for path in list_folder(folder, "*.zip") if KEY.fullmatch(path.stem)]
+        used = sorted((path.stat().st_mtime_ns, path) for path in found)
+        self._sizes = {path.stem: size_of(path) for _, path in used}  # the latest used last
+        self._shrink()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all zips."""
+        return sum(self._sizes.values())
+
+    def get(self, key: str) -> bytes | None:
+        """The zip of that key; None where there is none."""
+        if key not in self._sizes:
+            return None
+        path = self._path(key)
+        try:
+            content = read_bytes(path, FileKind.ANY, OutputError, most=1 << 31)
+            os.utime(path)  # the order outlives this process
+        except (OutputError, OSError):  # somebody removed it
+            del self._sizes[key]
+            return None
+        self._sizes[key] = self._sizes.pop(key)
+        return content
+
+    def put(self, key: str, content: bytes) -> None:
+        """Keep a zip; what is larger than the whole folder may be is not kept.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if len(content) > self._most:
+            return
+        write_file(self._path(key), content)
+        self._sizes[key] = len(content)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        while self.size > self._most:
+            oldest = next(iter(self._sizes))
+            self._path(oldest).unlink(missing_ok=True)
+            del self._sizes[oldest]
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.zip"
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """This service's folders for avatars and for photos in work, the latter empty; no other service has them.
+
+    What an earlier one left of photos, because it was killed, is removed.
+
+    Raises:
+        OutputError: another service has the folder, or it cannot be made.
+    """
+    avatars, work = folder / "avatars", folder / "work"
+    for each in (folder, avatars, work):
+        make_folder(each)
+    folder.chmod(0o700)  # whose face it is, is nobody else's to see
+    if not is_file(folder / "lock"):
+        write_file(folder / "lock", b"")
+    with open_file(folder / "lock", FileKind.ANY, OutputError) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: another bilayer-serve has this folder; give --cache one of its own"
+            ) from error
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        sweep_drafts(avatars)
+        try:
+            yield avatars, work
+        finally:
+            with suppress(OSError):
+                shutil.rmtree(work)

@@ -1,0 +1,124 @@
+"""`bilayer-serve`: photos in, bundles out, by HTTP."""
+
+import logging
+import os
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from bilayer.export.serve.options import LOOPBACK, ServeOptions
+from bilayer.runtime.console import Command, as_json_option, show, tell
+from bilayer.runtime.errors import BilayerError, CheckpointError, InputError, OutputError
+from bilayer.runtime.files.reading import FileKind, check_input, read_text
+from bilayer.runtime.options import fills
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from bilayer.export.serve.workers import Workers
+
+TOKEN = "BILAYER_TOKEN"  # noqa: S105  # the name of the variable
+_SHORTEST = 16  # characters of a token
+_DRAIN = 30  # s that requests in work have, once the service is to end
+_CONNECTIONS = 256  # at once; a further one is told 503
+
+
+@click.command(cls=Command)
+@fills(ServeOptions)
+@as_json_option
+def main(options: ServeOptions, as_json: bool) -> None:
+    """Serve avatars by HTTP: POST a photo to /avatars, get the zip of its bundle (docs/serve.md).
+
+    Ctrl-C, or SIGTERM, answers what is in work and ends. Photos are not kept; avatars are, up to --cache-size.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    token = _token(options)
+    check_input(options.checkpoint, CheckpointError)
+    import uvicorn
+
+    from bilayer.export.serve.app import make_app
+    from bilayer.export.serve.cache import Cache, own_folder
+    from bilayer.export.serve.protocol import PatientProtocol
+    from bilayer.export.serve.service import Service
+    from bilayer.export.serve.workers import started
+    from bilayer.runtime.files.released import cache_folder
+
+    place = options.cache or cache_folder() / "serve"
+    with own_folder(place) as (avatars, work), _bound(options) as listening, started(options, work) as workers:
+        app = make_app(Service(options, workers, Cache(avatars, options.cache_size << 20)), token)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=PatientProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_DRAIN,
+            )
+        )
+        failed: list[BilayerError] = []
+        threading.Thread(target=_prepare, args=(workers, server, failed), daemon=True).start()
+        name = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"http://{name}:{listening.getsockname()[1]}"
+        show({"address": address}, lambda: address, as_json)
+        sys.stdout.flush()
+        server.run([listening])
+        if failed:
+            raise failed[0]
+
+
+def _prepare(workers: "Workers", server: "uvicorn.Server", failed: list[BilayerError]) -> None:
+    """Say when the checkpoint is loaded, or end the server if it cannot be."""
+    try:
+        workers.prepare()
+    except BilayerError as error:
+        failed.append(error)
+    except Exception as error:
+        failed.append(InputError(f"a process cannot start ({type(error).__name__}); is --memory enough for one?"))
+    else:
+        tell("ready", "the checkpoint is loaded")
+        return
+    server.should_exit = True
+
+
+def _token(options: ServeOptions) -> str | None:
+    """The token that requests must bear, if any.
+
+    Raises:
+        UsageError: none is given, and the host is not loopback.
+        InputError: it is too short to be one.
+    """
+    if options.token_file is not None:
+        where, token = str(options.token_file), read_text(options.token_file, FileKind.SETTINGS).strip()
+    else:
+        where, token = f"${TOKEN}", os.environ.get(TOKEN, "").strip()
+        if not token:
+            if options.host in LOOPBACK:
+                return None
+            raise click.UsageError(f"--host {options.host} is not loopback: give --token-file FILE, or set ${TOKEN}")
+    if len(token) < _SHORTEST or not (token.isascii() and token.isprintable()):
+        raise InputError(
+            f"{where}: expected a token of {_SHORTEST} or more ASCII characters, found {len(token)}; "
+            "make one: openssl rand -hex 32"
+        )
+    return token
+
+
+def _bound(options: ServeOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server((options.host, options.port), family=family, backlog=128)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        raise OutputError(f"{where}: cannot serve there: {error.strerror or error}; try --port 0") from error
+
+
+if __name__ == "__main__":
+    main(prog_name="bilayer-serve")

@@ -1,0 +1,125 @@
+"""What a process of the service does: keep a checkpoint, and make a photo's avatar a zip."""
+
+import functools
+import io
+import resource
+import signal
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bilayer.export.options import ExportOptions
+from bilayer.runtime.errors import (
+    BilayerError,
+    CheckpointError,
+    ConversionError,
+    LandmarkError,
+    OutputError,
+    ToolMissingError,
+)
+from bilayer.runtime.files.reading import FileKind, list_folder, read_bytes
+from bilayer.runtime.jobs.processes import start_worker
+
+if TYPE_CHECKING:
+    from bilayer.export.pipeline import Trained
+
+PHOTO = "photo"  # a request's picture is called so in its folder, and in messages
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # of a zip's files: the same avatar, the same bytes
+_COMMENT = 65535  # bytes of a zip's comment at most
+_OURS = (CheckpointError, ConversionError, OutputError, ToolMissingError)  # no other photo would help
+
+
+@dataclass(frozen=True)
+class Made:
+    """An avatar's zip, and how it was made."""
+
+    content: bytes
+    seconds: dict[str, float]  # by stage
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why there is no avatar, in the words of the command, without a path of this machine."""
+
+    status: int  # of HTTP
+    field: str  # of the request
+    message: str
+
+
+def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
+    """Make this process a worker: it ends with its owner, holds at most `memory` bytes, and has the checkpoint."""
+    start_worker(end)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: a converter is stopped
+    with suppress(ValueError, OSError):  # not every system has it, or lets it be set
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a face
+    with suppress(BilayerError):  # told by `describe`
+        _trained(checkpoint)
+
+
+def describe(checkpoint: str) -> tuple[str, ...]:
+    """What all avatars of this process are made by: checkpoint, packages, the usual target.
+
+    Raises:
+        CheckpointError: see `load_model`.
+    """
+    from bilayer.export.convert.run import default_target
+    from bilayer.export.pipeline import package_versions
+
+    versions = (f"{name} {number}" for name, number in package_versions().items())
+    return (_trained(checkpoint).digest, default_target(), *versions)
+
+
+def make(options: ExportOptions) -> Made | Refused:
+    """The avatar of a photo in a folder of its own, as a zip; or why there is none."""
+    from bilayer.export.pipeline import Stopwatch, export_avatar
+
+    folder, watch = Path(options.photo).parent, Stopwatch()
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as out:
+            placed = replace(options, out=Path(out, "avatar.dlc"))
+            export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
+            content = pack(Path(out), [text.replace(f"{folder}/", "") for text in export.warnings])
+    except BilayerError as error:
+        status = 503 if isinstance(error, _OURS) else 422
+        field = "keypoints" if isinstance(error, LandmarkError) and options.keypoints else PHOTO
+        return Refused(status, field, str(error).replace(f"{folder}/", ""))
+    except MemoryError:
+        return _too_much()
+    except Exception as error:
+        if "alloc" in str(error).lower() or "insufficient memory" in str(error).lower():  # torch, OpenCV, ONNX Runtime
+            return _too_much()
+        raise
+    return Made(content, watch.seconds)
+
+
+def pack(folder: Path, warnings: Sequence[str] = ()) -> bytes:
+    """The files of a folder as a zip, not compressed (weights hardly would be): the same files, the same bytes.
+
+    The zip's comment is what there is to warn of, a line each.
+    """
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(list_folder(folder)):
+            archive.writestr(zipfile.ZipInfo(path.name, _EPOCH), read_bytes(path, FileKind.ANY, most=1 << 31))
+        archive.comment = "\n".join(warnings).encode()[:_COMMENT]
+    return file.getvalue()
+
+
+def _too_much() -> Refused:
+    return Refused(422, PHOTO, "photo: needs more memory than the service gives to one; scale it down")
+
+
+@functools.lru_cache(maxsize=1)  # a process keeps its model
+def _trained(checkpoint: str) -> "Trained":
+    from bilayer.export.allocator import keep_freed_memory
+    from bilayer.export.pipeline import load_trained
+
+    keep_freed_memory()
+    return load_trained(ExportOptions("", checkpoint=checkpoint))

@@ -1,0 +1,142 @@
+"""The processes of the service: a bounded queue before them, killed and replaced where one takes too long."""
+
+import asyncio
+import hashlib
+import json
+import math
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pebble import ProcessExpired, ProcessPool
+
+from bilayer.export.options import ExportOptions
+from bilayer.export.serve.options import ServeOptions, Wanted
+from bilayer.export.serve.work import PHOTO, Made, Refused, begin, describe, make
+from bilayer.runtime.jobs.processes import SPAWNED, lifeline
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+_LOADING = 120.0  # s: torch and a checkpoint from a cold disk
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a request holds."""
+
+    photo: bytes
+    wanted: Wanted
+    keypoints: bytes | None = None
+    keypoints_suffix: str = ".json"
+
+
+class Workers:
+    """Processes that hold the checkpoint, and those who wait for them."""
+
+    def __init__(self, options: ServeOptions, work: Path, end: "Connection[None, None]") -> None:
+        self._options, self._work = options, work
+        self._start = (end, options.memory << 20, str(options.checkpoint))
+        self._pool = self._new_pool()
+        self._made_by: tuple[str, ...] = ()
+        self._usual = 2.0  # s that an avatar takes, of late
+        self._lock = threading.Lock()
+        self.waiting = 0  # requests that are in work or wait
+        self.restarts = 0  # of processes
+
+    @property
+    def ready(self) -> bool:
+        """Whether a process has loaded the checkpoint."""
+        return bool(self._made_by)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait."""
+        return self.waiting >= self._options.workers + self._options.queue
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds in which a place will be free, about."""
+        return max(1, math.ceil(self._usual * self.waiting / self._options.workers))
+
+    def prepare(self) -> None:
+        """Wait until a process has loaded the checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be.
+        """
+        self._made_by = self._pool.schedule(describe, args=(str(self._options.checkpoint),), timeout=_LOADING).result()
+
+    def key(self, sent: Sent) -> str:
+        """The hash of all that an avatar is made from: the same key, the same bytes."""
+        parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.keypoints)]
+        given = [*parts, sent.keypoints and sent.keypoints_suffix, repr(sent.wanted), self._options.target]
+        return hashlib.sha256(json.dumps([*given, *self._made_by]).encode()).hexdigest()
+
+    async def make(self, sent: Sent) -> Made | Refused:
+        """An avatar, or why there is none; the photo is removed before this returns."""
+        self.waiting += 1
+        try:
+            with tempfile.TemporaryDirectory(dir=self._work) as folder:
+                made = await self._made(self._laid(sent, Path(folder)))
+        finally:
+            self.waiting -= 1
+        if isinstance(made, Made):
+            self._usual += 0.2 * (sum(made.seconds.values()) - self._usual)
+        return made
+
+    async def _made(self, options: ExportOptions) -> Made | Refused:
+        seconds = self._options.seconds
+        try:
+            future = self._running().schedule(make, args=(options,), timeout=seconds)
+            return await asyncio.wrap_future(future)
+        except TimeoutError:
+            self.restarts += 1
+            return Refused(504, PHOTO, f"photo: took longer than {seconds:g} s and was given up; send a smaller one")
+        except (ProcessExpired, BrokenProcessPool):
+            self.restarts += 1
+            return Refused(503, PHOTO, "photo: the process that worked at it was killed; send it again, or another")
+
+    def _laid(self, sent: Sent, folder: Path) -> ExportOptions:
+        photo = folder / PHOTO
+        photo.write_bytes(sent.photo)
+        keypoints = None
+        if sent.keypoints is not None:
+            keypoints = folder / f"keypoints{sent.keypoints_suffix}"
+            keypoints.write_bytes(sent.keypoints)
+        given = vars(sent.wanted)
+        usual = ExportOptions(photo, target=self._options.target, checkpoint=self._options.checkpoint)
+        return replace(usual, keypoints=keypoints, **given)
+
+    def _running(self) -> ProcessPool:
+        """The pool; a new one where it broke: pebble's does where a process that does nothing is killed."""
+        with self._lock:
+            if not self._pool.active:
+                self.restarts += 1
+                self._pool = self._new_pool()
+            return self._pool
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(self._options.workers, context=SPAWNED, initializer=begin, initargs=self._start)
+
+    def stop(self) -> None:
+        """End all processes."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+
+@contextmanager
+def started(options: ServeOptions, work: Path) -> Iterator[Workers]:
+    """Workers that end with this block, or with this process, however it ends."""
+    with lifeline() as (end, leave):
+        workers = Workers(options, work, end)
+        try:
+            yield workers
+        finally:
+            leave()
+            workers.stop()

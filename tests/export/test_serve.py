@@ -232,6 +232,13 @@ def test_a_full_queue_says_when_to_come_again_and_a_killed_worker_is_replaced(se
     assert server.workers() != [worker]
 
 
+def test_a_process_that_is_killed_while_it_does_nothing_is_replaced(server, photo, keypoints):
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(1)  # until the pool has seen it
+    assert server.post(photo, keypoints, mask="false", size=64)[0].status == 200
+
+
 def test_the_description_has_the_options(server):
     described = json.loads(server.ask("/openapi.json")[1])
     asked = described["paths"]["/avatars"]["post"]

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
 from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
 from bilayer.runtime.console import table
+from bilayer.runtime.files.reading import size_of
 
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 # Types of weights: integers without a scale are shapes
@@ -43,7 +44,7 @@ def describe(model: OnnxFile, path: Path) -> dict[str, Any]:
     tensors, behind = stored_tensors(model), _behind(model)
     return {
         "file": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": size_of(path),
         "opset": model.opset,
         "ir_version": model.proto.ir_version,
         "producer": printable(model.proto.producer_name),
@@ -71,7 +72,7 @@ def as_text(model: OnnxFile, path: Path) -> str:
     kinds = {_operator(node) for node in model.nodes}
     integers = quantised(tensors)
     facts = [
-        ("size", f"{path.stat().st_size / 1e6:.2f} MB"),
+        ("size", f"{size_of(path) / 1e6:.2f} MB"),
         ("written by", printable(model.proto.producer_name) or "not recorded"),
         ("opset", f"{model.opset}, IR version {model.proto.ir_version}"),
         ("nodes", f"{len(model.nodes)} of {len(kinds)} operators"),

@@ -42,6 +42,8 @@ def test_all_takes_in_every_extra_but_those_that_say_why_not():
         "face-alignment",
         "aihub",
         "executorch",
+        "camera",
+        "ray",
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError, in_short
-from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_below, read_bytes
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_below, list_folder, read_bytes
 from bilayer.runtime.files.writing import write_file
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
@@ -84,7 +84,7 @@ def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> by
         return content
 
 
-def exists(place: str) -> bool:
+def holds(place: str) -> bool:
     """Whether a file is there."""
     if not is_url(place):
         return is_there(place)
@@ -122,7 +122,7 @@ def put_folder(folder: Path, place: str, last: str) -> None:
     with _told(place, OutputError):
         fs, path = _open(place)
         fs.makedirs(path, exist_ok=True)
-        for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
+        for file in sorted(list_folder(folder), key=lambda file: (file.name == last, file.name)):
             fs.put_file(str(file), f"{path}/{file.name}")
 
 

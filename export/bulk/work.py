@@ -149,13 +149,13 @@ def _digest(place: StrPath, kind: FileKind, error: type[InputError]) -> str:
 
 
 def _earlier(job: BulkJob, key: str) -> Row | None:
-    if not stores.exists(job.record):
+    if not stores.holds(job.record):
         return None
     try:
         row = typed(Row, json.loads(stores.read(job.record, FileKind.JSON)), job.record)
     except (InputError, ValueError):  # damaged: it is made again
         return None
-    return row if row.key == key and stores.exists(stores.join(job.out, job.contract)) else None
+    return row if row.key == key and stores.holds(stores.join(job.out, job.contract)) else None
 
 
 def _export(job: BulkJob, row: Row) -> Row:

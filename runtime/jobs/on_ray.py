@@ -1,7 +1,10 @@
 """Jobs on a Ray cluster (extra [ray]): each is a task of one core, tried again where its worker is lost."""
 
 import logging
+import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -10,6 +13,8 @@ from bilayer.runtime.jobs.attempt import AHEAD, TRIES, WAITING, attempt, killed
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_ANSWER = 10.0  # s that a cluster has to answer; Ray itself would wait for minutes
 
 
 def run_on_ray(
@@ -23,17 +28,7 @@ def run_on_ray(
     """
     import ray
 
-    try:
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {WAITING: "PASSIVE"}},
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"--ray {address}: no cluster answers there ({in_short(error)}); start one: ray start --head"
-        ) from error
+    _connect(address)
     # A worker keeps what it has loaded from one task to the next: its process lives on
     task: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1, retry_exceptions=False)(attempt)
     running: dict[Any, Job] = {}
@@ -53,6 +48,32 @@ def run_on_ray(
         for reference in running:
             ray.cancel(reference, force=True)
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():
+            socket.create_connection((host, int(port)), _ANSWER).close()
+        usual = _handler(signal.SIGTERM)
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {WAITING: "PASSIVE"}},
+        )
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, usual)  # Ray's own would end a command with another code
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        reason = f"no cluster answers there ({in_short(error)}); ray start --head begins one"
+        raise InputError(f"--ray {address}: {reason}") from error
+
+
+def _handler(number: int) -> Any:
+    handler = signal.getsignal(number)
+    return signal.SIG_DFL if handler is None else handler
 
 
 def _outcome(reference: Any) -> Any:

@@ -1,0 +1,73 @@
+"""Jobs on a Ray cluster of two nodes on this machine: each has its result, and a lost worker or node loses none."""
+
+import os
+import signal
+
+import pytest
+
+from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.jobs.run import Workers, run_jobs
+
+ray = pytest.importorskip("ray", reason="Ray is not installed")
+CLUSTER = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of a core each; a test may add and lose more."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def square(number):
+    if number == 3:
+        raise InputError("3: not a number to square")
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def fail(number):
+    raise OutputError(f"{number}: disk full")
+
+
+def die_once(note):
+    if note.name == "b" and not note.exists():
+        note.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+@CLUSTER
+def test_each_job_has_its_result_or_its_own_fault(cluster):
+    found = dict(run_jobs(square, range(8), Workers(ray=cluster.address)))
+    assert {number: result for number, result in found.items() if number not in (3, 5)} == {
+        number: number**2 for number in (0, 1, 2, 4, 6, 7)
+    }
+    assert str(found[3]) == "3: not a number to square"
+    assert "a worker process was killed at this, 2 times" in str(found[5])
+
+
+@CLUSTER
+def test_a_job_whose_worker_was_killed_is_done_by_another(cluster, tmp_path):
+    found = dict(run_jobs(die_once, [tmp_path / name for name in "abc"], Workers(ray=cluster.address)))
+    assert set(found.values()) == {"done"}
+
+
+@CLUSTER
+def test_what_stops_all_jobs_stops_the_run(cluster):
+    with pytest.raises(OutputError, match="disk full"):
+        list(run_jobs(fail, range(4), Workers(ray=cluster.address)))
+
+
+@CLUSTER
+def test_a_cluster_that_is_not_there_is_told():
+    with pytest.raises(InputError, match=r"--ray 127\.0\.0\.1:9: no cluster answers there"):
+        list(run_jobs(square, [1, 2], Workers(ray="127.0.0.1:9")))

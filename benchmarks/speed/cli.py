@@ -3,7 +3,7 @@
 import click
 
 from bilayer.benchmarks.speed import avatar_creation, player, sampler
-from bilayer.benchmarks.speed.options import ExportBench, NetworkBench, PresetOptions, RooflineOptions
+from bilayer.benchmarks.speed.options import BulkBench, ExportBench, NetworkBench, PresetOptions, RooflineOptions
 from bilayer.benchmarks.speed.report import BenchReport, with_results
 from bilayer.runtime.console import Group
 from bilayer.runtime.options import fills
@@ -61,6 +61,17 @@ def export(options: ExportBench) -> list[BenchReport]:
     from bilayer.benchmarks.speed.export_stages import time_export
 
     return [time_export(options)]
+
+
+@main.command()
+@fills(BulkBench)
+@with_results
+def bulk(options: BulkBench) -> list[BenchReport]:
+    """Many people's avatars: a command each, one process, two, and Ray; PHOTOS as bilayer-export takes them."""
+    options.check()
+    from bilayer.benchmarks.speed.bulk import time_bulk
+
+    return time_bulk(options)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from bilayer.export.options import ConversionTarget
 from bilayer.model.config import Preset
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.kinds import check_photo_file
@@ -90,6 +91,23 @@ class ExportBench:
     def check(self) -> None:
         """Raise a PhotoError or CheckpointError where a file cannot be used, before torch is loaded."""
         check_photo_file(self.photo)
+        check_input(self.checkpoint, CheckpointError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkBench:
+    """What `bulk` exports, in each way."""
+
+    photos: Annotated[Path, Option(argument=True)]
+    checkpoint: Annotated[Path | None, Option("As bilayer-export takes it.", default="the demo weights")] = None
+    target: Annotated[ConversionTarget | None, Option("As bilayer-export takes it.", none="auto")] = None
+    most: Annotated[int, Option("Photos at most.", at_least=1)] = 200
+    commands: Annotated[int, Option("Of them by a command each, which takes longest.", at_least=1)] = 20
+    ray: Annotated[bool, Option("Ray's two nodes, too (extra [ray]).")] = False
+
+    def check(self) -> None:
+        """Raise an InputError where a file cannot be used, before torch is loaded."""
+        check_input(self.photos)
         check_input(self.checkpoint, CheckpointError)
 
 

@@ -30,16 +30,16 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         InputError: some photos failed; the others are done.
         ToolMissingError: the converter is not installed; all but the .dlc has been written.
     """
-    out = _folder(options)
-    if options.keypoints is not None or options.face is not None or options.rotate:
-        raise click.UsageError(
-            "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
-        )
     with importing():
         from bilayer.export.bulk import stores
         from bilayer.export.bulk.items import find_items
         from bilayer.export.bulk.run import RESULTS, SHEET, export_many, plan_export
     items = find_items(place)
+    out = _folder(options)
+    if options.keypoints is not None or options.face is not None or options.rotate:
+        raise click.UsageError(
+            "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
+        )
     if not stores.is_url(out):
         check_output(Path(out, RESULTS))
     workers = job_options.workers(len(items), WORKER_BYTES)

@@ -1,15 +1,19 @@
 """A sheet of many avatars to look through: photo beside result, by name."""
 
 import io
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.work import Row
+from bilayer.export.bundle import PREVIEW_SUFFIX
 from bilayer.export.preview import CAPTION_HEIGHT
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind
+from bilayer.runtime.media.photo import read_photo
 
 MOST = 300  # avatars on a sheet: more would be too large to be opened
 SIDE, COLUMNS, CAPTION = 112, 6, 16  # px of a picture; pairs in a row; px of a name's line
@@ -33,7 +37,8 @@ def contact_sheet(out: str, rows: Sequence[Row]) -> bytes | None:
         left, top = number % columns * width + 4, number // columns * height + 2
         draw.text((left, top), _fitting(row.name, font), fill="black", font=font)
         place = (left, top + CAPTION)
-        pair = _pair(out, row)
+        with tempfile.TemporaryDirectory(prefix="bilayer-bulk-") as folder:
+            pair = _pair(out, row, Path(folder))
         if pair is None:
             draw.rectangle((*place, place[0] + 2 * SIDE, place[1] + SIDE), fill=(225, 225, 225))
             draw.multiline_text((left + 4, top + CAPTION + 4), _wrapped(row.error or "no preview"), "black", font)
@@ -44,20 +49,19 @@ def contact_sheet(out: str, rows: Sequence[Row]) -> bytes | None:
     return data.getvalue()
 
 
-def _pair(out: str, row: Row) -> Image.Image | None:
+def _pair(out: str, row: Row, folder: Path) -> Image.Image | None:
     """Photo and result of an avatar's preview, the first and the last of its strip."""
     if row.avatar is None:
         return None
+    place = stores.join(out, row.avatar.replace(".json", PREVIEW_SUFFIX))
     try:
-        content = stores.read(stores.join(out, row.avatar.replace(".json", ".preview.png")), FileKind.PHOTO)
+        strip = read_photo(stores.fetched(place, folder, FileKind.PHOTO))  # (H, W, 3)
     except InputError:
         return None
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as strip:
-        side = strip.height - CAPTION_HEIGHT
-        pair = Image.new("RGB", (2 * SIDE, SIDE))
-        for number, left in enumerate((0, strip.width - side)):
-            picture = strip.crop((left, CAPTION_HEIGHT, left + side, strip.height))
-            pair.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (number * SIDE, 0))
+    strip = strip[CAPTION_HEIGHT:]
+    pair = Image.new("RGB", (2 * SIDE, SIDE))
+    for number, picture in enumerate((strip[:, : len(strip)], strip[:, -len(strip) :])):
+        pair.paste(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS), (number * SIDE, 0))
     return pair
 
 

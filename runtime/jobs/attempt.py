@@ -10,7 +10,6 @@ Result = TypeVar("Result")
 
 TRIES = 2  # a process may be killed for what another did: for want of memory, or with its machine
 AHEAD = 2  # jobs for each process that are handed out: all of a million would fill the memory
-WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
 
 
 def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:

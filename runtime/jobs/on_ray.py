@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from bilayer.runtime.errors import InputError, in_short
-from bilayer.runtime.jobs.attempt import AHEAD, TRIES, WAITING, attempt, killed
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
+from bilayer.runtime.jobs.processes import WAITING
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnContext
 
 from bilayer.runtime.errors import InputError
 
+WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
 # Forked threads of OpenCV and LiteRT would hang, or worse
 SPAWNED: SpawnContext = multiprocessing.get_context("spawn")
 
@@ -39,11 +40,19 @@ def worker_processes(count: int, advice: str) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def lifeline() -> Iterator[tuple["Connection[None, None]", Callable[[], None]]]:
-    """The end of a pipe for `start_worker`, and a function after which the workers that hold it leave at once."""
+    """The end of a pipe for `start_worker`, and a function after which the workers that hold it leave at once.
+
+    Processes that are started inside let the threads of OpenMP sleep where they wait for each other. By default these
+    wait in a loop, which takes the core from another process: two exports on two cores took 6 times as long as one.
+    """
     end, held = SPAWNED.Pipe(duplex=False)
+    usual = os.environ.get(WAITING)
+    os.environ.setdefault(WAITING, "PASSIVE")
     try:
         yield end, held.close
     finally:
+        if usual is None:
+            os.environ.pop(WAITING, None)
         held.close()
         end.close()
 

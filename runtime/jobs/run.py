@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.jobs.attempt import AHEAD, TRIES, WAITING, attempt, killed
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
 from bilayer.runtime.jobs.processes import SPAWNED, lifeline, start_worker
 
 Job = TypeVar("Job")
@@ -67,11 +68,18 @@ def _on_processes(
 ) -> Iterator[tuple[Job, Result | InputError]]:
     from pebble import ProcessExpired, ProcessPool  # unlike Python's own, it outlives a killed worker
 
-    with _waiting_asleep(), lifeline() as (end, leave):
-        pool = ProcessPool(processes, context=SPAWNED, initializer=start_worker, initargs=(end,))
+    with lifeline() as (end, leave):
+
+        def begin() -> ProcessPool:
+            return ProcessPool(processes, context=SPAWNED, initializer=start_worker, initargs=(end,))
+
+        pool = begin()
         running: dict[Future[Any], tuple[Job, int]] = {}
 
         def hand_out(job: Job, tries: int) -> None:
+            nonlocal pool
+            if not pool.active:  # it breaks where a process is killed that does nothing
+                pool = begin()
             running[pool.schedule(attempt, args=(work, job))] = (job, tries)
 
         try:
@@ -82,7 +90,7 @@ def _on_processes(
                     job, tries = running.pop(done)
                     try:
                         result = done.result()
-                    except ProcessExpired:
+                    except (ProcessExpired, BrokenProcessPool, CancelledError):
                         if tries < TRIES:
                             hand_out(job, tries + 1)
                             continue
@@ -97,19 +105,3 @@ def _on_processes(
             raise
         finally:
             pool.join()
-
-
-@contextmanager
-def _waiting_asleep() -> Iterator[None]:
-    """Inside, processes that are started let the threads of OpenMP sleep where they wait for each other.
-
-    By default they wait in a loop, which takes the core from another worker: two exports on two cores took 6 times as
-    long as one.
-    """
-    usual = os.environ.get(WAITING)
-    os.environ.setdefault(WAITING, "PASSIVE")
-    try:
-        yield
-    finally:
-        if usual is None:
-            os.environ.pop(WAITING, None)

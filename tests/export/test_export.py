@@ -231,7 +231,6 @@ PHOTOS = {
     "text": (lambda folder: write(folder / "x.jpg", b"hello there\n" * 9), "found text"),
     "truncated": (lambda folder: write(folder / "x.png", (folder / "face.png").read_bytes()[:3000]), "damaged or cut"),
     "animated": (lambda folder: animated(folder / "x.gif"), "expected one picture, found an animation"),
-    "a folder": (lambda folder: folder, "is a folder"),
 }
 
 

@@ -38,6 +38,19 @@ def die_once(note):
     return "done"
 
 
+def kill_the_idle(note):
+    """The second job, once: end the process that has done the first, and waits."""
+    if note.name == "b" and not note.exists():
+        note.touch()
+        time.sleep(1)
+        for task in Path(f"/proc/{os.getppid()}/task").iterdir():
+            for one in (task / "children").read_text().split():
+                if int(one) != os.getpid() and "spawn_main" in Path(f"/proc/{one}/cmdline").read_text():
+                    os.kill(int(one), signal.SIGKILL)
+        time.sleep(1)
+    return "done"
+
+
 def wait_long(path):
     Path(path).write_text(str(os.getpid()))
     time.sleep(600)
@@ -67,6 +80,12 @@ def test_a_job_that_kills_its_worker_is_a_fault_of_its_own():
 
 def test_a_job_whose_worker_was_killed_is_done_by_another(tmp_path):
     found = dict(run_jobs(die_once, [tmp_path / name for name in "abc"], Workers(2)))
+    assert set(found.values()) == {"done"}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
+def test_an_idle_worker_that_is_killed_stops_nothing(tmp_path):
+    found = dict(run_jobs(kill_the_idle, [tmp_path / name for name in "ab"], Workers(2)))
     assert set(found.values()) == {"done"}
 
 

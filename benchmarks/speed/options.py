@@ -103,7 +103,7 @@ class BulkBench:
     target: Annotated[ConversionTarget | None, Option("As bilayer-export takes it.", none="auto")] = None
     most: Annotated[int, Option("Photos at most.", at_least=1)] = 200
     commands: Annotated[int, Option("Of them by a command each, which takes longest.", at_least=1)] = 20
-    ray: Annotated[bool, Option("Ray's two nodes, too (extra [ray]).")] = False
+    with_ray: Annotated[bool, Option("Ray's two nodes, too (extra [ray]).")] = False
 
     def check(self) -> None:
         """Raise an InputError where a file cannot be used, before torch is loaded."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.export.bulk.stores import is_many
+from bilayer.export.bulk.stores import is_many, is_url
 from bilayer.export.options import (
     BUNDLE_SUFFIXES,
     ENLARGED,
@@ -95,7 +95,9 @@ def main(
         check_file(check, given["target"], as_json)
     elif inspect is not None:
         inspect_file(inspect, as_json)
-    elif is_many(photos):
+    elif is_many(photos) or is_url(str(given["out"])):
+        if len(photos) > 1:
+            raise click.UsageError("several photos of one person and URLs: give them in a manifest (docs/bulk.md)")
         if report is not None or web is not None or timings:
             raise click.UsageError("--report, --web and --timings are of one person's avatar; leave them out")
         from bilayer.export.bulk.cli import export_photos

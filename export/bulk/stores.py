@@ -20,12 +20,12 @@ def is_url(place: str) -> bool:
 
 
 def is_many(places: Sequence[str]) -> bool:
-    """Whether what was given in place of a photo stands for many, each of somebody else."""
+    """Whether what was given in place of a photo stands for many, each of somebody else; so does a URL, of one too."""
     if len(places) != 1:
         return False
     (place,) = places
     if is_url(place):
-        return not place.lower().endswith(PHOTO_SUFFIXES) or has_magic(place)
+        return True
     return place.lower().endswith(MANIFESTS) or is_folder(place) or (has_magic(place) and not is_file(place))
 
 
@@ -35,13 +35,15 @@ def join(place: str, *names: str) -> str:
 
 
 def list_photos(place: str) -> list[tuple[str, str]]:
-    """Each photo of a folder or a glob pattern with its path below the folder, sorted.
+    """Each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
 
     Hidden files, and others than photos by their suffix, are left out of a folder.
 
     Raises:
         InputError: nothing is there.
     """
+    if place.lower().endswith(PHOTO_SUFFIXES) and not has_magic(place) and not is_folder(place):
+        return [(place, PurePosixPath(place).name)]
     if has_magic(place):
         found = (
             _find(place, lambda fs, path: fs.glob(path))

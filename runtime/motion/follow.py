@@ -33,7 +33,7 @@ class Followed:
                 smooth = f"{self.smooth_jitter_px:.2f} after smoothing by {self.smoothing:g}"
                 yield f"{jitter}, {smooth}, which delays slow motion by {self.latency_ms:.0f} ms"
             else:
-                yield f"{jitter} (--smoothing makes it less)"
+                yield f"{jitter}; where the head stood still in it, --smoothing makes it less"
         found = [f"{name.replace('_', ' ')} in {count}" for name, count in self.problems.items() if count]
         if found:
             yield f"driver: {', '.join(found)} frames"

@@ -26,6 +26,8 @@ from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
 from bilayer.runtime.engines.load import installed
+from tests import golden
+from tests.export.test_bulk import write_photos
 from tests.training import tiny
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -183,4 +185,16 @@ def test_the_command_prints_json_and_draws(tmp_path):
 
 def test_help_names_every_part():
     text = bench("--help").stdout
-    assert all(name in text for name in ("network", "sampler", "frame", "export", "init", "macs", "roofline"))
+    assert all(name in text for name in ("network", "sampler", "frame", "export", "init", "macs", "roofline", "bulk"))
+
+
+def test_many_people_cost_what_each_way_takes_and_are_the_same(tmp_path, face_networks):
+    """By a command each, one process and two; a photo that fails is counted by all."""
+    photos = write_photos(tmp_path / "photos")
+    (photos / "dora.png").write_text("no photo")
+    process = bench("bulk", photos / "all.jsonl", "--checkpoint", golden.CASE_A / "runs", "--target", "none", "--json")
+    assert process.returncode == 0, process.stderr
+    (report,) = json.loads(process.stdout)["benchmarks"]
+    rows = {row["name"]: (row["photos"], row["refused"]) for row in report["rows"]}
+    assert rows == dict.fromkeys(["a command each", "one process", "two processes"], (4, 1))
+    assert all(row["s an avatar"] > 0 for row in report["rows"])

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from bilayer.benchmarks.parity.cli import main
 from tests.benchmarks.avatars import export_tiny, rewritten
+from tests.export.test_bulk import NAMES, write_photos
+from tests.export.test_bulk import run as export
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,25 @@ def test_help_imports_nothing_slow():
     code += "assert not {'torch', 'numpy', 'onnx', 'onnxruntime', 'numba'} & set(sys.modules), 'slow imports'"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--device-outputs" in shown.stdout
+
+
+def parity(*arguments):
+    command = [sys.executable, "-m", "bilayer.benchmarks.parity.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_of_avatars_has_a_verdict_on_each(tmp_path):
+    export(write_photos(tmp_path / "photos"), tmp_path / "out")
+    done = parity(tmp_path / "out", "--quick", "--poses", 1, "--jobs", 2, "--json")
+    assert done.returncode in (0, 4), done.stderr  # the tiny model's FP16 is what it is
+    rows = json.loads(done.stdout)["avatars"]
+    assert [row["avatar"] for row in rows] == [f"{name}/avatar.json" for name in NAMES]
+    alone = json.loads(parity(tmp_path / "out" / NAMES[2], "--quick", "--poses", 1, "--json").stdout)
+    assert rows[2]["report"] | {"failures": None} == alone | {"failures": None}
+    texture = tmp_path / "out" / NAMES[1] / "avatar.safetensors"
+    texture.write_bytes(texture.read_bytes()[:-4])
+    done = parity(tmp_path / "out", "--quick", "--poses", 1)
+    assert done.returncode in (3, 4)
+    assert f"failed: {NAMES[1]}/avatar.json: " in done.stderr
+    assert parity(tmp_path / "out", "--layers").returncode == 2
+    assert parity(tmp_path / "out" / NAMES[0], "--jobs", 2).returncode == 2

@@ -1,0 +1,105 @@
+"""The ladder that `bilayer-parity` was asked for: which rungs it has."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bilayer.benchmarks.parity.options import ParityOptions
+from bilayer.model.config import DEMO_CHECKPOINT
+
+if TYPE_CHECKING:
+    from bilayer.benchmarks.parity.ladder import Ladder
+    from bilayer.benchmarks.parity.rungs import NotRun, Rung
+    from bilayer.benchmarks.parity.subject import Subject
+
+
+def climb_as_asked(
+    subject: "Subject", options: ParityOptions, advance: Callable[[str], None] = lambda done: None
+) -> "Ladder":
+    """The ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
+    from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, climb
+    from bilayer.benchmarks.parity.rungs import Float64
+
+    rungs: list[Rung | NotRun] = []
+    truth: Rung = Float64(subject, OF_ONNX)
+    if options.photo is not None:
+        from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
+
+        checkpoint = options.checkpoint or DEMO_CHECKPOINT
+        source = TrainedFrom(
+            photo=options.photo,
+            checkpoint=checkpoint,
+            keypoints=options.keypoints,
+            mask=options.mask,
+            others=options.others,
+            rotate=options.rotate,
+            face=options.face,
+            landmarker=options.landmarker,
+        )
+        trained = make_trained(subject, source)
+        subject, truth = trained.subject, ExactTrained.of(trained)
+        rungs += [trained, Float64(subject, FOLDED, "folded")]
+    rungs += _rungs(subject, options)
+    ladder = climb(
+        subject,
+        rungs,
+        truth=truth,
+        slow_poses=options.slow_poses,
+        advance=advance,
+    )
+    return _with_layers(ladder, subject, [truth, *rungs], options) if options.layers else ladder
+
+
+def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
+    from bilayer.benchmarks.parity.dlc import open_dlc
+    from bilayer.benchmarks.parity.engines import bfloat16, vulkan
+    from bilayer.benchmarks.parity.htp import FP16, FP16_LABEL, simulator
+    from bilayer.benchmarks.parity.integers import integer_rungs
+    from bilayer.benchmarks.parity.litert import litert
+    from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
+
+    top: list[Rung | NotRun] = []
+    if options.photo is None:
+        why = "no --photo (and --checkpoint): the ladder begins at the ONNX, whose weights are the truth"
+        top.append(NotRun("trained", "trained model in torch, unfolded, float32; folded anew, float64", why))
+    top += [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
+    if not options.quick:
+        top[-1:-1] = [litert(subject, "float32")]
+        top += [litert(subject, "float16")]
+        top += [EmulatedRung(subject, "half4"), EmulatedRung(subject, "sequential")]
+        skipped = NotRun(FP16, FP16_LABEL, "--slow-poses 0")
+        top.append(simulator(subject) if options.slow_poses else skipped)
+        top += [vulkan(subject, arithmetic=False), vulkan(subject, arithmetic=True)]
+        top += [EmulatedBfloat16(subject), bfloat16(subject)]
+    top += integer_rungs(subject, simulated=bool(options.slow_poses) and not options.quick)
+    return [*top, _device(subject, options)]
+
+
+def _device(subject: "Subject", options: ParityOptions) -> "Rung | NotRun":
+    from bilayer.benchmarks.parity.device import open_device
+    from bilayer.benchmarks.parity.rungs import Float64, NotRun
+
+    if options.device_outputs is None:
+        why = "no --device-outputs; --write-inputs FOLDER makes the inputs for a phone"
+        return NotRun("device", "outputs of a phone", why)
+    layers = Float64(subject, "").layers(0)
+    truth = {name: layers[name] for name in subject.generator.output_tensors}
+    return open_device(subject, options.device_outputs, options.device_layout, options.device_precision, truth)
+
+
+def _with_layers(
+    ladder: "Ladder", subject: "Subject", rungs: "list[Rung | NotRun]", options: ParityOptions
+) -> "Ladder":
+    from bilayer.benchmarks.parity.layer_errors import compare_layers
+    from bilayer.benchmarks.parity.rungs import NotRun
+    from bilayer.runtime.errors import InputError
+
+    shown: dict[str, Rung] = {rung.name: rung for rung in rungs if not isinstance(rung, NotRun)}
+    broken = [step.name for step in ladder.steps if step.ruling.verdict == "broken"]
+    names = options.between or ("float64", next(iter(broken), "fp16-hybrid"))
+    for name in names:
+        if name not in shown:
+            raise InputError(f"--between: {name}: not in this ladder, which has {', '.join(shown)}")
+    first, second = (shown[name] for name in names)
+    report = compare_layers(subject.generator, first, second, threshold=options.layer_threshold)
+    return replace(ladder, layers=report)

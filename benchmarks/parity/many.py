@@ -1,0 +1,81 @@
+"""Many avatars below a folder, such as bilayer-export makes of many photos: the verdict on each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bilayer.benchmarks.parity.asked import climb_as_asked
+from bilayer.benchmarks.parity.options import ParityOptions
+from bilayer.runtime.console import table
+from bilayer.runtime.errors import InputError, ParityError
+from bilayer.runtime.files.reading import is_file, is_folder, list_below, list_folder
+from bilayer.runtime.jobs.run import Workers, run_jobs
+
+SHOWN = 10  # broken avatars that are named
+WORKER_BYTES = 1_000_000_000  # of a process that climbs a ladder of the demo weights
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found of an avatar."""
+
+    avatar: str  # its contract, below the folder
+    verdict: str  # passed, warned, broken; failed: it could not be read
+    reason: str = ""
+    report: dict[str, Any] | None = None  # as of a single one
+
+
+def contracts_below(place: Path) -> list[Path]:
+    """The avatars' contracts in the folders below `place`; none where it is an avatar's own folder, or no folder."""
+    if not is_folder(place) or list_folder(place, "*.json"):
+        return []
+    return [path for path in list_below(place) if path.suffix == ".json" and is_file(path.with_suffix(".onnx"))]
+
+
+def judge_many(
+    contracts: Sequence[Path], options: ParityOptions, workers: Workers, on_done: Callable[[], None]
+) -> list[Judged]:
+    """The verdict on each, in order of the names; one that cannot be read is a row, too."""
+    jobs = [replace(options, bundle=contract) for contract in contracts]
+    found: dict[Path, Judged] = {}
+    for job, report in run_jobs(_judge, jobs, workers):
+        name = str(job.bundle.relative_to(options.bundle))
+        if isinstance(report, InputError):
+            found[job.bundle] = Judged(name, "failed", str(report))
+        else:
+            found[job.bundle] = Judged(name, report["verdict"], "; ".join(report["failures"]), report)
+        on_done()
+    return [found[contract] for contract in contracts]
+
+
+def summary(rows: Sequence[Judged]) -> str:
+    """How many have which verdict, as a table."""
+    verdicts = ("passed", "warned", "broken", "failed")
+    return table(verdicts, [[sum(row.verdict == verdict for row in rows) for verdict in verdicts]])
+
+
+def require(place: Path, rows: Sequence[Judged]) -> None:
+    """Raise a ParityError where an avatar is broken, else an InputError where one cannot be read."""
+    broken, failed = ([row for row in rows if row.verdict == verdict] for verdict in ("broken", "failed"))
+    if broken:
+        raise ParityError(f"{place}: {len(broken)} of {len(rows)} avatars are broken; bilayer-parity of one says more")
+    if failed:
+        raise InputError(f"{place}: {len(failed)} of {len(rows)} avatars cannot be read; export them again")
+
+
+def problems(rows: Sequence[Judged]) -> Iterator[tuple[str, str]]:
+    """The verdict and a line for each of the first avatars that are broken or cannot be read."""
+    told = [row for row in rows if row.reason][:SHOWN]
+    return ((row.verdict, f"{row.avatar}: {row.reason}") for row in told)
+
+
+def _judge(options: ParityOptions) -> dict[str, Any]:
+    from bilayer.benchmarks.parity import report
+    from bilayer.benchmarks.parity.subject import open_subject
+    from bilayer.runtime.motion.poses import choose_poses
+
+    avatar = options.check()
+    poses = choose_poses(avatar.contract.source.pose, options.poses, options.drive)
+    ladder = climb_as_asked(open_subject(avatar, poses), options)
+    return {**report.as_json(ladder), "failures": ladder.failures}

@@ -1,0 +1,88 @@
+"""What `bilayer-parity` may be asked for; loads no library, so that --help need not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+
+from bilayer.benchmarks.report.document import require
+from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.errors import CheckpointError, LandmarkError
+from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.options import Option
+from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLayout
+
+
+@dataclass(frozen=True)
+class ParityOptions:
+    """What is compared, on how many poses, and how deep."""
+
+    bundle: Annotated[Path, Option(argument=True)]
+    photo: Annotated[
+        Path | None, Option("The photo of the export: adds the trained model, and makes it the truth.")
+    ] = None
+    checkpoint: Annotated[Path | None, Option("The checkpoint of the export, if it was given one (with --photo).")] = (
+        None
+    )
+    keypoints: Annotated[Path | None, Option("The landmarks of the export, if it was given any (with --photo).")] = None
+    mask: Annotated[bool, Option("As the export had it (with --photo).")] = True
+    others: Annotated[tuple[Path, ...], Option("A further photo of the export (with --photo).", ("--other",))] = ()
+    poses: Annotated[int, Option("Poses along the track.", former="--frames", at_least=1)] = 8
+    drive: Annotated[Path | None, Option("A landmark track (.npy .npz .json).", default="the built-in motion")] = None
+    slow_poses: Annotated[
+        int,
+        Option(
+            "Poses on the HTP simulator, which takes seconds for each; 0 leaves it out.",
+            former="--slow-frames",
+            at_least=0,
+        ),
+    ] = 1
+    quick: Annotated[bool, Option("Only the rungs that cost a second: ONNX, .dlc, FP16 hybrid.")] = False
+    layers: Annotated[bool, Option("Compare layer by layer, and name the first over the threshold.")] = False
+    between: Annotated[
+        tuple[str, str] | None,
+        Option("Which two for --layers.", metavar="RUNG RUNG", default="float64, and the first broken or fp16-hybrid"),
+    ] = None
+    layer_threshold: Annotated[
+        float | None, Option("For --layers, dB.", default="100 fp32, 60 fp16-hybrid, 45 fp16 and bf16")
+    ] = None
+    device_outputs: Annotated[Path | None, Option("Result_N folders pulled from a phone, for the same poses.")] = None
+    device_layout: Annotated[TensorLayout, Option("Of the files of --device-outputs.")] = "auto"
+    device_precision: Annotated[DevicePrecision, Option("What the phone computed in.", former="--device-mode")] = (
+        "fp16-hybrid"
+    )
+    write_inputs: Annotated[
+        Path | None,
+        Option("Write the poses and input_list.txt for a phone there, and end; with --layers it asks for every layer."),
+    ] = None
+    html: Annotated[Path | None, Option("Write a report with pictures, one file.")] = None
+    rotate: Annotated[Literal[0, 90, 180, 270], Option("As the export had it (with --photo).")] = 0
+    face: Annotated[int | None, Option("As the export had it (with --photo).", at_least=1, default="1")] = None
+    landmarker: Annotated[LandmarkerName, Option("As the export had it (with --photo).")] = "mediapipe"
+
+    def check(self) -> Bundle:
+        """The bundle; and see what else can be seen without a library.
+
+        Raises:
+            UsageError: options that do not go together.
+            InputError: the bundle or another file cannot be used, or the place of the report.
+        """
+        chosen = (self.checkpoint, self.keypoints, not self.mask, self.others, self.rotate, self.face)
+        if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):
+            options = "--checkpoint, --keypoints, --no-mask, --other, --rotate, --face and --landmarker"
+            raise click.UsageError(f"{options} say what --photo was exported with: give it")
+        if self.between and not self.layers:
+            raise click.UsageError("--between is for --layers")
+        if self.photo is not None:
+            check_photo_file(self.photo)
+        check_input(self.checkpoint, CheckpointError)
+        check_input(self.keypoints, LandmarkError)
+        check_input(self.drive, LandmarkError)
+        check_input(self.device_outputs)
+        if self.html is not None:
+            check_output(self.html)
+            require("jinja2", "matplotlib")
+        return read_bundle(self.bundle)

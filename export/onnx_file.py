@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
@@ -140,6 +141,7 @@ def read_model(path: str | Path) -> OnnxFile:
     path = Path(path)
     try:
         proto = onnx.ModelProto.FromString(_read(path, path, 0, None))
+        _check_text(proto)
         for tensor in _external(proto):
             _embed(tensor, path)
         onnx.checker.check_model(proto)
@@ -164,6 +166,22 @@ def _read(path: Path, model: Path, offset: int, length: int | None) -> bytes:
             raise InputError(f"{path}: expected {count} bytes from {offset}, found {size}")
         file.seek(offset)
         return file.read(count)
+
+
+def _check_text(message: Message) -> None:
+    """All text of a message and of those in it is UTF-8: what is not, protobuf gives as bytes where text is expected.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for one in (value,) if isinstance(value, Message) else value:
+                _check_text(one)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            for one in (value,) if isinstance(value, str | bytes) else value:
+                if isinstance(one, bytes):
+                    raise ValueError(f"a {field.name} that is not UTF-8: {one[:_SHOWN]!r}")
 
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:

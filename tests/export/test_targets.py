@@ -220,6 +220,26 @@ def test_a_name_does_not_make_a_file_text(tmp_path):
         assert read_model(tmp_path / name).proto == model
 
 
+@pytest.mark.parametrize("text", [
+    b"NODE", b"IN_0", b"OUT0", b"ATTR", b"TEXT", b"DOMA", b"WEIG", b"INPU", b"AXIS", b"GRAP", b"MAKE", b"KEY0", b"NEST",
+])  # fmt: skip
+def test_text_that_is_not_utf8_is_refused_wherever_it_stands(tmp_path, text):
+    """Protobuf's Python gives bytes for it, of which no rule knows."""
+    node = helper.make_node("Op", ["x", "IN_0"], ["y", "OUT0"], "NODE", "TEXT", "DOMA", ATTR=1.0)
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["z"], "NEST")], "i", [], [])
+    node.attribute.append(helper.make_attribute("body", inner))
+    ends = [helper.make_tensor_value_info(*one) for one in (("INPU", TensorProto.FLOAT, ["AXIS", 4]), ("y", 1, [4]))]
+    graph = helper.make_graph([node], "GRAP", ends[:1], ends[1:], [numpy_helper.from_array(WEIGHT, "WEIG")])
+    model = helper.make_model(graph, producer_name="MAKE")
+    model.metadata_props.add(key="KEY0", value="v")
+    content = model.SerializeToString()
+    assert content.count(text) == 1
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content.replace(text, b"\xff" + text[1:]))
+    with pytest.raises(InputError, match=r"not a valid ONNX model \(a \w+ that is not UTF-8: b'\\xff"):
+        read_model(path)
+
+
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_weights_beside_the_model_are_read_wherever_one_starts_from(tmp_path, monkeypatch, offset):
     monkeypatch.chdir("/")

@@ -244,6 +244,7 @@ CASES = [
     ),
     check("dims-5000", graph([helper.make_node("Relu", ["x"], ["y"], "r")], inputs=[("x", (1,) * 5000)]), codes=(0, 3)),
     check("names-of-lines", graph([helper.make_node("Relu", ["x"], ["y"], "a\nb\x1b[2J")]), codes=(0, 3)),
+    check("name-not-utf-8", conv(ONE).replace(b"conv", b"c\xffnv"), codes=(3,), says="name that is not UTF-8"),
     check("name-of-a-megabyte", graph([helper.make_node("NoSuch", ["x"], ["y"], "n" * (1 << 20))]), codes=(3,)),
     check(
         "a-cycle",

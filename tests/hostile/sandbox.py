@@ -12,13 +12,23 @@ from tests.hostile.case import MEMORY, SECONDS, Outcome
 
 ROOT = Path(__file__).parents[2]
 _LIGHT = ("render", "device")
+_BOTH = ("bilayer.runtime.sampler.compositor", "bilayer.runtime.media.photo", "bilayer.runtime.media.video",
+         "bilayer.runtime.media.writers", "bilayer.runtime.face.mediapipe", "bilayer.runtime.outputs",
+         "bilayer.android_harness.cli_setup", "bilayer.android_harness.bench.session", "onnxruntime",
+         "pillow_heif")  # fmt: skip
+# Numba is for the one without torch: both together leave a case too little of its address space
 _WARM = {
-    False: ("bilayer.runtime.cli", "bilayer.runtime.rendering", "bilayer.runtime.player", "bilayer.android_harness.cli",
-            "bilayer.runtime.media.photo", "bilayer.runtime.media.video", "bilayer.runtime.media.writers",
-            "bilayer.runtime.face.mediapipe", "bilayer.runtime.motion.poses", "bilayer.android_harness.report.tables",
-            "bilayer.android_harness.report.pictures", "onnxruntime"),
+    False: ("bilayer.runtime.cli", "bilayer.runtime.rendering", "bilayer.runtime.player", "bilayer.runtime.live",
+            "bilayer.runtime.sampler.numba_kernels", "bilayer.runtime.engines.onnx_runtime",
+            "bilayer.runtime.engines.openvino", "bilayer.android_harness.cli",
+            "bilayer.android_harness.bench.playing", "bilayer.android_harness.report.tables",
+            "bilayer.android_harness.report.pictures", "jinja2", "matplotlib.figure",
+            "matplotlib.backends.backend_svg", "openvino", "safetensors.numpy"),
     True: ("bilayer.export.cli", "bilayer.export.pipeline", "bilayer.export.dlc.read", "bilayer.export.dlc.check",
-           "bilayer.model.cli", "bilayer.benchmarks.parity.ladder", "bilayer.benchmarks.parity.cli", "onnxruntime",
+           "bilayer.export.bulk.cli", "bilayer.export.bulk.work", "bilayer.export.tflite.show",
+           "bilayer.export.bundle_show", "bilayer.export.onnx_show", "bilayer.export.integer_rules",
+           "bilayer.model.cli", "bilayer.benchmarks.parity.ladder", "bilayer.benchmarks.parity.cli",
+           "bilayer.benchmarks.parity.asked", "bilayer.benchmarks.parity.many",
            "bilayer.training.cli", "bilayer.training.loop", "bilayer.training.build", "bilayer.training.prepare.cli",
            "bilayer.training.prepare.check", "bilayer.training.prepare.videos", "bilayer.training.evaluate.cli",
            "bilayer.training.evaluate.frames"),
@@ -59,7 +69,7 @@ class Servers:
 
     def _server(self, torch):
         if torch not in self._servers:
-            warm = [name for name in (*_WARM[torch], *self._also) if importlib.util.find_spec(name)]
+            warm = [name for name in (*_BOTH, *_WARM[torch], *self._also) if importlib.util.find_spec(name)]
             server = subprocess.Popen(
                 [sys.executable, "-m", "tests.hostile.server", *warm], cwd=ROOT, env=self._environment,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -10,6 +10,7 @@ survive a fork: so nothing is computed here, where libraries would start theirs.
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -19,8 +20,11 @@ import signal
 import sys
 import time
 import traceback
+import weakref
 from io import FileIO, TextIOWrapper
 from pathlib import Path
+
+from PIL import Image
 
 
 def _be_the_command(job, ends):
@@ -57,7 +61,7 @@ def _be_the_command(job, ends):
 
 def _read(pipes, ended, seconds):
     """What comes out of the pipes until the process has ended, each; None where it takes longer."""
-    texts, end = dict.fromkeys(pipes, b""), time.monotonic() + seconds
+    texts, end = {pipe: bytearray() for pipe in pipes}, time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         for one in (*pipes, ended):
             selector.register(one, selectors.EVENT_READ)
@@ -103,6 +107,13 @@ def run(job):
 def main():
     for module in sys.argv[1:]:
         importlib.import_module(module)
+    Image.init()  # imports its formats
+    if registry := sys.modules.get("numba.core.registry"):
+        for context in (registry.cpu_target.typing_context, registry.cpu_target.target_context):
+            context.refresh()  # imports what Numba compiles by
+    for ending in weakref.finalize._registry:
+        ending.atexit = False  # what torch registered here would be undone in each child again: 35 ms
+    gc.freeze()  # a collection in a child would touch, and so copy, all that it shares with this process
     print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)

@@ -103,7 +103,7 @@ CASES = [
     export("120-megapixels-cmyk", flat("CMYK", SIDE, quality=1), ".jpg"),
     export("120-megapixels-tif", flat("1", SIDE, compression="group4"), ".tif"),
     export("120-megapixels-deflate-float", flat("F", (8000, 8000), compression="tiff_adobe_deflate"), ".tif"),
-    export("120-megapixels-webp", flat("RGB", (16_000, 7_000)), ".webp"),
+    export("120-megapixels-webp", flat("RGB", (16_000, 7_000), lossless=True, quality=0, method=0), ".webp"),
     export("tiff-loop", tiff([(256, 4, 1, 8), (257, 4, 1, 8)])[:-4] + b"\x08\0\0\0", ".tif"),
     export("tiff-million-entries", b"II*\0\x08\0\0\0\xff\xff" + bytes(100), ".tif"),
     export(

@@ -11,7 +11,6 @@ from bilayer.cli import COMMANDS
 from tests.hostile.case import MEMORY, SECONDS, Outcome
 
 ROOT = Path(__file__).parents[2]
-_LIGHT = ("render", "device")
 _BOTH = ("bilayer.runtime.sampler.compositor", "bilayer.runtime.media.photo", "bilayer.runtime.media.video",
          "bilayer.runtime.media.writers", "bilayer.runtime.face.mediapipe", "bilayer.runtime.outputs",
          "bilayer.android_harness.cli_setup", "bilayer.android_harness.bench.session", "onnxruntime",
@@ -40,11 +39,12 @@ class Servers:
 
     Args:
         also: modules that they import beside those that hostile cases need, which have little memory.
+        light: the commands for the one without torch.
         environment: of theirs, beside this process's.
     """
 
-    def __init__(self, also=(), **environment):
-        self._also, self._environment, self._servers = also, {**os.environ, **environment}, {}
+    def __init__(self, also=(), light=("render", "device"), **environment):
+        self._also, self._light, self._environment, self._servers = also, light, {**os.environ, **environment}, {}
 
     def __enter__(self):
         return self
@@ -62,7 +62,7 @@ class Servers:
             "folder": str(folder), "temporary": str(temporary), "memory": memory, "seconds": seconds,
             "environment": environment or {}, "fault": fault,
         }  # fmt: skip
-        server = self._server(command not in _LIGHT)
+        server = self._server(command not in self._light)
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         return json.loads(server.stdout.readline())

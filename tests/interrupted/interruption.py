@@ -16,9 +16,10 @@ from tests.interrupted.commands import OUT, hidden, visible
 
 HERE = Path(__file__).parent
 LIBRARY = "interpose.so"
-WARM = ("bilayer.runtime.sampler.compositor", "bilayer.training.heads.render", "bilayer.runtime.engines.onnx_runtime",
-        "bilayer.runtime.face.person_mask", "bilayer.benchmarks.report.charts", "bilayer.benchmarks.parity.pictures",
-        "torch._dynamo", "torch.utils.tensorboard", "scipy.linalg", "jinja2", "matplotlib.figure")  # fmt: skip
+WARM = ("bilayer.runtime.sampler.numba_kernels", "bilayer.training.heads.render", "bilayer.runtime.rendering",
+        "bilayer.runtime.engines.onnx_runtime", "bilayer.runtime.face.person_mask", "bilayer.benchmarks.report.charts",
+        "bilayer.benchmarks.parity.pictures", "bilayer.android_harness.report.tables", "torch._dynamo",
+        "torch.utils.tensorboard", "scipy.linalg", "jinja2", "matplotlib.figure")  # fmt: skip
 ENDED = {"kill": -9, "term": 143}
 
 
@@ -63,13 +64,20 @@ class MoreGoods(Goods):
         return path
 
     @cached_property
-    def begun_run(self):
-        """The folder of a run that was stopped after 2 of 4 iterations."""
-        from bilayer.training.cli import main
+    def settings(self):
+        """Of a run of 3 iterations that keeps its state after 2 and at its end."""
         from tests.training import tiny
 
+        schedule = {"iterations": 3, "validate_every": 3, "pictures_every": 3}
+        return tiny.toml(data={"root": str(self.frames)}, optimisation={"average": 0.5}, schedule=schedule)
+
+    @cached_property
+    def begun_run(self):
+        """The folder of that run, stopped after 2 iterations."""
+        from bilayer.training.cli import main
+
         config, out = self.folder / "begun.toml", self.folder / "begun"
-        config.write_text(tiny.toml(data={"root": str(self.frames)}, optimisation={"average": 0.5}))
+        config.write_text(self.settings)
         words = ["base", "--config", config, "--data", self.frames, "--out", out, "--device", "cpu", "--no-validate"]
         done = CliRunner().invoke(main, [str(word) for word in [*words, "--iterations", 2]])
         assert done.exit_code == 0, done.stderr

@@ -20,7 +20,7 @@ def interruptions(tmp_path_factory):
     library = compile_library(folder)
     if library is None:
         pytest.skip("no C compiler: apt install gcc")
-    with Servers(WARM, LD_PRELOAD=str(library)) as servers:
+    with Servers(WARM, light=(), LD_PRELOAD=str(library)) as servers:
         yield Interruptions(servers, MoreGoods(tmp_path_factory.mktemp("goods")), folder)
 
 

@@ -1,8 +1,9 @@
 """The switch from one avatar to the next: at every moment its .json names files that are there, all of one avatar.
 
 A rename replaces one file, and an avatar has five. So its .json is replaced twice: first by one that names the new
-files by passing names, `.STEM.XXXXXXXX.onnx`, beside the old ones; then, when the usual names are further names of the
-same files, by the one that names these.
+files by passing names, `.STEM.XXXXXXXX.onnx`, beside the old ones; then, when those that the new avatar has no more are
+gone, and the usual names are further names of the same files, by the one that names these. So all that a killed switch
+leaves has passing names, or lies beside an avatar that still goes by such: the next one finds it.
 """
 
 import os
@@ -17,6 +18,8 @@ from bilayer.runtime.bundle import AVATAR, Contract, Files
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import list_folder
 from bilayer.runtime.files.writing import holding_folder, publish
+
+_KINDS = r"\.(dlc|onnx|safetensors|preview\.png|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
 
 
 def switch(draft: Path, out: Path, contract: Contract) -> None:
@@ -34,11 +37,12 @@ def switch(draft: Path, out: Path, contract: Contract) -> None:
         _link(draft / name, draft / passing[name])
     target = out.with_name(f"{out.stem}.json")
     with holding_folder(out.parent):
-        former = _named_files(target) | _left_files(target)
+        former = _former_files(target)
         try:
             for name in passing.values():
                 publish(draft / name, out.with_name(name))
             publish(on_the_way, target)
+            _remove(out, former - set(names))
             try:
                 for name in names:
                     publish(draft / name, out.with_name(name))
@@ -47,9 +51,13 @@ def switch(draft: Path, out: Path, contract: Contract) -> None:
                 reason = error.strerror or error
                 raise OutputError(f"{target}: the avatar is written, but not by its usual names: {reason}") from error
         finally:  # whatever happened, the .json says which files count
-            for name in (former | set(passing.values())) - _named_files(target) - set(names):
-                with suppress(OSError):
-                    out.with_name(name).unlink()
+            _remove(out, (former | set(passing.values())) - _named_files(target) - set(names))
+
+
+def _remove(out: Path, names: set[str]) -> None:
+    for name in names:
+        with suppress(OSError):
+            out.with_name(name).unlink()
 
 
 def _renamed(files: Files, names: dict[str, str]) -> Files:
@@ -72,10 +80,13 @@ def _named_files(contract: Path) -> set[str]:
     return set()
 
 
-def _left_files(contract: Path) -> set[str]:
-    """Passing names that a killed switch left."""
-    name = re.compile(
-        rf"\.{re.escape(contract.stem)}\.[0-9a-f]{{8}}"
-        r"\.(dlc|onnx|safetensors|preview\.png|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
-    )
-    return {path.name for path in list_folder(contract.parent) if name.fullmatch(path.name)}
+def _former_files(contract: Path) -> set[str]:
+    """Names of the files that the avatar there has, and of those that a killed switch left: passing ones, and where the
+    avatar there goes by such, usual ones that no other avatar of the folder has."""
+    found, beside = _named_files(contract), [path.name for path in list_folder(contract.parent)]
+    stem, passing = re.escape(contract.stem), r"\.[0-9a-f]{8}"
+    if any(name.startswith(".") for name in found):
+        others = (contract.with_name(name) for name in beside if name.endswith(".json") and name != contract.name)
+        theirs = {name for other in others for name in _named_files(other)}
+        found |= {name for name in beside if re.fullmatch(stem + _KINDS, name)} - theirs
+    return found | {name for name in beside if re.fullmatch(rf"\.{stem}{passing}{_KINDS}", name)}

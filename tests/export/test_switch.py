@@ -97,6 +97,26 @@ def test_files_that_the_new_avatar_lacks_go_and_others_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == expected
 
 
+def test_what_the_new_avatar_lacks_goes_after_a_kill_too(tmp_path):
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write(folder, "old")
+        write(folder, "other", "avatar.w8a8")  # whose .onnx is named as one in integers is, of the first
+        (folder / "avatar.txt").write_text("mine")
+        code, _, reached = with_fault(
+            lambda folder=folder: write(folder, "new", with_dlc=False), folder, number, "kill"
+        )
+        assert (code == -signal.SIGKILL) == reached
+        write(folder, "newer", with_dlc=False)
+        assert avatar_in(folder) == "newer"
+        others = {"avatar.w8a8.json", *(f"avatar.w8a8{suffix}" for suffix in SUFFIXES), "avatar.txt"}
+        assert {path.name for path in folder.iterdir()} == USUAL - {"avatar.dlc"} | others
+        if not reached:
+            break
+    assert number > 25
+
+
 def test_a_contract_that_names_others_files_cannot_have_them_removed(tmp_path):
     write(tmp_path, "old")
     (tmp_path / "other.onnx").write_text("mine")

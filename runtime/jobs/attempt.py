@@ -29,6 +29,6 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
 def killed(times: int) -> InputError:
     """What became of a job whose process was killed so many times."""
     return InputError(
-        f"a worker process was killed at this, {times} times, perhaps for want of memory; run the same command again, "
-        "which goes on where this one ended, with fewer processes"
+        f"a worker process was killed at this, {times} times, perhaps for want of memory; run the same command again "
+        "with fewer processes (--jobs)"
     )

@@ -1,7 +1,8 @@
 """Models and baselines on a dataset, by the paper's protocol: `evaluate_model`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,15 @@ FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
 
 Bytes = NDArray[np.uint8]
 Pictures = dict[str, list[Bytes]]  # by method: a picture per target
-OnCase = Callable[[EvaluationCase, Sequence[Bytes], Pictures], None]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCase:
+    """What was found of one identity."""
+
+    scores: Mapping[str, Scores]  # by method
+    frames: int
+    faces: int  # frames in whose truth the detector finds one
 
 
 def evaluate_model(
@@ -66,7 +75,6 @@ def evaluate_models(
     protocol: EvaluationProtocol = PAPER_PROTOCOL,
     meter: Meter | None = None,
     baselines: bool = True,
-    on_case: OnCase | None = None,
 ) -> EvaluationResult:
     """Several models and the baselines on the same frames.
 
@@ -79,42 +87,62 @@ def evaluate_models(
         protocol: which of its frames.
         meter: by which metrics; without one, by those that need no network.
         baselines: also measure copying the source, the mean head, and the source affinely warped by its landmarks.
-        on_case: called after each identity with its masked truths and pictures.
 
     Raises:
         InputError: no data, a damaged file, or models of different sizes.
         CheckpointError: a model lacks a network that an avatar needs.
     """
-    size = _common_size(models)
+    size = common_size(models)
     meter = meter or Meter()
     sequences = choose_sequences(data, protocol)
     mean = mean_head(data, size) if baselines else None
-    scores: dict[str, list[Scores]] = {}
-    frames = faces = 0
-    for sequence in sequences:
-        case = read_case(sequence, protocol.every, size)
-        truths = [remove_background(target.image, target.mask) for target in case.targets]
-        keypoints = [scaled_keypoints(target) for target in case.targets]
-        truth = meter.prepare_truth(truths, keypoints, [target.mask for target in case.targets])
-        pictures = _all_pictures(case, models, mean)
-        for name, made in pictures.items():
-            scores.setdefault(name, []).append(meter.score(made, truth))
-        if on_case is not None:
-            on_case(case, truths, pictures)
-        frames += len(truths)
-        faces += sum(found is not None for found in truth.landmarks)
+    cases = (read_case(sequence, protocol.every, size) for sequence in sequences)
+    measured = [measure_case(case, models, mean, meter)[0] for case in cases]
+    return summarise(measured, models, data, protocol, meter)
+
+
+def measure_case(
+    case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None, meter: Meter
+) -> tuple[MeasuredCase, Sequence[Bytes], Pictures]:
+    """What is found of one identity, its T masked truths (S, S, 3), and the pictures that were measured.
+
+    Args:
+        case: its frames.
+        models: by name.
+        mean: the mean head (S, S, 3); without it no baseline is measured.
+        meter: by which metrics.
+    """
+    truths = [remove_background(target.image, target.mask) for target in case.targets]
+    keypoints = [scaled_keypoints(target) for target in case.targets]
+    truth = meter.prepare_truth(truths, keypoints, [target.mask for target in case.targets])
+    pictures = _all_pictures(case, models, mean)
+    scores = {name: meter.score(made, truth) for name, made in pictures.items()}
+    faces = sum(found is not None for found in truth.landmarks)
+    return MeasuredCase(scores, len(truths), faces), truths, pictures
+
+
+def summarise(
+    measured: Sequence[MeasuredCase],
+    models: Mapping[str, BilayerModel],
+    data: Path,
+    protocol: EvaluationProtocol,
+    meter: Meter,
+) -> EvaluationResult:
+    """What was found of all identities, in the protocol's order, with what the models cost."""
     costs = _costs(models)
     whole = {*models, *(f"{name} {REFINED['updater']}" for name in models)}
     return EvaluationResult(
         methods=tuple(
-            MethodResult(name, join_scores(parts), costs.get(name, Costs()), name in whole)
-            for name, parts in scores.items()
+            MethodResult(
+                name, join_scores([case.scores[name] for case in measured]), costs.get(name, Costs()), name in whole
+            )
+            for name in measured[0].scores
         ),
-        frames=frames,
-        identities=len(sequences),
-        faces_in_truth=None if "nme" in meter.unavailable else faces,
+        frames=sum(case.frames for case in measured),
+        identities=len(measured),
+        faces_in_truth=None if "nme" in meter.unavailable else sum(case.faces for case in measured),
         unavailable=meter.unavailable,
-        notes=_notes(data, protocol, size),
+        notes=_notes(data, protocol, common_size(models)),
     )
 
 
@@ -158,6 +186,15 @@ def join_scores(parts: Sequence[Scores]) -> Scores:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def common_size(models: Mapping[str, BilayerModel]) -> int:
+    """The models' pictures' size in pixels, or an InputError where they differ."""
+    sizes = {name: model.config.image_size for name, model in models.items()}
+    if len(set(sizes.values())) != 1:
+        found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        raise InputError(f"image_size: expected the same in all models, found {found}; evaluate them one by one")
+    return next(iter(sizes.values()))
+
+
 def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
     """Make the pictures of every method for one case, with a black background, by the methods' names."""
     made: Pictures = {}
@@ -171,14 +208,6 @@ def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean
         name: [remove_background(p, target.mask) for p, target in zip(pictures, case.targets, strict=True)]
         for name, pictures in made.items()
     }
-
-
-def _common_size(models: Mapping[str, BilayerModel]) -> int:
-    sizes = {name: model.config.image_size for name, model in models.items()}
-    if len(set(sizes.values())) != 1:
-        found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
-        raise InputError(f"image_size: expected the same in all models, found {found}; evaluate them one by one")
-    return next(iter(sizes.values()))
 
 
 def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:

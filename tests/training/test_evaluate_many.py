@@ -1,0 +1,83 @@
+"""`bilayer-eval checkpoint` on several processes: the numbers of one, to the last digit, whatever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bilayer.training.evaluate.cli import main
+from tests.training.test_evaluate import RUNS, add_sequence
+
+PEOPLE = ("101", "102", "103")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for person in PEOPLE:
+        add_sequence(root, "test", person, frames=4)
+    return root
+
+
+def arguments(data, out, *more):
+    asked = ["checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks"]
+    return [str(one) for one in (*asked, "--out", out / "r.json", "--save-frames", out / "frames", *more)]
+
+
+def found(out):
+    """The numbers, as they were written, and every frame's bytes by its place."""
+    files = {path.relative_to(out): path.read_bytes() for path in (out / "frames").rglob("*") if path.is_file()}
+    return (out / "r.json").read_text(), files
+
+
+@pytest.fixture(scope="module")
+def by_one(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    done = CliRunner().invoke(main, arguments(data, out, "--jobs", 1))
+    assert done.exit_code == 0, done.stderr
+    return found(out)
+
+
+def children(process):
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(one) for task in tasks for one in (task / "children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
+def test_two_processes_give_what_one_gives_though_one_is_killed(data, tmp_path, by_one):
+    command = [sys.executable, "-m", "bilayer.training.evaluate.cli", *arguments(data, tmp_path, "--jobs", 2)]
+    # Ray's workers have one thread, if nobody says otherwise
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    begun = time.monotonic()
+    while not list(tmp_path.rglob("keypoints/*")):
+        assert process.poll() is None
+        assert time.monotonic() < begun + 60
+        time.sleep(0.02)
+    workers = [one for one in children(process.pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert len(workers) == 2
+    numbers, files = found(tmp_path)
+    assert numbers == by_one[0]
+    assert files == by_one[1]
+    assert json.loads(numbers)["identities"] == len(PEOPLE)
+
+
+def test_a_damaged_file_of_one_identity_ends_the_run(data, tmp_path):
+    add_sequence(tmp_path / "data", "test", "101", frames=2)
+    add_sequence(tmp_path / "data", "test", "102", frames=2)
+    broken = tmp_path / "data" / "keypoints/test/102/v/s/0001.npy"
+    broken.write_bytes(broken.read_bytes()[:-9])
+    done = CliRunner().invoke(main, arguments(tmp_path / "data", tmp_path, "--jobs", 1))
+    assert done.exit_code == 3
+    assert "102/v/s/0001.npy" in done.stderr
+    assert not (tmp_path / "frames").exists()
+    assert not (tmp_path / "r.json").exists()

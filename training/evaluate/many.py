@@ -1,0 +1,90 @@
+"""Checkpoints on a dataset, an identity a job, here or on a cluster: the numbers are the same by each way."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilayer.model.bilayer import BilayerModel
+from bilayer.model.checkpoint import load_model
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.jobs.run import Workers, run_jobs
+from bilayer.training.data.frame_folders import FrameSequence
+from bilayer.training.evaluate.asked import make_meter
+from bilayer.training.evaluate.baselines import Bytes, mean_head
+from bilayer.training.evaluate.cases import read_case
+from bilayer.training.evaluate.frames import save_case
+from bilayer.training.evaluate.models import MeasuredCase, common_size, measure_case, summarise
+from bilayer.training.evaluate.options import CheckpointOptions
+from bilayer.training.evaluate.result import EvaluationResult
+from bilayer.training.metrics.meter import Meter
+
+WORKER_BYTES = 700_000_000  # of a process that measures the demo weights by landmarks
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a process measures with."""
+
+    models: Mapping[str, BilayerModel]
+    meter: Meter
+    mean: Bytes  # head (S, S, 3)
+
+
+@dataclass(frozen=True)
+class IdentityJob:
+    """An identity to measure."""
+
+    options: CheckpointOptions
+    sequence: FrameSequence
+    frames: Path | None  # a draft's folder: save all frames there
+
+
+@functools.lru_cache(maxsize=1)  # a process keeps its models
+def load_asked(options: CheckpointOptions) -> Loaded:
+    """The models and the meter that are asked for.
+
+    Raises:
+        CheckpointError: a model cannot be loaded.
+        InputError: the models are of several sizes, there is no data, or weights cannot be used.
+        ToolMissingError: an extra, or a face network, is not installed.
+    """
+    meter = make_meter(options)
+    models = {name: load_model(path).to(options.device) for name, path in options.models.items()}
+    return Loaded(models, meter, mean_head(options.data, common_size(models)))
+
+
+def evaluate_asked(
+    options: CheckpointOptions,
+    sequences: Sequence[FrameSequence],
+    workers: Workers,
+    frames: Path | None,
+    on_done: Callable[[], None],
+) -> EvaluationResult:
+    """What `evaluate_models` finds, and all frames in the folder `frames`; `on_done` hears of each identity.
+
+    Raises:
+        InputError: a damaged file, or a worker process was killed at an identity twice.
+        CheckpointError: a model lacks a network that an avatar needs.
+        ToolMissingError: a worker's machine has not what this one has.
+    """
+    loaded = load_asked(options)
+    measured: dict[FrameSequence, MeasuredCase] = {}
+    jobs = [IdentityJob(options, sequence, frames) for sequence in sequences]
+    for job, found in run_jobs(_measure, jobs, workers):
+        if isinstance(found, InputError):
+            raise found
+        measured[job.sequence] = found
+        on_done()
+    in_order = [measured[sequence] for sequence in sequences]
+    return summarise(in_order, loaded.models, options.data, options.protocol, loaded.meter)
+
+
+def _measure(job: IdentityJob) -> MeasuredCase:
+    loaded = load_asked(job.options)
+    size = common_size(loaded.models)
+    case = read_case(job.sequence, job.options.every, size)
+    measured, truths, pictures = measure_case(case, loaded.models, loaded.mean, loaded.meter)
+    if job.frames is not None:
+        save_case(job.frames, case, truths, pictures)
+    return measured

@@ -1,0 +1,141 @@
+"""The options of `bilayer-eval`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.reading import check_folder, check_input
+from bilayer.runtime.files.writing import check_new_folder, check_output
+from bilayer.runtime.jobs.options import JobOptions
+from bilayer.runtime.options import Option
+from bilayer.runtime.vocabulary import Split
+
+if TYPE_CHECKING:
+    from bilayer.training.evaluate.cases import EvaluationProtocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterOptions:
+    """The options of both commands: metrics, their networks, and where the numbers go."""
+
+    out: Annotated[Path | None, Option("Write the numbers as JSON, too.", ("-o",))] = None
+    lpips_vgg16: Annotated[Path | None, Option("For LPIPS: torchvision's vgg16-397923af.pth.", metavar="FILE")] = None
+    lpips_heads: Annotated[Path | None, Option("For LPIPS: its heads, weights/v0.1/vgg.pth.", metavar="FILE")] = None
+    arcface: Annotated[Path | None, Option("For CSIM: an ArcFace network as .onnx.", metavar="FILE")] = None
+    identity: Annotated[
+        bool, Option("Measure identity by dlib's face descriptor (extra [identity]): 0.3 s a picture.")
+    ] = False
+    perception: Annotated[
+        bool, Option("Measure the distance of EfficientNet-Lite0's features (extra [perception]).")
+    ] = False
+    landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
+    device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
+    threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
+
+    def check(self) -> None:
+        """Check what can be checked before torch is imported.
+
+        Raises:
+            UsageError: one of LPIPS' files without the other.
+            InputError: a file is not there, or the result's place cannot be written to.
+        """
+        if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
+            raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
+        for weights in (self.lpips_vgg16, self.lpips_heads, self.arcface):
+            check_input(weights)
+        if self.out is not None:
+            check_output(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesOptions(MeterOptions):
+    """The options of `frames`: which pictures are compared with which."""
+
+    methods: Annotated[tuple[str, ...], Option(argument=True, metavar="METHOD=FOLDER...")]
+    truth: Annotated[Path, Option("Folder of the true frames.")]
+    masks: Annotated[Path | None, Option("Folder of masks, white in the foreground: the rest is painted black.")] = None
+    keypoints: Annotated[
+        Path | None, Option("Folder of the landmarks that drove the methods (.npy): the pose error.")
+    ] = None
+
+    def check(self) -> None:
+        """Check what can be checked before torch is imported."""
+        for folder in (*self.folders.values(), self.truth, self.masks, self.keypoints):
+            check_folder(folder)
+        super().check()
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Each method's, by its name.
+
+        Raises:
+            UsageError: an argument that is no METHOD=FOLDER, or a name twice.
+        """
+        return _named(self.methods, "METHOD=FOLDER")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(MeterOptions, JobOptions):
+    """The options of `checkpoint`: which models are measured, on what data, and by how many processes."""
+
+    checkpoints: Annotated[tuple[str, ...], Option(argument=True, metavar="[NAME=]CHECKPOINT...")]
+    data: Annotated[Path, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it.")]
+    split: Annotated[Split, Option("Of the data folder.")] = "test"
+    identities: Annotated[int, Option("People, a sequence each.", at_least=1)] = 50
+    every: Annotated[
+        int, Option("Frames from one target to the next: 25 is the paper's 1 FPS of a 25 FPS video.", at_least=1)
+    ] = 25
+    timings: Annotated[bool, Option("Also measure initialisation and inference, in torch.", former="--times")] = False
+    sheet: Annotated[Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE")] = (
+        None
+    )
+    sheet_rows: Annotated[int, Option("Identities on it.", at_least=1)] = 8
+    save_frames: Annotated[Path | None, Option("Write all frames, to use with `frames`.", metavar="FOLDER")] = None
+    threads: Annotated[
+        int, Option("CPU threads of a process; with another number sums are rounded otherwise.", at_least=1)
+    ] = 2
+
+    @property
+    def models(self) -> dict[str, Path]:
+        """Each checkpoint by its name in the tables.
+
+        Raises:
+            UsageError: a name twice, or without a checkpoint.
+        """
+        named = [item if "=" in item else f"ours={item}" for item in self.checkpoints]
+        return _named(named, "NAME=CHECKPOINT")
+
+    @property
+    def protocol(self) -> "EvaluationProtocol":
+        """Which frames of the data."""
+        from bilayer.training.evaluate.cases import EvaluationProtocol
+
+        return EvaluationProtocol(self.split, self.identities, self.every)
+
+    def check(self) -> None:
+        """Check what can be checked before torch is imported."""
+        models = self.models
+        super().check()
+        for path in models.values():
+            check_input(path, CheckpointError)
+        check_input(self.data)
+        if self.sheet is not None:
+            check_output(self.sheet)
+        if self.save_frames is not None:
+            check_new_folder(self.save_frames)
+
+
+def _named(items: Sequence[str], form: str) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for item in items:
+        name, equals, path = item.partition("=")
+        if not equals or not name or not path:
+            raise click.UsageError(f"{item}: expected {form}")
+        if name in named:
+            raise click.UsageError(f"{item}: the name {name} comes twice; give every {form} another")
+        named[name] = Path(path)
+    return named

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bilayer.runtime.motion.retarget import Gains
     from bilayer.runtime.paste_back import PasteBack
     from bilayer.runtime.player import AvatarPlayer
-    from bilayer.runtime.rendering import Rendered, ToPose, View
+    from bilayer.runtime.rendering import Panels, Rendered, ToPose
 
     AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
 
@@ -198,7 +198,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOpti
                 follower,
                 follower.pose,
                 output.writer,
-                _view(options, driver, paste),
+                _panels(options, driver, paste),
                 options.frames,
                 advance,
                 stopped=lambda: output.stopped(ended),
@@ -263,13 +263,13 @@ def _to_pose(
     return retargeter.pose, retargeter.recentre
 
 
-def _view(options: RenderOptions, driver: "AnyDriver", paste: "PasteBack | None") -> "View":
+def _panels(options: RenderOptions, driver: "AnyDriver", paste: "PasteBack | None") -> "Panels":
     """What is shown beside the frame, or around it, once the driver's faces are known."""
     from bilayer.runtime.motion.drivers import TrackedDriver
-    from bilayer.runtime.rendering import View
+    from bilayer.runtime.rendering import Panels
 
     window = driver.window() if options.side_by_side and isinstance(driver, TrackedDriver) else None
-    return View(options.side_by_side, options.parts, window, paste)
+    return Panels(options.side_by_side, options.parts, window, paste)
 
 
 def _progress(title: str, limit: int | None, count: int | None) -> AbstractContextManager[Callable[..., None]]:

@@ -14,7 +14,7 @@ from bilayer.runtime.media.sound import Sound, open_sound
 from bilayer.runtime.media.virtual_camera import open_virtual_camera
 from bilayer.runtime.media.window import RealTime, open_window
 from bilayer.runtime.media.writers import FrameWriter, open_writer
-from bilayer.runtime.rendering import Pace
+from bilayer.runtime.rendering import Pacer
 from bilayer.runtime.vocabulary import ANY_CAMERA, TRACK_SUFFIXES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Output:
     """What takes the frames, and when each is due."""
 
     writer: FrameWriter
-    pace: Pace | None = None
+    pace: Pacer | None = None
     live: Live | None = None  # the writer, where frames are only shown
     sound: str | None = None  # what becomes of the driver's
 

@@ -25,7 +25,7 @@ ToPose = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
-class View:
+class Panels:
     """What is shown beside the frame, or around it."""
 
     driver: bool = False  # to its left: the driver's picture, or its landmarks where there is none
@@ -34,7 +34,7 @@ class View:
     paste: PasteBack | None = None  # the photo around the frame
 
 
-class Pace(Protocol):
+class Pacer(Protocol):
     """When frames are shown; see `RealTime`."""
 
     def admits(self, number: int) -> bool:
@@ -63,12 +63,12 @@ def render_video(
     driver: Driver,
     to_pose: ToPose,
     writer: FrameWriter,
-    view: View = View(),
+    panels: Panels = Panels(),
     limit: int | None = None,
     advance: Callable[[], None] = lambda: None,
     *,
     stopped: Callable[[], bool] = lambda: False,
-    pace: Pace | None = None,
+    pace: Pacer | None = None,
 ) -> Rendered:
     """Render a driver's frames, until it ends, `limit` is reached, or `stopped` says so.
 
@@ -77,7 +77,7 @@ def render_video(
         driver: its frames; where one shows no face, the pose before is held, at first the avatar's own.
         to_pose: landmarks (68, 2) in the driver's coordinates -> pose (136,), as `Retargeter.pose`.
         writer: is given every frame; left open.
-        view: what is shown beside it.
+        panels: what is shown beside it.
         limit: the driver's frames at the most.
         advance: called after every frame.
         stopped: asked before every frame.
@@ -104,12 +104,12 @@ def render_video(
                 avatar.infer(pose)
             with times.stage("sample"):
                 frame = avatar.compose(buffer)
-            if view.paste is not None:
+            if panels.paste is not None:
                 with times.stage("compose"):
-                    frame = view.paste(frame)
-            if view.driver or view.layers:
+                    frame = panels.paste(frame)
+            if panels.driver or panels.layers:
                 with times.stage("compose"):
-                    frame = np.concatenate(list(_panels(avatar, frame, pose, moment, view)), axis=1)
+                    frame = np.concatenate(list(_drawn(avatar, frame, pose, moment, panels)), axis=1)
             if pace is not None:
                 pace.wait(number)
             with times.stage("encode"):
@@ -123,15 +123,15 @@ def render_video(
     return Rendered(written, without_face, number - written, times)
 
 
-def _panels(avatar: AvatarPlayer, frame: Bytes, pose: Floats, moment: DriverFrame, view: View) -> Iterator[Bytes]:
+def _drawn(avatar: AvatarPlayer, frame: Bytes, pose: Floats, moment: DriverFrame, panels: Panels) -> Iterator[Bytes]:
     """Pictures (S, S, 4) from left to right."""
-    if view.driver:
+    if panels.driver:
         if moment.picture is None:
             yield _opaque(draw_stickman(pose, avatar.size))
         else:
-            yield _driver_picture(moment.picture, view.window, avatar.size)
+            yield _driver_picture(moment.picture, panels.window, avatar.size)
     yield frame
-    if view.layers:
+    if panels.layers:
         yield from layer_pictures(avatar.layers())
 
 

@@ -25,7 +25,7 @@ NORM_EPSILON = 1e-3  # of the batch norms, as trained
 EPSILON = 1e-10  # beside the norm of a feature vector, as LPIPS has it
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """Some blocks of one width; the first takes the stride."""
 
     blocks: int
@@ -36,13 +36,13 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
 )
 STEM = 32  # channels
 HANDED_OUT = (0, 1, 2, 4, 6)  # stages: the last of each size, a half to a 32nd of the picture's
@@ -155,7 +155,7 @@ class _Convolution(nn.Conv2d):
 class _Block(nn.Module):
     """An inverted residual: wider by 1 x 1, each channel by itself, narrower by 1 x 1 without an activation."""
 
-    def __init__(self, channels: int, stage: Stage, stride: int) -> None:
+    def __init__(self, channels: int, stage: _Stage, stride: int) -> None:
         super().__init__()
         inside = channels * stage.expansion
         self.expand = _Convolution(channels, inside, 1) if stage.expansion > 1 else None

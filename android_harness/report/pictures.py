@@ -9,7 +9,7 @@ from bilayer.android_harness.report.series import processes, slowed
 from bilayer.android_harness.report.tables import make_report
 from bilayer.android_harness.results import ModeResult, Moment, Result
 from bilayer.benchmarks.report import charts
-from bilayer.benchmarks.report.charts import Bar, BarChart, Curve, Ground, Panel, Part, Row
+from bilayer.benchmarks.report.charts import Bar, BarChart, ChartRow, Curve, Ground, Panel, Part
 from bilayer.benchmarks.report.document import Picture
 from bilayer.runtime.agreement import DEFAULT, MOST_DB
 
@@ -43,7 +43,7 @@ def _latency(results: Sequence[Result]) -> Picture:
         text = " + ".join(f"{length:.1f}" for length in lengths if length > 0)
         spans = [(spread.low, spread.high) for spread in (forward, total)]
         bar = Bar(parts, list(dict.fromkeys(spans)), f"{text} ms", "throttled" if row.throttled else "")
-        rows.append(Row(_name(result, row), [bar]))
+        rows.append(ChartRow(_name(result, row), [bar]))
     if not rows:
         return Picture("", "Latency", "No latency: nothing here was measured on a device.")
     chart = BarChart("ms", rows, legend=STEPS, marks={f"paper: {PAPER_MS:.0f} ms": PAPER_MS})
@@ -68,7 +68,7 @@ def _layers(results: Sequence[Result]) -> Picture:
             Part(100 * share, colour, clean(name), f"{clean(name)}: {100 * share:.0f} %")
             for (name, share), colour in zip(shares, [*colours, charts.GREY], strict=False)
         ]
-        rows.append(Row(_name(result, row), [Bar(parts)]))
+        rows.append(ChartRow(_name(result, row), [Bar(parts)]))
     if not rows:
         return Picture("", title, "No layers: no detailed profile of a device.")
     return Picture(charts.bar_charts([BarChart("% of the network's time", rows)]), title)
@@ -94,7 +94,7 @@ def _parity(results: Sequence[Result]) -> Picture:
                 bars.append(Bar([Part(length, colour, hint=f"{PARITY_COLUMNS[name]}: {text}")], span, text))
         if bars and not parity.plausible:
             bars[-1] = replace(bars[-1], alarm="wrong")
-        rows.append(Row(_name(result, row), bars))
+        rows.append(ChartRow(_name(result, row), bars))
     legend = {PARITY_COLUMNS[name].removesuffix(" dB"): colour for name, colour in COLOURS.items()}
     least = {"least in fp32": DEFAULT.fp32_psnr, "in fp16-hybrid": DEFAULT.fp16_hybrid_psnr}
     chart = BarChart("PSNR, dB", rows, legend=legend, marks=least)

@@ -11,7 +11,7 @@ from PIL import Image
 from bilayer.benchmarks.parity.ladder import Ladder, Pictures
 from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.report import charts
-from bilayer.benchmarks.report.charts import Bar, BarChart, Curve, Panel, Part, Row
+from bilayer.benchmarks.report.charts import Bar, BarChart, ChartRow, Curve, Panel, Part
 from bilayer.benchmarks.report.document import Picture
 from bilayer.runtime.agreement import Bytes
 from bilayer.runtime.frame import RESULTS
@@ -42,7 +42,7 @@ def _psnr(ladder: Ladder) -> Picture:
             Bar([Part(float(np.clip(db, 0, MOST_SHOWN)), COLOURS[name], hint=f"{name}: {db:.1f} dB")], (), f"{db:.1f}")
             for name, db in values.items()
         ]
-        rows.append(Row(step.name, bars))
+        rows.append(ChartRow(step.name, bars))
     held = ladder.thresholds
     limits = (held.reduced_floor, held.fp16_hybrid_psnr, held.fp32_psnr)
     chart = BarChart("PSNR, dB", rows, legend=COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits})

@@ -58,7 +58,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     """Bars of one name, one below the other."""
 
     name: str
@@ -70,7 +70,7 @@ class BarChart:
     """Rows over one axis, which begins at 0."""
 
     label: str  # of the axis, with its unit
-    rows: Sequence[Row]
+    rows: Sequence[ChartRow]
     title: str = ""
     legend: Mapping[str, str] = field(default_factory=dict)  # colours by what they mean
     marks: Mapping[str, float] = field(default_factory=dict)  # dashed lines by what they mean
@@ -196,7 +196,7 @@ def _svg(figure: "Figure") -> str:
     return re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text[text.index("<svg") :])
 
 
-def _height(row: Row) -> float:
+def _height(row: ChartRow) -> float:
     """Px, the gap to the next row included."""
     return 32.0 if len(row.bars) == 1 else 13.0 * len(row.bars) + 14
 

@@ -78,10 +78,10 @@ class BenchReport:
             if samples is not None:
                 part, spans = charts.Part(samples.median, charts.BLUE), [(samples.least, samples.p90)]
                 ratio = f"  ×{samples.ratio_to(base):.2f}" if base else ""
-                bars.append(charts.Row(row.name, [charts.Bar([part], spans, f"{samples.median:.3g} ms{ratio}")]))
+                bars.append(charts.ChartRow(row.name, [charts.Bar([part], spans, f"{samples.median:.3g} ms{ratio}")]))
             elif isinstance(value, int | float):
                 colour = charts.BLUE if self.measured else charts.OCHRE
-                bars.append(charts.Row(row.name, [charts.Bar([charts.Part(value, colour)], (), f"{value:.4g}")]))
+                bars.append(charts.ChartRow(row.name, [charts.Bar([charts.Part(value, colour)], (), f"{value:.4g}")]))
         timed = any(row.samples for row in self.rows)
         compared = f"; × as long as {self.baseline}" if base else ""
         label = f"ms: median; line from least to 90th percentile{compared}" if timed else f"{self.bar}, computed"

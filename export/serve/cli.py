@@ -18,7 +18,7 @@ from bilayer.runtime.options import fills
 if TYPE_CHECKING:
     import uvicorn
 
-    from bilayer.export.serve.workers import Workers
+    from bilayer.export.serve.workers import WorkerPool
 
 TOKEN = "BILAYER_TOKEN"  # noqa: S105  # the name of the variable
 _SHORTEST = 16  # characters of a token
@@ -74,7 +74,7 @@ def main(options: ServeOptions, as_json: bool) -> None:
             raise failed[0]
 
 
-def _prepare(workers: "Workers", server: "uvicorn.Server", failed: list[BilayerError]) -> None:
+def _prepare(workers: "WorkerPool", server: "uvicorn.Server", failed: list[BilayerError]) -> None:
     """Say when the checkpoint is loaded, or end the server if it cannot be."""
     try:
         workers.prepare()

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bilayer.export.serve.cache import Cache
-from bilayer.export.serve.workers import Workers
+from bilayer.export.serve.workers import WorkerPool
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -11,7 +11,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Numbers:
     """Counts of one service, in a registry of their own."""
 
-    def __init__(self, workers: Workers, cache: Cache) -> None:
+    def __init__(self, workers: WorkerPool, cache: Cache) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "bilayer_requests", "Photos sent, by what became of them", ["result"], registry=self._registry

@@ -10,7 +10,7 @@ from bilayer.export.serve.numbers import Numbers
 from bilayer.export.serve.options import ServeOptions
 from bilayer.export.serve.request import RequestError, read_request
 from bilayer.export.serve.work import Made, Refused
-from bilayer.export.serve.workers import Sent, Workers
+from bilayer.export.serve.workers import Sent, WorkerPool
 from bilayer.runtime.errors import OutputError
 
 READERS = 16  # requests whose bodies are read at once; with `body` MiB each, what they take of the memory
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Service:
     """What stands behind the addresses."""
 
-    def __init__(self, options: ServeOptions, workers: Workers, cache: Cache) -> None:
+    def __init__(self, options: ServeOptions, workers: WorkerPool, cache: Cache) -> None:
         self._options, self.workers, self._cache = options, workers, cache
         self.numbers = Numbers(workers, cache)
         self._making: dict[str, asyncio.Task[Made | Refused]] = {}

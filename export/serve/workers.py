@@ -36,7 +36,7 @@ class Sent:
     keypoints_suffix: str = ".json"
 
 
-class Workers:
+class WorkerPool:
     """Processes that hold the checkpoint, and those who wait for them."""
 
     def __init__(self, options: ServeOptions, work: Path, end: "Connection[None, None]") -> None:
@@ -131,10 +131,10 @@ class Workers:
 
 
 @contextmanager
-def started(options: ServeOptions, work: Path) -> Iterator[Workers]:
-    """Workers that end with this block, or with this process, however it ends."""
+def started(options: ServeOptions, work: Path) -> Iterator[WorkerPool]:
+    """A pool that ends with this block, or with this process, however that ends."""
     with lifeline() as (end, leave):
-        workers = Workers(options, work, end)
+        workers = WorkerPool(options, work, end)
         try:
             yield workers
         finally:

@@ -10,7 +10,7 @@ from PIL import Image
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
 from bilayer.runtime.player import AvatarPlayer
-from bilayer.runtime.rendering import View, render_video
+from bilayer.runtime.rendering import Panels, render_video
 from tests.runtime.conftest import CASE
 
 FACE = CASE["source_landmarks"] - CASE["source_landmarks"].mean(axis=0)
@@ -47,7 +47,7 @@ class Kept:
 def panels(bundle_folder, driver, window=None):
     """The driver's part of each frame (T, S, S, 3)."""
     avatar, kept = AvatarPlayer.load(bundle_folder, engine="onnxruntime"), Kept()
-    render_video(avatar, driver, lambda _: avatar.source_pose, kept, View(driver=True, window=window))
+    render_video(avatar, driver, lambda _: avatar.source_pose, kept, Panels(driver=True, window=window))
     return np.stack(kept.frames)[:, :, : avatar.size, :3]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import face_from_landmarks
-from bilayer.training.prepare.tracking import MIN_OVERLAP, Followed, Sighting, overlap, split, turn_of, watch
+from bilayer.training.prepare.tracking import MIN_OVERLAP, FaceFollower, Sighting, overlap, split, turn_of, watch
 
 FACE = np.random.default_rng(0).uniform(-50, 50, (68, 2)).astype(np.float32)
 
@@ -142,7 +142,7 @@ def test_a_landmarker_without_memory_follows_the_nearest_face():
         def find(self, photo):
             return [far, near] if photo.any() else []
 
-    follower = Followed(Finder())
+    follower = FaceFollower(Finder())
     picture = np.ones((4, 4, 3), np.uint8)
     assert follower.track(picture, None) is far
     assert follower.track(picture, face_from_landmarks(FACE)) is near

@@ -108,7 +108,7 @@ def is_cut(before: Bytes, after: Bytes) -> bool:
     return float(np.abs(before.astype(np.int16) - after).mean()) > CUT_DIFFERENCE
 
 
-class Followed:
+class FaceFollower:
     """A landmarker that knows no videos, made to follow a face: the one that is nearest to where it was."""
 
     def __init__(self, landmarker: Landmarker) -> None:

@@ -27,7 +27,7 @@ from bilayer.training.prepare.files import (
     staging,
 )
 from bilayer.training.prepare.options import VideoSettings
-from bilayer.training.prepare.tracking import Followed, Stretch, split, watch
+from bilayer.training.prepare.tracking import FaceFollower, Stretch, split, watch
 
 SUFFIXES = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".m2ts", ".mts", ".mxf"),
@@ -203,7 +203,7 @@ def _faces(name: str) -> FollowsFaces:
     if name == "face-alignment":
         from bilayer.runtime.face.fan import FanLandmarker
 
-        return Followed(FanLandmarker())
+        return FaceFollower(FanLandmarker())
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
     return MediapipeLandmarker()

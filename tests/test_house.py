@@ -1,0 +1,33 @@
+"""The rooms as docs/architecture.md tells of them."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values()
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def test_a_public_class_has_its_name_alone():
+    found: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(found) > 300
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_no_file_is_a_hall():
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in FILES}
+    assert {name: count for name, count in lines.items() if count > 350} == {}
+
+
+def test_the_table_of_rooms_names_every_folder():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (table,) = [part for part in page.split("\n## ") if part.startswith("The rooms")]
+    rows = dict(line.strip("| ").split("/ | ", 1) for line in table.splitlines() if "/ | " in line)
+    folders = {(room, path.parent.name) for room in ROOMS for path in (ROOT / room).glob("*/__init__.py")}
+    assert len(folders) > 20
+    assert {f"{room}/{folder}" for room, folder in folders if f"`{folder}/`" not in rows[room]} == set()

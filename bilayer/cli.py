@@ -16,8 +16,9 @@ from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.runtime.agreement import Kind
+    from bilayer.runtime.arrays import Floats
     from bilayer.runtime.bundle import Bundle
-    from bilayer.runtime.frame import Floats, NetworkOutputs
+    from bilayer.runtime.frame import NetworkOutputs
 
 COMMANDS = {  # by module, and what each does
     "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),

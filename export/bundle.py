@@ -7,15 +7,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import ConversionTarget
 from bilayer.export.switch import switch
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import (
     Bundle,
     Contract,
@@ -53,7 +52,7 @@ class BundleParts:
     image_size: int  # S, of the network's results
     frame_size: int
     align_corners: bool
-    texture: NDArray[np.float32]  # (3, T, T)
+    texture: Floats  # (3, T, T)
     preview: Image.Image
     input: PoseInput
     outputs: Outputs

@@ -10,11 +10,12 @@ from bilayer.export.tflite.read import parse_tflite
 from bilayer.export.tflite.rules import check_tflite
 from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
 from bilayer.runtime.agreement import Agreement, compare, judge
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import InputError, ParityError
-from bilayer.runtime.frame import Floats, Network
+from bilayer.runtime.frame import Network
 
 if TYPE_CHECKING:
     from bilayer.export.network.executorch_write import PteBackend

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from bilayer.export.onnx_file import OnnxFile, printable
 from bilayer.export.targets import Finding, TargetName, check_target
+from bilayer.runtime.arrays import Floats
 
 QDQ = "https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html"
 HTP = "https://onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html"
@@ -66,7 +66,7 @@ def without_rounding(model: OnnxFile) -> OnnxFile:
     return OnnxFile(plain)
 
 
-def _dequantised(model: OnnxFile, node: onnx.NodeProto) -> NDArray[np.float32] | None:
+def _dequantised(model: OnnxFile, node: onnx.NodeProto) -> Floats | None:
     """What a constant's integers stand for; None of what is computed, or has blocks of scales."""
     arrays = [model.array(name) for name in node.input]
     if arrays[0] is None or len(arrays) < 2 or arrays[1] is None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.sampler.grid_sample import PADDING
 
@@ -26,7 +27,7 @@ def describe_contract(
     frame_size: int,
     align_corners: bool,
     source_pose: ArrayLike,  # (136,)
-    texture: NDArray[np.float32],  # packed, (T + 3, T + 3, 4)
+    texture: Floats,  # packed, (T + 3, T + 3, 4)
 ) -> dict[str, str]:
     """The entries that avatar.json and the texture must agree with, in words for whoever opens the ONNX alone."""
     entries = {
@@ -73,5 +74,5 @@ def _graph_sha256(model: onnx.ModelProto) -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _sha256(array: NDArray[np.float32]) -> str:
+def _sha256(array: Floats) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import Crop, draw_stickman
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.compositor import resize_outputs
@@ -48,6 +48,6 @@ def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corn
     return strip
 
 
-def _to_bytes(planar: Values) -> NDArray[np.uint8]:
+def _to_bytes(planar: Values) -> Bytes:
     """Turn (3, H, W) in -1..1 into bytes (H, W, 3), clamped and truncated as the authors display them."""
     return ((np.clip(planar, -1, 1) + 1) / 2 * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,13 +16,14 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, Bytes, compare, judge, psnr
+from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, judge, psnr
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle, Outputs, PoseInput, Verification
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.frame import Floats, Network, NetworkOutputs
+from bilayer.runtime.frame import Network, NetworkOutputs
 from bilayer.runtime.motion.poses import choose_poses
 from bilayer.runtime.player import AvatarPlayer, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
@@ -101,7 +102,7 @@ def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) 
 def verify_half(
     probes: Sequence[Probe],
     network: Network,
-    texture: NDArray[np.float32],  # (3, T, T)
+    texture: Floats,  # (3, T, T)
     align_corners: bool,
     frame_size: int | None = None,  # None: the network's
 ) -> Agreement:

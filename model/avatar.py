@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.model.adaptive import AdaptiveParameters
@@ -14,6 +13,7 @@ from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
 from bilayer.runtime.vocabulary import Refine
@@ -69,7 +69,7 @@ class Avatar:
             return render(model, self.parameters, self.texture, poses, self.refine == "updater")
 
 
-def make_source(crop: Crop, config: ModelConfig, mask: NDArray[np.float32] | None = None) -> Source:
+def make_source(crop: Crop, config: ModelConfig, mask: Floats | None = None) -> Source:
     """Return one person's crop, and its soft mask (S, S) in 0..1, as tensors. Without a mask all is foreground.
 
     Raises:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bilayer.model.avatar import Shot, Source, make_source
 from bilayer.model.config import ModelConfig
 from bilayer.model.warp import resize_picture
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, crop_face, cut_box, scale_image
 from bilayer.runtime.face.find import face_concerns, find_face
@@ -23,10 +23,10 @@ from bilayer.runtime.media.photo import read_photo
 class Portrait:
     """A photo, and what was made of it on the way to an avatar."""
 
-    photo: NDArray[np.uint8]  # (H, W, 3) RGB, turned upright
+    photo: Bytes  # (H, W, 3) RGB, turned upright
     face: Face  # in the photo's pixels
     crop: Crop
-    mask: NDArray[np.float32] | None  # (S, S) 1 on the person, 0 on the background; None: all is taken for the person
+    mask: Floats | None  # (S, S) 1 on the person, 0 on the background; None: all is taken for the person
     source: Source  # a batch of one
     concerns: tuple[str, ...]  # what is likely to spoil the avatar, a sentence each
 
@@ -40,10 +40,10 @@ def shot_of(portrait: Portrait, size: int, share: float = 1.0) -> Shot:
 
 
 def source_of_photo(
-    photo: Path | str | NDArray[np.uint8],
+    photo: Path | str | Bytes,
     config: ModelConfig,
     *,
-    landmarks: Path | str | NDArray[np.float32] | None = None,
+    landmarks: Path | str | Floats | None = None,
     landmarker: Landmarker | None = None,
     face: int | None = None,
     rotate: int = 0,
@@ -78,7 +78,7 @@ def source_of_photo(
     return Portrait(pixels, found, crop, foreground, make_source(crop, config, foreground), concerns)
 
 
-def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _checked(pixels: Bytes) -> Bytes:
     """A caller's pixels, if they are what `read_photo` gives."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         found = f"{pixels.dtype} {pixels.shape}"

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import NetworkOutputs, Values
 
-Bytes = NDArray[np.uint8]
 Kind = Literal["fp32", "fp16-hybrid", "fp16", "bf16", "w8a16", "w8a8"]  # what a computation is held to
 Verdict = Literal["passed", "warned", "broken"]
 

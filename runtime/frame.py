@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.bundle import Outputs
 
-Floats = NDArray[np.float32]
 Values = NDArray[np.floating[Any]]
 
 RESULTS = ("delta_uv", "lf_rgb", "seg")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.runtime.agreement import gradient
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import NUM_LANDMARKS, CropBox, cut_box
 from bilayer.runtime.face.expression import eye_opening, follow_ratio, mouth_opening
 from bilayer.runtime.face.found import Landmarker
@@ -27,8 +28,6 @@ COLUMNS = 7  # of the sheet: the photo and 20 poses fill three rows
 CAPTION = 32  # px, two lines above each picture
 GAP = 4  # px
 SOLID = 250  # of a mask's 255: what is the person and no soft edge
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def measure_likeness(
     return Likeness(crop, frames, poses, recogniser is not None)
 
 
-def motion_poses(source_pose: NDArray[np.float32], count: int = POSES) -> NDArray[np.float32]:
+def motion_poses(source_pose: Floats, count: int = POSES) -> Floats:
     """`count` poses (N, 68, 2) of the built-in motion in their order: its rest first, eyes shut, mouth widest, and
     others evenly between."""
     landmarks = demo_motion(source_pose.reshape(NUM_LANDMARKS, 2)).landmarks

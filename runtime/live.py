@@ -7,16 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.console import tell
 from bilayer.runtime.errors import BilayerError
 from bilayer.runtime.files.reading import is_there
 from bilayer.runtime.media.window import RealTime, Window
 from bilayer.runtime.media.writers import FrameWriter, open_writer
-
-Bytes = NDArray[np.uint8]
 
 HELP = """Space  pause
 C  recentre: the driver's next face is at rest

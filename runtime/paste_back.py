@@ -4,16 +4,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import PhotoSource
 from bilayer.runtime.console import tell
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.player import AvatarPlayer
-
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 ALIKE = 0.5  # correlation; the astronaut's is 0.99, with her photo mirrored 0.1
 MAX_SIDE = 1920  # px, of what is shown; larger photos are made smaller

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle, Contract, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
@@ -19,9 +20,6 @@ from bilayer.runtime.vocabulary import EngineName, Precision
 
 if TYPE_CHECKING:
     from bilayer.runtime.motion.track import Track
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """The parity gate of a player that computes in less than float32: its frames are held to float32's before it plays."""
 
 from bilayer.runtime.agreement import DEFAULT, Agreement, Thresholds, compare, judge
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.frame import Floats
 from bilayer.runtime.motion.poses import choose_poses
 from bilayer.runtime.player import AvatarPlayer
 

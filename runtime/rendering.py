@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, draw_stickman
 from bilayer.runtime.media.writers import FrameWriter
@@ -19,8 +19,6 @@ from bilayer.runtime.stages import StageTimes
 
 STAGES = ("track", "network", "sample", "compose", "encode")  # compose: what is shown beside the frame
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 ToPose = Callable[[Floats], Floats]
 
 

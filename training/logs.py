@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from bilayer.model.render import on_black
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.writing import write_file
 from bilayer.training.data.dataset import TrainingBatch
@@ -60,7 +59,7 @@ class RunLog:
                 self._board.add_scalar(f"{group}/{name}", value, iteration)
 
 
-def picture_grid(batch: TrainingBatch, prediction: Prediction) -> NDArray[np.uint8]:
+def picture_grid(batch: TrainingBatch, prediction: Prediction) -> Bytes:
     """A row per target frame: source, target, its stickman, result, low-frequency layer, warped texture, texture, mask
     and warping field: (rows * S, columns * S, 3) RGB."""
     frames = batch.target.images.shape[1]

@@ -26,11 +26,11 @@ from bilayer.android_harness.results import (
     Tools,
 )
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, choose_modes
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle, BundledFile
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError, DeviceError, InputError
 from bilayer.runtime.extras import naming_extras
-from bilayer.runtime.frame import Floats
 
 PROGRAM = "qai-hub"
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bilayer.android_harness.results import Parity
-from bilayer.runtime.agreement import Agreement, Bytes, Kind, compare
+from bilayer.runtime.agreement import Agreement, Kind, compare
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, ToolMissingError
-from bilayer.runtime.frame import Floats, NetworkOutputs
+from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.rows import Engine

@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
-
-Floats = NDArray[np.float32]
 
 FOLDER = "inputs"  # on the device
 

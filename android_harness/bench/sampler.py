@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bilayer.android_harness.bench.parity import Reference
-from bilayer.android_harness.bench.poses import Floats
 from bilayer.android_harness.device.conditions import SLOWER
 from bilayer.android_harness.device.execution import SAMPLER_RUNNER, execute, fetch_results
 from bilayer.android_harness.device.workspace import OUT, Workspace
 from bilayer.android_harness.results import FrameTimes, SamplerRow
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle, Outputs
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
@@ -175,7 +174,7 @@ class SamplerBench:
         return rows
 
     def _run(
-        self, cores: str, threads: int, expected: NDArray[np.uint8], timeout: float, keep_times: bool
+        self, cores: str, threads: int, expected: Bytes, timeout: float, keep_times: bool
     ) -> tuple[RunnerOutput, list[SamplerRow]]:
         execute(self._workspace, f"{SAMPLER_RUNNER} ({cores} x {threads})", self._command(cores, threads), timeout)
         with tempfile.TemporaryDirectory(prefix="bilayer-sampler-") as name:
@@ -203,9 +202,7 @@ class SamplerBench:
         return shlex.join([f"./bin/{SAMPLER_RUNNER}", *words])
 
 
-def _row(
-    output: RunnerOutput, kernel: _Kernel, found: NDArray[np.uint8], expected: NDArray[np.uint8], keep_times: bool
-) -> SamplerRow:
+def _row(output: RunnerOutput, kernel: _Kernel, found: Bytes, expected: Bytes, keep_times: bool) -> SamplerRow:
     levels = np.abs(found.astype(np.int16) - expected)
     clocks = [core.max_mhz for core in output.cores if core.core in output.used.pinned]
     degrees = [moment.celsius for moment in output.log if moment.celsius is not None]
@@ -237,7 +234,7 @@ def _held_back(output: RunnerOutput) -> bool:
     return False
 
 
-def _read(path: Path, like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _read(path: Path, like: Bytes) -> Bytes:
     found = np.frombuffer(read_bytes(path, FileKind.TENSOR, DeviceError, like.size) if is_file(path) else b"", np.uint8)
     if found.size != like.size:
         raise DeviceError(f"{SAMPLER_RUNNER}: {path.name}: expected {like.size} bytes, found {found.size}")

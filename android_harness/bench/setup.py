@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import measured_on
 from bilayer.android_harness.bench.parity import Emulation, Reference, no_emulation
-from bilayer.android_harness.bench.poses import Floats
 from bilayer.android_harness.bench.sampler import Layout, SamplerSettings, layout_of
 from bilayer.android_harness.bench.session import Session, session_path
 from bilayer.android_harness.device.adb import Device
@@ -14,6 +13,7 @@ from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.android_harness.device.workspace import Workspace
 from bilayer.android_harness.routes.backend import Backend
 from bilayer.android_harness.routes.vendor import Mode
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle
 
 

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bilayer.android_harness.device.adb import DeviceTimeoutError
 from bilayer.android_harness.device.conditions import SAMPLE, Conditions, parse_conditions
 from bilayer.android_harness.device.workspace import OUT, ROOT, Workspace
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read_bytes
-
-Floats = NDArray[np.float32]
 
 SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
 BENCHMARK_MODEL, EXECUTOR_RUNNER = "benchmark_model", "executor_runner"  # LiteRT's, ExecuTorch's

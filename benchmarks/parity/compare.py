@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.runtime.agreement import FRAME, RANGES, Agreement, Bytes, frame_ssim, psnr, uv_pixels
+from bilayer.runtime.agreement import FRAME, RANGES, Agreement, frame_ssim, psnr, uv_pixels
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import NetworkOutputs, Values
 
 LEVELS = (0, 1, 2, 4, 8, 16, 256)  # bounds of the histogram: differences of 0, 1, 2-3, 4-7, 8-15, 16 and more

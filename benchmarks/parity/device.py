@@ -13,10 +13,11 @@ import numpy as np
 from bilayer.benchmarks.parity.rungs import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.runtime.files.writing import write_files
-from bilayer.runtime.frame import Floats, Values
+from bilayer.runtime.frame import Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
 
 

@@ -12,8 +12,9 @@ from bilayer.export.integers.scheme import Grid
 from bilayer.export.network.layers import INPUT, Layer
 from bilayer.export.network.numpy_run import run_layers
 from bilayer.runtime.agreement import Kind
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ParityError
-from bilayer.runtime.frame import Floats, Values
+from bilayer.runtime.frame import Values
 
 LABEL = ".dlc: the graph and numbers of the file, computed by numpy, float32"
 INTEGER_LABEL = ".dlc: the graph, numbers and grids of the file, computed by numpy,"

@@ -18,7 +18,8 @@ from bilayer.benchmarks.parity.static_checks import (
     check_verification,
 )
 from bilayer.benchmarks.parity.subject import Subject, open_subject
-from bilayer.runtime.agreement import DEFAULT, Bytes, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
+from bilayer.runtime.agreement import DEFAULT, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import ParityError, ToolMissingError
 from bilayer.runtime.frame import NetworkOutputs

@@ -13,7 +13,7 @@ from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.charts import Bar, BarChart, ChartRow, Curve, Panel, Part
 from bilayer.benchmarks.report.document import Picture
-from bilayer.runtime.agreement import Bytes
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import RESULTS
 
 GAIN = 32  # of the differences, to be seen at all

@@ -8,12 +8,12 @@ import numpy as np
 
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.onnx_read import read_generator
-from bilayer.runtime.agreement import Bytes
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.reading import FileKind, read_bytes
-from bilayer.runtime.frame import Floats, NetworkOutputs
+from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.player import read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler, pack_texture
 
-Floats = NDArray[np.float32]
 TEXTURE_SIZE = 256  # px, the paper's; and of a network's results, where frames are larger
 OURS = "ours"
 
@@ -112,7 +112,7 @@ def resized_frame_sides(case: Case) -> Iterator[Side]:
     yield _memory_copy(case, bytes_per_pixel=4, bytes_per_result=8 + 12 + 4)
 
 
-def exact_resized_frame(case: Case) -> NDArray[np.uint8]:
+def exact_resized_frame(case: Case) -> Bytes:
     """(h, w, 4) in float64 of smaller results."""
     import torch
 
@@ -133,7 +133,7 @@ def exact_warp(case: Case) -> NDArray[np.float64]:
     return exact
 
 
-def exact_frame(case: Case) -> NDArray[np.uint8]:
+def exact_frame(case: Case) -> Bytes:
     """(h, w, 4) in float64: the published display, straight alpha."""
     levels = ((case.lf_rgb + exact_warp(case)).clip(-1, 1) + 1) / 2 * 255
     return np.dstack([*levels, (case.mask.astype(np.float64) * 255).round()]).astype(np.uint8)

@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.export.integers.scheme import Grid, make_grid
 from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, FoldedGenerator, Layer
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import InputError
@@ -19,7 +19,6 @@ from bilayer.runtime.motion.retarget import driving_poses
 from bilayer.runtime.motion.track import Track, demo_motion
 from bilayer.runtime.vocabulary import RetargetMode
 
-Floats = NDArray[np.float32]
 Use = Literal["calibrate", "search"]
 
 # Which frames of the built-in motion, in parts of 32 of its length. Export and ladder judge by multiples of 1/4 and 1/8

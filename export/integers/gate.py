@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.export.integers.quantize import Excess
 from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Thresholds, compare
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import FrameCompositor
@@ -31,7 +30,7 @@ def excess_of(found: Agreement, thresholds: Thresholds = DEFAULT) -> float:
 def gate_of(
     exact: dict[str, Tensor],  # output tensors (N, ...) of the float network
     outputs: Outputs,
-    texture: NDArray[np.float32],  # (3, T, T)
+    texture: Floats,  # (3, T, T)
     align_corners: bool,
     frame_size: int,
 ) -> Excess:

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
 from bilayer.export.integers.gate import gate_of
@@ -18,12 +16,11 @@ from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.verify import Probe, verify_half
 from bilayer.model.threads import torch_threads
 from bilayer.runtime.agreement import FRAME, judge
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import PoseInput, Quantization
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Network
 from bilayer.runtime.vocabulary import IntegerPrecision
-
-Floats = NDArray[np.float32]
 
 
 @torch_threads(1)  # sums split by thread would change roundings, and so the bytes

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from bilayer.export.integers.scheme import Grid, IntegerGenerator
 from bilayer.export.network.layers import INPUT, Array, ConvTranspose, Weighted
 from bilayer.export.network.onnx_write import build_onnx
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import BundleError
 
 OPSET = 21  # the first whose QuantizeLinear knows uint16
@@ -86,7 +87,7 @@ class Qdq:
 
     plain: onnx.ModelProto  # without QuantizeLinear and DequantizeLinear, in float32
     grids: Mapping[str, Grid]  # of the input and every layer's output
-    scales: Mapping[str, NDArray[np.float32]]  # (out,) of each constant that is stored in integers, by its name
+    scales: Mapping[str, Floats]  # (out,) of each constant that is stored in integers, by its name
 
 
 def is_qdq(model: onnx.ModelProto) -> bool:
@@ -109,7 +110,7 @@ def read_qdq(model: onnx.ModelProto, where: str) -> Qdq:
 def _read(model: onnx.ModelProto) -> Qdq:
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     grids: dict[str, Grid] = {}
-    scales: dict[str, NDArray[np.float32]] = {}
+    scales: dict[str, Floats] = {}
     constants: dict[str, NDArray[Any]] = {}
     nodes: list[onnx.NodeProto] = []
     alias = {f"{INPUT}{_READ}": INPUT}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.export.network.layers import Array, FoldedGenerator
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.vocabulary import IntegerPrecision
 
 ACTIVATION_BITS: dict[IntegerPrecision, int] = {"w8a16": 16, "w8a8": 8}
@@ -35,7 +35,7 @@ class Grid:
         steps = (values / self.scale).round_().add_(self.zero).clamp_(0, 2**self.bits - 1)
         return steps.sub_(self.zero).mul_(self.scale)
 
-    def nearest(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def nearest(self, values: Floats) -> Floats:
         """The same for numpy's arrays."""
         steps = np.clip(np.rint(values / np.float32(self.scale)) + np.float32(self.zero), 0, 2**self.bits - 1)
         return np.asarray((steps - np.float32(self.zero)) * np.float32(self.scale), np.float32)

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.export.network.emulate_kernel import accumulate
@@ -32,9 +31,9 @@ from bilayer.export.network.layers import (
     LeakyRelu,
     ScaleShift,
 )
+from bilayer.runtime.arrays import Floats
 
 Arithmetic = Literal["hybrid", "half4", "sequential"]
-Floats = NDArray[np.float32]
 
 LANES: dict[Arithmetic, int] = {"half4": 4, "sequential": 1}
 

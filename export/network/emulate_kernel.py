@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ToolMissingError
-
-Floats = NDArray[np.float32]
 
 THREADS = 2  # each output channel is one thread's own: the result does not depend on their number
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from bilayer.export.network import layers as plain
 from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ConversionError, ToolMissingError
-from bilayer.runtime.frame import Floats
 from bilayer.runtime.native_stderr import sifting
 
 PteBackend = Literal["xnnpack", "vulkan"]

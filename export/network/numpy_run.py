@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, Layer
-
-Floats = NDArray[np.float32]
+from bilayer.runtime.arrays import Floats
 
 
 def run_layers(

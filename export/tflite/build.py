@@ -12,6 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
+
 IDENTIFIER = b"TFL3"
 METADATA = "bilayer"  # the name of our entry: lines of key=value
 ALIGNMENT = 16  # bytes, of every constant: schema.fbs asks for it (force_align)
@@ -29,7 +31,7 @@ _TYPES = {
 class Quantisation:
     """What the integers of a tensor stand for: scale * (integer - zero_point)."""
 
-    scale: NDArray[np.float32]  # (1,), or one for each index along `axis`
+    scale: Floats  # (1,), or one for each index along `axis`
     zero_point: NDArray[np.int64]  # of the same length
     axis: int = 0
 

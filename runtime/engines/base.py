@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract, PoseInput
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError, in_short
-from bilayer.runtime.frame import Floats, Network, NetworkOutputs, OutputsView
+from bilayer.runtime.frame import Network, NetworkOutputs, OutputsView
 
 Shapes = dict[str, tuple[int, ...]]
 

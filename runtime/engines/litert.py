@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.reading import FileKind, read_bytes
-from bilayer.runtime.frame import Floats
 from bilayer.runtime.native_stderr import sifting
 from bilayer.runtime.vocabulary import Precision
 

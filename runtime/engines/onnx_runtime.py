@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
-from bilayer.runtime.frame import Floats
 from bilayer.runtime.vocabulary import Precision
 
 

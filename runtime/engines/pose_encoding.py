@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.errors import BundleError, LandmarkError
-from bilayer.runtime.frame import Floats, NetworkOutputs, Values
+from bilayer.runtime.frame import NetworkOutputs, Values
 
 POSE_WIDTH = 136  # 68 (x, y) pairs; spelt out as `crop`, which knows, loads OpenCV
 MAX_HARMONICS = 16  # 2**15 pi is beyond what a float32 landmark can tell

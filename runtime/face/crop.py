@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError, in_short
 
 NUM_LANDMARKS = 68
@@ -55,12 +55,12 @@ class CropBox:
 class Crop:
     """What the networks need of one frame: the resized crop and where its landmarks lie."""
 
-    image: NDArray[np.uint8]  # (S, S, 3) RGB
-    pose: NDArray[np.float32]  # (136,) x0, y0, x1, y1, ...; -1..1 across the crop, not clipped
+    image: Bytes  # (S, S, 3) RGB
+    pose: Floats  # (136,) x0, y0, x1, y1, ...; -1..1 across the crop, not clipped
     box: CropBox
 
 
-def check_landmarks(landmarks: object) -> NDArray[np.float32]:
+def check_landmarks(landmarks: object) -> Floats:
     """Landmarks as (68, 2) float32.
 
     Raises:
@@ -79,7 +79,7 @@ def check_landmarks(landmarks: object) -> NDArray[np.float32]:
     return points
 
 
-def crop_box(landmarks: NDArray[np.float32]) -> CropBox:
+def crop_box(landmarks: Floats) -> CropBox:
     """The published crop rule: twice the larger extent of the landmarks, raised by a sixth of it.
 
     Raises:
@@ -105,13 +105,13 @@ def check_pixels(extent: float) -> None:
         raise LandmarkError(f"landmarks: span {extent:.2g}, expected pixels of the picture; {way_out}")
 
 
-def pose_vector(landmarks: NDArray[np.float32], box: CropBox) -> NDArray[np.float32]:
+def pose_vector(landmarks: Floats, box: CropBox) -> Floats:
     """Landmarks in photo pixels -> (136,) in -1..1 across the crop, not clipped."""
     origin = np.array([box.x - box.half, box.y - box.half], dtype=np.float32)
     return (((landmarks - origin) / np.float32(box.side) - np.float32(0.5)) * 2).ravel()
 
 
-def crop_face(photo: NDArray[np.uint8], landmarks: NDArray[np.float32], image_size: int) -> Crop:
+def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
     """Cut the face out of `photo` (H, W, 3) RGB; outside of the photo the crop is black.
 
     Raises:
@@ -122,13 +122,13 @@ def crop_face(photo: NDArray[np.uint8], landmarks: NDArray[np.float32], image_si
     return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)
 
 
-def cut_box(photo: NDArray[np.uint8], box: CropBox, image_size: int) -> NDArray[np.uint8]:
+def cut_box(photo: Bytes, box: CropBox, image_size: int) -> Bytes:
     """A square of `photo` (H, W, 3), resized: (S, S, 3), black outside of the photo."""
     square = Image.fromarray(photo).crop(box.corners)
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
 
 
-def draw_stickman(pose: NDArray[np.float32], image_size: int, thickness: int = 2) -> NDArray[np.uint8]:
+def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
     """The landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness` pixels wide."""
     points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero
     canvas = np.full((image_size, image_size, 3), 1, np.uint8)
@@ -137,13 +137,13 @@ def draw_stickman(pose: NDArray[np.float32], image_size: int, thickness: int = 2
     return canvas
 
 
-def scale_image(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def scale_image(image: Bytes) -> Floats:
     """(H, W, 3) bytes -> (3, H, W) in -1..1."""
     planar = image.transpose(2, 0, 1).astype(np.float32)
     return (planar / np.float32(255) - np.float32(0.5)) * 2
 
 
-def erode_mask(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+def erode_mask(mask: Floats) -> Floats:
     """Greyscale erosion of a soft mask (H, W) in 0..1 by a 5x5 disk: what the authors do to a segmentation."""
     disk = np.ones((5, 5), np.uint8)
     disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0

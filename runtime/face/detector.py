@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face import model_files
 from bilayer.runtime.face.region import MARGIN, Region, apply
 from bilayer.runtime.face.tflite import TfliteNetwork
@@ -43,7 +44,7 @@ class FaceDetector:
     def __init__(self) -> None:
         self._network = TfliteNetwork(model_files.load(model_files.FACE_DETECTOR))
 
-    def search(self, photo: NDArray[np.uint8], long_side: int) -> list[Detection]:
+    def search(self, photo: Bytes, long_side: int) -> list[Detection]:
         """Faces of `photo` (H, W, 3) shrunk to `long_side` pixels, window by window, each once, best first."""
         height, width = photo.shape[:2]
         scale = long_side / max(height, width)
@@ -60,7 +61,7 @@ class FaceDetector:
                     finds.append(Detection(find.score, region))
         return best_of_each(finds)
 
-    def turn_upright(self, photo: NDArray[np.uint8], find: Detection) -> Detection | None:
+    def turn_upright(self, photo: Bytes, find: Detection) -> Detection | None:
         """Look at a find from all four sides, then once more, upright; None where that shows nothing.
 
         The score of a real face in the upright view is 0.65 or more, mostly 0.9.
@@ -72,7 +73,7 @@ class FaceDetector:
                 best = view
         return best and self._look_at(photo, best.region)
 
-    def _look_at(self, photo: NDArray[np.uint8], region: Region) -> Detection | None:
+    def _look_at(self, photo: Bytes, region: Region) -> Detection | None:
         """The best face in a region of the photo."""
         wider = region.scaled(1.2)  # room for a face that the first look did not centre
         finds = self._look(wider.cut(photo, WINDOW), SECOND_LOOK)
@@ -83,7 +84,7 @@ class FaceDetector:
         placed = Region(float(x), float(y), seen.side * wider.side / WINDOW, seen.angle + wider.angle)
         return Detection(finds[0].score, placed)
 
-    def _look(self, window: NDArray[np.uint8], least: float) -> list[Detection]:
+    def _look(self, window: Bytes, least: float) -> list[Detection]:
         """Faces in one window (128, 128, 3), in its pixels, best first."""
         regressors, logits = self._network(window / np.float32(127.5) - 1)
         scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -100, 100)))
@@ -143,7 +144,7 @@ def _overlap(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np
     return np.asarray(shared / np.maximum(whole, 1e-9))
 
 
-def _shrink(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _shrink(photo: Bytes, size: tuple[int, int]) -> Bytes:
     """`photo` at `size` (width, height), with black below and to the right up to a whole window."""
     # Of a large photo, 4 x 4 pixels for one are enough to average: reading all takes most of a search's time
     step = max(1, min(photo.shape[1] // size[0], photo.shape[0] // size[1]) // 4)

@@ -9,8 +9,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.found import Face, largest_first
 
@@ -36,7 +36,7 @@ class FanLandmarker:
         except OSError as error:  # urllib's errors are OSErrors
             raise ToolMissingError(f"face-alignment cannot fetch its weights ({error}); connect once") from error
 
-    def find(self, photo: NDArray[np.uint8]) -> list[Face]:
+    def find(self, photo: Bytes) -> list[Face]:
         """All faces of `photo` (H, W, 3) RGB, the largest first."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "No faces were detected."

@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import crop_box
 from bilayer.runtime.face.found import Face, Landmarker
@@ -59,7 +57,7 @@ def face_concerns(face: Face, photo_shape: tuple[int, ...]) -> list[str]:
 
 
 def find_face(
-    photo: NDArray[np.uint8],
+    photo: Bytes,
     landmarker: Landmarker | None = None,
     number: int | None = None,
     name: str = "the photo",

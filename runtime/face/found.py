@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import check_landmarks
 
 RIGHT_EYE = slice(36, 42)
@@ -35,7 +35,7 @@ YAW_PER_OFFSET = 42.0  # degrees, see Face.yaw
 class Face:
     """One face in a picture."""
 
-    landmarks: NDArray[np.float32]  # (68, 2) x, y in photo pixels
+    landmarks: Floats  # (68, 2) x, y in photo pixels
     score: float  # 0..1, how sure its finder is that this is a face
     box: tuple[float, float, float, float]  # left, top, right, bottom in photo pixels
 
@@ -73,12 +73,12 @@ class Face:
 class Landmarker(Protocol):
     """Finds faces. Instances keep their networks loaded: make one, call it for every frame."""
 
-    def find(self, photo: NDArray[np.uint8]) -> list[Face]:
+    def find(self, photo: Bytes) -> list[Face]:
         """All faces of `photo` (H, W, 3) RGB, the largest first."""
         ...
 
 
-def _eye_line(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+def _eye_line(landmarks: Floats) -> Floats:
     """Unit vector from the right eye to the left one."""
     line = landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)
     return np.asarray(line / max(float(np.linalg.norm(line)), 1e-6), dtype=np.float32)
@@ -96,9 +96,9 @@ def face_from_landmarks(landmarks: object, score: float = 1.0) -> Face:
     return Face(points, score, (left, top, right, bottom))
 
 
-def mirror_landmarks(landmarks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+def mirror_landmarks(landmarks: Floats, width: int) -> Floats:
     """Landmarks (68, 2) of a picture -> those of the picture flipped left to right, `width` pixels wide."""
-    flipped: NDArray[np.float32] = landmarks[MIRRORED].copy()
+    flipped: Floats = landmarks[MIRRORED].copy()
     flipped[:, 0] = width - 1 - flipped[:, 0]
     return flipped
 

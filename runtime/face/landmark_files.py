@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
 from bilayer.runtime.files.arrays import parse_npy
@@ -28,7 +28,7 @@ from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.typed_json import typed
 
 
-def read_landmarks(path: str | Path) -> NDArray[np.float32]:
+def read_landmarks(path: str | Path) -> Floats:
     """Read 68 landmarks as (68, 2) float32 (x, y) in photo pixels, iBUG order.
 
     Raises:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.detector import Detection, FaceDetector, best_of_each
 from bilayer.runtime.face.found import Face, largest_first
 from bilayer.runtime.face.mesh import FaceMesh
@@ -41,7 +39,7 @@ class MediapipeLandmarker:
         self._detector = FaceDetector()
         self._mesh = FaceMesh()
 
-    def find(self, photo: NDArray[np.uint8]) -> list[Face]:
+    def find(self, photo: Bytes) -> list[Face]:
         """All faces of `photo` (H, W, 3) RGB at any angle, the largest first."""
         for search in SEARCHES:
             if search is not SEARCHES[0] and 2 * max(search.long_sides) > max(photo.shape):
@@ -54,7 +52,7 @@ class MediapipeLandmarker:
                 return largest_first(faces)
         return []
 
-    def track(self, frame: NDArray[np.uint8], previous: Face | None) -> Face | None:
+    def track(self, frame: Bytes, previous: Face | None) -> Face | None:
         """The face of a video's next frame: looked for where it was, and everywhere if it is not there.
 
         Follows moves of up to half the distance between the eyes; a tenth of the time of `find`. None where the
@@ -67,12 +65,12 @@ class MediapipeLandmarker:
         faces = self.find(frame)
         return faces[0] if faces else None
 
-    def _fit(self, photo: NDArray[np.uint8], find: Detection) -> Face | None:
+    def _fit(self, photo: Bytes, find: Detection) -> Face | None:
         """The mesh twice: the detector's box is rough, the first mesh says where exactly to look."""
         rough, _ = self._mesh.find(photo, find.region)
         return self._fit_in(photo, region_of_landmarks(rough))
 
-    def _fit_in(self, photo: NDArray[np.uint8], region: Region) -> Face | None:
+    def _fit_in(self, photo: Bytes, region: Region) -> Face | None:
         landmarks, presence = self._mesh.find(photo, region)
         if presence < MIN_PRESENCE:
             return None

@@ -8,6 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face import model_files
 from bilayer.runtime.face.region import Region, apply
 from bilayer.runtime.face.tflite import TfliteNetwork
@@ -36,7 +37,7 @@ class FaceMesh:
     def __init__(self) -> None:
         self._network = TfliteNetwork(model_files.load(model_files.FACE_MESH))
 
-    def find(self, photo: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
+    def find(self, photo: Bytes, region: Region) -> tuple[Floats, float]:
         """Landmarks (68, 2) in pixels of `photo` (H, W, 3), and how likely `region` holds a face, 0..1."""
         view = region.cut(photo, SIDE)
         mesh, presence = self._network(view / np.float32(255))

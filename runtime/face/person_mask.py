@@ -6,8 +6,8 @@ clothes included, and takes milliseconds (mediapipe/modules/selfie_segmentation,
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face import model_files
 from bilayer.runtime.face.crop import erode_mask
 from bilayer.runtime.face.tflite import TfliteNetwork
@@ -21,7 +21,7 @@ class PersonMasker:
     def __init__(self) -> None:
         self._network = TfliteNetwork(model_files.load(model_files.PERSON_MASK))
 
-    def mask(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def mask(self, image: Bytes) -> Floats:
         """Soft mask (H, W) in 0..1 of the people in `image` (H, W, 3) RGB, best a crop of head and shoulders."""
         height, width = image.shape[:2]
         method = cv2.INTER_AREA if max(height, width) > SIDE else cv2.INTER_LINEAR
@@ -30,6 +30,6 @@ class PersonMasker:
         full = cv2.resize(mask[0, :, :, 0], (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full.clip(0, 1), dtype=np.float32)
 
-    def foreground(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def foreground(self, crop: Bytes) -> Floats:
         """The mask (S, S) that the networks take of a crop (S, S, 3): eroded, as the authors did to theirs."""
         return erode_mask(self.mask(crop))

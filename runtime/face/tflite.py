@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.native_stderr import sifting
 
@@ -30,7 +31,7 @@ class TfliteNetwork:
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         self._outputs: list[int] = [tensor["index"] for tensor in self._interpreter.get_output_details()]
 
-    def __call__(self, image: NDArray[np.floating]) -> list[NDArray[np.float32]]:
+    def __call__(self, image: NDArray[np.floating]) -> list[Floats]:
         """Run on one image (H, W, 3) of the network's size; outputs in the order the file declares them."""
         self._interpreter.set_tensor(self._input, np.ascontiguousarray(image[None], dtype=np.float32))
         self._interpreter.invoke()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
+from bilayer.runtime.arrays import Bytes
 
 DEFAULT_RATE = 25.0  # frames a second, where a source does not say
 MAX_RATE = 240.0  # frames a second that are rendered; of quicker videos some are left out

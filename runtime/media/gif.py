@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Bytes = NDArray[np.uint8]
+from bilayer.runtime.arrays import Bytes
+
 Floats = NDArray[np.float32]  # of whole numbers here: exact in any order, so that the same film gives the same bytes
 
 COLOURS = 255  # and one for what is transparent

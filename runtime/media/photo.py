@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import PhotoError, in_short
 from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
 from bilayer.runtime.files.reading import FileKind, open_file
@@ -36,7 +36,7 @@ _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's mode -
 _log = logging.getLogger(__name__)
 
 
-def read_photo(path: str | Path) -> NDArray[np.uint8]:
+def read_photo(path: str | Path) -> Bytes:
     """Read a picture as (H, W, 3) RGB, turned upright by its EXIF orientation, in sRGB.
 
     Transparency is laid over `BACKDROP`; 16-bit grey is scaled to 8 bits; a colour profile is applied. Of the
@@ -60,7 +60,7 @@ def is_animation(path: str | Path) -> bool:
         return image.format in ANIMATED and _is_animated(image, Path(path))
 
 
-def read_animation(path: str | Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+def read_animation(path: str | Path) -> Iterator[tuple[float, Bytes]]:
     """Each frame of an animated picture: for how many seconds it is shown, and its pixels as `read_photo` gives them.
 
     Raises:
@@ -177,7 +177,7 @@ def _damaged(path: Path, error: Exception) -> PhotoError:
     return PhotoError(f"{path}: the picture is damaged or cut short ({in_short(error)}); copy or download it again")
 
 
-def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> Bytes:
     """Any of Pillow's modes -> (H, W, 3) in sRGB; `black` and `white` are what deep grey counts to.
 
     Strip by strip: whole, each step would be a copy of the picture.
@@ -211,7 +211,7 @@ def _black_and_white(image: Image.Image) -> tuple[float, float]:
     return 0.0, 1.0 if image.mode.startswith("F") else 65535.0
 
 
-def _scale_grey(image: Image.Image, black: float, white: float, path: Path) -> NDArray[np.uint8]:
+def _scale_grey(image: Image.Image, black: float, white: float, path: Path) -> Bytes:
     """Deep grey (H, W) -> (H, W, 3), strip by strip."""
     whole = np.empty((image.height, image.width, 3), np.uint8)
     scale = np.float32(255 / (white - black))

@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames
-
-Bytes = NDArray[np.uint8]
 
 _PICTURES = ("a photo", "a picture", "a HEIC picture", "an AVIF picture")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, open_file
@@ -21,8 +21,6 @@ from bilayer.runtime.media.frame_times import (
     intervals_of,
     paced,
 )
-
-Bytes = NDArray[np.uint8]
 
 # FFmpeg's names of containers that hold pictures themselves. Playlists (concat, hls, dash) would open other files,
 # devices and text are no videos

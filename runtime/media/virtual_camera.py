@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import ToolMissingError, in_short
 from bilayer.runtime.media.writers import on_black
-
-Bytes = NDArray[np.uint8]
 
 _WAY_OUT = {
     "linux": "apt install v4l2loopback-dkms, then: sudo modprobe v4l2loopback exclusive_caps=1 card_label=bilayer",

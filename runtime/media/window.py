@@ -7,14 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.environment import environment_default
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.native_stderr import sifting
-
-Bytes = NDArray[np.uint8]
 
 MAX_ZOOM = 16  # times; SDL takes no window that is much larger than a desktop
 NOTE_SIZE = 24  # px, a line

@@ -10,17 +10,15 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.writing import check_video, new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.gif import GifWriter
 from bilayer.runtime.media.sound import Sound
 from bilayer.runtime.media.video import load_av, reason_of
-
-Bytes = NDArray[np.uint8]
 
 QUALITY = "18"  # x264's constant rate factor: 0 is lossless, 18 next to it, 23 its default
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import Face
 from bilayer.runtime.motion.retarget import closest_frame
 from bilayer.runtime.motion.track import faces_among
-
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 NO_FACE = "driver: expected a face, found none in any of its frames; use a sharp, well-lit one"
 

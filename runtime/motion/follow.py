@@ -4,15 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.motion.drivers import Driver, DriverFrame
 from bilayer.runtime.motion.quality import DriverQuality, Problem
 from bilayer.runtime.motion.smoothing import PoseSmoother, latency_ms
 from bilayer.runtime.motion.stillness import JitterMeter
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

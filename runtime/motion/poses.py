@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.motion.retarget import driving_poses
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.motion.track_files import read_track
 from bilayer.runtime.vocabulary import RetargetMode
-
-Floats = NDArray[np.float32]
 
 
 def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode = "relative") -> tuple[Floats, float]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
@@ -30,7 +31,6 @@ MAX_GAIN = 4.0  # times; lids and lips move no further than this beyond what the
 BLOCK = 4096  # frames at once; of an hour's video the rest would be memory
 
 Complex = NDArray[np.complex128]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

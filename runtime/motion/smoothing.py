@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
@@ -29,7 +30,6 @@ _HEAD = np.setdiff1d(np.arange(NUM_LANDMARKS), [*LIDS, *range(NUM_LANDMARKS)[MOU
 _CHIN = np.where(np.isin(np.arange(NUM_LANDMARKS), RIGID), 0, PARTING)
 
 Complex = NDArray[np.complex128]
-Floats = NDArray[np.float32]
 
 
 def rest_cutoff(amount: float) -> float:

@@ -3,9 +3,9 @@
 from collections import deque
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float32]
+from bilayer.runtime.arrays import Floats
 
 
 def jitter_px(poses: ArrayLike, rate: float, size: int = 256) -> float | None:

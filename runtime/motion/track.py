@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
@@ -46,7 +47,7 @@ class Track:
         LandmarkError: another shape, no or too many frames, NaN or infinite values, or a rate that is none.
     """
 
-    landmarks: NDArray[np.float32]  # (T, 68, 2) x, y in pixels of the driver's picture
+    landmarks: Floats  # (T, 68, 2) x, y in pixels of the driver's picture
     fps: float = DEFAULT_FPS  # frames per second
 
     def __post_init__(self) -> None:
@@ -64,24 +65,24 @@ class Track:
         return len(self) / self.fps
 
 
-def faces_among(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+def faces_among(frames: Floats) -> NDArray[np.bool_]:
     """Which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point 68 times."""
     extents = np.ptp(frames, axis=1).max(axis=-1)
     usual = np.quantile(extents[extents > 0], 0.9, method="lower") if extents.any() else np.inf
     return np.asarray(extents > NO_EXTENT * usual)
 
 
-def hold_faces(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def hold_faces(frames: Floats) -> Floats:
     """The frames (T, 68, 2), those without a face as the last one with a face before, at first as the first one."""
     there = faces_among(frames)
     if there.all() or not there.any():
         return frames
     last = np.maximum.accumulate(np.where(there, np.arange(len(frames)), -1))
-    held: NDArray[np.float32] = frames[np.where(last < 0, np.argmax(there), last)]
+    held: Floats = frames[np.where(last < 0, np.argmax(there), last)]
     return held
 
 
-def check_frames(landmarks: object) -> NDArray[np.float32]:
+def check_frames(landmarks: object) -> Floats:
     """Landmarks of a track as (T, 68, 2) float32.
 
     Raises:
@@ -134,7 +135,7 @@ _NECK = (0.0, 0.55, -0.50)  # what the head turns about, right of, below and bef
 class Posed(Protocol):
     """What knows the pose (136,) of its source, as an `AvatarPlayer`."""
 
-    source_pose: NDArray[np.float32]
+    source_pose: Floats
 
 
 def demo_motion(source: "ArrayLike | Posed", seconds: float = CYCLE, fps: float = DEFAULT_FPS) -> Track:
@@ -175,7 +176,7 @@ def demo_motion(source: "ArrayLike | Posed", seconds: float = CYCLE, fps: float 
     return Track((landmarks + offset).astype(np.float32), float(fps))
 
 
-def _upright(source: NDArray[np.float32]) -> tuple[Points, Points]:
+def _upright(source: Floats) -> tuple[Points, Points]:
     """(68, 2) from the middle of the eyes, along and across the eye line, in units of it; and its vector (2,)."""
     right, left = source[[RIGHT_EYE_CORNER, LEFT_EYE_CORNER]].astype(np.float64)
     axis = left - right

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, MAX_SIDE, MAX_TEXELS, PADDING, pack_texture
@@ -12,7 +13,6 @@ from bilayer.runtime.sampler.numpy_kernels import OVER, PREMULTIPLIED, STRAIGHT
 from bilayer.runtime.sampler.resize import resize
 from bilayer.runtime.sampler.rows import (
     Engine,
-    Floats,
     Layout,
     Rows,
     array_shape,
@@ -26,7 +26,6 @@ from bilayer.runtime.vocabulary import checked
 Alpha = Literal["straight", "premultiplied"]
 Rounding = Literal["truncate", "nearest"]
 
-Bytes = NDArray[np.uint8]
 
 MAX_FRAME = 1 << 14  # px, a side
 _NOTHING = np.zeros(1, np.uint32)  # stands where there is no mask or background

@@ -10,17 +10,17 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.extras import naming_extras
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import MAX_FRAME, Alpha, Rounding
 from bilayer.runtime.sampler.grid_sample import PADDING, pack_texture
-from bilayer.runtime.sampler.rows import Floats, input_array, output_array
+from bilayer.runtime.sampler.rows import input_array, output_array
 from bilayer.runtime.vocabulary import checked
 
-Bytes = NDArray[np.uint8]
 Filter = Literal["fetch", "hardware"]  # four fetches blended in float32, or the texture unit's own
 
 GROUP = 8  # pixels a side, of a workgroup

@@ -11,17 +11,9 @@ default here. Outside the texture is zero, and that is also what a coordinate sa
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.sampler.rows import (
-    Engine,
-    Floats,
-    Layout,
-    Rows,
-    array_shape,
-    input_array,
-    load_kernels,
-    output_array,
-)
+from bilayer.runtime.sampler.rows import Engine, Layout, Rows, array_shape, input_array, load_kernels, output_array
 from bilayer.runtime.vocabulary import checked
 
 MAX_CHANNELS = 4

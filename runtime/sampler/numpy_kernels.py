@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.sampler.resize import resize
 
 STRAIGHT, PREMULTIPLIED, OVER = 0, 1, 2  # what becomes of a frame's mask
 
-Floats = NDArray[np.float32]
 
 _HALF, _ONE, _TOP, _HALF_TOP = np.float32(0.5), np.float32(1), np.float32(255), np.float32(127.5)
 

@@ -7,7 +7,7 @@ align_corners False. First along a row, then down the columns; one float32 round
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from bilayer.runtime.arrays import Floats
 
 
 def taps(size: int, frame: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:

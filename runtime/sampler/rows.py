@@ -10,14 +10,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.sampler import numpy_kernels
 from bilayer.runtime.vocabulary import checked
 
 Layout = Literal["planar", "interleaved"]  # (C, h, w), torch's and ONNX's; (h, w, C), SNPE's
 Engine = Literal["auto", "numba", "numpy"]
-
-Floats = NDArray[np.float32]
 
 
 class Rows:

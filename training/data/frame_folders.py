@@ -22,6 +22,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import check_landmarks
 from bilayer.runtime.files.arrays import parse_npy
@@ -39,8 +40,6 @@ MAX_SIDE = 8192  # px of a stored picture; a few KB of a PNG would ask for gigab
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"  # a decoder fills up what is cut off, without a word
 _PREPARE = "see docs/data.md, or run bilayer-prepare"
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +85,7 @@ class StoredFrame:
 
     image: Bytes  # (S, S, 3) RGB
     mask: Bytes  # (S, S) 255 = person
-    keypoints: NDArray[np.float32]  # (68, 2) pixels of the picture as stored
+    keypoints: Floats  # (68, 2) pixels of the picture as stored
     width: int  # px of the picture as stored
     coords: NDArray[np.float16] | None  # (S, S, 2)
     in_twos: bool = False  # its sequence is
@@ -229,7 +228,7 @@ def resize_coords(coords: NDArray[np.float16], size: int) -> NDArray[np.float16]
     return first.astype(np.float16)
 
 
-def _area_means(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _area_means(values: Floats, size: int) -> Floats:
     return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA), np.float32)
 
 

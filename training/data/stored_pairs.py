@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.face.found import mirror_landmarks
 from bilayer.training.data.frame_folders import FrameSequence, StoredFrame, read_frame
@@ -20,10 +21,10 @@ from bilayer.training.data.frame_folders import FrameSequence, StoredFrame, read
 class FrameBytes:
     """T frames of one person in the types of the disk: a third of the tensors' size, for pipes and for buses."""
 
-    images: NDArray[np.uint8]  # (T, S, S, 3) RGB
-    stickmen: NDArray[np.uint8]  # (T, S, S, 3)
-    poses: NDArray[np.float32]  # (T, 136) -1..1
-    masks: NDArray[np.uint8]  # (T, S, S) 255 = person
+    images: Bytes  # (T, S, S, 3) RGB
+    stickmen: Bytes  # (T, S, S, 3)
+    poses: Floats  # (T, 136) -1..1
+    masks: Bytes  # (T, S, S) 255 = person
     coords: NDArray[np.float16] | None  # (T, S, S, 2) -1..1, NaN where unknown; None where the data has none
     in_twos: bool = False  # they come in twos: see FrameSequence
 

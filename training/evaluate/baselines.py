@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.frame_folders import list_sequences
 from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_keypoints
 from bilayer.training.metrics.meter import remove_background
 
 MEAN_HEAD_PICTURES = 200  # training people in the mean: more change nothing that can be seen
-
-Bytes = NDArray[np.uint8]
 
 
 def source_copies(case: EvaluationCase) -> list[Bytes]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import (
@@ -83,6 +83,6 @@ def first_frame(sequence: FrameSequence, size: int) -> StoredFrame:
     return read_frame(sequence, sequence.pictures()[0], size, masks, coords=False)
 
 
-def scaled_keypoints(frame: StoredFrame) -> NDArray[np.float32]:
+def scaled_keypoints(frame: StoredFrame) -> Floats:
     """Landmarks (68, 2) in pixels of the picture as it was read, not as stored."""
     return frame.keypoints * np.float32(frame.image.shape[0] / frame.width)

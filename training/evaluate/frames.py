@@ -5,10 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files.arrays import npy_bytes
@@ -21,8 +20,6 @@ from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
 
 FRAMES_AT_ONCE = 32  # bounds memory
-
-Bytes = NDArray[np.uint8]
 
 
 def evaluate_frames(

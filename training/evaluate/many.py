@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.training.data.frame_folders import FrameSequence
 from bilayer.training.evaluate.asked import make_meter
-from bilayer.training.evaluate.baselines import Bytes, mean_head
+from bilayer.training.evaluate.baselines import mean_head
 from bilayer.training.evaluate.cases import read_case
 from bilayer.training.evaluate.frames import save_case
 from bilayer.training.evaluate.models import MeasuredCase, common_size, measure_case, summarise

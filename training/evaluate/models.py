@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.macs import count_costs, macs_per_frame
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.vocabulary import Refine
 from bilayer.training.data.dataset import frame_batch
@@ -41,7 +41,6 @@ REFINED: Mapping[Refine, str] = {"none": "", "updater": "+ updater", "fit": "+ f
 MEANS_NOTE = "Means are over frames; landmark metrics over those with a face found in truth and result."
 FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
 
-Bytes = NDArray[np.uint8]
 Pictures = dict[str, list[Bytes]]  # by method: a picture per target
 
 

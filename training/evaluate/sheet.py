@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.model.avatar import create_avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.render import Rendering
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.files.writing import write_file
 from bilayer.training.data.dataset import frame_batch
@@ -22,8 +22,6 @@ from bilayer.training.prediction import source_of
 
 CAPTION_HEIGHT = 20  # px
 GAP = 4  # px
-
-Bytes = NDArray[np.uint8]
 
 
 def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Image:

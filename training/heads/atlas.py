@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.kernels.raster import interpolate, rasterise
 from bilayer.training.heads.parts import HEAD
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Floats
+from bilayer.runtime.arrays import Floats
 from bilayer.training.heads.kernels.shading import CLOTH
 from bilayer.training.heads.look import Look, sample_cloth_colour
 from bilayer.training.heads.noise import pick, smooth

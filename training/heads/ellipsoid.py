@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.noise import smooth
 from bilayer.training.heads.occlusion import ambient_occlusion

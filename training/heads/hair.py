@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bilayer.training.heads.arrays import Floats, Ints
+from bilayer.runtime.arrays import Floats, Ints
 from bilayer.training.heads.kernels.shading import STRANDS
 from bilayer.training.heads.look import Look
 from bilayer.training.heads.model import HeadModel

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats, Ints
 from bilayer.runtime.errors import InputError, in_short
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
 from bilayer.runtime.files.writing import write_files
-from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.occlusion import ambient_occlusion
 
 MODEL_FILE = "head_model.npz"

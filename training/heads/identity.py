@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Bytes, Floats
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.training.heads.atlas import SkinAtlas
 from bilayer.training.heads.clothes import body, paint_clothes
 from bilayer.training.heads.hair import HairShell, long_hair, paint_hair, raise_shell

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Floats, Ints
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.arrays import parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.training.heads import ellipsoid, ict_facekit
-from bilayer.training.heads.arrays import Floats, Ints
 from bilayer.training.heads.ict_facekit import MODEL_FILE, OCCLUSION_FILE
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.occlusion import ambient_occlusion

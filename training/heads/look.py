@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Floats
+from bilayer.runtime.arrays import Floats
 from bilayer.training.heads.noise import pick, smooth
 
 Colour = NDArray[np.float64]  # (3,) sRGB, 0..1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 
 if TYPE_CHECKING:
     from bilayer.training.heads.atlas import SkinAtlas

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Floats
+from bilayer.runtime.arrays import Floats
 
 
 def smooth(low: float, high: float, value: Floats | NDArray[np.float64]) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Floats, Ints
+from bilayer.runtime.arrays import Floats, Ints
 from bilayer.training.heads.kernels.geometry import vertex_normals
 from bilayer.training.heads.kernels.raster import rasterise
 

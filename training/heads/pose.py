@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Floats
+from bilayer.runtime.arrays import Floats
 from bilayer.training.heads.model import HeadModel
 
 MAX_YAW, MAX_PITCH, MAX_ROLL = 42.0, 20.0, 18.0  # degrees, of sampled poses

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Floats, Ints
+from bilayer.runtime.arrays import Floats, Ints
 from bilayer.training.heads.kernels.geometry import vertex_normals
 
 

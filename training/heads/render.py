@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.identity import Identity
 from bilayer.training.heads.kernels.geometry import blend_shapes, lift_shell, pose_points, project, vertex_normals
 from bilayer.training.heads.kernels.raster import rasterise

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bilayer.training.heads.arrays import Bytes, Floats
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.training.heads.look import Look
 from bilayer.training.heads.noise import image_noise, pick
 

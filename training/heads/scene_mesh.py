@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.atlas import TILE
 from bilayer.training.heads.hair import HairShell
 from bilayer.training.heads.kernels.shading import HAIR

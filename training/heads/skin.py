@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.training.heads.arrays import Floats
+from bilayer.runtime.arrays import Floats
 from bilayer.training.heads.atlas import SkinAtlas
 from bilayer.training.heads.look import Look
 from bilayer.training.heads.noise import image_noise, smooth, solid_noise

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.training.heads.arrays import Bytes, Floats, Ints
+from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.atlas import atlas_corners
 from bilayer.training.heads.kernels.shading import EYE, MOUTH, SKIN
 from bilayer.training.heads.parts import GUMS, IRIS_LEFT, IRIS_RIGHT, MOUTH_SOCKET, SCLERA_LEFT, TEETH

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, is_there, read_bytes
@@ -27,7 +28,7 @@ TEMPLATE = np.array(
 _POINTS = (slice(36, 42), slice(42, 48), slice(30, 31), slice(48, 49), slice(54, 55))  # means of these landmarks
 
 
-def align_face(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
+def align_face(picture: Bytes, landmarks: Floats) -> Bytes:
     """The face of (H, W, 3) RGB with its `landmarks` (68, 2) moved onto TEMPLATE: (112, 112, 3), outside black.
 
     By the similarity that is nearest in the least-squares sense (Umeyama 1991), and bilinear sampling.
@@ -70,9 +71,7 @@ class FaceRecogniser:
         self._input, self._one_at_a_time = inputs[0].name, shape[0] == 1
         self._takes_bytes = _scales_by_itself(self._path)
 
-    def embed(
-        self, pictures: Sequence[NDArray[np.uint8]], landmarks: Sequence[NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
+    def embed(self, pictures: Sequence[Bytes], landmarks: Sequence[Floats]) -> Floats:
         """Unit vectors (N, D) of the faces in pictures (H, W, 3) RGB; `landmarks` (68, 2) say where they are.
 
         Raises:
@@ -89,13 +88,13 @@ class FaceRecogniser:
         return unit(vectors)
 
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vectors: Floats) -> Floats:
     """Vectors (..., D) at length 1."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
-def csim(embedding: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+def csim(embedding: Floats, truth: Floats) -> float:
     """Cosine similarity of unit vectors (D,): 1 is the same person to the network, about 0 somebody else."""
     return float(embedding.astype(np.float64) @ truth.astype(np.float64))
 

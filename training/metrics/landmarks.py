@@ -4,8 +4,8 @@ What is measured on a picture is measured by a detector, and the truth by the sa
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.found import LEFT_EYE, RIGHT_EYE, Landmarker
 
 EYES = slice(36, 48)
@@ -13,7 +13,7 @@ MOUTH = slice(48, 68)
 PAPER_FACTOR = 10  # of the NME in the paper's tables
 
 
-def eye_distance(landmarks: NDArray[np.float32]) -> float:
+def eye_distance(landmarks: Floats) -> float:
     """Pixels between the centres of the eyes, each the mean of its six points: what errors are divided by.
 
     As in the published code. 300-W divides by the distance of the outer corners, about 1.4 times as far.
@@ -22,7 +22,7 @@ def eye_distance(landmarks: NDArray[np.float32]) -> float:
     return max(float(np.linalg.norm(gap)), 1e-6)
 
 
-def nme(landmarks: NDArray[np.float32], truth: NDArray[np.float32], points: slice = slice(0, 68)) -> float:
+def nme(landmarks: Floats, truth: Floats, points: slice = slice(0, 68)) -> float:
     """Normalised mean error: mean distance of `points` from the truth's, over the truth's eye distance.
 
     The paper's tables show ten times that (section 4), the published code this (losses/pose_matching.py).
@@ -31,7 +31,7 @@ def nme(landmarks: NDArray[np.float32], truth: NDArray[np.float32], points: slic
     return float(distances.mean()) / eye_distance(truth)
 
 
-def find_landmarks(landmarker: Landmarker, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+def find_landmarks(landmarker: Landmarker, picture: Bytes) -> Floats | None:
     """Find the landmarks (68, 2) in pixels of the largest face in a picture (H, W, 3) RGB; None without one."""
     faces = landmarker.find(picture)
     return faces[0].landmarks if faces else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.runtime import agreement
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import scale_image
 from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.found import Landmarker
@@ -30,8 +31,7 @@ INSIDE = 250  # of a mask's 255: what is the person and no soft edge
 BATCH = 8  # pictures that are compared at once
 OPENINGS = {"mouth": mouth_opening, "eye": eye_opening}
 
-Bytes = NDArray[np.uint8]
-Points = NDArray[np.float32]  # landmarks (68, 2) in pixels, or a unit vector (D,)
+Points = Floats  # landmarks (68, 2) in pixels, or a unit vector (D,)
 Scores = dict[str, NDArray[np.float64]]  # by metric (N,), NaN where it could not be measured: no face was found
 
 

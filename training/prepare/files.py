@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
@@ -25,7 +26,6 @@ DAMAGED = "delete what bilayer-prepare wrote there, and it is made again"
 PNG_LEVEL = 1  # of 9: half of the default's time for a tenth more bytes
 JPEG_QUALITY = 95
 
-Bytes = NDArray[np.uint8]
 
 _ORDER = (COORDS, MASKS, KEYPOINTS, IMAGES)  # pictures last: what is listed is complete
 
@@ -42,7 +42,7 @@ class VideoStage:
         name: str,
         image: Bytes,
         mask: Bytes,
-        keypoints: NDArray[np.float32],
+        keypoints: Floats,
         coords: NDArray[np.float16] | None = None,
         picture_format: PictureFormat = "png",
     ) -> None:

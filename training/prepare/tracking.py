@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import Face, Landmarker
 from bilayer.runtime.motion.drivers import FollowsFaces
-
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 MIN_OVERLAP = 0.6  # of a frame's box with the sequence's first: the head moved by a quarter of its side, or a jump
 CUT_DIFFERENCE = 20.0  # grey levels between thumbnails of neighbouring frames: another scene

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import click
 
+from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.vocabulary import RENAMED
 
 
@@ -44,6 +45,18 @@ class PathOrUrl(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a Path of all that is no URL."""
         return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+class OptionalWord(click.ParamType[Any]):
+    """What an option takes that may be given alone: no file or folder, which is an argument that stands behind it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error for the path of a file or folder."""
+        if is_file(value) or is_folder(value):
+            self.fail(f"{value!r} lies here, and is no word of this option: give it before the option.", param, ctx)
+        return value
 
 
 class Words(click.Choice[Any]):
@@ -136,7 +149,7 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
     elif option.none is not None:
         settings["default"], settings["callback"] = option.none, _none_for(option.none)
     if option.alone is not None:
-        settings |= {"flag_value": option.alone, "is_flag": False}
+        settings |= {"flag_value": option.alone, "is_flag": False, "type": OptionalWord()}
     text = option.help + (f" [default: {option.default}]" if option.default else "")
     shown = "default" in settings and not any(settings["default"] is nothing for nothing in (None, False, ()))
     return click.Option(

@@ -82,6 +82,12 @@ def test_without_the_package_its_extra_is_named(bundle_folder, monkeypatch):
     assert "pip install 'bilayer[camera]'" in done.stderr
 
 
+def test_a_bundle_behind_the_option_is_not_taken_for_a_device(bundle_folder):
+    done = in_process("--demo-motion", "--virtual-camera", bundle_folder)
+    assert done.exit_code == 2
+    assert "give it before the option" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the driver is Linux's")
 @pytest.mark.parametrize("device", [None, "/dev/video98"])
 def test_the_real_package_without_a_device(bundle_folder, device):

@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster (extra [ray]): each is a task of one core, tried again where its worker is lost."""
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -8,20 +9,21 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
-from bilayer.runtime.errors import InputError, in_short
+from bilayer.runtime.errors import InputError, ToolMissingError, in_short
 from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
 from bilayer.runtime.jobs.processes import WAITING
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_BEGINNING = 60  # characters
 _ANSWER = 10.0  # s that a cluster has to answer; Ray itself would wait for minutes
 
 
 def run_on_ray(
     work: Callable[[Job], Result], jobs: Iterable[Job], address: str
 ) -> Iterator[tuple[Job, Result | InputError]]:
-    """As `run_jobs`; the cluster's machines have this package, and read what the jobs name.
+    """As `run_jobs`; the cluster's machines have this package, and read what the jobs name, by paths from this folder.
 
     Raises:
         OutputError, ToolMissingError: as `run_jobs`.
@@ -31,7 +33,8 @@ def run_on_ray(
 
     _connect(address)
     # A worker keeps what it has loaded from one task to the next: its process lives on
-    task: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1, retry_exceptions=False)(attempt)
+    task: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1, retry_exceptions=False)(_attempt_in)
+    folder = os.getcwd()  # noqa: PTH109  # as it is, a link or not
     running: dict[Any, Job] = {}
     waiting = iter(jobs)
     try:
@@ -39,7 +42,7 @@ def run_on_ray(
         ahead = AHEAD * max(1, int(resources.get("CPU", 1)))
         while True:
             for job in islice(waiting, max(0, ahead - len(running))):
-                running[task.remote(work, job)] = job
+                running[task.remote(folder, work, job)] = job
             if not running:
                 return
             done, _ = ray.wait(list(running), num_returns=1)
@@ -49,6 +52,12 @@ def run_on_ray(
         for reference in running:
             ray.cancel(reference, force=True)
         ray.shutdown()
+
+
+def _attempt_in(folder: str, work: Callable[[Job], Result], job: Job) -> Result | InputError:
+    with suppress(OSError):  # of a machine without that folder: then there are but URLs, and what all machines have
+        os.chdir(folder)  # Ray's workers stand where its node was started
+    return attempt(work, job)
 
 
 def _connect(address: str) -> None:
@@ -68,7 +77,10 @@ def _connect(address: str) -> None:
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGTERM, usual)  # Ray's own would end a command with another code
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
-        reason = f"no cluster answers there ({in_short(error)}); ray start --head begins one"
+        reason = (
+            f"no cluster answers there ({in_short(error)}); ray start --head begins one, and one that was begun with a "
+            "token wants RAY_AUTH_MODE=token here, if its address is given"
+        )
         raise InputError(f"--ray {address}: {reason}") from error
 
 
@@ -83,6 +95,12 @@ def _outcome(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
+        if "failed to import" in str(error.cause)[:_BEGINNING]:  # a RuntimeError of Ray's own
+            reason = str(error.cause).strip().splitlines()[-1][:200]
+            raise ToolMissingError(
+                f"--ray: a machine of the cluster has not this package, or another version of it ({reason}); install "
+                "there what is here"
+            ) from None
         raise error.cause from None  # as the work raised it
     except ray.exceptions.RayError:  # its worker, or its machine, was lost each time
         return killed(TRIES)

@@ -62,6 +62,14 @@ def test_a_job_whose_worker_was_killed_is_done_by_another(cluster, tmp_path):
 
 
 @CLUSTER
+def test_a_path_is_from_the_folder_of_the_command(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    found = dict(run_jobs(os.path.exists, ["here", "not here"], Workers(ray=cluster.address)))
+    assert found == {"here": True, "not here": False}
+
+
+@CLUSTER
 def test_what_stops_all_jobs_stops_the_run(cluster):
     with pytest.raises(OutputError, match="disk full"):
         list(run_jobs(fail, range(4), Workers(ray=cluster.address)))

@@ -47,16 +47,14 @@ class PathOrUrl(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
-class OptionalWord(click.ParamType[Any]):
+class OptionalWord(click.types.StringParamType):
     """What an option takes that may be given alone: no file or folder, which is an argument that stands behind it."""
 
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Raises a usage error for the path of a file or folder."""
         if is_file(value) or is_folder(value):
             self.fail(f"{value!r} lies here, and is no word of this option: give it before the option.", param, ctx)
-        return value
+        return super().convert(value, param, ctx)
 
 
 class Words(click.Choice[Any]):

@@ -16,9 +16,7 @@ from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
-    from bilayer.training.data.dataset import FramePairs
     from bilayer.training.settings import StageName, TrainingSettings
-    from bilayer.training.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +68,7 @@ def main() -> None:
 @as_json_option
 def base(options: TrainOptions, as_json: bool) -> None:
     """Stage 1: embedder, pose MLP, both generators and the discriminator at once."""
-
-    def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
-        from bilayer.training.build import make_base_stage
-
-        return make_base_stage(settings, options.init, say, training)
-
-    _train("base", make_stage, options, as_json)
+    _train("base", options, as_json)
 
 
 @main.command()
@@ -84,26 +76,15 @@ def base(options: TrainOptions, as_json: bool) -> None:
 @as_json_option
 def enhancer(options: EnhancerOptions, as_json: bool) -> None:
     """Stage 2: the texture enhancer, for the model of a finished stage 1, which stays as it is."""
-
-    def make_stage(settings: "TrainingSettings", say: Callable[[str], None], training: "FramePairs") -> "Stage":
-        from bilayer.training.build import make_enhancer_stage
-
-        return make_enhancer_stage(settings, options.base, options.init, say)
-
-    _train("enhancer", make_stage, options, as_json)
+    _train("enhancer", options, as_json)
 
 
-def _train(
-    name: "StageName",
-    make_stage: Callable[["TrainingSettings", Callable[[str], None], "FramePairs"], "Stage"],
-    options: TrainOptions,
-    as_json: bool,
-) -> None:
+def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
     options.check()
     from bilayer.training.settings import read_settings
 
     settings = read_settings(options.config, name)  # a slip in it is told before torch is loaded
-    from bilayer.training.build import choose_precision, make_data
+    from bilayer.training.build import choose_precision, make_base_stage, make_data, make_enhancer_stage
     from bilayer.training.loop import Data, train
     from bilayer.training.processes import join_processes
     from bilayer.training.run_folder import RunFolder
@@ -124,7 +105,10 @@ def _train(
         settings = choose_precision(settings, process.device, say)
         training, pictures = make_data(settings, process.rank)
         measure = _validation(settings) if options.validate and pictures is not None else None
-        stage = make_stage(settings, say, training).to(process.device)
+        if isinstance(options, EnhancerOptions):
+            stage = make_enhancer_stage(settings, options.base, options.init, say).to(process.device)
+        else:
+            stage = make_base_stage(settings, options.init, say, training).to(process.device)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")
         with progress(f"training {name}", settings.schedule.iterations) as advance:
             losses = train(stage, settings, Data(training, pictures), folder, process, advance, measure)

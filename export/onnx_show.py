@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
+from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
 from bilayer.runtime.console import table
 from bilayer.runtime.files.reading import size_of
 
@@ -85,8 +85,8 @@ def as_text(model: OnnxFile, path: Path) -> str:
         (
             model.where(node),
             _operator(node),
-            " ".join(_shape(model.shapes.get(name, ())) for name in node.output),
-            " ".join(_shape(model.shapes.get(name, ())) for name in _constants(model, node, behind)) or "-",
+            " ".join(shape_text(model.shapes.get(name, ())) for name in node.output),
+            " ".join(shape_text(model.shapes.get(name, ())) for name in _constants(model, node, behind)) or "-",
         )
         for node in model.nodes
         if node.op_type not in (*_ROUNDING, "Constant")
@@ -96,7 +96,12 @@ def as_text(model: OnnxFile, path: Path) -> str:
         table(
             ["", "tensor", "shape", "type"],
             [
-                (end, printable(v.name), _shape(model.shapes.get(v.name, ())), type_name(v.type.tensor_type.elem_type))
+                (
+                    end,
+                    printable(v.name),
+                    shape_text(model.shapes.get(v.name, ())),
+                    type_name(v.type.tensor_type.elem_type),
+                )
                 for end, v in ends
             ],
         ),
@@ -183,7 +188,3 @@ def _operator(node: onnx.NodeProto) -> str:
 def _end(model: OnnxFile, value: onnx.ValueInfoProto) -> dict[str, Any]:
     kind = type_name(value.type.tensor_type.elem_type)
     return {"name": printable(value.name), "shape": list(model.shapes.get(value.name, ())), "dtype": kind}
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "-"

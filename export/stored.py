@@ -70,6 +70,11 @@ def bytes_by_type(tensors: Iterable[Stored]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in one cell, such as 1x3x256x256; a dash where it is not known."""
+    return "x".join(map(str, shape)) or "-"
+
+
 def told_bytes(found: dict[str, int]) -> str:
     """Return what `bytes_by_type` found in MB, in one cell."""
     return ", ".join(f"{kind} {size / 1e6:.2f} MB" for kind, size in found.items()) or "nothing"
@@ -87,7 +92,7 @@ def _row(tensor: Stored) -> list[str]:
     return [
         tensor.name,
         tensor.what,
-        "x".join(map(str, tensor.shape)) or "-",
+        shape_text(tensor.shape),
         tensor.dtype,
         str(tensor.bits),
         zero,

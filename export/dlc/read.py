@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bilayer.export.dlc import v3, v4
 from bilayer.export.dlc.container import read_header, read_members
 from bilayer.export.dlc.graph import DlcGraph, DlcTensor
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
+from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
 from bilayer.runtime.console import table
 from bilayer.runtime.errors import DlcError
 from bilayer.runtime.files.reading import FileKind, read_bytes
@@ -149,7 +149,7 @@ def as_text(dlc: Dlc) -> str:
     ]
     parts = [
         table(["file", dlc.name], facts),
-        table(["", "tensor", "shape", "type"], [(end, t.name, _shape(t), t.dtype or "-") for end, t in ends]),
+        table(["", "tensor", "shape", "type"], [(end, t.name, shape_text(t.shape), t.dtype or "-") for end, t in ends]),
         table(["layer", "type", "output", "weights", "parameters"], layers),
         integer_table(quantised(tensors)),
     ]
@@ -247,16 +247,12 @@ def _printable(text: str) -> str:
 def _shown(tensor: DlcTensor) -> str:
     """A tensor's shape; of integers, their type too, and what a step of them is."""
     if tensor.steps is None:
-        return _shape(tensor)
+        return shape_text(tensor.shape)
     scales = tensor.steps.scales
     how = f"a step {scales[0]:.3g}" if len(scales) == 1 else f"{len(scales)} scales"
-    return f"{_shape(tensor)} ({tensor.dtype}, {how})"
+    return f"{shape_text(tensor.shape)} ({tensor.dtype}, {how})"
 
 
 def _described(tensor: DlcTensor) -> dict[str, Any]:
     """A tensor for JSON, with what its integers stand for where it has any."""
     return {name: value for name, value in asdict(tensor).items() if name != "steps" or value is not None}
-
-
-def _shape(tensor: DlcTensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "-"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, told_bytes
+from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
 from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
 from bilayer.runtime.console import table
 
@@ -51,8 +51,8 @@ def as_text(file: TfliteFile) -> str:
             file.where(operator),
             operator.kind,
             operator.version,
-            " ".join(_shape(file.tensors[number]) for number in operator.outputs),
-            " ".join(f"{_shape(tensor)} {_type(tensor)}" for tensor in _constants(file, operator)) or "-",
+            " ".join(shape_text(file.tensors[number].shape) for number in operator.outputs),
+            " ".join(f"{shape_text(tensor.shape)} {_type(tensor)}" for tensor in _constants(file, operator)) or "-",
         )
         for operator in file.operators
         if operator.kind != "DEQUANTIZE"
@@ -60,7 +60,9 @@ def as_text(file: TfliteFile) -> str:
     named = [(end, file.tensors[number]) for end, number in ends if number >= 0]
     parts = [
         table(["file", file.name], facts),
-        table(["", "tensor", "shape", "type"], [(end, one.name, _shape(one), _type(one)) for end, one in named]),
+        table(
+            ["", "tensor", "shape", "type"], [(end, one.name, shape_text(one.shape), _type(one)) for end, one in named]
+        ),
         table(["operator", "kind", "version", "output", "constants"], rows),
         integer_table(quantised(stored_tensors(file))),
     ]
@@ -125,10 +127,6 @@ def _tensor(tensor: TfliteTensor) -> dict[str, Any]:
         "dtype": tensor.dtype,
         "scales": len(tensor.scale),
     }
-
-
-def _shape(tensor: TfliteTensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "-"
 
 
 def _type(tensor: TfliteTensor) -> str:

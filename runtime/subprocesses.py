@@ -39,8 +39,13 @@ class Finished:
     @property
     def last_line(self) -> str:
         """The last thing that it said, fit for a message."""
-        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
-        return "".join(c for c in lines[-1] if c.isprintable())[-300:] if lines else ""
+        return last_line(self.log)
+
+
+def last_line(text: str) -> str:
+    """The last line that is not blank, fit for a message; empty where there is none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c for c in lines[-1] if c.isprintable())[-300:] if lines else ""
 
 
 def run(

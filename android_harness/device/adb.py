@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.files.reading import size_of
+from bilayer.runtime.subprocesses import last_line
 
 QUICK = 30.0  # seconds for what takes milliseconds; starting adb's server takes some
 SLOWEST_LINK = 1 << 20  # bytes a second: USB 2 has 30 times that
@@ -63,8 +64,7 @@ class Completed:
     @property
     def last_line(self) -> str:
         """The last thing that it said, fit for a message."""
-        lines = [line.strip() for line in (self.out + "\n" + self.err).splitlines() if line.strip()]
-        return "".join(c for c in lines[-1] if c.isprintable())[-300:] if lines else "it printed nothing"
+        return last_line(f"{self.out}\n{self.err}") or "it printed nothing"
 
 
 class Adb:

@@ -9,7 +9,8 @@ from bilayer.android_harness.routes.diagnostics import Profile, parse_profile
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.android_harness.routes.vendor import Mode, Profiling, Route
 from bilayer.runtime.bundle import Bundle
-from bilayer.runtime.errors import DeviceError
+from bilayer.runtime.errors import DeviceError, ToolMissingError
+from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.subprocesses import run
 
 VIEWER_SECONDS = 120.0  # snpe-diagview and its like, here
@@ -57,6 +58,19 @@ class Backend(ABC):
             ToolMissingError: what reads it does not start here.
             DeviceError: it cannot be read.
         """
+
+
+def named_program(named: Path | None, program: str, option: str, way_out: str) -> Path:
+    """The program that the user names by an option, here without its dashes, or by the option's variable.
+
+    Raises:
+        ToolMissingError: none is named, or it is not there; `way_out` says how to have one.
+    """
+    if named is not None and is_file(named):
+        return named
+    given = f"give --{option} or set $BILAYER_{option.upper().replace('-', '_')}"
+    what = f"{named}: no such file" if named else f"no {program}: {given}"
+    raise ToolMissingError(f"{what}. {way_out}")
 
 
 class VendorBackend(Backend):

@@ -10,13 +10,13 @@ import shlex
 from pathlib import Path
 
 from bilayer.android_harness.device.execution import EXECUTOR_RUNNER, TOOL_LOG
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel, named_program
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.per_pose import PLACE, POSE, output_bytes, over_list
 from bilayer.android_harness.routes.vendor import Mode, Profiling
 from bilayer.runtime.bundle import Bundle
-from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
-from bilayer.runtime.files.reading import FileKind, is_file, read_text
+from bilayer.runtime.errors import BundleError, DeviceError
+from bilayer.runtime.files.reading import FileKind, read_text
 
 THREADS = 4  # of XNNPACK, as of LiteRT's
 MODES: dict[Mode, str] = {
@@ -76,13 +76,6 @@ class ExecutorchBackend(Backend):
 
 
 def find_executor_runner(named: Path | None) -> Path:
-    """The program that is named, by --executor-runner or $BILAYER_EXECUTOR_RUNNER.
-
-    Raises:
-        ToolMissingError: none is, or it is not there; the message says how to have one.
-    """
-    if named is not None and is_file(named):
-        return named
-    what = f"{named}: no such file" if named else "no executor_runner"
-    way_out = "give --executor-runner or set $BILAYER_EXECUTOR_RUNNER to one built for Android with XNNPACK and Vulkan"
-    raise ToolMissingError(f"{what}: {way_out}: {PAGE}")
+    """The program that --executor-runner or $BILAYER_EXECUTOR_RUNNER names; errors: see `named_program`."""
+    way_out = f"Build it for Android, with XNNPACK and Vulkan: {PAGE}"
+    return named_program(named, EXECUTOR_RUNNER, "executor-runner", way_out)

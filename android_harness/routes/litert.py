@@ -11,13 +11,13 @@ import shlex
 from pathlib import Path
 
 from bilayer.android_harness.device.execution import BENCHMARK_MODEL, TOOL_LOG
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel, named_program
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.per_pose import PLACE, POSE, output_bytes, over_list, split
 from bilayer.android_harness.routes.vendor import Mode, Profiling
 from bilayer.runtime.bundle import Bundle
-from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
-from bilayer.runtime.files.reading import FileKind, is_file, read_text
+from bilayer.runtime.errors import BundleError, DeviceError
+from bilayer.runtime.files.reading import FileKind, read_text
 
 MODEL = "avatar.tflite"  # in the device's folder
 THREADS = 4  # of XNNPACK: the large cores of the Snapdragons from 845 on
@@ -91,16 +91,6 @@ class LitertBackend(Backend):
 
 
 def find_benchmark_model(named: Path | None) -> Path:
-    """The program that is named, by --benchmark-model or $BILAYER_BENCHMARK_MODEL.
-
-    Raises:
-        ToolMissingError: none is, or it is not there; the message says where there is one.
-    """
-    if named is not None and is_file(named):
-        return named
-    what = (
-        f"{named}: no such file"
-        if named
-        else "no benchmark_model: give --benchmark-model or set $BILAYER_BENCHMARK_MODEL"
-    )
-    raise ToolMissingError(f"{what}. {PAGE} has it built for Android (android_aarch64_benchmark_model)")
+    """The program that --benchmark-model or $BILAYER_BENCHMARK_MODEL names; errors: see `named_program`."""
+    way_out = f"{PAGE} has it built for Android (android_aarch64_benchmark_model)"
+    return named_program(named, BENCHMARK_MODEL, "benchmark-model", way_out)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bilayer.android_harness.device.execution import NCNN_RUNNER
 from bilayer.android_harness.device.workspace import OUT
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel, named_program
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.runner_build import NATIVE
 from bilayer.android_harness.routes.runner_log import Microseconds, RunnerMachine
 from bilayer.android_harness.routes.vendor import Mode, Profiling
 from bilayer.runtime.bundle import Bundle, describe_file
 from bilayer.runtime.engines.ncnn_convert import ncnn_network
-from bilayer.runtime.errors import DeviceError, ToolMissingError
-from bilayer.runtime.files.reading import FileKind, is_file, read_text
+from bilayer.runtime.errors import DeviceError
+from bilayer.runtime.files.reading import FileKind, read_text
 from bilayer.runtime.typed_json import FileFormat
 
 PARAM, WEIGHTS, LOG = "avatar.param", "avatar.bin", "ncnn.json"  # in the device's folder; the last in OUT
@@ -90,17 +90,9 @@ class NcnnBackend(Backend):
 
 
 def find_ncnn_runner(named: Path | None) -> Path:
-    """The ncnn runner that is named, by --ncnn-runner or $BILAYER_NCNN_RUNNER.
-
-    Raises:
-        ToolMissingError: none is, or it is not there; the message has the command that builds one.
-    """
-    if named is not None and is_file(named):
-        return named
+    """The runner that --ncnn-runner or $BILAYER_NCNN_RUNNER names; errors: see `named_program`."""
     ndk = "-DCMAKE_TOOLCHAIN_FILE=$ANDROID_NDK_HOME/build/cmake/android.toolchain.cmake -DANDROID_ABI=arm64-v8a"
     command = f"cmake -S {shlex.quote(str(NATIVE))} -B build {ndk} -DANDROID_PLATFORM=android-26 -Dncnn_DIR=NCNN"
-    what = f"{named}: no such file" if named else f"no {NCNN_RUNNER}: give --ncnn-runner or set $BILAYER_NCNN_RUNNER"
-    raise ToolMissingError(
-        f"{what}. To build it, with NCNN the folder of ncnnConfig.cmake in ncnn's release for android-vulkan: "
-        f"{command} && cmake --build build"
-    )
+    folder = "with NCNN the folder of ncnnConfig.cmake in ncnn's release for android-vulkan"
+    way_out = f"To build it, {folder}: {command} && cmake --build build"
+    return named_program(named, NCNN_RUNNER, "ncnn-runner", way_out)

@@ -20,6 +20,7 @@ from bilayer.runtime.face.found import Landmarker
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.media.writers import on_white
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.player import AvatarPlayer
 
@@ -104,8 +105,7 @@ def measure_likeness(
     frames, poses = [], []
     for landmarks in track:
         rgba = player.render(landmarks)
-        alpha = rgba[..., 3:] / np.float32(255)
-        frame = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+        frame = on_white(rgba)
         described = None if recogniser is None else recogniser.describe(frame)
         found = landmarker.find(frame)
         seen = found[0].landmarks if found else np.full((NUM_LANDMARKS, 2), np.nan, np.float32)

@@ -1,6 +1,8 @@
 """What tables and charts of devices call a device, and how they write a figure."""
 
-from bilayer.android_harness.results import Parity, Result, Spread
+from collections.abc import Sequence
+
+from bilayer.android_harness.results import ModeResult, Parity, Result, Spread
 from bilayer.runtime.agreement import MOST_DB
 
 DASH = "-"
@@ -12,6 +14,16 @@ def label(result: Result) -> str:
     device = result.device
     name = " ".join(filter(None, (device.maker, device.model))) or "unknown device"
     return clean(name if result.measured_on == "device" else f"{name} ({result.measured_on})")
+
+
+def rows_of(results: Sequence[Result], *, on_device: bool = False) -> list[tuple[Result, ModeResult]]:
+    """Every mode of every result, or of those alone that were measured on a device."""
+    return [(one, row) for one in results if one.measured_on == "device" or not on_device for row in one.rows]
+
+
+def row_label(result: Result, row: ModeResult) -> str:
+    """The device and the mode, in a chart or before a remark."""
+    return f"{label(result)}, {clean(row.title)}"
 
 
 def clean(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from bilayer.android_harness.report.cells import PARITY_COLUMNS, clean, decibels, label
+from bilayer.android_harness.report.cells import PARITY_COLUMNS, clean, decibels, label, row_label, rows_of
 from bilayer.android_harness.report.sampler import frame_ms
 from bilayer.android_harness.report.series import processes, slowed
 from bilayer.android_harness.report.tables import make_report
@@ -16,7 +16,6 @@ from bilayer.runtime.agreement import DEFAULT, MOST_DB
 PAPER_MS = 42.0
 SMALLEST_SHARE = 0.03  # of a layer that is shown by itself
 SHADES = (charts.BLUE, "#6d9bd2", "#5289cb", "#84abd9")  # of layers side by side
-COLOURS = {"delta_uv": charts.BLUE, "lf_rgb": charts.OCHRE, "seg": charts.GREEN, "frame": charts.PURPLE}
 STEPS = {"runtime alone": charts.BLUE, "copies and layout": charts.PALE_BLUE, "sampler on the processor": charts.OCHRE}
 
 
@@ -33,7 +32,7 @@ def page(results: Sequence[Result]) -> str:
 def _latency(results: Sequence[Result]) -> Picture:
     """Medians end to end; whiskers from the lowest to the highest process."""
     rows = []
-    for result, row in _rows(results, on_device=True):
+    for result, row in rows_of(results, on_device=True):
         if row.latency is None:
             continue
         total, forward = row.latency.total_ms, row.latency.forward_ms or row.latency.total_ms
@@ -43,7 +42,7 @@ def _latency(results: Sequence[Result]) -> Picture:
         text = " + ".join(f"{length:.1f}" for length in lengths if length > 0)
         spans = [(spread.low, spread.high) for spread in (forward, total)]
         bar = Bar(parts, list(dict.fromkeys(spans)), f"{text} ms", "throttled" if row.throttled else "")
-        rows.append(ChartRow(_name(result, row), [bar]))
+        rows.append(ChartRow(row_label(result, row), [bar]))
     if not rows:
         return Picture("", "Latency", "No latency: nothing here was measured on a device.")
     chart = BarChart("ms", rows, legend=STEPS, marks={f"paper: {PAPER_MS:.0f} ms": PAPER_MS})
@@ -56,7 +55,7 @@ def _latency(results: Sequence[Result]) -> Picture:
 def _layers(results: Sequence[Result]) -> Picture:
     """Draw each layer's share of the time, in the network's order; those too small to see are one bar at the end."""
     title, rows = "Where the network's time goes", []
-    for result, row in _rows(results, on_device=True):
+    for result, row in rows_of(results, on_device=True):
         if not row.layers:
             continue
         whole = sum(layer.ms for layer in row.layers) or 1.0
@@ -68,7 +67,7 @@ def _layers(results: Sequence[Result]) -> Picture:
             Part(100 * share, colour, clean(name), f"{clean(name)}: {100 * share:.0f} %")
             for (name, share), colour in zip(shares, [*colours, charts.GREY], strict=False)
         ]
-        rows.append(ChartRow(_name(result, row), [Bar(parts)]))
+        rows.append(ChartRow(row_label(result, row), [Bar(parts)]))
     if not rows:
         return Picture("", title, "No layers: no detailed profile of a device.")
     return Picture(charts.bar_charts([BarChart("% of the network's time", rows)]), title)
@@ -77,7 +76,7 @@ def _layers(results: Sequence[Result]) -> Picture:
 def _parity(results: Sequence[Result]) -> Picture:
     """A bar for each quantity; what is exact reaches beyond all others."""
     title = "Parity with ONNX Runtime"
-    compared = [(result, row, row.parity) for result, row in _rows(results) if row.parity]
+    compared = [(result, row, row.parity) for result, row in rows_of(results) if row.parity]
     if not compared:
         return Picture("", title, "Nothing was compared.")
     known = [db for _, _, parity in compared for db in parity.psnr_db.values() if db < MOST_DB]
@@ -85,7 +84,7 @@ def _parity(results: Sequence[Result]) -> Picture:
     rows = []
     for result, row, parity in compared:
         bars = []
-        for name, colour in COLOURS.items():
+        for name, colour in charts.RESULT_COLOURS.items():
             if name in parity.psnr_db:
                 db, text = parity.psnr_db[name], decibels(parity, name)
                 length = exact if db >= MOST_DB else max(db, 0.0)
@@ -94,8 +93,8 @@ def _parity(results: Sequence[Result]) -> Picture:
                 bars.append(Bar([Part(length, colour, hint=f"{PARITY_COLUMNS[name]}: {text}")], span, text))
         if bars and not parity.plausible:
             bars[-1] = replace(bars[-1], alarm="wrong")
-        rows.append(ChartRow(_name(result, row), bars))
-    legend = {PARITY_COLUMNS[name].removesuffix(" dB"): colour for name, colour in COLOURS.items()}
+        rows.append(ChartRow(row_label(result, row), bars))
+    legend = {PARITY_COLUMNS[name].removesuffix(" dB"): colour for name, colour in charts.RESULT_COLOURS.items()}
     least = {"least in fp32": DEFAULT.fp32_psnr, "in fp16-hybrid": DEFAULT.fp16_hybrid_psnr}
     chart = BarChart("PSNR, dB", rows, legend=legend, marks=least)
     caption = (
@@ -145,12 +144,3 @@ def _curve(
     points = [(one, y) for one in moments if (y := value(one)) is not None]
     marked = [number for number, (one, _) in enumerate(points) if one in red]
     return Curve(name, colour, [one.uptime_s - begin for one, _ in points], [y for _, y in points], dashed, marked)
-
-
-def _rows(results: Sequence[Result], *, on_device: bool = False) -> list[tuple[Result, ModeResult]]:
-    return [(one, row) for one in results if one.measured_on == "device" or not on_device for row in one.rows]
-
-
-def _name(result: Result, row: ModeResult) -> str:
-    """Return the label of a result's row in a plot."""
-    return f"{label(result)}, {clean(row.title)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from bilayer.android_harness.report.cells import DASH, clean, label
+from bilayer.android_harness.report.cells import DASH, clean, label, rows_of
 from bilayer.android_harness.results import ModeResult, Result, SamplerRow
 from bilayer.benchmarks.report.document import Section
 
@@ -18,15 +18,14 @@ def frame_ms(result: Result, row: ModeResult) -> float | None:
 def whole_frames(results: Sequence[Result]) -> Iterator[Section]:
     """Frames a second, of the modes that have a latency and a sampler's time; nothing without any."""
     rows = []
-    for result in results:
-        for row in result.rows:
-            whole, felt = frame_ms(result, row), result.sampler.felt if result.sampler else None
-            if whole is None or felt is None or felt.frame_ms is None or row.latency is None:
-                continue
-            network = row.latency.total_ms.median
-            slower = max(network, felt.frame_ms.median)
-            cells = [f"{network:.2f}", f"{felt.frame_ms.median:.2f}", f"{whole:.2f}", f"{1000 / whole:.1f}"]
-            rows.append([label(result), clean(row.title), *cells, f"{1000 / slower:.1f}", felt.kernel])
+    for result, row in rows_of(results):
+        whole, felt = frame_ms(result, row), result.sampler.felt if result.sampler else None
+        if whole is None or felt is None or felt.frame_ms is None or row.latency is None:
+            continue
+        network = row.latency.total_ms.median
+        slower = max(network, felt.frame_ms.median)
+        cells = [f"{network:.2f}", f"{felt.frame_ms.median:.2f}", f"{whole:.2f}", f"{1000 / whole:.1f}"]
+        rows.append([label(result), clean(row.title), *cells, f"{1000 / slower:.1f}", felt.kernel])
     if not rows:
         return
     headers = ["device", "runtime", "network total ms", "sampler ms", "frame ms", "fps", "fps, overlapped", "kernel"]
@@ -52,20 +51,8 @@ def sampler_rows(results: Sequence[Result]) -> Iterator[Section]:
             rows.append([label(result), clean(row.kernel), cores, row.threads, *times, _parity(row), _flags(row)])
     if not rows:
         return
-    headers = [
-        "device",
-        "kernel",
-        "cores",
-        "threads",
-        "median ms",
-        "mean",
-        "p90",
-        "p99",
-        "min",
-        "max",
-        "bytes",
-        "notes",
-    ]
+    times_of = ["median ms", "mean", "p90", "p99", "min", "max"]
+    headers = ["device", "kernel", "cores", "threads", *times_of, "bytes", "notes"]
     noted = [result.sampler for result in results if result.sampler]
     counts = ", ".join(sorted({f"{one.runs} frames after {one.warm_up}" for one in noted}))
     layouts = ", ".join(sorted({one.layout for one in noted}))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bilayer.android_harness.report.cells import DASH, clean, label
+from bilayer.android_harness.report.cells import DASH, clean, label, rows_of
 from bilayer.android_harness.results import ModeResult, Moment, Result
 from bilayer.benchmarks.report.document import Section
 
@@ -29,17 +29,16 @@ def slowed(row: ModeResult) -> list[Moment]:
 def series_rows(results: Sequence[Result]) -> Iterator[Section]:
     """A line for each timed process of a device; nothing where none has a series."""
     rows = []
-    for result in results:
-        for row in result.rows if result.measured_on == "device" else []:
-            marked = slowed(row)
-            for own in processes(row):
-                clocks = [one.gpu_mhz for one in own[1:-1] if one.gpu_mhz]
-                limits = [one.gpu_limit_mhz for one in own if one.gpu_limit_mhz]
-                heat = [f"{one.celsius:.1f}" for one in own if one.celsius is not None]
-                cells = [f"{median(clocks):.0f}" if clocks else DASH, f"{min(limits):.0f}" if limits else DASH]
-                note = "SLOWED DOWN" if any(one in marked for one in own) else ""
-                shown = [f"{own[-1].uptime_s - own[0].uptime_s:.1f}", *cells, " to ".join(heat) or DASH, note]
-                rows.append([label(result), clean(row.title), own[0].process, *shown])
+    for result, row in rows_of(results, on_device=True):
+        marked = slowed(row)
+        for own in processes(row):
+            clocks = [one.gpu_mhz for one in own[1:-1] if one.gpu_mhz]
+            limits = [one.gpu_limit_mhz for one in own if one.gpu_limit_mhz]
+            heat = [f"{one.celsius:.1f}" for one in own if one.celsius is not None]
+            cells = [f"{median(clocks):.0f}" if clocks else DASH, f"{min(limits):.0f}" if limits else DASH]
+            note = "SLOWED DOWN" if any(one in marked for one in own) else ""
+            shown = [f"{own[-1].uptime_s - own[0].uptime_s:.1f}", *cells, " to ".join(heat) or DASH, note]
+            rows.append([label(result), clean(row.title), own[0].process, *shown])
     if not rows:
         return
     headers = ["device", "runtime", "process", "seconds", "GPU MHz", "lowest limit", "hottest sensor", "notes"]

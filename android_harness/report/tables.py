@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from bilayer.android_harness.report.cells import DASH, PARITY_COLUMNS, clean, decibels, label, milliseconds
+from bilayer.android_harness.report.cells import (
+    DASH,
+    PARITY_COLUMNS,
+    clean,
+    decibels,
+    label,
+    milliseconds,
+    row_label,
+    rows_of,
+)
 from bilayer.android_harness.report.roofline import roofline_rows
 from bilayer.android_harness.report.sampler import frame_ms, sampler_rows, whole_frames
 from bilayer.android_harness.report.series import series_rows
@@ -18,19 +27,15 @@ PAPER = (
 
 def make_report(results: Sequence[Result]) -> Report:
     """Whether devices compute the avatar's network, how fast, on what, and where the time goes."""
-    parities = [row.parity for result in results for row in result.rows if row.parity]
+    parities = [row.parity for _, row in rows_of(results) if row.parity]
     wrong = [
         f"{label(result)}, sampler {clean(row.kernel)} on {clean(row.cores)} cores: WRONG RESULTS"
         for result in results
         for row in (result.sampler.rows if result.sampler else [])
         if not row.plausible
     ]
-    doubts = [
-        f"{label(result)}, {clean(row.title)}: {said}"
-        for result in results
-        for row in result.rows
-        if not row.missing and (said := flags(row))
-    ]
+    noted = [(result, row) for result, row in rows_of(results) if not row.missing]
+    doubts = [f"{row_label(*one)}: {said}" for one in noted if (said := flags(one[1]))]
     broken = bool(wrong) or not all(parity.plausible for parity in parities)
     verdict = "broken" if broken else "warned" if doubts else "passed" if parities else ""
     sections = [_latency(results), *whole_frames(results), _parity(results), *sampler_rows(results)]
@@ -42,17 +47,16 @@ def _facts(results: Sequence[Result]) -> dict[str, str]:
     """The quickest mode whose results are right, and the worst frames."""
     facts = {}
     timed = [
-        (row.latency.total_ms.median, frame_ms(result, row), f"{label(result)}, {clean(row.title)}")
-        for result in results
-        for row in result.rows
-        if result.measured_on == "device" and row.latency and row.parity and row.parity.plausible
+        (row.latency.total_ms.median, frame_ms(result, row), row_label(result, row))
+        for result, row in rows_of(results, on_device=True)
+        if row.latency and row.parity and row.parity.plausible
     ]
     if timed:
         network, whole, name = min(timed, key=lambda one: one[0])
         facts[f"network with copies: {name}"] = f"{network:.1f} ms"
         if whole is not None:
             facts[f"with the sampler, one after the other: {name}"] = f"{1000 / whole:.1f} fps"
-    parities = [row.parity.psnr_db for result in results for row in result.rows if row.parity]
+    parities = [row.parity.psnr_db for _, row in rows_of(results) if row.parity]
     if frames := [psnr_db[FRAME] for psnr_db in parities if FRAME in psnr_db]:
         facts["frames against ONNX Runtime, the worst mode"] = f"{min(frames):.1f} dB"
     return facts
@@ -71,15 +75,14 @@ def flags(row: ModeResult) -> str:
 
 def _latency(results: Sequence[Result]) -> Section:
     rows = []
-    for result in results:
-        for row in result.rows:
-            latency = row.latency if result.measured_on == "device" else None
-            times = [DASH] * 4
-            if latency is not None:
-                forward, total, init = map(milliseconds, (latency.forward_ms, latency.total_ms, latency.init_ms))
-                times = [forward, total, f"{latency.frames_per_second:.1f}", init]
-            counts = f"{result.protocol.executions} x {row.processes}" if latency else DASH
-            rows.append([label(result), clean(row.title), *times, counts, flags(row)])
+    for result, row in rows_of(results):
+        latency = row.latency if result.measured_on == "device" else None
+        times = [DASH] * 4
+        if latency is not None:
+            forward, total, init = map(milliseconds, (latency.forward_ms, latency.total_ms, latency.init_ms))
+            times = [forward, total, f"{latency.frames_per_second:.1f}", init]
+        counts = f"{result.protocol.executions} x {row.processes}" if latency else DASH
+        rows.append([label(result), clean(row.title), *times, counts, flags(row)])
     headers = ["device", "runtime", "forward ms", "total ms", "network fps", "init ms", "N x processes", "notes"]
     notes = [
         "`forward` is the runtime alone, `total` one execution with copies and changes of layout, `network fps` what "
@@ -94,14 +97,13 @@ def _latency(results: Sequence[Result]) -> Section:
 
 def _parity(results: Sequence[Result]) -> Section:
     rows = []
-    for result in results:
-        for row in result.rows:
-            if row.parity:
-                figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
-                rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_px:.3f}", row.parity.poses]
-                above = row.parity.above_emulation_db
-                gate = [row.parity.kind, DASH if above is None else f"{above:+.1f}", row.parity.ruling.verdict]
-                rows.append([label(result), clean(row.title), *figures, *rest, *gate])
+    for result, row in rows_of(results):
+        if row.parity:
+            figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
+            rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_px:.3f}", row.parity.poses]
+            above = row.parity.above_emulation_db
+            gate = [row.parity.kind, DASH if above is None else f"{above:+.1f}", row.parity.ruling.verdict]
+            rows.append([label(result), clean(row.title), *figures, *rest, *gate])
     columns = [*PARITY_COLUMNS.values(), "SSIM", "warp error px", "poses", "held to", "above emulated dB", "verdict"]
     notes = [
         "PSNR against ONNX Runtime in float32, the worst of the poses; `exact`: no difference.",
@@ -149,11 +151,11 @@ def _sources(results: Sequence[Result]) -> Section:
 def _layers(results: Sequence[Result]) -> Iterator[Section]:
     """Make the table of the slowest layers of each mode."""
     note = "Detailed profiling slows a GPU down, and a GPU has several layers in one: shares, not latencies."
-    profiled = [(one, row) for one in results for row in one.rows if one.measured_on == "device" and row.layers]
+    profiled = [(result, row) for result, row in rows_of(results, on_device=True) if row.layers]
     if profiled:
         yield Section("Slowest layers", lead=note)
     for result, row in profiled:
         slowest = sorted(row.layers, key=lambda layer: -layer.ms)[:10]
         whole = sum(layer.ms for layer in row.layers) or 1.0
         cells = [[clean(one.name), f"{one.ms:.3f}", f"{100 * one.ms / whole:.0f} %", one.unit] for one in slowest]
-        yield Section(f"{label(result)}, {clean(row.title)}", ["layer", "ms", "share", "on"], cells, level=3)
+        yield Section(row_label(result, row), ["layer", "ms", "share", "on"], cells, level=3)

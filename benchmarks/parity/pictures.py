@@ -15,12 +15,12 @@ from bilayer.benchmarks.report.charts import Bar, BarChart, ChartRow, Curve, Pan
 from bilayer.benchmarks.report.document import Picture
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import RESULTS
+from bilayer.runtime.media.writers import on_white
 
 GAIN = 32  # of the differences, to be seen at all
 STRIP_POSES = 3  # per rung
 MOST_SHOWN = 150.0  # dB: longer bars would shorten all others
 LEAST_SHOWN = 1e-8  # px, of an error that is none on a logarithmic axis
-COLOURS = {"delta_uv": charts.BLUE, "lf_rgb": charts.OCHRE, "seg": charts.GREEN, "frame": charts.PURPLE}
 
 
 def page(ladder: Ladder) -> str:
@@ -39,13 +39,19 @@ def _psnr(ladder: Ladder) -> Picture:
         values = {name: step.truth.results[name].psnr_db for name in RESULTS if name in step.truth.results}
         values["frame"] = step.truth.frame.psnr_db
         bars = [
-            Bar([Part(float(np.clip(db, 0, MOST_SHOWN)), COLOURS[name], hint=f"{name}: {db:.1f} dB")], (), f"{db:.1f}")
+            Bar(
+                [Part(float(np.clip(db, 0, MOST_SHOWN)), charts.RESULT_COLOURS[name], hint=f"{name}: {db:.1f} dB")],
+                (),
+                f"{db:.1f}",
+            )
             for name, db in values.items()
         ]
         rows.append(ChartRow(step.name, bars))
     held = ladder.thresholds
     limits = (held.reduced_floor, held.fp16_hybrid_psnr, held.fp32_psnr)
-    chart = BarChart("PSNR, dB", rows, legend=COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits})
+    chart = BarChart(
+        "PSNR, dB", rows, legend=charts.RESULT_COLOURS, marks={f"{limit:.0f} dB": limit for limit in limits}
+    )
     caption = (
         f"Against: {ladder.truth}. Of the worst pose; 200 dB: no difference. Dashed, from the left: under it frames of "
         "FP16 arithmetic, lf and mask of FP16 storage, and any result of float32 are broken."
@@ -80,15 +86,9 @@ def strip(pictures: Pictures) -> Image.Image:
     lines = []
     for i in (poses[k * len(poses) // count] for k in range(count)):
         found, expected = pictures.found[i], pictures.expected[i]
-        panels = [_over_white(expected), _over_white(found), _difference(found, expected)]
+        panels = [on_white(expected), on_white(found), _difference(found, expected)]
         lines.append(np.concatenate(panels, axis=1))
     return Image.fromarray(np.concatenate(lines))
-
-
-def _over_white(frame: Bytes) -> Bytes:
-    alpha = frame[..., 3:] / 255
-    shown: Bytes = np.rint(frame[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return shown
 
 
 def _difference(found: Bytes, expected: Bytes) -> Bytes:

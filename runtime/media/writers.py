@@ -153,6 +153,12 @@ def on_black(frame: Bytes, out: Bytes) -> None:
         out[:height, :width] = frame[..., :3] * (frame[..., 3:] / np.float32(255))
 
 
+def on_white(frame: Bytes) -> Bytes:
+    """A frame (H, W, 4) over white: (H, W, 3)."""
+    alpha = frame[..., 3:] / np.float32(255)
+    return np.asarray(np.rint(frame[..., :3] * alpha + 255 * (1 - alpha)), np.uint8)
+
+
 def _check_count(out: Path, count: int) -> None:
     if count == 0:
         raise OutputError(f"{out}: no frame to write; check the driver")

@@ -13,6 +13,7 @@ from bilayer.model.render import Rendering
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.media.writers import on_white
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
@@ -55,8 +56,8 @@ def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
         avatar = create_avatar(model, source, "none")
         plain = avatar.render(model, pose)
         row = {
-            "source": _on_white(case.source.image, case.source.mask),
-            "target": _on_white(target.image, target.mask),
+            "source": on_white(np.dstack([case.source.image, case.source.mask])),
+            "target": on_white(np.dstack([target.image, target.mask])),
             "pose": draw_stickman(pose[0].cpu().numpy(), model.config.image_size, thickness),
             "texture": to_bytes(avatar.texture)[0],
             "low-frequency": to_bytes(plain.lf_rgb)[0],
@@ -91,10 +92,4 @@ def _shown(rendering: Rendering) -> Bytes:
     if rendering.seg_logits is None:
         return picture
     mask = torch.sigmoid(rendering.seg_logits.float())[0, 0].cpu().numpy()
-    return _on_white(picture, np.rint(mask * 255).astype(np.uint8))
-
-
-def _on_white(picture: Bytes, mask: Bytes) -> Bytes:
-    weight = mask[..., None] / np.float32(255)
-    blended: Bytes = np.rint(picture * weight + 255 * (1 - weight)).astype(np.uint8)
-    return blended
+    return on_white(np.dstack([picture, np.rint(mask * 255).astype(np.uint8)]))

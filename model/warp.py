@@ -23,9 +23,7 @@ def warping_field(delta_uv: Tensor) -> Tensor:
 
 def resize_picture(picture: Tensor, size: int) -> Tensor:
     """Return pictures (B, C, s, s) bilinearly resized to (B, C, size, size), between pixel centres."""
-    if picture.shape[-1] == size:
-        return picture
-    return F.interpolate(picture, (size, size), mode="bilinear", align_corners=False)
+    return resize_texture(picture, size, align_corners=False)
 
 
 def resize_texture(texture: Tensor, size: int, align_corners: bool) -> Tensor:

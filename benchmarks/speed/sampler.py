@@ -52,7 +52,7 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
     }
     if size != network:
         case = sampler_sides.make_case(size, results=network)
-        sides, exact = list(sampler_sides.resized_frame_sides(case)), sampler_sides.exact_resized_frame(case)
+        sides, exact = list(sampler_sides.frame_sides(case)), sampler_sides.exact_resized_frame(case)
         tasks[f"Frame, {square} of {network} x {network}"] = sides, exact
     reports = []
     for title, (sides, expected) in tasks.items():

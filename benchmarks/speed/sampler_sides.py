@@ -6,6 +6,7 @@ the caller's where it takes any.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,39 +78,30 @@ def warp_sides(case: Case) -> Iterator[Side]:
 
 
 def frame_sides(case: Case) -> Iterator[Side]:
-    """The whole frame, (h, w, 4) uint8, straight alpha, ours first."""
+    """The whole frame, (h, w, 4) uint8, straight alpha, ours first.
+
+    Of smaller results, which the other sides resize first, ours on the way, it is measured in fewer ways.
+    """
     frame = np.empty((case.size, case.size, 4), np.uint8)
     inputs = case.delta_uv, case.lf_rgb, case.mask
-    ours = FrameCompositor(case.texture, align_corners=False)
+    resizes = case.mask.shape[0] != case.size
+    compositor = partial(FrameCompositor, case.texture, align_corners=False, size=case.size if resizes else None)
+    ours = compositor()
     yield Side(OURS, lambda: ours.render(*inputs, frame), np.asarray)
-    two = FrameCompositor(case.texture, align_corners=False, threads=2)
-    yield Side("ours, 2 threads: wall counts", lambda: two.render(*inputs, frame), np.asarray)
-    swapped = FrameCompositor(case.texture, align_corners=False, layout="interleaved")
+    if not resizes:
+        two = compositor(threads=2)
+        yield Side("ours, 2 threads: wall counts", lambda: two.render(*inputs, frame), np.asarray)
+    swapped = compositor(layout="interleaved")
     delta_uv, lf_rgb = (np.ascontiguousarray(np.moveaxis(array, 0, -1)) for array in inputs[:2])
     yield Side("ours, interleaved inputs", lambda: swapped.render(delta_uv, lf_rgb, case.mask, frame), np.asarray)
-    white = FrameCompositor(case.texture, align_corners=False, background=(255, 255, 255))
-    yield Side("ours, over white", lambda: white.render(*inputs, frame), None)
+    if not resizes:
+        white = compositor(background=(255, 255, 255))
+        yield Side("ours, over white", lambda: white.render(*inputs, frame), None)
     yield from _torch_frame(case)
     yield _opencv_frame(case)
-    numpy = FrameCompositor(case.texture, align_corners=False, engine="numpy")
+    numpy = compositor(engine="numpy")
     yield Side("numpy (ours without Numba)", lambda: numpy.render(*inputs, frame), np.asarray)
-    yield _memory_copy(case, bytes_per_pixel=8 + 12 + 4 + 4)
-
-
-def resized_frame_sides(case: Case) -> Iterator[Side]:
-    """The whole frame (h, w, 4) of smaller results, which the other sides resize first, ours on the way."""
-    frame = np.empty((case.size, case.size, 4), np.uint8)
-    inputs = case.delta_uv, case.lf_rgb, case.mask
-    ours = FrameCompositor(case.texture, align_corners=False, size=case.size)
-    yield Side(OURS, lambda: ours.render(*inputs, frame), np.asarray)
-    swapped = FrameCompositor(case.texture, align_corners=False, size=case.size, layout="interleaved")
-    delta_uv, lf_rgb = (np.ascontiguousarray(np.moveaxis(array, 0, -1)) for array in inputs[:2])
-    yield Side("ours, interleaved inputs", lambda: swapped.render(delta_uv, lf_rgb, case.mask, frame), np.asarray)
-    yield from _torch_frame(case)
-    yield _opencv_frame(case)
-    numpy = FrameCompositor(case.texture, align_corners=False, size=case.size, engine="numpy")
-    yield Side("numpy (ours without Numba)", lambda: numpy.render(*inputs, frame), np.asarray)
-    yield _memory_copy(case, bytes_per_pixel=4, bytes_per_result=8 + 12 + 4)
+    yield _memory_copy(case, 4, 8 + 12 + 4) if resizes else _memory_copy(case, 8 + 12 + 4 + 4)
 
 
 def exact_resized_frame(case: Case) -> Bytes:

@@ -41,7 +41,7 @@ def test_every_frame_of_smaller_results_is_torchs(size):
     case = sampler_sides.make_case(size, results=48)
     assert case.mask.shape == (48, 48)
     expected = sampler_sides.exact_resized_frame(case).astype(int)
-    for side in sampler_sides.resized_frame_sides(case):
+    for side in sampler_sides.frame_sides(case):
         if side.result is not None:
             allowed = 9 if side.name.startswith("cv2") else 1
             assert np.abs(side.result(side.run()) - expected).max() <= allowed, side.name

@@ -82,7 +82,7 @@ def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> by
         size = fs.size(path)
         if size is not None and size > kind.most:
             raise error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most")
-        content: bytes = fs.cat_file(path, end=kind.most)
+        content: bytes = fs.cat_file(path, end=kind.most) if size != 0 else b""  # a store has no first byte of nothing
         return content
 
 
@@ -115,7 +115,7 @@ def write(place: str, content: bytes) -> None:
         return
     with _told(place, OutputError):
         fs, path = _open(place)
-        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        _make_folder(fs, path.rpartition("/")[0])
         fs.pipe_file(path, content)
 
 
@@ -123,7 +123,7 @@ def put_folder(folder: Path, place: str, last: str) -> None:
     """Copy the files of a folder to a store, the one named `last` after all others; raises an OutputError."""
     with _told(place, OutputError):
         fs, path = _open(place)
-        fs.makedirs(path, exist_ok=True)
+        _make_folder(fs, path)
         for file in sorted(list_folder(folder), key=lambda file: (file.name == last, file.name)):
             fs.put_file(str(file), f"{path}/{file.name}")
 
@@ -133,6 +133,12 @@ def _open(place: str) -> tuple[Any, str]:
 
     fs, path = fsspec.core.url_to_fs(place)
     return fs, path
+
+
+def _make_folder(fs: Any, path: str) -> None:
+    """Make a folder where there are such: paths of object stores, which begin with a bucket, would make that one."""
+    if path.startswith("/"):
+        fs.makedirs(path, exist_ok=True)
 
 
 def _stripped(place: str) -> str:
@@ -155,6 +161,9 @@ def _told(place: str, error: type[InputError]) -> Iterator[None]:
     except ImportError as problem:  # fsspec names the package
         raise ToolMissingError(f"{place}: {in_short(problem)}") from problem
     except FileNotFoundError as problem:
-        raise error(f"{place}: no such file") from problem
+        raise error(f"{place}: no such file{' or bucket' if error is OutputError else ''}") from problem
+    except PermissionError as problem:
+        advice = "the store has credentials from its own environment variables, files or roles"
+        raise error(f"{place}: access denied ({in_short(problem)}); {advice}") from problem
     except Exception as problem:  # each store has its own
         raise error(f"{place}: {in_short(problem)}") from problem

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bilayer.runtime import AvatarPlayer
 from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.media.sources import open_pictures
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import make_site, write_site
 from tests.runtime.conftest import POSES, only_onnx
@@ -132,6 +133,10 @@ def until(page, expression):
         page.wait_for_timeout(50)
 
 
+def driven_by(page):
+    return page.get_attribute("[data-source][aria-pressed=true]", "data-source")
+
+
 def playing(page):
     """Wait until the avatar is there and moves."""
     page.wait_for_selector("#picture canvas")
@@ -189,6 +194,9 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
         assert page.locator("button:visible:not([aria-label])").evaluate_all(
             "buttons => buttons.every((button) => button.innerText.trim())"
         )  # a screen reader has a name for each
+        for name, value in (("Head", "100 %"), ("Mouth", "100 %"), ("Eyes", "100 %"), ("Smoothing", "188 ms at rest")):
+            slider = page.get_by_role("slider", name=name, exact=True)
+            assert slider.get_attribute("aria-valuetext") == value
         pictures = []
         for view, key in (("frame", "1"), ("texture", "2"), ("layer", "3"), ("warp", "4")):
             page.keyboard.press(key)
@@ -239,8 +247,56 @@ def test_a_face_before_the_camera_drives_the_avatar(browser, lite):
         before = page.locator("#picture").screenshot()
         page.wait_for_timeout(400)
         assert page.locator("#picture").screenshot() != before
+        page.evaluate(
+            "document.querySelector('#video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
+        )
+        assert page.inner_text("#problem").startswith("The camera is gone")
+        assert driven_by(page) == "motion"
+        assert page.is_hidden("#inset")
+
+
+def test_the_driver_that_was_chosen_last_counts(browser, lite):
+    late = """() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (what) => {
+        await new Promise((allow) => { window.allow = allow; });
+        return (window.stream = await ask(what));
+      };
+    }"""
+    with visit(browser, lite) as page:
+        playing(page)
+        page.evaluate(late)
+        page.click("[data-source=camera]")
+        until(page, "Boolean(window.allow)")
         page.click("[data-source=motion]")
-        page.wait_for_selector("#inset", state="hidden")
+        page.evaluate("window.allow()")
+        until(page, "window.stream?.getTracks().every((track) => track.readyState === 'ended')")  # its light is off
+        assert driven_by(page) == "motion"
+        assert page.evaluate("document.querySelector('#video').srcObject") is None
+
+
+def test_another_avatar_is_followed_and_recorded_on_as_the_one_before(browser, lite, avatars, tmp_path):
+    with visit(browser, lite, accept_downloads=True) as page:
+        playing(page)
+        page.click("[data-source=camera]")
+        until(page, "document.querySelector('#points').width > 300")
+        page.click("[data-backdrop=black]")
+        page.keyboard.press("r")
+        page.set_input_files("#bundle-files", list((avatars / "larger").iterdir()))
+        until(page, "document.querySelector('#about').textContent.includes(' of a network of ')")
+        assert driven_by(page) == "camera"
+        before = page.locator("#picture").screenshot()
+        page.wait_for_timeout(800)
+        assert page.locator("#picture").screenshot() != before
+        with page.expect_download() as download:
+            page.keyboard.press("r")
+        video = tmp_path / download.value.suggested_filename
+        download.value.save_as(video)
+        until(page, f"document.querySelector('#message').textContent === 'Saved as {video.name}.'")
+    with open_pictures(video) as pictures:
+        frames = [picture.astype(int) for picture in pictures]
+    assert len({frame.tobytes() for frame in frames}) > 2
+    assert all(frame.shape[0] == frame.shape[1] >= 256 and frame.std() > 5 for frame in frames)
 
 
 @pytest.mark.parametrize("engine", ["ort", "litert"])
@@ -268,6 +324,9 @@ def test_what_cannot_be_is_one_line(browser, address, avatars, tmp_path):
     refuse = "async () => { throw new DOMException('', 'NotAllowedError'); }"
     deny = f"() => {{ navigator.mediaDevices.getUserMedia = {refuse}; }}"
     (tmp_path / "notes.txt").write_text("no avatar")
+    (tmp_path / "avatar.zip").write_bytes(b"PK")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(3_000_000_000)  # of holes
     shutil.copytree(avatars / "plain", tmp_path / "damaged")
     (tmp_path / "damaged" / "avatar.safetensors").write_bytes(b"another")
     with visit(browser, address) as page:
@@ -276,7 +335,11 @@ def test_what_cannot_be_is_one_line(browser, address, avatars, tmp_path):
         page.click("[data-source=camera]")
         until(page, "document.querySelector('#problem').textContent.startsWith('The camera is refused')")
         page.set_input_files("#bundle-files", tmp_path / "notes.txt")
-        assert "found notes.txt" in page.inner_text("#problem")
+        assert "found notes.txt; drop the whole folder" in page.inner_text("#problem")
+        page.set_input_files("#bundle-files", tmp_path / "large.json")
+        until(page, "document.querySelector('#problem').textContent.startsWith('large.json: 3000000000 bytes')")
+        page.set_input_files("#bundle-files", tmp_path / "avatar.zip")
+        assert page.inner_text("#problem").endswith("unpack it, and drop the folder")
         page.set_input_files("#bundle-files", list((tmp_path / "damaged").iterdir()))
         until(page, "document.querySelector('#problem').textContent.includes('avatar.safetensors: not the')")
         page.set_input_files("#video-file", tmp_path / "notes.txt")

@@ -1,6 +1,6 @@
 /** An avatar's bundle from a server or from files that were dropped: checked as bilayer.runtime.bundle checks it. */
 
-import { type Contract, readContract } from "./contract";
+import { type Contract, MAX_BYTES, readContract } from "./contract";
 import { BundleError } from "./errors";
 import { externalData } from "./protobuf";
 import type { Engine } from "./runtime";
@@ -8,8 +8,8 @@ import { sha256 } from "./sha256";
 
 export const PADDING = 3; // texels a packed texture has more than its texture: one before, two after
 
-/** Where a bundle's files come from, by their plain names. */
-export type ReadFile = (name: string) => Promise<Uint8Array>;
+/** Where a bundle's files come from, by their plain names; one that has more bytes than `most` may be refused unread. */
+export type ReadFile = (name: string, most?: number) => Promise<Uint8Array>;
 
 export interface Bundle {
   contract: Contract;
@@ -38,14 +38,27 @@ export function fromFiles(files: Iterable<File>): { name: string; read: ReadFile
   const contracts = all.filter((file) => file.name.endsWith(".json"));
   if (contracts.length !== 1) {
     const found = all.map((file) => file.name).slice(0, 6).join(", ") || "nothing";
-    throw new BundleError(`expected the files of one avatar, one .json among them, found ${found}`);
+    throw new BundleError(`expected the files of one avatar, one .json among them, found ${found}; ${wayOut(all)}`);
   }
-  const read: ReadFile = async (name) => {
+  const read: ReadFile = async (name, most = Infinity) => {
     const file = all.find((one) => one.name === name);
     if (!file) throw new BundleError(`${name}: missing; it belongs to the avatar: drop its whole folder`);
-    return new Uint8Array(await file.arrayBuffer());
+    if (file.size > most) throw new BundleError(`${name}: ${file.size} bytes, expected at most ${most}`);
+    try {
+      return new Uint8Array(await file.arrayBuffer());
+    } catch (error) {
+      throw new BundleError(`${name}: cannot be read (${(error as Error).message}); drop the folder again`);
+    }
   };
   return { name: contracts[0].name, read };
+}
+
+/** What to do instead of dropping these files. */
+function wayOut(files: File[]): string {
+  const kind = files.length === 1 ? files[0].name.toLowerCase().split(".").pop()! : "";
+  if (["zip", "gz", "7z", "rar"].includes(kind)) return "unpack it, and drop the folder";
+  if (["jpg", "jpeg", "png", "webp", "heic"].includes(kind)) return "bilayer-export makes an avatar of a photo";
+  return "drop the whole folder that bilayer-export wrote";
 }
 
 /**
@@ -53,7 +66,7 @@ export function fromFiles(files: Iterable<File>): { name: string; read: ReadFile
  * one, and then its .onnx need not be there. Throws a BundleError that names the file and the field.
  */
 export async function readBundle(name: string, read: ReadFile, wanted?: Engine): Promise<Bundle> {
-  const contract = readContract(await read(name), name);
+  const contract = readContract(await read(name, MAX_BYTES), name);
   const lite = contract.files.tflite_fp16 ? "tflite_fp16" : "tflite";
   const engine = wanted ?? (contract.files[lite] ? "litert" : "ort");
   const role = engine === "litert" ? lite : "onnx";
@@ -63,7 +76,7 @@ export async function readBundle(name: string, read: ReadFile, wanted?: Engine):
   await Promise.all(
     Object.entries(contract.files).map(async ([other, file]) => {
       if (!file || (other === "onnx" && role !== "onnx")) return;
-      const bytes = await read(file.name);
+      const bytes = await read(file.name, Math.max(file.bytes, MAX_BYTES)); // nearly right is told by its size below
       let [found, expected] = [`${bytes.length} bytes`, `${file.bytes} bytes`];
       if (found === expected) [found, expected] = [await sha256(bytes), file.sha256];
       contents[other] = bytes;

@@ -32,7 +32,7 @@ export interface Contract {
 
 export const POSE_WIDTH = 136; // 68 (x, y) pairs
 const MAX_HARMONICS = 16; // 2 ** 15 pi is beyond what a float32 landmark can tell
-const MAX_BYTES = 1 << 20; // of avatar.json, which has some kilobytes
+export const MAX_BYTES = 1 << 20; // of avatar.json, which has some kilobytes
 const ADVICE = "export the avatar again, or update bilayer";
 
 /** The contract in the bytes of an avatar.json called `where`; throws a BundleError that names the field. */

@@ -1,6 +1,6 @@
 /** Where poses come from: the built-in motion, the camera, a video. */
 
-import { Avatar, DemoMotion, faceBox, FaceTracker, type Problem, problems, Retargeter } from "../bilayer.js";
+import { Avatar, DemoMotion, faceBox, FaceTracker, InputError, type Problem, problems, Retargeter } from "../bilayer.js";
 
 /** One moment: the avatar's pose; null where there is none yet. */
 export interface Driver {
@@ -8,7 +8,6 @@ export interface Driver {
   /** Milliseconds that the last pose took to find. */
   readonly milliseconds: number;
   recentre(): void;
-  stop(): void;
 }
 
 export class MotionDriver implements Driver {
@@ -26,7 +25,6 @@ export class MotionDriver implements Driver {
   }
 
   recentre(): void {}
-  stop(): void {}
 }
 
 const LOOK = 10; // pictures from one look at the face's light to the next
@@ -92,15 +90,35 @@ export class FaceDriver implements Driver {
   recentre(): void {
     this.retargeter.recentre();
   }
+}
 
-  stop(): void {
-    const stream = this.video.srcObject as MediaStream | null;
-    stream?.getTracks().forEach((track) => track.stop());
-    this.video.srcObject = null;
-    if (this.video.src) URL.revokeObjectURL(this.video.src);
-    this.video.removeAttribute("src");
-    this.video.load();
-  }
+/** Lets go of the camera or file that the <video> shows. */
+export function closeVideo(video: HTMLVideoElement): void {
+  stop(video.srcObject as MediaStream | null);
+  video.srcObject = null;
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.removeAttribute("src");
+  video.load();
+}
+
+const stop = (stream: MediaStream | null) => stream?.getTracks().forEach((track) => track.stop());
+
+/** Shows the camera in the <video>; nothing, where it is not `wanted` any more when the visitor allows it. */
+export async function openCamera(video: HTMLVideoElement, wanted: () => boolean, ended: () => void): Promise<void> {
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, facingMode: "user" } });
+  if (!wanted()) return stop(stream);
+  stream.getVideoTracks()[0].onended = ended;
+  video.srcObject = stream;
+  await video.play();
+}
+
+/** Plays a file in the <video>, over and over. */
+export async function openVideo(video: HTMLVideoElement, file: File): Promise<void> {
+  video.src = URL.createObjectURL(file);
+  video.loop = true;
+  await video.play().catch(() => {
+    throw new InputError(`${file.name}: this browser cannot play it; MP4 (H.264) and WebM work in most`);
+  });
 }
 
 /** What to say of a camera that does not open. */

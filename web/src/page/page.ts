@@ -4,7 +4,8 @@ import {
   type Avatar, BundleError, FaceTracker, fromFiles, InputError, latencyMs, loadAvatar, loadRuntime,
   PoseSmoother, Retargeter, type RuntimeOptions, type View,
 } from "../bilayer.js"; // prettier-ignore
-import { cameraProblem, type Driver, FaceDriver, MotionDriver } from "./drivers";
+import { cameraProblem, closeVideo, type Driver, FaceDriver, MotionDriver, openCamera, openVideo } from "./drivers";
+import { takeDropped } from "./dropped";
 import { Loop, type Times } from "./loop";
 import { Recorder } from "./recorder";
 import { drawSeen } from "./seen";
@@ -31,10 +32,12 @@ let loop: Loop | null = null;
 let texture: TextureView | null = null;
 let recorder: Recorder | null = null;
 let tracker: Promise<FaceTracker> | null = null;
-let source = "motion";
+let choice = 0; // of a driver, the how many-th: what a choice before comes to is of no interest
+let looking = false; // for the first face
 let smoother: PoseSmoother | null = null;
 
 function say(message: string, problem = ""): void {
+  looking = false;
   find("message").textContent = message;
   find("problem").textContent = problem;
 }
@@ -53,13 +56,12 @@ async function open(from: Parameters<typeof loadAvatar>[0]): Promise<void> {
     const query = new URLSearchParams(location.search);
     const sampler = (query.get("sampler") ?? undefined) as "cpu" | undefined; // ?sampler=cpu and ?threads=1: to compare
     const opened = await loadAvatar(from, { ...computing(), sampler });
-    const driver = source === "motion" ? null : loop?.driver;
-    loop?.stop();
-    const old = avatar;
+    const [old, driver] = [avatar, loop?.driver];
     avatar = opened;
-    await use(driver ?? new MotionDriver(opened, retargeter(opened)));
-    await old?.dispose();
+    use(driver instanceof FaceDriver ? new FaceDriver(video, driver.tracker, retargeter(opened)) : new MotionDriver(opened, retargeter(opened)));
     picture.replaceChildren(opened.canvas);
+    if (recorder) recorder.source = opened.canvas;
+    await old?.dispose();
     texture = new TextureView(opened, find("atlas"));
     find("welcome").hidden = true;
     find("rate").hidden = false;
@@ -97,9 +99,8 @@ function retargeter(of: Avatar): Retargeter {
 
 // ---- what drives it ----
 
-async function use(driver: Driver): Promise<void> {
-  if (!avatar) return driver.stop();
-  if (loop?.driver !== driver) loop?.driver.stop();
+function use(driver: Driver): void {
+  if (!avatar) return;
   const paused = loop?.paused ?? false;
   loop?.stop();
   smoother = new PoseSmoother(avatar.sourcePose, slider("smoothing"));
@@ -111,54 +112,66 @@ async function use(driver: Driver): Promise<void> {
   document.querySelector<HTMLElement>("[data-stage=face]")!.hidden = !face;
 }
 
-async function follow(prepare: () => Promise<void>, name: string): Promise<void> {
-  if (!avatar) return;
-  say(`${name}: looking for a face…`);
-  loop?.driver.stop();
-  await use(new MotionDriver(avatar, retargeter(avatar)));
-  await prepare();
-  if (settings.face === null) throw new InputError("The face networks are not beside this page: docs/web.md tells how they get there.");
-  tracker ??= loadRuntime(computing()).then((runtime) => FaceTracker.load(runtime, settings.face!));
-  tracker.catch(() => (tracker = null));
-  await use(new FaceDriver(video, await tracker, retargeter(avatar)));
+/** The built-in motion, until somebody else is seen. */
+function rest(of: Avatar): void {
+  closeVideo(video);
+  use(new MotionDriver(of, retargeter(of)));
+  chosen("motion");
 }
 
-async function choose(wanted: string): Promise<void> {
+const chosen = (wanted: string) => press("[data-source]", (button) => button.dataset.source === wanted);
+
+/** Follow the face in what `show` brings into the <video>, unless something else is chosen meanwhile. */
+async function follow(wanted: string, name: string, show: (still: () => boolean) => Promise<void>): Promise<void> {
   if (!avatar) return say("", "Open an avatar first.");
-  if (wanted === "video") return find<HTMLInputElement>("video-file").click();
+  const mine = ++choice;
+  const still = () => mine === choice;
+  rest(avatar);
+  if (loop?.paused) pause();
+  say(`${name}: looking for a face…`);
+  looking = true;
   try {
-    if (wanted === "motion") {
-      await use(new MotionDriver(avatar, retargeter(avatar)));
-      say("");
-    } else await follow(openCamera, "Camera");
-    press("[data-source]", (button) => button.dataset.source === wanted);
-    source = wanted;
+    await show(still);
+    if (!still()) return;
+    if (settings.face === null) throw new InputError("The face networks are not beside this page: docs/web.md tells how they get there.");
+    tracker ??= loadRuntime(computing()).then((runtime) => FaceTracker.load(runtime, settings.face!));
+    tracker.catch(() => (tracker = null));
+    const found = await tracker;
+    if (!still()) return;
+    use(new FaceDriver(video, found, retargeter(avatar)));
+    chosen(wanted);
   } catch (error) {
+    if (!still()) return;
+    rest(avatar);
     say("", error instanceof InputError ? error.message : cameraProblem(error));
   }
 }
 
-async function openCamera(): Promise<void> {
-  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, facingMode: "user" } });
-  await video.play();
-  mirror(true);
+function choose(wanted: string): void {
+  if (!avatar) return say("", "Open an avatar first.");
+  if (wanted === "video") return find<HTMLInputElement>("video-file").click();
+  if (wanted === "camera") return void followCamera();
+  choice++;
+  rest(avatar);
+  say("");
 }
 
-async function playVideo(file: File): Promise<void> {
-  try {
-    await follow(async () => {
-      video.src = URL.createObjectURL(file);
-      video.loop = true;
-      await video.play().catch(() => {
-        throw new InputError(`${file.name}: this browser cannot play it; MP4 (H.264) and WebM work in most`);
-      });
-    }, file.name);
-    press("[data-source]", (button) => button.dataset.source === "video");
-    source = "video";
-    mirror(false);
-  } catch (error) {
-    say("", told(error));
-  }
+function followCamera(): Promise<void> {
+  return follow("camera", "Camera", async (still) => {
+    await openCamera(video, still, () => {
+      if (!still() || !avatar) return;
+      rest(avatar);
+      say("", "The camera is gone: connect it, then choose Camera again.");
+    });
+    if (still()) mirror(true);
+  });
+}
+
+function followVideo(file: File): Promise<void> {
+  return follow("video", file.name, async (still) => {
+    await openVideo(video, file);
+    if (still()) mirror(false);
+  });
 }
 
 // ---- every frame ----
@@ -172,7 +185,7 @@ function shown(): void {
   if (texture && loop.planes && find<HTMLDetailsElement>("curious").open) texture.draw(loop.planes);
   if (loop.driver instanceof FaceDriver) {
     drawSeen(loop.driver, find<HTMLCanvasElement>("points"), find("seen"));
-    if (loop.driver.landmarks && find("message").textContent) say("");
+    if (looking && loop.driver.landmarks) say("");
   }
   if (now - told_at < 250) return;
   told_at = now;
@@ -188,7 +201,7 @@ function report(times: Times): void {
   for (const name of ["face", "network", "draw"] as const) {
     const row = document.querySelector(`[data-stage=${name}]`)!;
     row.querySelector("meter")!.value = times[name];
-    row.querySelector("b")!.textContent = `${times[name].toFixed(1)} ms`;
+    row.querySelector("b")!.textContent = `${times[name].toFixed(times[name] < 100 ? 1 : 0)} ms`;
   }
 }
 
@@ -198,7 +211,11 @@ function press(selector: string, chosen: (button: HTMLButtonElement) => boolean)
   for (const button of all(selector)) button.setAttribute("aria-pressed", String(chosen(button)));
 }
 
-const output = (id: string, text: string) => (document.querySelector(`output[for=${id}]`)!.textContent = text);
+/** What a slider's value means, beside it, and for a screen reader in the number's place. */
+function output(id: string, text: string): void {
+  document.querySelector(`output[for=${id}]`)!.textContent = text;
+  find(id).setAttribute("aria-valuetext", text);
+}
 const slider = (id: string) => Number(find<HTMLInputElement>(id).value);
 const gains = () => ({ head: find<HTMLInputElement>("hold").checked ? 0 : slider("head"), mouth: slider("mouth"), eyes: slider("eyes") });
 
@@ -220,8 +237,8 @@ function mirror(on: boolean): void {
 function pause(): void {
   if (!loop) return;
   loop.paused = !loop.paused;
-  if (source === "video") void (loop.paused ? video.pause() : video.play());
-  find("pause").setAttribute("aria-pressed", String(loop.paused));
+  if (video.src) void (loop.paused ? video.pause() : video.play());
+  find("pause").classList.toggle("on", loop.paused);
   find("pause").lastElementChild!.textContent = loop.paused ? "Play" : "Pause";
 }
 
@@ -239,7 +256,7 @@ async function record(): Promise<void> {
     say("Recording…");
   }
   find("recording").hidden = !recorder;
-  find("record").setAttribute("aria-pressed", String(!!recorder));
+  find("record").classList.toggle("on", !!recorder);
   find("record").lastElementChild!.textContent = recorder ? "Stop" : "Record";
 }
 
@@ -251,27 +268,12 @@ function show(view: string): void {
 }
 
 function opened(files: File[]): void {
-  if (files.length === 1 && files[0].type.startsWith("video/")) return void playVideo(files[0]);
+  if (files.length === 1 && files[0].type.startsWith("video/")) return void followVideo(files[0]);
   try {
     void open(fromFiles(files));
   } catch (error) {
     say("", told(error));
   }
-}
-
-/** All files of what was dropped, folders walked one level deep. */
-async function dropped(transfer: DataTransfer): Promise<File[]> {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  const files: File[] = [];
-  for (const entry of entries) {
-    const inside = entry.isDirectory
-      ? await new Promise<FileSystemEntry[]>((done, failed) => (entry as FileSystemDirectoryEntry).createReader().readEntries(done, failed))
-      : [entry];
-    for (const one of inside.filter((found) => found.isFile)) {
-      files.push(await new Promise<File>((done, failed) => (one as FileSystemFileEntry).file(done, failed)));
-    }
-  }
-  return files;
 }
 
 function wire(): void {
@@ -284,7 +286,7 @@ function wire(): void {
     };
   }
   for (const button of all("[data-open]")) button.onclick = () => find<HTMLInputElement>("bundle-files").click();
-  for (const [id, use] of [["bundle-files", opened], ["video-file", ([file]: File[]) => playVideo(file)]] as const) {
+  for (const [id, use] of [["bundle-files", opened], ["video-file", ([file]: File[]) => followVideo(file)]] as const) {
     const input = find<HTMLInputElement>(id);
     input.onchange = () => {
       if (input.files?.length) void use([...input.files]);
@@ -321,16 +323,7 @@ function wire(): void {
     event.preventDefault();
     void action();
   };
-  document.ondragover = (event) => {
-    event.preventDefault();
-    stage.classList.add("dropping");
-  };
-  document.ondragleave = () => stage.classList.remove("dropping");
-  document.ondrop = async (event) => {
-    event.preventDefault();
-    stage.classList.remove("dropping");
-    if (event.dataTransfer) opened(await dropped(event.dataTransfer));
-  };
+  takeDropped(stage, opened);
 }
 
 async function begin(): Promise<void> {

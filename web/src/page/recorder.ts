@@ -9,7 +9,7 @@ export class Recorder {
   readonly #parts: Blob[] = [];
   readonly #begin = performance.now();
 
-  constructor(private readonly source: HTMLCanvasElement, private readonly background: string, private readonly mirrored: () => boolean) {
+  constructor(public source: HTMLCanvasElement, private readonly background: string, private readonly mirrored: () => boolean) {
     const scale = Math.max(1, Math.round(512 / source.width)); // encoders want no tiny pictures
     this.#canvas.width = this.#canvas.height = source.width * scale;
     this.#context = this.#canvas.getContext("2d")!;

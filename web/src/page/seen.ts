@@ -14,10 +14,11 @@ export function drawSeen({ video, landmarks, problems }: FaceDriver, canvas: HTM
   if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d")!;
   context.clearRect(0, 0, width, height);
-  caption.textContent = problems.map((problem) => ADVICE[problem]).join(", ");
-  context.fillStyle = "#ffb599";
+  const advice = problems.map((problem) => ADVICE[problem]).join(", ");
+  if (caption.textContent !== advice) caption.textContent = advice; // a screen reader says what changes
+  context.fillStyle = "#5ff2c6"; // seen on any skin
   for (let n = 0; n < (landmarks?.length ?? 0); n += 2) {
     const [x, y] = [landmarks![n] * scale, landmarks![n + 1] * scale];
-    context.fillRect(x - width / 200, y - width / 200, width / 100, width / 100);
+    context.fillRect(x - width / 160, y - width / 160, width / 80, width / 80);
   }
 }

@@ -52,7 +52,7 @@ class Parity:
 
     @property
     def ruling(self) -> Ruling:
-        """By the parity ladder's gate; FP16 arithmetic that was not emulated is warned of, for it has but a floor."""
+        """The verdict of the parity ladder's gate; FP16 arithmetic that was not emulated has but a floor: a warning."""
         agreement = Agreement(self.psnr_db, self.uv_px, self.not_finite, self.frame_ssim)
         ruling = judge(agreement, self.kind, bracket=self.emulated_db)
         if ruling.verdict == "broken" or self.kind != "fp16" or self.emulated_db:

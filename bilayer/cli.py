@@ -89,7 +89,7 @@ def device() -> None:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Of whom `demo` makes an avatar, where to, and how long it moves."""
+    """The options of `demo`: of whom it makes an avatar, where to, and how long that moves."""
 
     photo: Annotated[Path, Option(argument=True)]
     out: Annotated[Path, Option("The avatar's folder, made if need be.", ("-o",))] = Path("avatar")

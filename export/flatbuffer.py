@@ -116,7 +116,7 @@ class Table:
         return tuple(self.buffer.string_at(self.buffer.follow(position)) for position in self._items(field, 4))
 
     def table(self, field: int) -> "Table | None":
-        """A table."""
+        """The table that a field holds; None where it is absent."""
         position = self._find(field)
         return None if position is None else self.buffer.table_at(self.buffer.follow(position))
 

@@ -232,7 +232,7 @@ AVATAR = FileFormat(
 
 @dataclass(frozen=True)
 class Bundle:
-    """A validated bundle."""
+    """An avatar's folder and its contract, whose files have been found to be there: see `read_bundle`."""
 
     folder: Path
     contract: Contract

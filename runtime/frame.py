@@ -48,7 +48,7 @@ class NetworkOutputs:
         return NetworkOutputs.of({name: values.copy() for name, values in self.by_name.items()})
 
     def drawable(self) -> "NetworkOutputs":
-        """In float32, in new C-contiguous arrays, 0 in place of what is not finite: a frame can be made of it."""
+        """The results that a frame can be made of: float32, new C-contiguous arrays, 0 for what is not finite."""
         with np.errstate(over="ignore"):
             planes = {name: np.array(values, np.float32, order="C") for name, values in self.by_name.items()}
         for values in planes.values():

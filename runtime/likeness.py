@@ -52,7 +52,7 @@ class Likeness:
 
     @property
     def worst_distance(self) -> float:
-        """Of all poses in which the recogniser found a face; NaN without any."""
+        """The largest distance of the poses in which the recogniser found a face; NaN without any."""
         return max((pose.distance for pose in self.poses if not math.isnan(pose.distance)), default=math.nan)
 
     def follows(self, part: str) -> float:

@@ -89,7 +89,7 @@ def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """As `fills`, but the command is given what the user gave, by the fields' names, and makes the object itself."""
+    """A decorator as `fills`, but the command is given the values by the fields' names, and makes the object itself."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         given = getattr(command, "__click_params__", [])  # the last comes first

@@ -5,7 +5,6 @@ with `profile`, which runs given inputs and times them; its job's wait, download
 bundle's own .tflite and .dlc are sent: nothing is compiled there.
 """
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -13,18 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from bilayer.android_harness.bench.outcome import model_info, utc_now
 from bilayer.android_harness.bench.parity import Reference, Tensors
 from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.android_harness.results import (
     BenchProtocol,
     Latency,
     LayerResult,
-    ModelInfo,
     ModeResult,
     Result,
     Spread,
     Tools,
 )
+from bilayer.android_harness.routes.backend import ConvertedModel
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, choose_modes
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle, BundledFile
@@ -103,17 +103,9 @@ def run_hosted(
     return Result(
         measured_on="stand-in" if stand_in else "device",
         why=[f"{PROGRAM} calls itself {hub.__version__}"] if stand_in else [],
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         device=_facts(found[-1]),
-        model=ModelInfo(
-            name=bundle.folder.absolute().name,
-            image_size=bundle.contract.image_size,
-            gmacs=bundle.contract.graph.gmacs,
-            trained=bundle.contract.origin.trained,
-            onnx_sha256=bundle.contract.files.onnx.sha256,
-            converted_sha256=sent.sha256,
-            converted_by="bilayer-export",
-        ),
+        model=model_info(bundle, ConvertedModel(sent.sha256, "bilayer-export")),
         tools=Tools("aihub", PROGRAM, str(hub.__version__), "the service's", "", "", metadata.version("bilayer")),
         protocol=BenchProtocol(
             executions=100, warm_up=0, processes=1, poses=described, cool_down_s=0, start_celsius=None,

@@ -23,7 +23,7 @@ from bilayer.android_harness.results import (
     Spread,
     Tools,
 )
-from bilayer.android_harness.routes.backend import Backend
+from bilayer.android_harness.routes.backend import Backend, ConvertedModel
 from bilayer.android_harness.routes.sdk import is_android_program
 from bilayer.runtime.bundle import Bundle
 
@@ -52,7 +52,6 @@ def make_result(
     sampler: SamplerTimes | None,
 ) -> Result:
     """Make the result of all that a session has measured; without times unless it ran on a device."""
-    contract = bundle.contract
     on, why = measured_on(facts, backend.executable, session.runtime)
     if sampler and on != "device":
         sampler = replace(sampler, rows=[replace(row, frame_ms=None) for row in sampler.rows])
@@ -60,17 +59,9 @@ def make_result(
     return Result(
         measured_on=on,
         why=why,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        date=utc_now(),
         device=facts,
-        model=ModelInfo(
-            name=bundle.folder.absolute().name,
-            image_size=contract.image_size,
-            gmacs=contract.graph.gmacs,
-            trained=contract.origin.trained,
-            onnx_sha256=contract.files.onnx.sha256,
-            converted_sha256=backend.model.sha256,
-            converted_by=backend.model.tool,
-        ),
+        model=model_info(bundle, backend.model),
         tools=Tools(
             route=backend.name,
             program=backend.program,
@@ -84,6 +75,25 @@ def make_result(
         rows=[make_row(mode, titles[mode], session, on) for mode in modes],
         sampler=sampler,
     )
+
+
+def model_info(bundle: Bundle, converted: ConvertedModel) -> ModelInfo:
+    """Describe the avatar's network, and the file that was run."""
+    contract = bundle.contract
+    return ModelInfo(
+        name=bundle.folder.absolute().name,
+        image_size=contract.image_size,
+        gmacs=contract.graph.gmacs,
+        trained=contract.origin.trained,
+        onnx_sha256=contract.files.onnx.sha256,
+        converted_sha256=converted.sha256,
+        converted_by=converted.tool,
+    )
+
+
+def utc_now() -> str:
+    """The time of a result, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def make_row(mode: str, title: str, session: Session, on: MeasuredOn) -> ModeResult:

@@ -74,7 +74,7 @@ class InitBench(PresetOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RooflineOptions(PresetOptions):
-    """What `roofline` computes."""
+    """The options of `roofline`: which preset's network it counts, in which precision."""
 
     precision: Annotated[Literal["fp16", "fp32"], Option("Of the network.")] = "fp16"
 

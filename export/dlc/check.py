@@ -49,7 +49,7 @@ class LayerMatch:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What `compare_weights` compared."""
+    """The layers of a .dlc that `compare_weights` found in the ONNX model, and what it did not."""
 
     layers: tuple[LayerMatch, ...]
     unchecked: tuple[str, ...]  # floating-point constants of the ONNX model that belong to no layer compared

@@ -77,7 +77,7 @@ _IN_NHWC = (plain.Conv, plain.ConvTranspose, plain.ScaleShift, plain.Upsample, p
 
 @dataclass(frozen=True, eq=False)
 class DlcLayers:
-    """What `read_layers` read."""
+    """A .dlc's network as plain layers, as `read_layers` returns it."""
 
     layers: tuple[Layer, ...]  # in the .dlc's order, named and wired as in the ONNX model, with the .dlc's own numbers
     layouts: Mapping[str, str]  # by output tensor: NCHW or NHWC; empty for fewer than four dimensions

@@ -32,7 +32,7 @@ Told = Callable[[str], None]  # what is done next, for a progress bar
 
 
 def untold(what: str) -> None:
-    """Tell nobody."""
+    """Do nothing: a `Told` for callers without a progress bar."""
 
 
 def quantize(
@@ -136,7 +136,7 @@ def fewest_wide(
     weighted = [layer for layer in generator.layers if isinstance(layer, Weighted)]
 
     def over(rounded: Collection[str], grids: Mapping[str, Grid]) -> float:
-        """With the weights of these layers in 8 bits, and all others as they are: 16 bits come near to that."""
+        """The excess with these layers' weights in 8 bits, and all others as they are: 16 bits come near to that."""
         told(f"trying {len(rounded)} layers in 8 bits")
         mixed = tuple(integers[layer.name] if layer.name in rounded else layer for layer in generator.layers)
         return excess(network_outputs(replace(generator, layers=mixed), judging, grids))

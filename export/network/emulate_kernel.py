@@ -59,7 +59,7 @@ def _kernel() -> Callable[..., None]:
         raise ToolMissingError("FP16 arithmetic: this processor has no conversion to FP16 (F16C); use another machine")
 
     def to_half(typing_context: Any, x: Any) -> Any:
-        """To the nearest FP16 number, ties to even."""
+        """Return the nearest FP16 number, ties to even, as a float32."""
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.fpext(builder.fptrunc(arguments[0], ir.HalfType()), ir.FloatType())

@@ -133,7 +133,7 @@ def _factors(bias: float, count: int) -> Array:
 
 
 def _errors(row: Array, column: Array, bias: float, factors: Array, transposed: bool) -> NDArray[np.float64]:
-    """For each factor (N,), the expected squared error of what is computed from a channel.
+    """The expected squared error (N,) of what is computed from a channel, for each of the factors (N,).
 
     Neighbouring pixels are nearly equal, so that the errors of a kernel's taps add up; inputs are taken to be about 1.
     """

@@ -80,7 +80,7 @@ def _conv_transpose(x: Floats, layer: plain.ConvTranspose) -> Floats:
 
 
 def _sigmoid(x: Floats) -> Floats:
-    """By tanh, which does not overflow."""
+    """The sigmoid by way of tanh, which does not overflow."""
     return np.asarray(np.tanh(x * np.float32(0.5)) * np.float32(0.5) + np.float32(0.5), np.float32)
 
 

@@ -31,7 +31,7 @@ class PatientProtocol(H11Protocol):
             self._headers = self.loop.call_later(HEADERS, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Cancel the timers: nobody is there to wait for."""
         self._headers, self._reading = _cancelled(self._headers), _cancelled(self._reading)
         super().connection_lost(exc)
 
@@ -42,7 +42,7 @@ class PatientProtocol(H11Protocol):
             self._reading = self.loop.call_later(READING, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client reads."""
+        """Cancel the timer of a client that did not read: it reads again."""
         self._reading = _cancelled(self._reading)
         super().resume_writing()
 

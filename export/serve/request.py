@@ -27,7 +27,7 @@ class RequestError(Exception):
 
     @property
     def content(self) -> dict[str, str]:
-        """The answer's JSON."""
+        """The body of the answer, as JSON values."""
         what, _, way_out = self.message.partition("; ")
         return {"error": self.error, "field": self.field, "message": what, "way_out": way_out}
 

@@ -97,7 +97,7 @@ class FaceDetector:
 
 
 def best_of_each(finds: list[Detection]) -> list[Detection]:
-    """For every face found, the find with the best score; the best first."""
+    """Return the find with the best score of every face, the best first."""
     ordered = sorted(finds, key=lambda find: (-find.score, find.region.x, find.region.y))
     kept: list[Detection] = []
     for find in ordered:

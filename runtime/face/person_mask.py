@@ -16,7 +16,7 @@ SIDE = 256  # px, side of the network's input
 
 
 class PersonMasker:
-    """The segmentation network."""
+    """The network that tells a person from the background."""
 
     def __init__(self) -> None:
         self._network = TfliteNetwork(model_files.load(model_files.PERSON_MASK))

@@ -23,7 +23,8 @@ _ANSWER = 10.0  # s that a cluster has to answer; Ray itself would wait for minu
 def run_on_ray(
     work: Callable[[Job], Result], jobs: Iterable[Job], address: str
 ) -> Iterator[tuple[Job, Result | InputError]]:
-    """As `run_jobs`; the cluster's machines have this package, and read what the jobs name, by paths from this folder.
+    """Yield jobs and results as `run_jobs`; the cluster's machines have this package, and read what the jobs name, by
+    paths from this folder.
 
     Raises:
         OutputError, ToolMissingError: as `run_jobs`.

@@ -29,7 +29,7 @@ def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode 
 
 
 def choose_poses(source: ArrayLike, count: int, drive: Path | None = None, mode: RetargetMode = "relative") -> Floats:
-    """At most `count` of `load_poses`, (N, 136), by `spread`.
+    """The poses (N, 136) that `spread` chooses of those of `load_poses`, at most `count`.
 
     Raises:
         LandmarkError: as `load_poses` does.

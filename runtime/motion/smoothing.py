@@ -44,7 +44,7 @@ def rest_cutoff(amount: float) -> float:
 
 
 def latency_ms(amount: float) -> float:
-    """By how many milliseconds the slowest motion is late under an amount of smoothing 0..1: 1 / (2 pi cutoff).
+    """The milliseconds by which the slowest motion is late under an amount of smoothing 0..1: 1 / (2 pi cutoff).
 
     The most that there is: quick motion raises the cutoff (measured in docs/motion.md).
 

@@ -56,12 +56,12 @@ class Track:
             raise LandmarkError(f"fps: expected a number above 0, at most {MAX_FPS:.0f}; found {self.fps!r}")
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """The number of frames."""
         return len(self.landmarks)
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
+        """How long the track lasts, in seconds."""
         return len(self) / self.fps
 
 

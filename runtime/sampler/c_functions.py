@@ -58,7 +58,7 @@ def bilayer_sample(
     packed, texture_height, texture_width, grid, grid_interleaved, out, out_interleaved,
     channels, height, width, align_corners, row_begin, row_end,
 ):  # fmt: skip
-    """Rows of grid_sample."""
+    """Compute some rows of grid_sample, from `row_begin` to before `row_end`."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
     uv, samples = carray(grid, 2 * height * width), carray(out, channels * height * width)
     corners = align_corners != 0

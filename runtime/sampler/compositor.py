@@ -102,7 +102,7 @@ class FrameCompositor:
     def render(
         self, delta_uv: ArrayLike, lf_rgb: ArrayLike, mask: ArrayLike | None = None, out: Bytes | None = None
     ) -> Bytes:
-        """Compose a frame.
+        """Compose a frame of a network's results.
 
         Float32 C-contiguous inputs and an `out` of one's own make this free of allocations.
 

@@ -59,7 +59,7 @@ class Settings:
     background: tuple[int, int, int] = (0, 0, 0)
 
     def pack(self) -> bytes:
-        """Its 144 bytes."""
+        """The 144 bytes of the shader's uniform buffer."""
         extent = np.array(self.texture[::-1], np.float32) - np.float32(self.align_corners)
         seg = self.seg or Place(0, 0)
         places = self.delta_uv, self.lf_rgb, seg
@@ -131,7 +131,9 @@ class GpuCompositor:
     def render(
         self, delta_uv: ArrayLike, lf_rgb: ArrayLike, mask: ArrayLike | None = None, out: Bytes | None = None
     ) -> Bytes:
-        """As `FrameCompositor.render`, planar: delta_uv (2, h, w), lf_rgb (3, h, w), mask (h, w) or (1, h, w) or None.
+        """Compose a frame as `FrameCompositor.render` does.
+
+        Inputs are planar: delta_uv (2, h, w), lf_rgb (3, h, w), mask (h, w) or (1, h, w) or None.
 
         Returns:
             (h, w, 4) RGBA; (height, width, 4) with a `size`.
@@ -167,7 +169,7 @@ class GpuCompositor:
 
     @property
     def texture_size(self) -> tuple[int, int]:
-        """(H, W)."""
+        """The texture's height and width without its border, px."""
         return self._packed.shape[0] - PADDING, self._packed.shape[1] - PADDING
 
     def _compose(self, settings: bytes, given: dict[str, Floats], out: Bytes) -> None:

@@ -23,12 +23,12 @@ def climb_as_asked(
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
     if options.photo is not None:
-        from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
+        from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+        from bilayer.export.options import ExportOptions
 
-        checkpoint = options.checkpoint or DEMO_CHECKPOINT
-        source = TrainedFrom(
+        source = ExportOptions(
             photo=options.photo,
-            checkpoint=checkpoint,
+            checkpoint=options.checkpoint or DEMO_CHECKPOINT,
             keypoints=options.keypoints,
             mask=options.mask,
             others=options.others,

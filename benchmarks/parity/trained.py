@@ -2,8 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -23,30 +22,14 @@ from bilayer.export.verify import TrainedNetwork
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
-from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.threads import torch_threads
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.grid_sample import pack_texture
-from bilayer.runtime.vocabulary import LandmarkerName
 
 POSE_TOLERANCE = 1e-4  # of the crop: the same landmarks, found again
 TEXTURE_TOLERANCE = 2e-3  # of -1..1: torch's warps differ between machines by 1e-6, a fitted texture by 3e-4
-
-
-@dataclass(frozen=True)
-class TrainedFrom:
-    """What the avatar was exported from."""
-
-    photo: Path
-    checkpoint: Path = DEMO_CHECKPOINT  # a .safetensors, or the authors' runs folder
-    keypoints: Path | None = None  # as given to bilayer-export
-    mask: bool = True  # likewise
-    others: tuple[Path, ...] = ()  # further photos, likewise
-    rotate: Literal[0, 90, 180, 270] = 0  # likewise, as the next
-    face: int | None = None
-    landmarker: LandmarkerName = "mediapipe"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +82,10 @@ class ExactTrained(TrainedRung):
 
 
 @torch_threads()
-def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
+def make_trained(subject: Subject, source: ExportOptions) -> TrainedRung:
     """The trained model of a bundle; its subject's generator is folded anew from the checkpoint.
+
+    `source` has the export's photos and checkpoint, and how a face was found; what else was asked for the bundle tells.
 
     Raises:
         InputError: another checkpoint, photo or settings than the bundle was exported with; says which.
@@ -128,25 +113,12 @@ def make_trained(subject: Subject, source: TrainedFrom) -> TrainedRung:
     return TrainedRung(truth, model, avatar.parameters)
 
 
-def _load(contract: Contract, source: TrainedFrom) -> tuple[ExportOptions, BilayerModel]:
+def _load(contract: Contract, source: ExportOptions) -> tuple[ExportOptions, BilayerModel]:
     """Load the model, known by its hash, which covers align_corners: what avatar.json says of it is tried first."""
     tensors = {contract.outputs.delta_uv.tensor, contract.outputs.lf_rgb.tensor}
     upsample = next((kind for kind in get_args(UpsampleKind) if kind == contract.graph.upsample), None)
     for align_corners in (contract.align_corners, not contract.align_corners):
-        options = ExportOptions(
-            photo=source.photo,
-            others=source.others,
-            out=Path("avatar.dlc"),  # nothing is written
-            checkpoint=source.checkpoint,
-            keypoints=source.keypoints,
-            mask=source.mask,
-            rotate=source.rotate,
-            face=source.face,
-            landmarker=source.landmarker,
-            align_corners=align_corners,
-            upsample=upsample,
-            merged_head=len(tensors) == 1,
-        )
+        options = replace(source, align_corners=align_corners, upsample=upsample, merged_head=len(tensors) == 1)
         model = load_checkpoint(options)
         if checkpoint_hash(model) == contract.origin.checkpoint_sha256:
             return options, model

@@ -10,7 +10,6 @@ from onnx import numpy_helper
 from PIL import Image
 
 from bilayer.benchmarks.parity.subject import open_subject
-from bilayer.benchmarks.parity.trained import TrainedFrom
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.model.checkpoint import read_checkpoint, save_checkpoint
@@ -42,7 +41,7 @@ def export_tiny(folder, **options):
 
 
 def source_of(folder):
-    return TrainedFrom(folder / "face.png", RUNS, folder / "face.npy", mask=False)
+    return ExportOptions(folder / "face.png", checkpoint=RUNS, keypoints=folder / "face.npy", mask=False)
 
 
 def subject_of(bundle, frames=2):

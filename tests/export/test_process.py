@@ -18,7 +18,8 @@ import torch
 import bilayer
 from bilayer.benchmarks.parity.ladder import climb
 from bilayer.benchmarks.parity.subject import open_subject
-from bilayer.benchmarks.parity.trained import ExactTrained, TrainedFrom, make_trained
+from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+from bilayer.export.options import ExportOptions
 
 photo, landmarks, checkpoint, out = map(Path, sys.argv[1:])
 
@@ -47,7 +48,8 @@ def call():
     )
     bilayer.check(out.parent, frames=1)
     pose = np.array(export.bundle.contract.source.pose, np.float32)
-    trained = make_trained(open_subject(export.bundle, [pose]), TrainedFrom(photo, checkpoint, landmarks, mask=False))
+    source = ExportOptions(photo, checkpoint=checkpoint, keypoints=landmarks, mask=False)
+    trained = make_trained(open_subject(export.bundle, [pose]), source)
     assert climb(trained.subject, [trained], truth=ExactTrained.of(trained)).verdict == "passed"
 
 

@@ -176,13 +176,13 @@ class Device:
             self._check_there(done)
         return done
 
-    def answer(self, script: str, what: str, timeout: float = QUICK) -> str:
+    def answer(self, script: str, what: str) -> str:
         """What a script prints that cannot fail while the device's shell works; `what` it tells, for the message.
 
         Raises:
             DeviceError: the device is gone, the time is up, or the script fails.
         """
-        done = self.shell(script, timeout)
+        done = self.shell(script)
         if done.code:
             raise DeviceError(
                 f"{self.serial}: {what}: the device's shell ended with code {done.code} ({done.last_line}); "

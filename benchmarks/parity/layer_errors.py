@@ -59,19 +59,18 @@ class LayerReport:
 
 
 def compare_layers(
-    generator: FoldedGenerator, first: Rung, second: Rung, index: int = 0, threshold: float | None = None
+    generator: FoldedGenerator, first: Rung, second: Rung, threshold: float | None = None
 ) -> LayerReport:
-    """Compare two rungs layer by layer, for the pose of that index.
+    """Compare two rungs layer by layer, for the first pose.
 
     Args:
         generator: the truth, whose layers they are.
         first: what is right.
         second: what is looked into.
-        index: of the pose.
         threshold: in dB; None is that of the second rung's kind.
     """
     limit = THRESHOLDS[second.kind] if threshold is None else threshold
-    expected, found = first.layers(index), second.layers(index)
+    expected, found = first.layers(0), second.layers(0)
     pose = next((layers[INPUT] for layers in (expected, found) if INPUT in layers), None)
     if pose is not None:
         found, expected = {INPUT: pose, **found}, {INPUT: pose, **expected}

@@ -1,7 +1,6 @@
 """An exported avatar of random numbers, to time what does not depend on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,6 @@ from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 
-if TYPE_CHECKING:
-    import onnx
-
 
 def write_random_bundle(
     folder: Path,
@@ -26,12 +22,11 @@ def write_random_bundle(
     config: ModelConfig,
     encoded_pose: NDArray[np.float64],  # (1, width), as the network takes it
     upsample: str,
-    proto: "onnx.ModelProto | None" = None,
     frame_size: int | None = None,
 ) -> Path:
     """A bundle with this network and a random texture, for a face that is a drawing; returns `folder`.
 
-    `proto` replaces the network by another of the same inputs and outputs; `frame_size` is that of the texture, too.
+    `frame_size` is that of the texture, too.
     """
     size, drawn = config.image_size, frame_size or config.image_size
     harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
@@ -50,6 +45,6 @@ def write_random_bundle(
         verification=NOT_VERIFIED,
         origin=Origin("random numbers", "", False, False, {}),
     )
-    with draft_bundle(proto or build_onnx(generator), folder / "avatar.dlc", "none") as draft:
+    with draft_bundle(build_onnx(generator), folder / "avatar.dlc", "none") as draft:
         write_bundle(parts, draft)
     return folder

@@ -101,13 +101,13 @@ def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
     }
 
 
-def random_source(config: "ModelConfig", seed: int = 0) -> "Source":
-    """A source of noise, the same for the same seed."""
+def random_source(config: "ModelConfig") -> "Source":
+    """A source of noise, the same in every call."""
     import torch
 
     from bilayer.model.avatar import Source
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     size = config.image_size
 
     def noise(*shape: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from bilayer.export.integers.quantize import Excess
-from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, Thresholds, compare
+from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, compare
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs
 from bilayer.runtime.frame import NetworkOutputs
@@ -16,14 +16,14 @@ from bilayer.runtime.sampler.compositor import FrameCompositor
 SHARE = 0.6
 
 
-def excess_of(found: Agreement, thresholds: Thresholds = DEFAULT) -> float:
+def excess_of(found: Agreement) -> float:
     """The worst figure over what the gate allows it (errors, not decibels): at most 1 passes."""
     if found.not_finite:
         return math.inf
-    least = thresholds.fp16_hybrid_psnr
+    least = DEFAULT.fp16_hybrid_psnr
     over = [10 ** ((least - db) / 20) for name, db in found.psnr_db.items() if name not in ("delta_uv", FRAME)]
-    over.append(found.uv_pixels / thresholds.fp16_hybrid_uv_pixels)
-    over.append((1 - found.frame_ssim) / (1 - thresholds.fp16_hybrid_frame_ssim))
+    over.append(found.uv_pixels / DEFAULT.fp16_hybrid_uv_pixels)
+    over.append((1 - found.frame_ssim) / (1 - DEFAULT.fp16_hybrid_frame_ssim))
     return max(over)
 
 

@@ -93,14 +93,14 @@ def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputErr
         return content
 
 
-def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError, most: int | None = None) -> str:
+def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> str:
     """The whole content of a user's text file, in UTF-8, without a byte order mark.
 
     Raises:
         InputError: as `read_bytes` says, or it is no text.
     """
     try:
-        return read_bytes(path, kind, error, most).decode("utf-8-sig")
+        return read_bytes(path, kind, error).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(f"{path}: expected text in UTF-8, found other bytes at {problem.start}; name {kind.what}") from None
 
@@ -145,13 +145,13 @@ def is_there(path: StrPath) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def size_of(path: StrPath, error: type[InputError] = InputError) -> int:
+def size_of(path: StrPath) -> int:
     """Bytes of a file.
 
     Raises:
-        InputError: as the class `error`: it cannot be looked at.
+        InputError: it cannot be looked at.
     """
-    with _told(path, error):
+    with _told(path, InputError):
         return os.stat(path).st_size  # noqa: PTH116
 
 

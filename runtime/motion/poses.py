@@ -28,7 +28,7 @@ def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode 
     return driving_poses(np.asarray(source, np.float32), track, mode), float(track.fps)
 
 
-def choose_poses(source: ArrayLike, count: int, drive: Path | None = None, mode: RetargetMode = "relative") -> Floats:
+def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Floats:
     """The poses (N, 136) that `spread` chooses of those of `load_poses`, at most `count`.
 
     Raises:
@@ -37,7 +37,7 @@ def choose_poses(source: ArrayLike, count: int, drive: Path | None = None, mode:
     """
     if count < 1:
         raise InputError(f"frames: expected 1 or more, found {count}")
-    poses, _ = load_poses(source, drive, mode)
+    poses, _ = load_poses(source, drive)
     return np.ascontiguousarray(poses[spread(len(poses), count)])
 
 

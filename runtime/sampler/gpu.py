@@ -27,9 +27,9 @@ GROUP = 8  # pixels a side, of a workgroup
 _OVER = 2
 
 
-def shader_source(name: str = "frame.wgsl") -> str:
-    """The text of a shader file of this package."""
-    return (files("bilayer.runtime.sampler") / "shaders" / name).read_text(encoding="utf-8")
+def shader_source() -> str:
+    """The text of the shader that draws a frame."""
+    return (files("bilayer.runtime.sampler") / "shaders" / "frame.wgsl").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Floats
 
+WAVES = 10  # that solid noise is the sum of
+
 
 def smooth(low: float, high: float, value: Floats | NDArray[np.float64]) -> Floats:
     """0 below `low`, 1 above `high`, an S-curve between; falling where `low` > `high`."""
@@ -19,14 +21,14 @@ def image_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float, 
     return np.asarray(blurred / blurred.std(), dtype=np.float32)
 
 
-def solid_noise(rng: np.random.Generator, points: Floats, wavelength: float, waves: int = 10) -> Floats:
+def solid_noise(rng: np.random.Generator, points: Floats, wavelength: float) -> Floats:
     """Smooth noise (n,) of about unit deviation over points (n, 3) in cm: it has no seams on the head."""
-    directions = rng.normal(size=(waves, 3)) * (2 * np.pi / wavelength / np.sqrt(3))
+    directions = rng.normal(size=(WAVES, 3)) * (2 * np.pi / wavelength / np.sqrt(3))
     total = np.zeros(len(points), np.float32)
-    for direction, phase in zip(directions.astype(np.float32), rng.uniform(0, 2 * np.pi, waves), strict=True):
+    for direction, phase in zip(directions.astype(np.float32), rng.uniform(0, 2 * np.pi, WAVES), strict=True):
         angle = points[:, 0] * direction[0] + points[:, 1] * direction[1] + points[:, 2] * direction[2]
         total += np.sin(angle + np.float32(phase))
-    return total * np.float32(np.sqrt(2 / waves))
+    return total * np.float32(np.sqrt(2 / WAVES))
 
 
 def pick(rng: np.random.Generator, *options: tuple[float, str]) -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 from bilayer.runtime import AvatarPlayer
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.media.sources import open_pictures
+from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import make_site, write_site
 from tests.runtime.conftest import POSES, only_onnx
@@ -186,6 +187,12 @@ def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, nam
             assert (off <= 2).mean() > 0.999, sampler
 
 
+RECORDING = """() => {
+  const start = MediaRecorder.prototype.start;
+  MediaRecorder.prototype.start = function (...given) { window.recorder = this; start.apply(this, given); };
+}"""
+
+
 def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tmp_path):
     with visit(browser, address, accept_downloads=True) as page:
         playing(page)
@@ -204,8 +211,8 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
             page.wait_for_timeout(150)
             pictures.append(page.locator("#picture").screenshot())
         assert len(set(pictures)) == 4
-        page.keyboard.press("1")
-        page.keyboard.press(" ")
+        page.click("[data-view=frame]")
+        page.keyboard.press(" ")  # which after a click by the mouse is not for the button
         assert page.inner_text("#pause") == "Play"
         page.wait_for_timeout(300)
         still = page.locator("#picture").screenshot()
@@ -225,8 +232,12 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
         assert page.inner_text("output[for=mouth]") == page.inner_text("output[for=head]") == "100 %"
         page.click("summary")
         page.click("[data-backdrop=green]")
+        page.evaluate(RECORDING)
         page.keyboard.press("r")
         page.wait_for_timeout(1200)
+        for state in ("paused", "recording"):
+            page.keyboard.press(" ")
+            assert page.evaluate("window.recorder.state") == state
         with page.expect_download() as download:
             page.keyboard.press("r")
         download.value.save_as(tmp_path / download.value.suggested_filename)
@@ -234,7 +245,10 @@ def test_the_page_plays_and_every_control_does_what_it_says(browser, address, tm
         assert page.inner_text("#problem") == ""
 
 
-def test_a_face_before_the_camera_drives_the_avatar(browser, lite):
+def test_a_face_before_the_camera_drives_the_avatar(browser, lite, tmp_path):
+    with open_writer(tmp_path / "nobody.mp4", 25.0) as writer:
+        for _ in range(10):
+            writer.write(np.full((240, 320, 4), 128, np.uint8))
     with visit(browser, lite) as page:
         playing(page)
         assert re.search(r"LiteRT, WebAssembly, \d threads?", page.inner_text("#engine"))
@@ -253,6 +267,9 @@ def test_a_face_before_the_camera_drives_the_avatar(browser, lite):
         assert page.inner_text("#problem").startswith("The camera is gone")
         assert driven_by(page) == "motion"
         assert page.is_hidden("#inset")
+        page.set_input_files("#video-file", tmp_path / "nobody.mp4")
+        until(page, "document.querySelector('#seen').textContent === 'no face seen'")
+        assert page.inner_text("#message") == "nobody.mp4: looking for a face…"
 
 
 def test_the_driver_that_was_chosen_last_counts(browser, lite):

@@ -17,8 +17,7 @@ export class Loop {
   view: View = "frame";
   paused = false;
   readonly times: Times = { face: 0, network: 0, draw: 0, rate: 0 };
-  planes: Float32Array | null = null;
-  frames = 0;
+  planes: Float32Array | null = null; // of the last frame; null until a face was seen
   #running = true;
   #clock = 0; // seconds of motion, which stand still in a pause
   #before = performance.now();
@@ -64,9 +63,8 @@ export class Loop {
         this.avatar.draw(planes, this.view);
         this.#note("draw", performance.now() - begin);
         this.#note("rate", begin - this.#before);
-        this.frames++;
-        this.shown();
       } else await new Promise(requestAnimationFrame);
+      this.shown();
       this.#before = begin;
     }
   }

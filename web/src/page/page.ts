@@ -197,7 +197,7 @@ function shown(): void {
 }
 
 function report(times: Times): void {
-  find("rate").firstElementChild!.textContent = (1000 / times.rate).toFixed(0);
+  find("rate").firstElementChild!.textContent = (times.rate ? 1000 / times.rate : 0).toFixed(0);
   for (const name of ["face", "network", "draw"] as const) {
     const row = document.querySelector(`[data-stage=${name}]`)!;
     row.querySelector("meter")!.value = times[name];
@@ -238,6 +238,7 @@ function pause(): void {
   if (!loop) return;
   loop.paused = !loop.paused;
   if (video.src) void (loop.paused ? video.pause() : video.play());
+  recorder?.hold(loop.paused);
   find("pause").classList.toggle("on", loop.paused);
   find("pause").lastElementChild!.textContent = loop.paused ? "Play" : "Pause";
 }
@@ -253,6 +254,7 @@ async function record(): Promise<void> {
     const light = matchMedia("(prefers-color-scheme: light)").matches;
     const background = BACKDROPS[stage.dataset.backdrop!] ?? (light ? "#dedad2" : "#2b2824");
     recorder = new Recorder(avatar.canvas, background, () => find<HTMLInputElement>("mirror").checked);
+    if (loop?.paused) recorder.hold(true);
     say("Recording…");
   }
   find("recording").hidden = !recorder;
@@ -306,6 +308,9 @@ function wire(): void {
   find("record").onclick = record;
   find("recentre").onclick = () => loop?.driver.recentre();
   find<HTMLInputElement>("mirror").onchange = ({ target }) => mirror((target as HTMLInputElement).checked);
+  document.onclick = (event) => {
+    if (event.detail) (event.target as Element).closest("button")?.blur(); // after a mouse's click Space pauses
+  };
   document.onkeydown = (event) => {
     const typing = (event.target as HTMLElement).closest("input, button, summary");
     if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key === " ")) return;

@@ -7,7 +7,8 @@ export class Recorder {
   readonly #context: CanvasRenderingContext2D;
   readonly #recorder: MediaRecorder;
   readonly #parts: Blob[] = [];
-  readonly #begin = performance.now();
+  #begin = performance.now();
+  #held: number | null = null; // when a pause began
 
   constructor(public source: HTMLCanvasElement, private readonly background: string, private readonly mirrored: () => boolean) {
     const scale = Math.max(1, Math.round(512 / source.width)); // encoders want no tiny pictures
@@ -21,7 +22,15 @@ export class Recorder {
   }
 
   get seconds(): number {
-    return (performance.now() - this.#begin) / 1000;
+    return ((this.#held ?? performance.now()) - this.#begin) / 1000;
+  }
+
+  /** Leaves a pause out, from `hold(true)` to `hold(false)`. */
+  hold(on: boolean): void {
+    if (on) this.#recorder.pause();
+    else this.#recorder.resume();
+    if (this.#held !== null) this.#begin += performance.now() - this.#held;
+    this.#held = on ? performance.now() : null;
   }
 
   /** Takes the avatar's canvas as it is now. */

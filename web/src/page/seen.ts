@@ -19,6 +19,6 @@ export function drawSeen({ video, landmarks, problems }: FaceDriver, canvas: HTM
   context.fillStyle = "#5ff2c6"; // seen on any skin
   for (let n = 0; n < (landmarks?.length ?? 0); n += 2) {
     const [x, y] = [landmarks![n] * scale, landmarks![n + 1] * scale];
-    context.fillRect(x - width / 160, y - width / 160, width / 80, width / 80);
+    context.fillRect(x - width / 200, y - width / 200, width / 100, width / 100);
   }
 }

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx
@@ -43,6 +42,7 @@ from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
+from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.face.crop import cut_box
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
@@ -294,14 +294,8 @@ def checkpoint_hash(model: BilayerModel) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that an export's numbers depend on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # run from a source folder
-            versions[package] = "unknown"
-    return versions
+    """Return the versions of the packages that an export's numbers depend on; ours is unknown in a source folder."""
+    return dict.fromkeys(PACKAGES, "unknown") | installed_versions(PACKAGES)
 
 
 def _harmonics(config: ModelConfig) -> int:

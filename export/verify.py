@@ -16,7 +16,7 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, judge, psnr
+from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, compare_drawn, judge, psnr
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle, Outputs, PoseInput, Verification
 from bilayer.runtime.engines.load import load_engine
@@ -109,13 +109,7 @@ def verify_half(
     """Return the worst agreement of `hybrid_network` and its frames with the trained model's over the probes."""
     # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
     compositor = FrameCompositor(texture, align_corners, size=frame_size, engine="numpy")
-
-    def measured(probe: Probe) -> Agreement:
-        found = network.run(probe.pose)
-        frames = [compositor.compose(outputs.drawable()) for outputs in (found, probe.expected)]
-        return compare(found, probe.expected, *frames)
-
-    return Agreement.worst(map(measured, probes))
+    return Agreement.worst(compare_drawn(network.run(one.pose), one.expected, compositor.compose) for one in probes)
 
 
 def verify_bundle(

@@ -13,7 +13,7 @@ SSIM is kept by hand: scikit-image's differs from the authors' in padding and co
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -181,6 +181,13 @@ def compare(
         found.not_finite,
         similarity,
     )
+
+
+def compare_drawn(
+    found: NetworkOutputs, expected: NetworkOutputs, compose: Callable[[NetworkOutputs], Bytes]
+) -> Agreement:
+    """`compare`, with the frames that `compose` makes of both."""
+    return compare(found, expected, *(compose(results.drawable()) for results in (found, expected)))
 
 
 def judge(

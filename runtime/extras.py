@@ -1,8 +1,8 @@
 """Which extra of the package brings a module that is not installed: the package's own metadata knows."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from bilayer.runtime.errors import ToolMissingError
 
@@ -21,6 +21,17 @@ def naming_extras() -> Iterator[None]:
         if extra is None:
             raise
         raise ToolMissingError(f"{module} is not installed; pip install 'bilayer[{extra}]'") from error
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those of `packages` that are installed, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def extra_of(module: str) -> str | None:

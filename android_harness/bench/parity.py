@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bilayer.android_harness.results import Parity
-from bilayer.runtime.agreement import Agreement, Kind, compare
+from bilayer.runtime.agreement import Agreement, Kind, compare, compare_drawn
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.engines.load import load_engine
@@ -92,8 +92,7 @@ class Reference:
 
     def _compare(self, pose: Floats, tensors: Tensors) -> Agreement:
         found, expected = NetworkOutputs.read(self._outputs, tensors), self._network.run(pose)
-        frames = (self._compositor.compose(results.drawable()) for results in (found, expected))
-        return compare(found, expected, *frames)
+        return compare_drawn(found, expected, self._compositor.compose)
 
 
 def _rounded(psnr_db: Mapping[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from bilayer.benchmarks.speed.timing import Samples
+from bilayer.model.threads import torch_threads
 
 PEAK = "matrix product, fp32"  # the name of its row
 SIDE = 1024  # of the square matrices: 4 MiB each, large enough for the library's best kernels
@@ -23,12 +24,8 @@ def matrix_product(threads: int) -> Callable[[], object]:
     out = torch.empty(SIDE, SIDE)
 
     def call() -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
+        with torch_threads(threads):
             torch.mm(a, b, out=out)
-        finally:
-            torch.set_num_threads(before)
 
     return call
 

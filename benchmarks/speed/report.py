@@ -5,7 +5,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import as_json_option, show
+from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.files.writing import write_file
 
 Cell = str | float | int | None
@@ -50,7 +50,7 @@ class BenchReport:
             "benchmark": self.title,
             "measured": self.measured,
             "machine": machine(),
-            "versions": versions(self.packages),
+            "versions": installed_versions(self.packages),
             "settings": dict(self.settings),
             "baseline": self.baseline,
             "rows": [self._row_values(row) for row in self.rows],
@@ -59,7 +59,7 @@ class BenchReport:
 
     def to_markdown(self) -> str:
         """A heading, how it was found, and a table."""
-        named = ", ".join(f"{name} {number}" for name, number in versions(self.packages).items())
+        named = ", ".join(f"{name} {number}" for name, number in installed_versions(self.packages).items())
         given = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.settings.items())
         found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
         headers, rows = self._table()
@@ -125,17 +125,6 @@ def _cpuinfo() -> list[str]:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return []
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of those of `packages` that are installed, by name."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _milliseconds(value: float) -> str:

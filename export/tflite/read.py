@@ -29,6 +29,7 @@ _NUMPY = {
     "INT64": "<i8",
 }
 _MOST = 100_000  # tensors or operators; an avatar has 160
+_MOST_SIDES = 8  # of a shape: schema.fbs has no bound, LiteRT's kernels take at most 8
 # Options that matter here: name, field number, struct code, default. Activations are 0 where nothing is fused
 _ACTIVATION, _PADDING = ("activation", "b", 0), ("padding", "b", 0)  # padding: 0 SAME, 1 VALID
 _CONV = (_PADDING, ("stride_w", "i", 0), ("stride_h", "i", 0))
@@ -181,6 +182,8 @@ def _tensor(table: Table, buffers: list[Table], name: str) -> TfliteTensor:
     number = table.number("<b", 1)
     kind, title = _names("TensorType").get(number, f"type {number}"), table.string(3)
     shape, signature = table.int32s(0), table.int32s(7)
+    if len(shape) > _MOST_SIDES:  # numpy has no more than 64, and their product no end
+        raise DlcError(f"{name}: {title}: expected at most {_MOST_SIDES} dimensions, found {len(shape)}")
     data = _buffer(buffers, table.number("<I", 2), name)
     numbers = None
     if len(data) and kind in _NUMPY:

@@ -104,7 +104,7 @@ def _csv_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not at U+2028, which JSON's strings may hold
         if line.strip():
             where = f"{place}, line {number}"
             try:

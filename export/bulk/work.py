@@ -153,7 +153,7 @@ def _earlier(job: BulkJob, key: str) -> Row | None:
         return None
     try:
         row = typed(Row, json.loads(stores.read(job.record, FileKind.JSON)), job.record)
-    except (InputError, ValueError):  # damaged: it is made again
+    except (InputError, ValueError, RecursionError):  # damaged: it is made again
         return None
     return row if row.key == key and stores.holds(stores.join(job.out, job.contract)) else None
 

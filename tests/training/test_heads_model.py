@@ -107,6 +107,7 @@ def test_a_reduced_file_loads_and_its_scales_apply(tmp_path):
         ({"part": np.zeros(40, np.uint8)}, "field part", "part 5"),
         ({"names": np.array([f"shape{k}" for k in range(53)])}, "field names", "eyeBlink_L"),
         ({"V": np.array(["a"] * 40)}, "field V", "numbers"),
+        ({"names": np.array("jawOpen")}, "field EX", "expected 1"),
     ],
 )
 def test_a_bad_field_is_named(tmp_path, changes, field, expected):
@@ -116,6 +117,16 @@ def test_a_bad_field_is_named(tmp_path, changes, field, expected):
     assert field in message
     assert expected in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("vertices", "occlusion"), [(0.0, np.ones(40)), (np.zeros((40, 3)), np.array(["a"] * 40)), (None, np.ones(()))]
+)
+def test_an_occlusion_that_does_not_fit_is_named(tmp_path, vertices, occlusion):
+    write_model(tmp_path, V=vertices)
+    np.save(tmp_path / "ambient_occlusion.npy", occlusion)
+    with pytest.raises(InputError, match=r"ambient_occlusion\.npy: expected \d+ finite numbers, one a vertex"):
+        load_head_model(tmp_path)
 
 
 def test_objects_are_never_unpickled(tmp_path):

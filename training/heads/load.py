@@ -67,10 +67,11 @@ def _read_reduced(folder: Path) -> HeadModel:
             occlusion = parse_npy(read_bytes(occlusion_file, FileKind.ARRAY))
         except ValueError as error:
             raise InputError(f"{occlusion_file}: not a readable .npy array ({error})") from error
-        if occlusion.shape != (len(fields.get("V", ())),) or not np.isfinite(occlusion).all():
+        count = len(np.atleast_1d(fields.get("V", ())))
+        if occlusion.shape != (count,) or occlusion.dtype.kind not in "fiu" or not np.isfinite(occlusion).all():
             raise InputError(
-                f"{occlusion_file}: expected {len(fields.get('V', ()))} finite numbers, one a vertex; "
-                f"found shape {occlusion.shape}"
+                f"{occlusion_file}: expected {count} finite numbers, one a vertex; "
+                f"found shape {occlusion.shape} of {occlusion.dtype}"
             )
     return model_from_arrays(fields, occlusion, str(file))
 
@@ -86,7 +87,7 @@ def model_from_arrays(fields: dict[str, NDArray[Any]], occlusion: NDArray[Any] |
     count = len(vertices)
     uv = check.floats("uv", (None, 2))
     triangles = check.indices("T", (None, 3), count)
-    names = tuple(str(name) for name in fields["names"]) if "names" in fields else EXPRESSION_NAMES
+    names = tuple(map(str, np.ravel(fields["names"]))) if "names" in fields else EXPRESSION_NAMES
     expressions = check.shapes("EX", "EXs", count)
     if len(expressions) != len(names):
         raise InputError(f"{source}: field EX: expected {len(names)} expression shapes, found {len(expressions)}")

@@ -89,7 +89,7 @@ def parse_facts(text: str) -> DeviceFacts:
         architecture=architecture,
         kernel=kernel,
         runtimes=printed.get("runtime", []),
-        free_mb=int(free) / 1024 if free.isdecimal() else None,
+        free_mb=int(free) / 1024 if re.fullmatch(r"\d{1,15}", free) else None,
         emulation=_emulation(properties, architecture, printed),
     )
 

@@ -1,6 +1,7 @@
 """The one folder on the device that is ours: files go there by checksum, and come to be removed from there alone."""
 
 import hashlib
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Workspace:
     def _check_space(self, needed: int) -> None:
         done = self.device.run("df", "-k", ROOT)
         words = done.out.splitlines()[-1].split() if done.code == 0 and done.out.strip() else []
-        if len(words) < 4 or not words[3].isdecimal():
+        if len(words) < 4 or not re.fullmatch(r"\d{1,15}", words[3]):
             return  # an unusual df: a full disk is seen later
         free = int(words[3]) << 10
         if free < needed + _SPARE:

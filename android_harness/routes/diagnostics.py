@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from bilayer.runtime.errors import DeviceError
 
 MAX_LINES = 100_000
-_TIME = re.compile(r"^(?P<name>[^:]{1,120}):\s+(?P<us>\d+(?:\.\d+)?)\s+us$")
+_TIME = re.compile(r"^(?P<name>[^:]{1,120}):\s+(?P<us>\d{1,15}(?:\.\d{1,15})?)\s+us$")
 _LAYER = re.compile(
-    r"^(?P<index>\d+)(?:\s*\((?P<name>[^()]*)\))?:\s+(?P<us>\d+(?:\.\d+)?)\s+us(?:\s*:\s*(?P<unit>\w+))?$"
+    r"^(?P<index>\d+)(?:\s*\((?P<name>[^()]*)\))?:\s+(?P<us>\d{1,15}(?:\.\d{1,15})?)\s+us(?:\s*:\s*(?P<unit>\w+))?$"
 )
-_NET_RUN = re.compile(r"^NetRun:\s+(?P<us>\d+(?:\.\d+)?)\s+us$")
-_QNN_ALONE = re.compile(r"^Backend \(QNN \(execute\) time\):\s+(?P<us>\d+(?:\.\d+)?)\s+us$")
-_QNN_LAYER = re.compile(r"^(?P<name>[\w./]+)(?::OpId_(?P<index>\d+) \(\w+\))?:\s+(?P<us>\d+(?:\.\d+)?)\s+us$")
+_NET_RUN = re.compile(r"^NetRun:\s+(?P<us>\d{1,15}(?:\.\d{1,15})?)\s+us$")
+_QNN_ALONE = re.compile(r"^Backend \(QNN \(execute\) time\):\s+(?P<us>\d{1,15}(?:\.\d{1,15})?)\s+us$")
+_QNN_LAYER = re.compile(r"^(?P<name>[\w./]+)(?::OpId_(?P<index>\d+) \(\w+\))?:\s+(?P<us>\d{1,15}(?:\.\d{1,15})?)\s+us$")
 _VERSION = re.compile(r"Software library version:\s*(\S+)")
 # Rows of the viewer's CSV that are no layers, without the word Time that some versions end them with
 _NAMES = {

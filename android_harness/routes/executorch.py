@@ -24,8 +24,8 @@ MODES: dict[Mode, str] = {
     "executorch-vulkan": "ExecuTorch, Vulkan, FP32",
 }
 _MODELS: dict[Mode, str] = {"executorch-xnnpack": "avatar.xnnpack.pte", "executorch-vulkan": "avatar.vulkan.pte"}
-_DONE = re.compile(r"Model executed successfully (\d+) time\(s\) in ([\d.]+) ms")
-_LOADED = re.compile(r"Model loaded in ([\d.]+) ms")
+_DONE = re.compile(r"Model executed successfully (\d{1,9}) time\(s\) in (\d{1,15}(?:\.\d{1,15})?) ms")
+_LOADED = re.compile(r"Model loaded in (\d{1,15}(?:\.\d{1,15})?) ms")
 PAGE = "https://docs.pytorch.org/executorch/stable/backends-overview.html"
 
 

@@ -34,7 +34,7 @@ _FLAGS: dict[Mode, tuple[str, ...]] = {
     "litert-xnnpack": ("--use_xnnpack=true", f"--num_threads={THREADS}"),
     "litert-xnnpack-fp16": ("--use_xnnpack=true", "--xnnpack_force_fp16=true", f"--num_threads={THREADS}"),
 }
-_NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
+_NUMBER = r"(\d{1,15}(?:\.\d{1,15})?(?:e[+-]?\d{1,2})?)"
 _TIMES = re.compile(
     rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, "
     rf"Warmup \(avg\): {_NUMBER}, Inference \(avg\): {_NUMBER}"

@@ -12,8 +12,8 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
+from tests.hostile import fuzz_networks as nets
 from tests.hostile.families.tracks import GOOD, header, npy, npz
-from tests.hostile.raw_safetensors import safetensors
 
 
 @dataclass(frozen=True)
@@ -84,52 +84,6 @@ def _video_seeds(goods):
     return [(".mp4", goods.video.read_bytes())]
 
 
-def _pth(path):
-    from bilayer.model.safe_load import read_pth
-
-    read_pth(path)
-
-
-def _pth_seeds(goods):
-    import torch
-
-    seeds = []
-    for zipped in (True, False):
-        file = io.BytesIO()
-        torch.save(
-            {"a.weight": torch.ones(3, 2), "b": torch.zeros(4).half()}, file, _use_new_zipfile_serialization=zipped
-        )
-        seeds.append((".pth", file.getvalue()))
-    return seeds
-
-
-def _safetensors(path):
-    from bilayer.model.checkpoint import read_checkpoint
-
-    read_checkpoint(path, networks=())
-
-
-def _safetensors_seeds(goods):
-    from bilayer.model.config import ModelConfig
-
-    inner = {"format": "bilayer-checkpoint", "version": 1, "config": ModelConfig().to_dict(), "networks": []}
-    tensor = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
-    named = {"__metadata__": {"bilayer": json.dumps(inner)}, "texture_enhancer.a": tensor}
-    return [(".safetensors", safetensors(named, bytes(16)))]
-
-
-def _dlc(path):
-    from bilayer.export.dlc.read import as_text, describe, read_dlc
-
-    dlc = read_dlc(path)
-    as_text(dlc)
-    json.dumps(describe(dlc))
-
-
-def _dlc_seeds(goods):
-    return [(".dlc", content) for content in goods.dlcs.values()]
-
-
 def _contract(path):
     from bilayer.runtime.bundle import AVATAR
 
@@ -138,35 +92,6 @@ def _contract(path):
 
 def _contract_seeds(goods):
     return [(".json", json.dumps(goods.contract).encode())]
-
-
-def _onnx(path):
-    from bilayer.export.onnx_file import read_model
-    from bilayer.export.targets import RULES, check_target
-
-    model = read_model(path)
-    for target in RULES:
-        for finding in check_target(model, target):
-            assert finding.describe().isprintable(), finding
-
-
-def _onnx_seeds(goods):
-    import onnx
-    from onnx import helper
-
-    from tests.hostile.families.onnx_models import ONE, constant, conv, graph
-
-    nodes = [
-        helper.make_node("ConvTranspose", ["x", "w"], ["a"], "up", kernel_shape=[1, 1], strides=[1, 1]),
-        helper.make_node("BatchNormalization", ["a", "g", "b", "m", "v"], ["c"], "norm"),
-        helper.make_node("LeakyRelu", ["c"], ["d"], alpha=0.2),
-        helper.make_node("Tanh", ["d"], ["y"], "tanh"),
-    ]
-    norm = [constant(name, np.ones(4)) for name in "gbmv"]
-    model = graph(nodes, [constant("w", ONE), *norm], outputs=[("y", (1, 4, 8, 8))])
-    newer = onnx.ModelProto.FromString(model)
-    newer.ir_version, newer.opset_import[0].version = 8, 17
-    return [(".onnx", content) for content in (model, conv(ONE), newer.SerializeToString())]
 
 
 def _settings(path):
@@ -217,18 +142,131 @@ def _args_seeds(goods):
     return [(".txt", (goods.runs / "tiny_enhancer" / "args.txt").read_bytes())]
 
 
+def _manifest(path):
+    from bilayer.export.bulk.items import find_items
+    from bilayer.export.options import ExportOptions
+
+    for item in find_items(str(path)):
+        item.options(ExportOptions(""))
+
+
+def _manifest_seeds(goods):
+    table = "photo,name,face,rotate,mask,refine,size,others,keypoints\na.png,a/b,2,90,true,none,64,c.png;d.png,k.npy\n"
+    row = {
+        "photo": "s3://a/b.png",
+        "name": "a",
+        "others": ["c.png"],
+        "landmarker": "mediapipe",
+        "face": 1,
+        "mask": False,
+    }
+    lines = json.dumps(row) + "\n" + json.dumps({"photo": "b.png"}) + "\n"
+    return [(".csv", table.encode()), (".csv", b'photo\n"a ""1"".png"\n'), (".jsonl", lines.encode())]
+
+
+def _form(path):
+    """A request of HTTP: a line with its content type, one with its query, then its body."""
+    import asyncio
+
+    from starlette.requests import Request
+
+    from bilayer.export.serve.request import RequestError, read_request
+
+    kind, _, rest = path.read_bytes().partition(b"\n")
+    query, _, body = rest.partition(b"\n")
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind)], "query_string": query}
+    parts = [{"type": "http.request", "body": piece, "more_body": bool(piece)} for piece in (body[:60], body[60:], b"")]
+
+    async def receive():
+        return parts.pop(0)
+
+    told = []
+
+    async def ask():
+        try:
+            await read_request(Request({**scope, "path": "/avatars"}, receive), 4096, 5)
+        except RequestError as error:
+            told.append(error)
+
+    asyncio.run(ask())
+    for error in told:
+        assert 400 <= error.status < 500
+        assert len(json.dumps(error.content)) < 1000
+
+
+def _form_seeds(goods):
+    part = b'--B\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    photo = part % (b"photo", b'; filename="a.png"\r\nContent-Type: image/png', b"\x89PNG\r\n--B-\r\n")
+    fields = part % (b"face", b"", b"2") + part % (b"mask", b"", b"false")
+    keypoints = part % (b"keypoints", b'; filename="k.csv"', b"1,2")
+    whole = b"multipart/form-data; boundary=B\nrefine=none&size=64\n" + photo + fields + keypoints + b"--B--\r\n"
+    return [("", whole), ("", b"image/png\nface=1&rotate=90&precision=fp16\n\x89PNG")]
+
+
+def _log(path):
+    """What a program on the phone has printed."""
+    from bilayer.android_harness.routes.diagnostics import parse_profile
+    from bilayer.android_harness.routes.executorch import ExecutorchBackend
+    from bilayer.android_harness.routes.litert import LitertBackend
+
+    if path.suffix == ".txt":
+        parse_profile(path.read_bytes().decode("utf-8", "replace"), str(path))
+        return
+    backend = {".litert": LitertBackend, ".pte": ExecutorchBackend}[path.suffix]
+    profile, _ = backend.read_log(None, path)
+    assert np.isfinite(profile.total_us)
+
+
+def _log_seeds(goods):
+    litert = (
+        b"INFO: Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate.\n"
+        b"INFO: Inference timings in us: Init: 12, First inference: 3e+03, Warmup (avg): 2.5, Inference (avg): 2.1\n"
+    )
+    executorch = b"I 00:00:00 Model loaded in 5.5 ms.\nI 00:00:00 Model executed successfully 8 time(s) in 41.2 ms.\n"
+    viewer = b"Dsp Software library version: 1.2\nTotal Inference Time: 41.5 us\nLayer Times:\n0 (conv): 12 us : GPU\n"
+    table = b'"Total Inference Time","a","41.5"\n"conv:0","a","12.5","us","GPU"\n'
+    qnn = b"Execute Stats (Average):\nNetRun: 41 us\nBackend (QNN (execute) time): 40 us\nconv:OpId_3 (us): 7 us\n"
+    texts = [(".txt", content) for content in (viewer, table, qnn)]
+    return [(".litert", litert), (".pte", executorch), *texts]
+
+
+def _sound(path):
+    from bilayer.runtime.media.sound import open_sound
+    from bilayer.runtime.media.writers import open_writer
+
+    picture = np.zeros((32, 32, 4), np.uint8)
+    with open_sound(path) as sound, open_writer(path.with_suffix(".out.mp4"), 25.0, sound) as writer:
+        for _ in range(25):
+            writer.write(picture)
+
+
+def _sound_seeds(goods):
+    from tests.runtime.test_sound import video_with_sound
+
+    made = [
+        video_with_sound(goods.folder / f"sound{end}", codec) for end, codec in ((".mp4", "aac"), (".mkv", "pcm_s16le"))
+    ]
+    return [(path.suffix, path.read_bytes()) for path in made]
+
+
 TARGETS = {
     "track": Target(_track, _track_seeds),
     "landmarks": Target(_landmarks, _landmark_seeds),
     "photo": Target(_photo, _photo_seeds),
     "video": Target(_video, _video_seeds),
-    "pth": Target(_pth, _pth_seeds),
-    "safetensors": Target(_safetensors, _safetensors_seeds),
-    "dlc": Target(_dlc, _dlc_seeds),
+    "pth": Target(nets.read_pth, nets.pth_seeds),
+    "safetensors": Target(nets.read_safetensors, nets.safetensors_seeds),
+    "dlc": Target(nets.read_dlc, nets.dlc_seeds),
     "contract": Target(_contract, _contract_seeds),
-    "onnx": Target(_onnx, _onnx_seeds),
+    "onnx": Target(nets.read_onnx, nets.onnx_seeds),
     "settings": Target(_settings, _settings_seeds),
     "result": Target(_result, _result_seeds),
     "frame": Target(_frame, _frame_seeds),
     "args": Target(_args, _args_seeds),
+    "tflite": Target(nets.read_tflite, nets.tflite_seeds),
+    "integers": Target(nets.read_integers, nets.integers_seeds),
+    "manifest": Target(_manifest, _manifest_seeds),
+    "form": Target(_form, _form_seeds),
+    "log": Target(_log, _log_seeds),
+    "sound": Target(_sound, _sound_seeds),
 }

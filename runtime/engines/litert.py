@@ -14,6 +14,14 @@ from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.native_stderr import sifting
 from bilayer.runtime.vocabulary import Precision
 
+# How many inputs each operator of an avatar has, 0: any. XNNPACK looks at as many without asking how many there are,
+# and reads before the first tensor for one that is left out: a file of anybody's must not get there
+_INPUTS = {
+    "ADD": 2, "CONCATENATION": 0, "CONV_2D": 3, "DEPTH_TO_SPACE": 1, "DEQUANTIZE": 1, "FULLY_CONNECTED": 3,
+    "LEAKY_RELU": 1, "LOGISTIC": 1, "MUL": 2, "PAD": 2, "RESHAPE": 2, "RESIZE_NEAREST_NEIGHBOR": 2, "TANH": 1,
+    "TRANSPOSE_CONV": 4,
+}  # fmt: skip
+
 
 class LiteRt(TensorEngine):
     """LiteRT, whose maps (1, H, W, C) become the contract's (1, C, H, W).
@@ -45,11 +53,17 @@ class LiteRt(TensorEngine):
 
 
 def open_interpreter(content: bytes, threads: int | None = None, **options: Any) -> Any:
-    """An ai_edge_litert.interpreter.Interpreter of a .tflite's content, its memory allocated."""
+    """An ai_edge_litert.interpreter.Interpreter of a .tflite's content, its memory allocated.
+
+    Raises:
+        ValueError, RuntimeError: LiteRT cannot run it, or it is of other operators than bilayer's are.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     with sifting(lambda line: line.startswith(b"INFO: ")):  # "Created TensorFlow Lite XNNPACK delegate"
         interpreter = Interpreter(model_content=content, num_threads=threads, **options)
+        for node in interpreter._get_ops_details():
+            _check_node(node["op_name"], list(node["inputs"]))
         interpreter.allocate_tensors()
     return interpreter
 
@@ -66,6 +80,13 @@ def litert_tensors(content: bytes, threads: int | None = None) -> Callable[[Floa
         return {name: np.ascontiguousarray(np.moveaxis(values, -1, 1)) for name, values in found.items()}
 
     return infer
+
+
+def _check_node(kind: str, inputs: list[int]) -> None:
+    if kind not in _INPUTS:
+        raise ValueError(f"its {kind[:60]} is no operator of an avatar")
+    if len(inputs) != (_INPUTS[kind] or len(inputs)) or min(inputs, default=-1) < 0:
+        raise ValueError(f"its {kind} lacks an input, or has one too many")
 
 
 def _network_file(onnx: Path, contract: Contract, precision: Precision) -> Path:

@@ -5,13 +5,28 @@ from tests.hostile.families import (
     checkpoints,
     data_folders,
     dlcs,
+    manifests,
     onnx_models,
     photos,
     results,
     settings,
+    tflites,
     tracks,
     videos,
 )
 
-FAMILIES = (photos, videos, checkpoints, dlcs, bundles, tracks, onnx_models, settings, data_folders, results)
+FAMILIES = (
+    photos,
+    videos,
+    checkpoints,
+    dlcs,
+    bundles,
+    tracks,
+    onnx_models,
+    settings,
+    data_folders,
+    results,
+    tflites,
+    manifests,
+)
 CASES = tuple(case for family in FAMILIES for case in family.CASES)

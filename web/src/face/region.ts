@@ -1,6 +1,6 @@
 /** The turned square around a face: what a network is shown, and the way back. As bilayer.runtime.face.region. */
 
-import { LEFT_EYE, middle, NUM_LANDMARKS, RIGHT_EYE } from "../motion/landmarks";
+import { EYES, middle, NUM_LANDMARKS } from "../motion/landmarks";
 
 export const MARGIN = 1.5; // side of a region over the longer side of the face in it
 const FOREHEAD = 0.19; // height of the forehead over the height from chin to brows
@@ -60,7 +60,7 @@ export function toPicture(region: Region, size: number, x: number, y: number): [
 
 /** The region in which the mesh finds these landmarks (136,) again. */
 export function regionOfLandmarks(face: ArrayLike<number>): Region {
-  const [right, left] = [middle(face, RIGHT_EYE), middle(face, LEFT_EYE)];
+  const [right, left] = EYES.map(([eye]) => middle(face, eye));
   const angle = Math.atan2(left[1] - right[1], left[0] - right[0]);
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
   const [low, high] = [[Infinity, Infinity], [-Infinity, -Infinity]];

@@ -4,11 +4,15 @@ import { POSE_WIDTH } from "../contract";
 import { LandmarkError } from "../errors";
 
 export const NUM_LANDMARKS = 68;
+/** A point, or a turn and a size: x + iy. */
+export type Complex = readonly [number, number];
 // Points that only the head moves: ears, nose, corners of the eyes
 export const RIGID = [0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45];
-export const RIGHT_EYE = [36, 37, 38, 39, 40, 41];
-export const LEFT_EYE = [42, 43, 44, 45, 46, 47];
-export const EYE_CORNERS = [36, 39, 42, 45];
+// The points of each eye, and its corners
+export const EYES = [
+  [[36, 37, 38, 39, 40, 41], [36, 39]],
+  [[42, 43, 44, 45, 46, 47], [42, 45]],
+];
 export const LID_PAIRS = [[37, 41], [38, 40], [43, 47], [44, 46]]; // upper and lower points that touch when eyes close
 export const LIP_PAIRS = [[61, 67], [62, 66], [63, 65]]; // when lips close
 export const MOUTH = Array.from({ length: 20 }, (_, index) => 48 + index);

@@ -1,6 +1,6 @@
 /** Whether a driver can be followed well, by the limits of bilayer.runtime.motion.quality. */
 
-import { middle, NUM_LANDMARKS } from "./landmarks";
+import { EYES, middle, NUM_LANDMARKS } from "./landmarks";
 
 const SMALL = 64; // px, the landmarks' larger extent
 const DARK = 40; // of 255, the face's mean
@@ -32,7 +32,7 @@ export function faceBox(landmarks: ArrayLike<number>): [number, number, number, 
 
 /** Degrees by which the face is turned to the picture's right, by where the nose's bridge stands between the ears. */
 function yaw(face: ArrayLike<number>): number {
-  const eyes = [[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47]].map((eye) => middle(face, eye));
+  const eyes = EYES.map(([eye]) => middle(face, eye));
   const [x, y] = [eyes[1][0] - eyes[0][0], eyes[1][1] - eyes[0][1]];
   const long = Math.hypot(x, y);
   const [right, bridge, left] = [0, 27, 16].map((n) => (face[2 * n] * x + face[2 * n + 1] * y) / long);

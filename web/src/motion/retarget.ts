@@ -6,8 +6,8 @@
 import { POSE_WIDTH } from "../contract";
 import { InputError, LandmarkError } from "../errors";
 import {
-  checkLandmarks, cropPose, EYE_CORNERS, LEFT_EYE, LID_PAIRS, LIP_PAIRS, middle, MOUTH, MOUTH_CORNERS, NUM_LANDMARKS,
-  PARTING, RIGHT_EYE, RIGID,
+  checkLandmarks, type Complex, cropPose, EYES, LID_PAIRS, LIP_PAIRS, middle, MOUTH, MOUTH_CORNERS, NUM_LANDMARKS,
+  PARTING, RIGID,
 } from "./landmarks"; // prettier-ignore
 
 export type Mode = "relative" | "procrustes" | "absolute";
@@ -22,9 +22,7 @@ export interface Gains {
 const SHUT = 0.08; // eye widths; between lids nearer than this there is no opening to compare
 const MAX_GAIN = 4; // times; lids and lips move no further than this beyond what the faces' sizes ask for
 const ALL = Array.from({ length: NUM_LANDMARKS }, (_, index) => index);
-const EYES = [[RIGHT_EYE, [36, 39]], [LEFT_EYE, [42, 45]]];
 
-type Complex = readonly [number, number];
 const times = ([a, b]: Complex, [c, d]: Complex): Complex => [a * c - b * d, a * d + b * c];
 const length = ([a, b]: Complex) => Math.hypot(a, b);
 const at = (face: Float64Array, n: number): Complex => [face[2 * n], face[2 * n + 1]];
@@ -141,7 +139,7 @@ class Transfer {
       }
     };
     for (const [points, corners] of EYES) apart(points, corners, (n) => times([gains.eyes, 0], this.#lids[n]));
-    for (const n of EYE_CORNERS) for (const axis of [0, 1]) shaped[2 * n + axis] = gains.head * moves[2 * n + axis];
+    for (const n of EYES.flatMap(([, corners]) => corners)) for (const axis of [0, 1]) shaped[2 * n + axis] = gains.head * moves[2 * n + axis];
     apart(MOUTH, MOUTH_CORNERS, () => [gains.mouth * this.#lips, 0]);
     for (const n of MOUTH) {
       for (const axis of [0, 1]) shaped[2 * n + axis] += this.#down[axis] * PARTING[n] * this.#parted;

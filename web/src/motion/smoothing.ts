@@ -6,7 +6,7 @@
 
 import { InputError } from "../errors";
 import {
-  checkLandmarks, LEFT_EYE, LID_PAIRS, LIP_PAIRS, middle, MOUTH, MOUTH_CORNERS, PARTING, RIGHT_EYE, RIGID,
+  checkLandmarks, type Complex, EYES, LID_PAIRS, LIP_PAIRS, middle, MOUTH, MOUTH_CORNERS, PARTING, RIGID,
 } from "./landmarks"; // prettier-ignore
 
 const [LIGHTEST, HEAVIEST] = [8, 0.4]; // Hz, cutoff at rest of amounts just above 0, and of 1
@@ -68,10 +68,9 @@ export class OneEuro {
 /** How much of the new value a low-pass of one pole takes after `step` seconds. */
 const share = (cutoff: number, step: number) => 1 / (1 + 1 / (2 * Math.PI * cutoff * step));
 
-type Complex = readonly [number, number];
-const LIDS = LID_PAIRS.flat();
-const EYES = [[RIGHT_EYE, [36, 39]], [LEFT_EYE, [42, 45]]].map(([eye, corners]) => [eye.filter((n) => LIDS.includes(n)), corners]);
-const HEAD = Array.from({ length: 48 }, (_, n) => n).filter((n) => !LIDS.includes(n)); // what is no lid and no lip
+const LID_POINTS = LID_PAIRS.flat();
+const LIDS = EYES.map(([eye, corners]) => [eye.filter((n) => LID_POINTS.includes(n)), corners]);
+const HEAD = Array.from({ length: 48 }, (_, n) => n).filter((n) => !LID_POINTS.includes(n)); // what is no lid and no lip
 
 /** The poses of one avatar, smoothed frame by frame. */
 export class PoseSmoother {
@@ -109,7 +108,7 @@ export class PoseSmoother {
   pose(pose: ArrayLike<number>, seconds: number): Float32Array {
     const points = Float64Array.from(pose, Math.fround);
     let turn = this.#turn(points);
-    const lids = EYES.flatMap(([lid, corners]) => inside(points, lid, middle(points, corners), turn));
+    const lids = LIDS.flatMap(([lid, corners]) => inside(points, lid, middle(points, corners), turn));
     const mouth = inside(points, MOUTH, middle(points, MOUTH_CORNERS), turn);
     // The chin goes down with the lower lip: that part of the jaw is the mouth's
     const held = points.slice();
@@ -122,7 +121,7 @@ export class PoseSmoother {
     turn = this.#turn(points);
     this.#drop(points, turn, this.#opened(smoothMouth));
     let at = 0;
-    for (const [lid, corners] of EYES) {
+    for (const [lid, corners] of LIDS) {
       place(points, lid, middle(points, corners), turn, smoothLids.subarray(2 * at, 2 * (at + lid.length)));
       at += lid.length;
     }

@@ -24,7 +24,7 @@ export class Loop {
 
   constructor(
     readonly avatar: Avatar,
-    public driver: Driver,
+    readonly driver: Driver,
     readonly smoother: PoseSmoother,
     readonly shown: () => void,
     readonly failed: (error: unknown) => void,

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -10,10 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
+from pathlib import Path
 
 from bilayer.runtime.errors import InputError
 
 WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
+_TEMPORARY, _PREFIX = "TMPDIR", "bilayer-jobs-"
 # Forked threads of OpenCV and LiteRT would hang, or worse
 SPAWNED: SpawnContext = multiprocessing.get_context("spawn")
 
@@ -44,17 +48,23 @@ def lifeline() -> Iterator[tuple["Connection[None, None]", Callable[[], None]]]:
 
     Processes that are started inside let the threads of OpenMP sleep where they wait for each other. By default these
     wait in a loop, which takes the core from another process: two exports on two cores took 6 times as long as one.
+    What they keep in temporary folders, people's photos among it, lies in one that goes whatever is killed.
     """
     end, held = SPAWNED.Pipe(duplex=False)
-    usual = os.environ.get(WAITING)
-    os.environ.setdefault(WAITING, "PASSIVE")
-    try:
-        yield end, held.close
-    finally:
-        if usual is None:
-            os.environ.pop(WAITING, None)
-        held.close()
-        end.close()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+        usual = {name: os.environ.get(name) for name in (WAITING, _TEMPORARY)}
+        os.environ.setdefault(WAITING, "PASSIVE")
+        os.environ[_TEMPORARY] = folder
+        try:
+            yield end, held.close
+        finally:
+            for name, value in usual.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            held.close()
+            end.close()
 
 
 def start_worker(end: "Connection[None, None]") -> None:
@@ -70,4 +80,7 @@ def _leave_with(end: "Connection[None, None]") -> None:
     """End this process once the other end of the pipe is closed, if only because its owner was killed."""
     with suppress(EOFError, OSError):
         end.recv()
+    folder = tempfile.gettempdir()
+    if Path(folder).name.startswith(_PREFIX):  # its owner may be gone
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def kill_the_idle(note):
 
 
 def wait_long(path):
-    Path(path).write_text(str(os.getpid()))
+    Path(path).write_text(f"{os.getpid()} {tempfile.mkdtemp()}")
     time.sleep(600)
 
 
@@ -91,7 +92,7 @@ def test_an_idle_worker_that_is_killed_stops_nothing(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_workers_end_with_their_owner(tmp_path, how):
+def test_workers_end_with_their_owner_and_leave_no_file(tmp_path, how):
     code = (
         "from bilayer.runtime.jobs.run import Workers, run_jobs\n"
         "from tests.runtime.test_jobs import wait_long\n"
@@ -106,10 +107,12 @@ def test_workers_end_with_their_owner(tmp_path, how):
     owner = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: all(note.exists() and note.read_text() for note in notes))
-        workers = [int(note.read_text()) for note in notes]
+        workers, folders = zip(*(note.read_text().split() for note in notes), strict=True)
+        assert all(Path(folder).is_dir() for folder in folders)
         owner.send_signal(how)
         owner.wait(60)
         wait_for(lambda: not any(is_running(worker) for worker in workers))
+        assert not any(Path(folder).exists() for folder in folders)
     finally:
         owner.kill()
 

@@ -14,6 +14,7 @@ from bilayer.android_harness.device.workspace import OUT, ROOT, Workspace
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read_bytes
+from bilayer.runtime.subprocesses import last_line
 
 SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
 BENCHMARK_MODEL, EXECUTOR_RUNNER = "benchmark_model", "executor_runner"  # LiteRT's, ExecuTorch's
@@ -204,4 +205,4 @@ def _last_line(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     telling = [line for line in lines if _MISSING.search(line)]
     telling = telling or [line for line in lines if re.search(r"error|fail|CANNOT", line, re.IGNORECASE)] or lines
-    return "".join(c for c in telling[-1] if c.isprintable())[-300:] if telling else "it printed nothing"
+    return last_line("\n".join(telling)) or "it printed nothing"

@@ -316,6 +316,18 @@ def test_another_avatar_is_followed_and_recorded_on_as_the_one_before(browser, l
     assert all(frame.shape[0] == frame.shape[1] >= 256 and frame.std() > 5 for frame in frames)
 
 
+def test_an_avatar_outlives_what_it_was_drawn_with(browser, address):
+    with visit(browser, f"{address}?sampler=webgl2") as page:
+        playing(page)
+        page.evaluate(
+            "window.first = document.querySelector('#picture canvas');"
+            "window.first.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
+        )
+        until(page, "document.querySelector('#picture canvas') !== window.first")
+        playing(page)
+        assert page.evaluate("!document.querySelector('#picture canvas').getContext('webgl2').isContextLost()")
+
+
 @pytest.mark.parametrize("engine", ["ort", "litert"])
 def test_landmarks_are_where_python_finds_them(browser, address, lite, landmarker, photo, engine):
     (face, *_) = landmarker.find(photo)

@@ -62,6 +62,7 @@ async function open(from: Parameters<typeof loadAvatar>[0]): Promise<void> {
     picture.replaceChildren(opened.canvas);
     if (recorder) recorder.source = opened.canvas;
     await old?.dispose();
+    void opened.sampler.lost.then(() => (avatar === opened ? open(from) : undefined)); // by what can draw then
     texture = new TextureView(opened, find("atlas"));
     find("welcome").hidden = true;
     find("rate").hidden = false;

@@ -8,6 +8,7 @@ import { frameCanvas, geometry, type Sampler, taps, type View } from "./sampler"
 export class CpuSampler implements Sampler {
   readonly kind = "cpu";
   readonly canvas: HTMLCanvasElement;
+  readonly lost = new Promise<void>(() => {}); // never
   readonly #context: CanvasRenderingContext2D;
   readonly #image: ImageData;
 

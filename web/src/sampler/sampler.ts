@@ -16,6 +16,8 @@ export type SamplerKind = (typeof SAMPLERS)[number];
 export interface Sampler {
   readonly kind: SamplerKind;
   readonly canvas: HTMLCanvasElement; // shows the last frame, transparent where the person is not
+  /** Kept when it can draw no more: its graphics processor was reset or went away, or `dispose` was called. */
+  readonly lost: Promise<void>;
   /** Draws the frame of the planes (6, S, S) of `gather`. */
   draw(planes: Float32Array, view?: View): void;
   /** The last frame's RGBA bytes, row by row, straight colours. */

@@ -53,6 +53,7 @@ function rendererOf(gl: WebGL2RenderingContext): string {
 
 export class WebglSampler implements Sampler {
   readonly kind = "webgl2";
+  readonly lost: Promise<void>;
   #view: View = "frame";
   #planes: Float32Array | null = null;
 
@@ -61,7 +62,9 @@ export class WebglSampler implements Sampler {
     private readonly program: WebGLProgram,
     readonly canvas: HTMLCanvasElement,
     private readonly size: number, // S
-  ) {}
+  ) {
+    this.lost = new Promise((lose) => canvas.addEventListener("webglcontextlost", () => lose(), { once: true }));
+  }
 
   /** Null where there is no WebGL 2, or, unless `software` is allowed, only an emulated one. */
   static open(bundle: Bundle, software = false): WebglSampler | null {

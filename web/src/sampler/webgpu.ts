@@ -27,6 +27,7 @@ const ALPHA = 40; // where it stands in the settings
 
 export class WebgpuSampler implements Sampler {
   readonly kind = "webgpu";
+  readonly lost: Promise<void>;
   #view: View = "frame";
 
   private constructor(
@@ -37,7 +38,9 @@ export class WebgpuSampler implements Sampler {
     private readonly group: GPUBindGroup,
     private readonly settings: GPUBuffer,
     private readonly fields: GPUBuffer,
-  ) {}
+  ) {
+    this.lost = device.lost.then(() => {});
+  }
 
   /** Null where there is no WebGPU, or, unless `software` is allowed, only an emulated one. */
   static async open(bundle: Bundle, software = false): Promise<WebgpuSampler | null> {

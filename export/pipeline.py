@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
-from bilayer.export.convert.run import default_target
+from bilayer.export.convert.run import chosen_target
 from bilayer.export.metadata import describe_contract, seal
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
@@ -110,7 +110,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
     """
     watch = watch or Stopwatch()
     check_options(options)
-    out, target = bundle_dlc(options.out), options.target or default_target()
+    out, target = bundle_dlc(options.out), chosen_target(options)
     with watch.stage("checkpoint"):
         trained = trained or load_trained(options)
         model = trained.model

@@ -131,13 +131,13 @@ def made_by(options: ExportOptions) -> str:
     Raises:
         CheckpointError: a file of it cannot be read.
     """
-    from bilayer.export.convert.run import default_target
+    from bilayer.export.convert.run import chosen_target
     from bilayer.export.pipeline import package_versions
 
     place = Path(options.checkpoint)
     files = list_below(place, CheckpointError) if is_folder(place) else [place]
     digests = [_digest(file, FileKind.CHECKPOINT, CheckpointError) for file in files]
-    parts = [digests, package_versions(), options.target or default_target()]
+    parts = [digests, package_versions(), chosen_target(options)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
 from bilayer.export.dlc.stamp import source_date, stamped
 from bilayer.export.onnx_file import read_model
-from bilayer.export.options import ConversionTarget
+from bilayer.export.options import ConversionTarget, ExportOptions
 from bilayer.runtime.errors import (
     ConversionError,
     DlcError,
@@ -77,6 +77,14 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
     if environment.get("QAIRT_SDK_ROOT") or environment.get("QNN_SDK_ROOT"):
         return "qairt-sdk"
     return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
+
+
+def chosen_target(options: ExportOptions) -> ConversionTarget:
+    """The target of an export: the one it names, else the default, which in integers is the package whatever is set up.
+
+    What SDKs' converters make of integers that were chosen here has not been tried: see INTEGER_TARGETS.
+    """
+    return options.target or (default_target() if options.precision == "fp32" else "qairt")
 
 
 def convert_onnx(

@@ -423,6 +423,13 @@ def test_a_target_that_reads_no_integers_is_told(tmp_path):
         export_tiny(tmp_path, precision="w8a16", target="snpe-1.32")
 
 
+@pytest.mark.parametrize("variable", ["SNPE_ROOT", "QAIRT_SDK_ROOT"])
+def test_integers_are_for_the_package_where_an_sdk_is_set_up(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, str(tmp_path / "sdk"))
+    bundle = export_tiny(tmp_path, precision="w8a8", verify=False, target=None)
+    assert bundle.contract.dlc.target == "qairt"
+
+
 def _scales_and_bytes(tensor):
     return tensor.scales, tensor.bytes
 

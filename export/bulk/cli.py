@@ -13,7 +13,7 @@ from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions
 from bilayer.runtime.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import is_folder
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_output, sweep_drafts
 from bilayer.runtime.jobs.options import JobOptions
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         from bilayer.export.bulk import stores
         from bilayer.export.bulk.items import find_items
         from bilayer.export.bulk.run import RESULTS, SHEET, export_many, plan_export
+        from bilayer.export.bulk.work import RECORDS
     items = find_items(place)
     out = _folder(options)
     if options.keypoints is not None or options.face is not None or options.rotate:
@@ -42,6 +43,8 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         )
     if not stores.is_url(out):
         check_output(Path(out, RESULTS))
+        if is_folder(records := Path(out, RECORDS)):
+            sweep_drafts(records)  # of a run that was killed behind a record's rename
     workers = job_options.workers(len(items), WORKER_BYTES)
     with progress("looking at photos", len(items)) as advance:
         plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)

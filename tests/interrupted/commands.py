@@ -62,17 +62,40 @@ def _old(folder, *names):
         path.write_bytes(f"former {name}".encode())
 
 
-def _export(target):
+def _export(target, *more):
     def lay(goods, folder):
         shutil.copytree(goods.bundle, folder / OUT)
         return [goods.photo, "--checkpoint", goods.runs, "--keypoints", goods.landmarks, "--no-mask", "--refine",
-                "none", "--target", target, "--out", f"{OUT}/avatar.dlc"]  # fmt: skip
+                "none", "--target", target, "--out", f"{OUT}/avatar.dlc", *more]  # fmt: skip
 
     return lay
 
 
 def _look_at_bundle(out):
     assert read_bundle(out / "avatar.json")  # compares every hash
+
+
+def _many(goods, folder):
+    """Two people."""
+    shutil.copy(goods.landmarks, folder / "face.npy")
+    with Image.open(goods.photo) as photo:
+        for name, turned in (("ann", photo), ("ben", photo.point(lambda level: level // 2))):
+            turned.save(folder / f"{name}.png")
+    rows = ({"photo": f"{name}.png", "keypoints": "face.npy"} for name in ("ann", "ben"))
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["all.jsonl", "--checkpoint", goods.runs, "--no-mask", "--refine", "none", "--target", "none", "--jobs", 1,
+            "--out", OUT]  # fmt: skip
+
+
+def _look_at_many(out):
+    for contract in out.glob("*/avatar.json"):
+        assert read_bundle(contract)
+    for record in out.glob("records/*.json"):  # written last
+        assert (out / record.stem / "avatar.json").exists()
+
+
+def _page(goods, folder):
+    return [goods.bundle, "--out", f"{OUT}/site"]
 
 
 def _demo(goods, folder):
@@ -204,6 +227,16 @@ def _times(name):
 
 KILLED = [
     Command("export", "export", _export("none"), look=_look_at_bundle, passing="avatar.json"),
+    Command(
+        "export-many",
+        "export",
+        _many,
+        goes_on=True,
+        varies=lambda name: name.endswith("results.jsonl") or name.startswith("records/"),
+        look=_look_at_many,
+        often=False,
+    ),
+    Command("web", "web", _page, parts=("site/",), often=False),
     Command("render-mp4", "render", _render("film.mp4")),
     Command("render-gif", "render", _render("film.gif"), often=False),
     Command("render-pngs", "render", _render("frames"), often=False),
@@ -223,6 +256,8 @@ COMMANDS = [
         varies=lambda name: name.endswith((".dlc", ".json")),
         often=False,
     ),
+    Command("export-tflite", "export", _export("none", "--also", "tflite"), look=_look_at_bundle, often=False),
+    Command("export-integers", "export", _export("none", "--precision", "w8a16"), look=_look_at_bundle, often=False),
     Command("export-report", "export", _report, parts=("a.", "sheet.png"), often=False),
     Command("checkpoint-convert", "checkpoint", _convert),
     Command("sampler-build", "sampler", _sampler, often=False),

@@ -55,7 +55,8 @@ def find_items(place: str) -> list[Item]:
     named: dict[str, Item] = {}
     for item in items:
         parts = PurePath(item.name).parts
-        if not parts or item.name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts):
+        unfit = item.name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts)
+        if not parts or unfit or any(ord(letter) < 32 for letter in item.name):  # which would break lines and terminals
             raise InputError(f"{place}: {item.photo}: expected a name of folders, found {item.name[:60]!r}; {_ADVICE}")
         if (other := named.setdefault(item.name.lower(), item)) is not item:
             raise InputError(

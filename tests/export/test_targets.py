@@ -173,11 +173,19 @@ def test_a_deconvolution_too_wide_for_the_gpu_is_refused(preset, broken):
 # Files
 
 
+def test_a_file_of_another_kind_is_told_by_it(tmp_path, astronaut_path):
+    (tmp_path / "a.dlc").write_bytes(b"PK\3\4" + bytes(100))
+    with pytest.raises(InputError, match=r"a\.dlc: expected an ONNX model, found a \.dlc or another zip.*--inspect"):
+        read_model(tmp_path / "a.dlc")
+    with pytest.raises(InputError, match=r"expected an ONNX model, found a (picture|photo)"):
+        read_model(astronaut_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x08\x03"])
 def test_files_that_are_no_onnx_are_refused(tmp_path, content):
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.onnx: not a valid ONNX model"):
+    with pytest.raises(InputError, match=r"x\.onnx: (not a valid|expected an) ONNX model"):
         read_model(path)
 
 

@@ -111,7 +111,9 @@ def _float16_values(file: TfliteFile) -> Iterator[Finding]:
 def _computed(file: TfliteFile) -> Iterator[TfliteTensor]:
     """What is computed or given, each once; what a DEQUANTIZE makes of a constant is none."""
     constants = {number for number, tensor in enumerate(file.tensors) if tensor.constant}
-    constants |= {o.outputs[0] for o in file.operators if o.kind == "DEQUANTIZE" and set(o.inputs) <= constants}
+    constants |= {
+        n for o in file.operators if o.kind == "DEQUANTIZE" and set(o.inputs) <= constants for n in o.outputs[:1]
+    }
     used = {number for o in file.operators for number in (*o.inputs, *o.outputs)} - constants - {-1}
     yield from (file.tensors[number] for number in sorted(used))
 

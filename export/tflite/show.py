@@ -97,7 +97,11 @@ def _stored_as(tensor: TfliteTensor) -> Stored:
 
 def _constants(file: TfliteFile, operator: TfliteOperator) -> list[TfliteTensor]:
     """The constants that an operator reads, those behind a DEQUANTIZE included."""
-    behind = {one.outputs[0]: one.inputs[0] for one in file.operators if one.kind == "DEQUANTIZE" and one.outputs}
+    behind = {
+        one.outputs[0]: one.inputs[0]
+        for one in file.operators
+        if one.kind == "DEQUANTIZE" and one.outputs and one.inputs
+    }
     tensors = [file.tensors[behind.get(number, number)] for number in operator.inputs if number >= 0]
     return [tensor for tensor in tensors if _is_parameter(tensor)]
 

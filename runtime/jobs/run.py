@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
@@ -25,6 +25,13 @@ class Workers:
 
     processes: int = 1  # of this machine
     ray: str | None = None  # a cluster's address, such as auto or ray://HOST:10001; its cores are its processes
+
+
+@dataclass(frozen=True)
+class _Handed(Generic[Job]):
+    job: Job
+    tries: int  # with this one
+    pool: int  # the place of the pool that has it
 
 
 def usual_processes(each: int = 0) -> int:
@@ -66,42 +73,55 @@ def run_jobs(
 def _on_processes(
     work: Callable[[Job], Result], jobs: Iterator[Job], processes: int
 ) -> Iterator[tuple[Job, Result | InputError]]:
-    from pebble import ProcessExpired, ProcessPool  # unlike Python's own, it outlives a killed worker
+    from pebble import ProcessExpired, ProcessPool  # whose jobs can be broken off, unlike those of Python's own
 
     with lifeline() as (end, leave):
 
         def begin() -> ProcessPool:
-            return ProcessPool(processes, context=SPAWNED, initializer=start_worker, initargs=(end,))
+            return ProcessPool(1, context=SPAWNED, initializer=start_worker, initargs=(end,))
 
-        pool = begin()
-        running: dict[Future[Any], tuple[Job, int]] = {}
+        # A worker that is killed may leave the lock of its pool's pipe closed: each has a pool of its own, which goes
+        pools = [begin() for _ in range(processes)]
+        running: dict[Future[Any], _Handed[Job]] = {}
 
-        def hand_out(job: Job, tries: int) -> None:
-            nonlocal pool
-            if not pool.active:  # it breaks where a process is killed that does nothing
-                pool = begin()
-            running[pool.schedule(attempt, args=(work, job))] = (job, tries)
+        def hand_out(handed: _Handed[Job]) -> None:
+            if not pools[handed.pool].active:  # it breaks where a process is killed that does nothing
+                renew(handed.pool)
+            running[pools[handed.pool].schedule(attempt, args=(work, handed.job))] = handed
+
+        def renew(pool: int) -> None:
+            pools[pool].stop()  # type: ignore[no-untyped-call]
+            pools[pool].join()
+            pools[pool] = begin()
 
         try:
-            for job in islice(jobs, AHEAD * processes):
-                hand_out(job, 1)
+            for number, job in enumerate(islice(jobs, AHEAD * processes)):
+                hand_out(_Handed(job, 1, number % processes))
             while running:
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    job, tries = running.pop(done)
+                    if (handed := running.pop(done, None)) is None:  # with another of its pool
+                        continue
                     try:
                         result = done.result()
                     except (ProcessExpired, BrokenProcessPool, CancelledError):
-                        if tries < TRIES:
-                            hand_out(job, tries + 1)
+                        behind = [future for future, other in running.items() if other.pool == handed.pool]
+                        renew(handed.pool)
+                        for other in [running.pop(future) for future in behind]:
+                            hand_out(other)
+                        if handed.tries < TRIES:
+                            hand_out(replace(handed, tries=handed.tries + 1))
                             continue
-                        result = killed(tries)
+                        result = killed(handed.tries)
                     for following in islice(jobs, 1):
-                        hand_out(following, 1)
-                    yield job, result
-            pool.close()  # type: ignore[no-untyped-call]
+                        hand_out(_Handed(following, 1, handed.pool))
+                    yield handed.job, result
+            for pool in pools:
+                pool.close()  # type: ignore[no-untyped-call]
         except BaseException:
             leave()
-            pool.stop()  # type: ignore[no-untyped-call]
+            for pool in pools:
+                pool.stop()  # type: ignore[no-untyped-call]
             raise
         finally:
-            pool.join()
+            for pool in pools:
+                pool.join()

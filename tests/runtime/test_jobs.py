@@ -52,6 +52,19 @@ def kill_the_idle(note):
     return "done"
 
 
+def die_fetching(number):
+    """The second job: end the process where it takes the next one, with the lock of its pipe closed behind it."""
+    if number == 1:
+        from pebble.pool import process
+
+        def fetch(channel):
+            channel.mutex.acquire()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        process.task_transaction = fetch
+    return number * number
+
+
 def wait_long(path):
     Path(path).write_text(f"{os.getpid()} {tempfile.mkdtemp()}")
     time.sleep(600)
@@ -82,6 +95,11 @@ def test_a_job_that_kills_its_worker_is_a_fault_of_its_own():
 def test_a_job_whose_worker_was_killed_is_done_by_another(tmp_path):
     found = dict(run_jobs(die_once, [tmp_path / name for name in "abc"], Workers(2)))
     assert set(found.values()) == {"done"}
+
+
+def test_a_worker_that_is_killed_with_a_lock_closes_no_other_out():
+    found = dict(run_jobs(die_fetching, range(12), Workers(2)))
+    assert found == {number: number * number for number in range(12)}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")

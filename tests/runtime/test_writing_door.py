@@ -52,6 +52,7 @@ ALLOWED = {
     ("export/bulk/stores.py", "fs.makedirs(path, exist_ok=True)"): _STORE,
     ("export/serve/cache.py", "work.mkdir(mode=448)"): _WORK,
     ("export/serve/cache.py", "shutil.rmtree(work, ignore_errors=True)"): _WORK,
+    ("runtime/jobs/processes.py", "shutil.rmtree(folder, ignore_errors=True)"): "the workers' own temporary folder",
     ("export/serve/cache.py", "shutil.rmtree(work)"): _WORK,
     ("export/serve/cache.py", "folder.chmod(448)"): "nobody else is to look into it",
     ("export/serve/cache.py", "self._path(oldest).unlink(missing_ok=True)"): "least lately used",

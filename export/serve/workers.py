@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -42,10 +41,13 @@ class WorkerPool:
     def __init__(self, options: ServeOptions, work: Path, end: "Connection[None, None]") -> None:
         self._options, self._work = options, work
         self._start = (end, options.memory << 20, str(options.checkpoint))
-        self._pool = self._new_pool()
+        # A process that is killed may leave the lock of its pool's pipe closed: each has a pool of its own, which goes
+        self._pools = [self._new_pool() for _ in range(options.workers)]
+        self._free: asyncio.Queue[int] = asyncio.Queue()  # places of pools that have nothing to do
+        for place in range(options.workers):
+            self._free.put_nowait(place)
         self._made_by: tuple[str, ...] = ()
         self._usual = 2.0  # s that an avatar takes, of late
-        self._lock = threading.Lock()
         self.waiting = 0  # requests that are in work or wait
         self.restarts = 0  # of processes
 
@@ -70,7 +72,8 @@ class WorkerPool:
         Raises:
             CheckpointError: it cannot be.
         """
-        self._made_by = self._pool.schedule(describe, args=(str(self._options.checkpoint),), timeout=_LOADING).result()
+        checkpoint = str(self._options.checkpoint)
+        self._made_by = self._pools[0].schedule(describe, args=(checkpoint,), timeout=_LOADING).result()
 
     def key(self, sent: Sent) -> str:
         """The hash of all that an avatar is made from: the same key, the same bytes."""
@@ -91,16 +94,20 @@ class WorkerPool:
         return made
 
     async def _made(self, options: ExportOptions) -> Made | Refused:
-        seconds = self._options.seconds
+        seconds, place = self._options.seconds, await self._free.get()
         try:
-            future = self._running().schedule(make, args=(options,), timeout=seconds)
+            if not self._pools[place].active:  # it breaks where a process is killed that does nothing
+                await self._renew(place)
+            future = self._pools[place].schedule(make, args=(options,), timeout=seconds)
             return await asyncio.wrap_future(future)
         except TimeoutError:
             self.restarts += 1
             return Refused(504, PHOTO, f"photo: took longer than {seconds:g} s and was given up; send a smaller one")
         except (ProcessExpired, BrokenProcessPool):
-            self.restarts += 1
+            await self._renew(place)
             return Refused(503, PHOTO, "photo: the process that worked at it was killed; send it again, or another")
+        finally:
+            self._free.put_nowait(place)
 
     def _laid(self, sent: Sent, folder: Path) -> ExportOptions:
         photo = folder / PHOTO
@@ -113,21 +120,21 @@ class WorkerPool:
         usual = ExportOptions(photo, target=self._options.target, checkpoint=self._options.checkpoint)
         return replace(usual, keypoints=keypoints, **given)
 
-    def _running(self) -> ProcessPool:
-        """The pool; a new one where it broke: pebble's does where a process that does nothing is killed."""
-        with self._lock:
-            if not self._pool.active:
-                self.restarts += 1
-                self._pool = self._new_pool()
-            return self._pool
+    async def _renew(self, place: int) -> None:
+        self.restarts += 1
+        former, self._pools[place] = self._pools[place], self._new_pool()
+        former.stop()  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(former.join)
 
     def _new_pool(self) -> ProcessPool:
-        return ProcessPool(self._options.workers, context=SPAWNED, initializer=begin, initargs=self._start)
+        return ProcessPool(1, context=SPAWNED, initializer=begin, initargs=self._start)
 
     def stop(self) -> None:
         """End all processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        for pool in self._pools:
+            pool.stop()  # type: ignore[no-untyped-call]
+        for pool in self._pools:
+            pool.join()
 
 
 @contextmanager

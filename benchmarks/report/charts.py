@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ALARM, ALARM_SHADE = "#d1493b", "#d1493b33"
 BLUE, PALE_BLUE, OCHRE, GREEN, PURPLE, GREY = "#3f7cc4", "#93b8e3", "#cf8f24", "#4a9b66", "#8a6fc0", "#8d959e"
 SERIES = (BLUE, OCHRE, GREEN, PURPLE, ALARM, "#2f9c9c", "#b45f95", "#8b7a3a", "#5d6fd0", GREY, "#7aa33a")
-RESULT_COLOURS = {"delta_uv": BLUE, "lf_rgb": OCHRE, "seg": GREEN, "frame": PURPLE}  # colours of the network's
+RESULT_COLOURS = {"delta_uv": BLUE, "lf_rgb": OCHRE, "seg": GREEN, "frame": PURPLE}  # of a network and its frame
 HINT = "hint: "  # begins the name of an element that has one
 WIDTH = 1000  # px of a chart
 LONGEST_NAME = 44  # characters of a row's name

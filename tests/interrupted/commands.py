@@ -24,7 +24,7 @@ class Command:
         parts: outputs of their own, each of which is whole or absent: beginnings of names.
         varies: files whose content is another in each run: they hold times.
         look: raises where `out` holds what it must not, wherever the command ended.
-        passing: what may, of a command that is killed, name the new files by other names; `look` knows.
+        passing: how the name ends of what may, of a killed command, name new files by other names; `look` knows.
         often: whether it is tried at every commit; the others with all points.
     """
 
@@ -234,6 +234,7 @@ KILLED = [
         goes_on=True,
         varies=lambda name: name.endswith("results.jsonl") or name.startswith("records/"),
         look=_look_at_many,
+        passing="avatar.json",
         often=False,
     ),
     Command("web", "web", _page, parts=("site/",), often=False),

@@ -206,7 +206,8 @@ def _wrong_files(command, out, before, after, done, action):
             found.append(f"{name} is gone")
     if not command.same:
         for name, content in here.items():
-            free = command.varies(name) or (action == "kill" and name == command.passing)
+            passing = command.passing and name.endswith(command.passing)
+            free = command.varies(name) or (action == "kill" and passing)
             if content not in (before.get(name), after.get(name)) and not free:
                 found.append(f"{name} is neither the former nor the new one")
     if action != "kill":

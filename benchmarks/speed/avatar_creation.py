@@ -1,4 +1,4 @@
-"""How long an avatar takes to make, stage by stage: `python -m bilayer.benchmarks.speed.avatar_creation`.
+"""How long an avatar takes to make, stage by stage: `bilayer-bench init`.
 
 The networks have random weights and the source is random pictures (never zeros): times do not depend on either.
 """
@@ -6,63 +6,40 @@ The networks have random weights and the source is random pictures (never zeros)
 import itertools
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import click
+import torch
 
 from bilayer.benchmarks.speed.options import InitBench
-from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
-from bilayer.model.config import PRESETS
-from bilayer.runtime.console import Command, progress
-from bilayer.runtime.options import fills
-
-if TYPE_CHECKING:
-    from bilayer.model.avatar import Source
-    from bilayer.model.bilayer import BilayerModel
-    from bilayer.model.config import ModelConfig
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow
+from bilayer.benchmarks.speed.timing import Samples
+from bilayer.model.avatar import Source, embed, enhancer_steps
+from bilayer.model.bilayer import BilayerModel, random_model
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, PRESETS, ModelConfig
+from bilayer.model.reparameterize import reparameterize_model
+from bilayer.runtime.console import progress
 
 T = TypeVar("T")
 
 
-@click.command(cls=Command)
-@fills(InitBench)
-@with_results
-def main(options: InitBench) -> list[BenchReport]:
-    """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
-
-    The latter are the modules as they are trained, without model/reparameterize.py, timed in the same run, in turns.
-    """
-    import torch
-
+def time_creation(options: InitBench) -> BenchReport:
+    """Report the time of each stage, of both sides."""
     torch.set_num_threads(options.threads)
     times = time_stages(PRESETS[options.preset], options.repeats, options.warm_up)
-    return [report_of(times, asdict(options))]
-
-
-def report_of(times: "dict[str, dict[str, list[float]]]", settings: dict[str, Cell]) -> BenchReport:
-    """Report the seconds of each stage."""
-    from bilayer.benchmarks.speed.timing import Samples
-
     rows = []
     for stage, both in times.items():
         ours, plain = (Samples(tuple(1e3 * seconds for seconds in both[side])) for side in ("ours", "plain"))
         columns = {"plain modules, median ms": round(plain.median, 2), "plain / ours": round(plain.ratio_to(ours), 2)}
         rows.append(BenchRow(stage, ours, columns))
     note = "Random weights, a source of noise. An avatar's enhancer steps count as one sample, their mean."
-    return BenchReport("Making an avatar", tuple(rows), settings, ("torch",), notes=(note,))
+    return BenchReport("Making an avatar", tuple(rows), asdict(options), ("torch",), notes=(note,))
 
 
-def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
+def time_stages(config: ModelConfig, repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
     """Seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules, interleaved.
 
     `enhancer step` is the mean of an avatar's steps.
     """
-    import torch
-
-    from bilayer.model.bilayer import random_model
-    from bilayer.model.config import AVATAR_NETWORKS, ENHANCER
-    from bilayer.model.reparameterize import reparameterize_model
-
     networks = (*AVATAR_NETWORKS, *ENHANCER)
     plain = random_model(config, networks=networks)
     sides = {"ours": reparameterize_model(plain), "plain": plain}
@@ -77,10 +54,8 @@ def time_stages(config: "ModelConfig", repeats: int, warmup: int = 1) -> dict[st
     return {stage: {side: samples[warmup:] for side, samples in both.items()} for stage, both in times.items()}
 
 
-def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
+def time_avatar(model: BilayerModel, source: Source) -> dict[str, float]:
     """Make one avatar and return the seconds of each stage."""
-    from bilayer.model.avatar import embed, enhancer_steps
-
     marks = [time.perf_counter()]
 
     def mark(result: T) -> T:
@@ -101,12 +76,8 @@ def time_avatar(model: "BilayerModel", source: "Source") -> dict[str, float]:
     }
 
 
-def random_source(config: "ModelConfig") -> "Source":
+def random_source(config: ModelConfig) -> Source:
     """A source of noise, the same in every call."""
-    import torch
-
-    from bilayer.model.avatar import Source
-
     generator = torch.Generator().manual_seed(0)
     size = config.image_size
 
@@ -115,7 +86,3 @@ def random_source(config: "ModelConfig") -> "Source":
 
     masks = (noise(1, size, size) + 1) / 2
     return Source(noise(3, size, size), noise(config.pse_in_channels), noise(3, size, size), masks)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,17 @@
 
 import click
 
-from bilayer.benchmarks.speed import avatar_creation, player, sampler
-from bilayer.benchmarks.speed.options import BulkBench, ExportBench, NetworkBench, PresetOptions, RooflineOptions
+from bilayer.benchmarks.speed.options import (
+    BulkBench,
+    ExportBench,
+    FrameBench,
+    InitBench,
+    NetworkBench,
+    PresetOptions,
+    RooflineOptions,
+    SamplerOptions,
+    VariantsBench,
+)
 from bilayer.benchmarks.speed.report import BenchReport, with_results
 from bilayer.runtime.console import Group
 from bilayer.runtime.options import fills
@@ -17,9 +26,54 @@ def main() -> None:
     """
 
 
-main.add_command(sampler.main, "sampler")
-main.add_command(player.main, "frame")
-main.add_command(avatar_creation.main, "init")
+@main.command()
+@fills(SamplerOptions)
+@with_results
+def sampler(options: SamplerOptions) -> list[BenchReport]:
+    """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
+
+    Of another size than 256 there is a third task: the frame of a network's 256 px results and a texture of its size.
+    CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
+    as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
+    of 0..255.
+    """
+    from bilayer.benchmarks.speed.sampler import measure
+
+    return [report for size in options.sizes for report in measure(size, options.repeats, options.warm_up)]
+
+
+@main.command()
+@fills(FrameBench)
+@with_results
+def frame(options: FrameBench) -> list[BenchReport]:
+    """Play an avatar with every engine, and say where the frame's time goes."""
+    from bilayer.benchmarks.speed.player import time_frames
+
+    return [time_frames(options, lambda line: click.echo(f"left out: {line}", err=True))]
+
+
+@main.command()
+@fills(InitBench)
+@with_results
+def init(options: InitBench) -> list[BenchReport]:
+    """Wall time of each stage of avatar creation: the model as it is loaded, and its plain modules.
+
+    The latter are the modules as they are trained, without model/reparameterize.py, timed in the same run, in turns.
+    """
+    from bilayer.benchmarks.speed.avatar_creation import time_creation
+
+    return [time_creation(options)]
+
+
+@main.command()
+@fills(VariantsBench)
+@with_results
+def variants(options: VariantsBench) -> list[BenchReport]:
+    """Cost, error and time of every export variant of a random generator, in one interleaved run."""
+    from bilayer.benchmarks.speed.export_variants import guard_report, make_generator, measure, variants_of
+
+    plain, pose, expected = make_generator(options.preset)
+    return [measure(variants_of(plain), expected, pose, options), guard_report(plain, pose)]
 
 
 @main.command()

@@ -1,45 +1,34 @@
-"""Equal graphs of one generator, their cost and their errors: `python -m bilayer.benchmarks.speed.export_variants`."""
+"""Equal graphs of one generator, their cost and their errors: `bilayer-bench variants`."""
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
-import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from bilayer.benchmarks.speed.options import VariantsBench
-from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
-from bilayer.runtime.console import Command
-from bilayer.runtime.options import fills
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bilayer.export.network.fold import PlainGenerator
-    from bilayer.export.network.layers import FoldedGenerator
-    from bilayer.model.adaptive import AdaptiveParameters
-    from bilayer.model.bilayer import BilayerModel
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
+from bilayer.benchmarks.speed.timing import Samples, take_turns
+from bilayer.export.network.emulate import half_storage
+from bilayer.export.network.evaluate import evaluate
+from bilayer.export.network.fold import PlainGenerator, fold
+from bilayer.export.network.layers import FoldedGenerator, ScaleShift
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.onnx_write import build_onnx
+from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
+from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.bilayer import BilayerModel, random_model
+from bilayer.model.config import PRESETS
+from bilayer.model.embedders import harmonic_encoding
+from bilayer.runtime.engines.onnx_runtime import make_session
+from bilayer.runtime.frame import NetworkOutputs
 
 WARM_UP = 2  # turns before the timed ones
 
 
-@click.command(cls=Command)
-@fills(VariantsBench)
-@with_results
-def main(options: VariantsBench) -> list[BenchReport]:
-    """Cost, error and time of every export variant of a random generator, in one interleaved run."""
-    plain, pose, expected = make_generator(options.preset)
-    return [measure(variants_of(plain), expected, pose, options), guard_report(plain, pose)]
-
-
-def make_model(preset: str, poses: int) -> tuple["BilayerModel", "AdaptiveParameters", "NDArray[np.float64]"]:
+def make_model(preset: str, poses: int) -> tuple[BilayerModel, AdaptiveParameters, NDArray[np.float64]]:
     """A random model for evaluation in float64, an avatar's predicted parameters, and encoded poses (poses, width)."""
-    import torch
-
-    from bilayer.model.bilayer import random_model
-    from bilayer.model.config import PRESETS
-    from bilayer.model.embedders import harmonic_encoding
-
     config = PRESETS[preset]
     model = random_model(config, 0, ("keypoints_embedder", "inference_generator")).double()
     generator = torch.Generator().manual_seed(1)
@@ -54,11 +43,9 @@ def make_model(preset: str, poses: int) -> tuple["BilayerModel", "AdaptiveParame
 
 
 def unfolded_outputs(
-    model: "BilayerModel", parameters: "AdaptiveParameters", encoded: "NDArray[np.float64]"
-) -> "NDArray[np.float64]":
+    model: BilayerModel, parameters: AdaptiveParameters, encoded: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a share."""
-    import torch
-
     mlp = model.keypoints_embedder
     with torch.inference_mode():
         embedding = mlp.net["mlp"](torch.from_numpy(encoded)).view(-1, *mlp.out_shape)
@@ -67,19 +54,14 @@ def unfolded_outputs(
     return torch.cat(outputs, dim=1)[0].numpy()
 
 
-def make_generator(preset: str) -> tuple["PlainGenerator", "NDArray[np.float64]", "NDArray[np.float64]"]:
+def make_generator(preset: str) -> tuple[PlainGenerator, NDArray[np.float64], NDArray[np.float64]]:
     """A random generator, an encoded pose (1, width), and the unfolded model's outputs for it (6, S, S)."""
-    from bilayer.export.network.fold import fold
-
     model, parameters, encoded = make_model(preset, poses=1)
     return fold(model, parameters), encoded, unfolded_outputs(model, parameters, encoded)
 
 
-def variants_of(plain: "PlainGenerator") -> "dict[str, FoldedGenerator]":
+def variants_of(plain: PlainGenerator) -> dict[str, FoldedGenerator]:
     """Return the graphs to compare by name, from norms kept as nodes to what the export writes."""
-    from bilayer.export.network.lower import GraphOptions, lower
-    from bilayer.export.network.rewrite import fold_norms
-
     folded, _ = fold_norms(plain)
     return {
         "norms kept": lower(plain, GraphOptions("nearest", skip_first=False, merged_head=False)),
@@ -92,19 +74,12 @@ def variants_of(plain: "PlainGenerator") -> "dict[str, FoldedGenerator]":
 
 
 def measure(
-    generators: "dict[str, FoldedGenerator]",
-    expected: "NDArray[np.float64]",
-    pose: "NDArray[np.float64]",
+    generators: dict[str, FoldedGenerator],
+    expected: NDArray[np.float64],
+    pose: NDArray[np.float64],
     options: VariantsBench,
 ) -> BenchReport:
     """Report every variant's time on one thread and on two, its size, and its largest differences to `expected`."""
-    import numpy as np
-
-    from bilayer.benchmarks.speed.timing import Samples, take_turns
-    from bilayer.export.network.layers import ScaleShift
-    from bilayer.export.network.onnx_write import build_onnx
-    from bilayer.runtime.engines.onnx_runtime import make_session
-
     protos = {name: build_onnx(generator).SerializeToString() for name, generator in generators.items()}
     times: dict[int, dict[str, Samples]] = {}
     for threads in (1, 2):
@@ -128,17 +103,8 @@ def measure(
     return BenchReport("Variants of the exported graph", tuple(rows), settings, ("onnxruntime",), notes=(note,))
 
 
-def error(
-    generator: "FoldedGenerator", expected: "NDArray[np.float64]", pose: "NDArray[np.float64]", half: bool
-) -> float:
+def error(generator: FoldedGenerator, expected: NDArray[np.float64], pose: NDArray[np.float64], half: bool) -> float:
     """Largest difference of any output to `expected` (6, S, S)."""
-    import numpy as np
-    import torch
-
-    from bilayer.export.network.emulate import half_storage
-    from bilayer.export.network.evaluate import evaluate
-    from bilayer.runtime.frame import NetworkOutputs
-
     if half:
         results = evaluate(generator, torch.from_numpy(pose).float(), half_storage)
     else:
@@ -148,15 +114,8 @@ def error(
     return float(np.abs(found.astype(np.float64) - expected).max())
 
 
-def guard_report(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> BenchReport:
+def guard_report(plain: PlainGenerator, pose: NDArray[np.float64]) -> BenchReport:
     """Report the errors with and without the conditioning guard, for a norm of gamma far below its beta."""
-    import numpy as np
-    import torch
-
-    from bilayer.export.network.evaluate import evaluate
-    from bilayer.export.network.lower import GraphOptions, lower
-    from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
-
     rows, options, block = [], GraphOptions("nearest"), plain.blocks[3]
     assert block.norm1 is not None
     beta = np.full_like(block.norm1.beta, 0.3)
@@ -173,7 +132,3 @@ def guard_report(plain: "PlainGenerator", pose: "NDArray[np.float64]") -> BenchR
         rows.append(BenchRow(f"gamma {gamma:g}", columns=columns))
     note = "The first norm of block 3 with beta 0.3 and a small gamma: the error with FP16 storage."
     return BenchReport("Norms that are ill-conditioned", tuple(rows), measured=False, notes=(note,))
-
-
-if __name__ == "__main__":
-    main()

@@ -113,6 +113,6 @@ class BulkBench:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantsBench(PresetOptions):
-    """The graphs that `python -m bilayer.benchmarks.speed.export_variants` times."""
+    """The graphs that `variants` times."""
 
     repeats: Repeats = 12

@@ -1,4 +1,4 @@
-"""Frames per second of the player, by network engine: `python -m bilayer.benchmarks.speed.player`.
+"""Frames per second of the player, by network engine: `bilayer-bench frame`.
 
 A random avatar of a preset, or any bundle, played by every installed engine in turns of a few frames, so that a busy
 moment hits them alike. Before each turn it waits until the last engine's threads sleep, and leaves one frame untimed.
@@ -7,22 +7,30 @@ Times are wall times, medians.
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
+import numpy as np
 
+from bilayer.benchmarks.parity.random_bundle import write_random_bundle
+from bilayer.benchmarks.speed import peak
+from bilayer.benchmarks.speed.export_variants import make_generator
 from bilayer.benchmarks.speed.options import FrameBench
-from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell, with_results
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
+from bilayer.benchmarks.speed.timing import Samples
+from bilayer.export.network.lower import GraphOptions, lower
+from bilayer.export.network.rewrite import fold_norms
 from bilayer.model.config import PRESETS
-from bilayer.runtime.console import Command, progress
-from bilayer.runtime.options import fills
-
-if TYPE_CHECKING:
-    from bilayer.benchmarks.speed.timing import Samples
-    from bilayer.runtime.player import AvatarPlayer
+from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
+from bilayer.runtime.console import progress
+from bilayer.runtime.engines.load import PRECISIONS
+from bilayer.runtime.engines.pose_encoding import PoseEncoder
+from bilayer.runtime.errors import InputError, ToolMissingError
+from bilayer.runtime.motion.poses import load_poses
+from bilayer.runtime.player import AvatarPlayer
 
 TURN = 5  # timed frames of one engine
 REST = 0.05  # s; other engines' threads spin for some milliseconds after a frame
@@ -40,14 +48,11 @@ class EngineTimes:
     within_a_level: float  # share of bytes, 0..1
 
 
-@click.command(cls=Command)
-@fills(FrameBench)
-@with_results
-def main(options: FrameBench) -> list[BenchReport]:
-    """Play an avatar with every engine, and say where the frame's time goes."""
+def time_frames(options: FrameBench, left_out: Callable[[str], None]) -> BenchReport:
+    """Report a frame of each engine; what cannot run here is said to `left_out`."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle or random_bundle(Path(folder), options.preset, options.upsample, options.size)
-        avatars = load_avatars(bundle, options.threads, options.vulkan)
+        avatars = load_avatars(bundle, options.threads, options.vulkan, left_out)
         played, product = measure(avatars, options.repeats, options.warm_up, options.threads)
         contract = avatars[0].bundle.contract
     settings: dict[str, Cell] = {
@@ -58,16 +63,13 @@ def main(options: FrameBench) -> list[BenchReport]:
         "repeats": options.repeats,
         "warm_up": options.warm_up,
     }
-    return [report_of(avatars, played, product, settings)]
+    return report_of(avatars, played, product, settings)
 
 
 def report_of(
-    avatars: "list[AvatarPlayer]", played: list[EngineTimes], product: "Samples", settings: dict[str, Cell]
+    avatars: list[AvatarPlayer], played: list[EngineTimes], product: Samples, settings: dict[str, Cell]
 ) -> BenchReport:
     """A row for each engine, the time of a row the whole frame's; `product` is timed in the same turns."""
-    from bilayer.benchmarks.speed import peak
-    from bilayer.benchmarks.speed.timing import Samples
-
     rows, gmacs = [], avatars[0].bundle.contract.graph.gmacs
     for avatar, own in zip(avatars, played, strict=True):
         frame = Samples(tuple(a + b for a, b in zip(own.network_ms, own.sample_ms, strict=True)))
@@ -92,12 +94,8 @@ def report_of(
     )
 
 
-def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[AvatarPlayer]":
+def load_avatars(bundle: Path, threads: int, vulkan: bool, left_out: Callable[[str], None]) -> list[AvatarPlayer]:
     """The bundle in every engine and precision that this machine has; ONNX Runtime first."""
-    from bilayer.runtime.engines.load import PRECISIONS
-    from bilayer.runtime.errors import InputError, ToolMissingError
-    from bilayer.runtime.player import AvatarPlayer
-
     avatars = []
     for engine, precisions in PRECISIONS.items():
         for precision in precisions if vulkan or engine != "ncnn-vulkan" else ():
@@ -106,29 +104,19 @@ def load_avatars(bundle: Path, threads: int, vulkan: bool) -> "list[AvatarPlayer
             except (InputError, ToolMissingError) as error:
                 if not avatars:
                     raise
-                click.echo(f"left out: {error}", err=True)
+                left_out(str(error))
     return avatars
 
 
-def measure(
-    avatars: "list[AvatarPlayer]", frames: int, warmup: int, threads: int
-) -> "tuple[list[EngineTimes], Samples]":
+def measure(avatars: list[AvatarPlayer], frames: int, warmup: int, threads: int) -> tuple[list[EngineTimes], Samples]:
     """Render the same poses with each, and time a matrix product as often, on so many threads."""
-    import numpy as np
-
-    from bilayer.benchmarks.speed.peak import matrix_product
-    from bilayer.benchmarks.speed.timing import Samples
-    from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
-    from bilayer.runtime.engines.pose_encoding import PoseEncoder
-    from bilayer.runtime.motion.poses import load_poses
-
     source = avatars[0].source_pose
     poses, _ = load_poses(source)
     encoder = PoseEncoder(avatars[0].bundle.contract.input, "")
     size = avatars[0].size
     buffers = [np.empty((size, size, 4), np.uint8) for _ in avatars]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in avatars]
-    product, products = matrix_product(threads), []
+    product, products = peak.matrix_product(threads), []
     off, equal, least = [0] * len(avatars), [0] * len(avatars), [MOST_DB] * len(avatars)
     turns = -(-frames // TURN)
     with progress("playing", turns) as advance:
@@ -168,15 +156,6 @@ def measure(
 
 def random_bundle(folder: Path, preset: str, upsample: Any, frame_size: int | None = None) -> Path:
     """A bundle with a random network and texture; frames of None are the network's size."""
-    from bilayer.benchmarks.parity.random_bundle import write_random_bundle
-    from bilayer.benchmarks.speed.export_variants import make_generator
-    from bilayer.export.network.lower import GraphOptions, lower
-    from bilayer.export.network.rewrite import fold_norms
-
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
     return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample, frame_size=frame_size)
-
-
-if __name__ == "__main__":
-    main(prog_name="python -m bilayer.benchmarks.speed.player")

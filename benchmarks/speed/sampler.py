@@ -1,4 +1,4 @@
-"""The texture sampler against what else could do its work: `python -m bilayer.benchmarks.speed.sampler`.
+"""The texture sampler against what else could do its work: `bilayer-bench sampler`.
 
 All sides take turns in one run, so that a busy machine slows all of them. A turn is two calls: the first finds the
 caches full of the other sides' data, as the sampler does after a network ran, the second finds its own. Times are CPU
@@ -6,44 +6,22 @@ times of the calling thread, medians; ratios are medians of the turns' own ratio
 """
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import click
+import numpy as np
+from numpy.typing import NDArray
 
-from bilayer.benchmarks.speed.options import SamplerOptions
-from bilayer.benchmarks.speed.report import BenchReport, BenchRow, with_results
+from bilayer.benchmarks.speed import sampler_sides
+from bilayer.benchmarks.speed.report import BenchReport, BenchRow
+from bilayer.benchmarks.speed.sampler_sides import Side
 from bilayer.benchmarks.speed.timing import Samples
-from bilayer.runtime.console import Command, progress
-from bilayer.runtime.options import fills
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bilayer.benchmarks.speed.sampler_sides import Side
+from bilayer.runtime.console import progress
 
 PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 
 
-@click.command(cls=Command)
-@fills(SamplerOptions)
-@with_results
-def main(options: SamplerOptions) -> list[BenchReport]:
-    """Time the warp of a 256 px texture, and the whole frame, against other libraries and a copy of the same bytes.
-
-    Of another size than 256 there is a third task: the frame of a network's 256 px results and a texture of its size.
-    CPU times of the calling thread: with warm caches, and "cold", after the other sides ran; "x ours" is how many times
-    as long as ours a side takes. The error is the largest against float64: of samples in -1..1, or of a frame's levels
-    of 0..255.
-    """
-    return [report for size in options.sizes for report in measure(size, options.repeats, options.warm_up)]
-
-
 def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
     """Time all tasks at one output size, and return a report of each."""
-    import numpy as np
-
-    from bilayer.benchmarks.speed import sampler_sides
-
     case = sampler_sides.make_case(size)
     square, network = f"{size} x {size}", sampler_sides.TEXTURE_SIZE
     tasks: dict[str, tuple[list[Side], NDArray[Any]]] = {
@@ -85,7 +63,7 @@ class Times(NamedTuple):
     wall: Samples  # clock time of the second
 
 
-def take_turns(sides: "list[Side]", turns: int, warmup: int, name: str) -> dict[str, Times]:
+def take_turns(sides: list[Side], turns: int, warmup: int, name: str) -> dict[str, Times]:
     """Time each side in each turn, after `warmup` turns that are not counted."""
     times: dict[str, list[tuple[float, ...]]] = {side.name: [] for side in sides}
     with progress(name, turns + warmup) as advance:
@@ -101,7 +79,3 @@ def take_turns(sides: "list[Side]", turns: int, warmup: int, name: str) -> dict[
                     times[side.name].append(tuple(span / 1e6 for span in spans))
             advance()
     return {side: Times(*map(Samples, zip(*every, strict=True))) for side, every in times.items()}
-
-
-if __name__ == "__main__":
-    main()

@@ -185,7 +185,8 @@ def test_the_command_prints_json_and_draws(tmp_path):
 
 def test_help_names_every_part():
     text = bench("--help").stdout
-    assert all(name in text for name in ("network", "sampler", "frame", "export", "init", "macs", "roofline", "bulk"))
+    names = ("network", "sampler", "frame", "export", "init", "macs", "roofline", "bulk", "variants")
+    assert all(name in text for name in names)
 
 
 def test_many_people_cost_what_each_way_takes_and_are_the_same(tmp_path, face_networks):

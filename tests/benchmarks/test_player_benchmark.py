@@ -9,8 +9,8 @@ from bilayer.runtime.engines.load import installed
 
 
 def test_every_installed_engine_plays_the_same_frames():
-    command = [sys.executable, "-m", "bilayer.benchmarks.speed.player", "--preset", "demo", "--repeats", "3", "--json"]
-    command += ["--size", "320"]
+    command = [sys.executable, "-m", "bilayer.benchmarks.speed.cli", "frame", "--preset", "demo", "--repeats", "3"]
+    command += ["--size", "320", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)["benchmarks"]

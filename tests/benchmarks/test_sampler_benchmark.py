@@ -56,7 +56,8 @@ def test_the_command_reports_all_sides(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "bilayer.benchmarks.speed.sampler",
+        "bilayer.benchmarks.speed.cli",
+        "sampler",
         "--size",
         "16",
         "--repeats",

@@ -85,11 +85,7 @@ class BenchCommandOptions(AvatarOptions):
     hosted_device: Annotated[str | None, Option("Of --route aihub: a phone by its name there.", metavar="NAME")] = None
 
     def check(self) -> Bundle:
-        """Check what `AvatarOptions` checks, and the place of the output.
-
-        Raises:
-            OutputError: the result's place cannot be written to.
-        """
+        """Check what `AvatarOptions` checks, or raise an OutputError where the result's place cannot be written to."""
         check_output(self.out)
         return super().check()
 

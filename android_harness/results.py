@@ -243,11 +243,7 @@ RESULT = FileFormat(
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write a result as JSON, whole or not at all.
-
-    Raises:
-        OutputError: the place cannot be written to.
-    """
+    """Write a result as JSON, whole or not at all, or raise an OutputError where the place cannot be written to."""
     write_file(path, result.to_json())
 
 

@@ -225,21 +225,13 @@ def _further(
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:
-    """The model of the checkpoint that `options` name, with their `align_corners` where they have one.
-
-    Raises:
-        CheckpointError: see `load_model`.
-    """
+    """The model of the checkpoint that `options` name, with their `align_corners` if any; errors are `load_model`'s."""
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
 
 
 def load_trained(options: ExportOptions) -> Trained:
-    """`load_checkpoint`'s model with its hash.
-
-    Raises:
-        CheckpointError: see `load_model`.
-    """
+    """`load_checkpoint`'s model with its hash; errors are those of `load_model`."""
     model = load_checkpoint(options)
     return Trained(model, checkpoint_hash(model))
 

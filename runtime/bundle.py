@@ -257,11 +257,7 @@ _KINDS = {
 
 
 def describe_file(path: Path) -> BundledFile:
-    """Name, size and hash of a file as it is now.
-
-    Raises:
-        BundleError: it cannot be read.
-    """
+    """Name, size and hash of a file as it is now, or a BundleError where it cannot be read."""
     with open_file(path, FileKind.ANY, BundleError) as file:
         size = os.fstat(file.fileno()).st_size
         return BundledFile(path.name, size, hashlib.file_digest(file, "sha256").hexdigest())

@@ -45,11 +45,7 @@ class Session:
         return [process for process in self.processes if process.mode == mode]
 
     def save(self, path: Path) -> None:
-        """Write the session as JSON.
-
-        Raises:
-            OutputError: the place cannot be written to.
-        """
+        """Write the session as JSON, or raise an OutputError where the place cannot be written to."""
         write_file(path, json.dumps(asdict(self), indent=1))
 
 

@@ -63,11 +63,7 @@ class Conditions:
 
 
 def read_conditions(device: Device) -> Conditions:
-    """Ask a device for its temperatures, clocks, governors and battery now.
-
-    Raises:
-        DeviceError: it is gone, or does not answer.
-    """
+    """Ask a device for its temperatures, clocks, governors and battery now, or raise a DeviceError where it is gone."""
     return parse_conditions(device.answer(f"{_FILES}{_SENSORS}{_SERVICES}", "its clocks and heat"))
 
 

@@ -40,11 +40,7 @@ class Backend(ABC):
 
     @abstractmethod
     def files(self) -> dict[str, Path]:
-        """Return the files that go to the device, by their names there.
-
-        Raises:
-            ToolMissingError: it is not here.
-        """
+        """Return the files that go to the device, by name there, or raise a ToolMissingError where one is not here."""
 
     @abstractmethod
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:

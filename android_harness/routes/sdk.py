@@ -45,11 +45,7 @@ class Sdk:
         return described[0] if described else ""
 
     def program(self, name: str) -> Path:
-        """Return the path of the SDK's program `name` for the device.
-
-        Raises:
-            ToolMissingError: it is not in this SDK.
-        """
+        """Return the path of the SDK's program `name` for the device, or raise a ToolMissingError where it has none."""
         return self._existing(self.root / "bin" / self.target / name)
 
     def has(self, name: str) -> bool:

@@ -24,11 +24,7 @@ LEAST_SHOWN = 1e-8  # px, of an error that is none on a logarithmic axis
 
 
 def page(ladder: Ladder) -> str:
-    """The report as one HTML file that loads nothing.
-
-    Raises:
-        ToolMissingError: jinja2 or matplotlib is not installed.
-    """
+    """The report as one HTML file that loads nothing, or a ToolMissingError where jinja2 or matplotlib is missing."""
     return make_report(ladder).page([_psnr(ladder), _warp(ladder), *_frames(ladder)] if ladder.steps else [])
 
 

@@ -96,11 +96,7 @@ def is_qdq(model: onnx.ModelProto) -> bool:
 
 
 def read_qdq(model: onnx.ModelProto, where: str) -> Qdq:
-    """Read what `build_qdq` wrote.
-
-    Raises:
-        BundleError: another form; `where` names the file.
-    """
+    """Read what `build_qdq` wrote, or raise a BundleError where it has another form; `where` names the file."""
     try:
         return _read(model)
     except (KeyError, IndexError, ValueError) as error:

@@ -67,11 +67,7 @@ class WorkerPool:
         return max(1, math.ceil(self._usual * self.waiting / self._options.workers))
 
     def prepare(self) -> None:
-        """Wait until a process has loaded the checkpoint.
-
-        Raises:
-            CheckpointError: it cannot be.
-        """
+        """Wait until a process has loaded the checkpoint, or raise a CheckpointError where it cannot be."""
         checkpoint = str(self._options.checkpoint)
         self._made_by = self._pools[0].schedule(describe, args=(checkpoint,), timeout=_LOADING).result()
 

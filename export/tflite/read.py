@@ -101,21 +101,13 @@ class TfliteFile:
 
 
 def is_tflite(path: Path | str) -> bool:
-    """Whether a file begins as a .tflite does, whatever it is called.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Whether a file begins as a .tflite does, whatever it is called, or an InputError where it cannot be read."""
     with open_file(path, FileKind.ANY) as file:
         return file.read(8)[4:] == IDENTIFIER
 
 
 def read_tflite(path: Path | str) -> TfliteFile:
-    """The .tflite file at `path`.
-
-    Raises:
-        InputError: it cannot be read, is damaged, or is none.
-    """
+    """The .tflite file at `path`, or an InputError where it cannot be read, is damaged, or is none."""
     return parse_tflite(read_bytes(path, FileKind.TFLITE), str(path))
 
 

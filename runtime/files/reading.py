@@ -146,21 +146,13 @@ def is_there(path: StrPath) -> bool:
 
 
 def size_of(path: StrPath) -> int:
-    """Bytes of a file.
-
-    Raises:
-        InputError: it cannot be looked at.
-    """
+    """Bytes of a file, or an InputError where it cannot be looked at."""
     with _told(path, InputError):
         return os.stat(path).st_size  # noqa: PTH116
 
 
 def list_folder(folder: StrPath, pattern: str = "*", error: type[InputError] = InputError) -> list[Path]:
-    """What lies in a folder, by names that fit `pattern`, sorted.
-
-    Raises:
-        InputError: as the class `error`: it cannot be listed.
-    """
+    """What lies in a folder, by names that fit `pattern`, sorted, or an InputError (`error`) where it cannot be."""
     with _told(folder, error), os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if Path(entry.name).match(pattern))
 

@@ -68,11 +68,7 @@ def check_new_folder(target: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there.
-
-    Raises:
-        OutputError: that cannot be.
-    """
+    """Make a folder and those above it, where they are not there, or raise an OutputError where that cannot be."""
     with _told(folder, "cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
 

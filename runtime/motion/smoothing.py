@@ -33,11 +33,7 @@ Complex = NDArray[np.complex128]
 
 
 def rest_cutoff(amount: float) -> float:
-    """The cutoff in Hz at rest of an amount of smoothing 0..1; infinite for 0, which does not smooth.
-
-    Raises:
-        InputError: not within 0..1.
-    """
+    """The cutoff in Hz at rest of an amount of smoothing 0..1, else an InputError; infinite for 0, no smoothing."""
     if not 0 <= amount <= 1:
         raise InputError(f"smoothing: expected 0 to 1, found {amount}")
     return LIGHTEST * (HEAVIEST / LIGHTEST) ** amount if amount else math.inf

@@ -46,11 +46,7 @@ class PairReader:
     coords: bool  # the data has texture coordinates
 
     def frame(self, sequence: FrameSequence, picture: Path) -> StoredFrame:
-        """Read one frame from the disk.
-
-        Raises:
-            InputError: a file is missing or damaged.
-        """
+        """Read one frame from the disk, or raise an InputError where a file is missing or damaged."""
         return read_frame(sequence, picture, self.image_size, self.masks, self.coords)
 
     def pair(self, person: FrameSequence | Sequence[StoredFrame], epoch: int, index: int) -> StoredPair:

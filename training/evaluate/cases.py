@@ -74,11 +74,7 @@ def read_case(sequence: FrameSequence, every: int, size: int) -> EvaluationCase:
 
 
 def first_frame(sequence: FrameSequence, size: int) -> StoredFrame:
-    """Read the frame of a sequence that is its source: the first.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
+    """Read a sequence's first frame, its source, or raise an InputError where a file is missing or damaged."""
     masks = has_kind(sequence.root, sequence.split, MASKS)
     return read_frame(sequence, sequence.pictures()[0], size, masks, coords=False)
 

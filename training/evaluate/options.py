@@ -70,11 +70,7 @@ class FramesOptions(MeterOptions):
 
     @property
     def folders(self) -> dict[str, Path]:
-        """Each method's, by its name.
-
-        Raises:
-            UsageError: an argument that is no METHOD=FOLDER, or a name twice.
-        """
+        """Each method's, by its name, or a UsageError where an argument is no METHOD=FOLDER or a name comes twice."""
         return _named(self.methods, "METHOD=FOLDER")
 
 
@@ -101,11 +97,7 @@ class CheckpointOptions(MeterOptions, JobOptions):
 
     @property
     def models(self) -> dict[str, Path]:
-        """Each checkpoint by its name in the tables.
-
-        Raises:
-            UsageError: a name twice, or without a checkpoint.
-        """
+        """Each checkpoint by its name in the tables, or a UsageError where one comes twice or has no checkpoint."""
         named = [item if "=" in item else f"ours={item}" for item in self.checkpoints]
         return _named(named, "NAME=CHECKPOINT")
 

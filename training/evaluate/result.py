@@ -1,6 +1,6 @@
 """What an evaluation found, as tables in the form of the paper's and as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,13 +114,14 @@ class EvaluationResult:
         parts = []
         ablation = [method for method in self.methods if method.in_ablation]
         if ablation:
-            parts += ["### Table 1: ablation", self._table(ablation, _TABLE_1)]
-        parts += ["### Table 2: comparison", self._comparison()]
-        parts += ["### Pixels", self._pixels()]
+            parts += ["### Table 1: ablation", _table(ablation, _TABLE_1, {})]
+        parts += ["### Table 2: comparison", _table(self.methods, _TABLE_2, _COSTS)]
+        parts += ["### Pixels", _table(self.methods, _PIXELS, {f"L1 to {SOURCE_COPY}": self._to_copy})]
         if self.faces_in_truth is not None:
-            parts += ["### Landmarks and expression", self._expression()]
+            parts += ["### Landmarks and expression", _table(self.methods, _LANDMARKS, self._expression())]
         if not set(IDENTITY_METRICS) & set(self.unavailable):
-            parts += [f"### Identity, by the {RECOGNISER}", self._identity()]
+            same = {f"same person (distance below {SAME_PERSON})": _same_person}
+            parts += [f"### Identity, by the {RECOGNISER}", _table(self.methods, IDENTITY_METRICS, same)]
         people = "" if self.identities is None else f" of {self.identities} identities"
         lines = [f"{self.frames} frames{people}.", *self.notes]
         parts.append("\n".join(f"- {line}" for line in (*lines, *_lacking(self.unavailable))))
@@ -136,58 +137,18 @@ class EvaluationResult:
         row |= {"faces_missed": self.faces_missed(method), "gmacs": costs.gmacs}
         return row | {"init_ms": costs.init_ms, "inference_ms": costs.inference_ms}
 
-    def _table(self, methods: list[MethodResult], metrics: tuple[str, ...]) -> str:
-        rows = [(m.name, *(_cell(m.mean(name), METRICS[name].digits) for name in metrics)) for m in methods]
-        return table(["Method", *(METRICS[name].heading for name in metrics)], rows)
+    def _to_copy(self, method: MethodResult) -> str:
+        own, copied = method.mean("l1"), self._mean_of(SOURCE_COPY, "l1")
+        return "-" if own is None or not copied else f"{100 * (own / copied - 1):+.0f}%"
 
-    def _comparison(self) -> str:
-        rows = [
-            (
-                method.name,
-                *(_cell(method.mean(name), METRICS[name].digits) for name in _TABLE_2),
-                _cell(method.costs.gmacs, 3),
-                _cell(method.costs.init_ms, 0),
-                _cell(method.costs.inference_ms, 1),
-            )
-            for method in self.methods
-        ]
-        headings = [METRICS[name].heading for name in _TABLE_2]
-        return table(["Method", *headings, "GMACs↓", "Init. (ms)↓", "Inf. (ms)↓"], rows)
-
-    def _pixels(self) -> str:
-        copied = self._mean_of(SOURCE_COPY, "l1")
-        rows = []
-        for method in self.methods:
-            own = method.mean("l1")
-            change = None if own is None or not copied else 100 * (own / copied - 1)
-            cells = (_cell(method.mean(name), METRICS[name].digits) for name in _PIXELS)
-            rows.append((method.name, *cells, "-" if change is None else f"{change:+.0f}%"))
-        return table(["Method", *(METRICS[name].heading for name in _PIXELS), f"L1 to {SOURCE_COPY}"], rows)
-
-    def _expression(self) -> str:
-        rows = [
-            (
-                method.name,
-                *(_cell(method.mean(name), METRICS[name].digits) for name in _LANDMARKS),
-                *(_cell(self._to_affine(method, name), 2) for name in EXPRESSION_METRICS),
-                *(_cell(method.follows(part), 2) for part in ("mouth", "eye")),
-                f"{self.faces_missed(method)}",
-            )
-            for method in self.methods
-        ]
-        headings = [METRICS[name].heading for name in _LANDMARKS]
-        found = f"no face (of {self.faces_in_truth})"
-        ratios = ["mouth to affine↓", "eyes to affine↓", "mouth follows→1", "eyes follow→1"]
-        return table(["Method", *headings, *ratios, found], rows)
-
-    def _identity(self) -> str:
-        rows = []
-        for method in self.methods:
-            same, recognised = method.same_person() or (0, 0)
-            cells = (_cell(method.mean(name), METRICS[name].digits) for name in IDENTITY_METRICS)
-            rows.append((method.name, *cells, f"{same} of {recognised}"))
-        headings = [METRICS[name].heading for name in IDENTITY_METRICS]
-        return table(["Method", *headings, f"same person (distance below {SAME_PERSON})"], rows)
+    def _expression(self) -> "_Columns":
+        return {
+            "mouth to affine↓": lambda method: _cell(self._to_affine(method, "mouth_error"), 2),
+            "eyes to affine↓": lambda method: _cell(self._to_affine(method, "eye_error"), 2),
+            "mouth follows→1": lambda method: _cell(method.follows("mouth"), 2),
+            "eyes follow→1": lambda method: _cell(method.follows("eye"), 2),
+            f"no face (of {self.faces_in_truth})": lambda method: f"{self.faces_missed(method)}",
+        }
 
     def _mean_of(self, name: str, metric: str) -> float | None:
         return next((method.mean(metric) for method in self.methods if method.name == name), None)
@@ -195,6 +156,25 @@ class EvaluationResult:
     def _to_affine(self, method: MethodResult, metric: str) -> float | None:
         affine = next((other for other in self.methods if other.name == AFFINE_WARP), None)
         return None if affine is None else method.ratio_to(affine, metric)
+
+
+_Columns = Mapping[str, Callable[[MethodResult], str]]  # cells by the heading that they stand under
+_COSTS: _Columns = {
+    "GMACs↓": lambda method: _cell(method.costs.gmacs, 3),
+    "Init. (ms)↓": lambda method: _cell(method.costs.init_ms, 0),
+    "Inf. (ms)↓": lambda method: _cell(method.costs.inference_ms, 1),
+}
+
+
+def _same_person(method: MethodResult) -> str:
+    return "{} of {}".format(*(method.same_person() or (0, 0)))
+
+
+def _table(methods: Sequence[MethodResult], metrics: Sequence[str], more: _Columns) -> str:
+    """A row for each method: the means of the metrics, then `more`."""
+    means = [[_cell(method.mean(name), METRICS[name].digits) for name in metrics] for method in methods]
+    rows = [(m.name, *cells, *(cell(m) for cell in more.values())) for m, cells in zip(methods, means, strict=True)]
+    return table(["Method", *(METRICS[name].heading for name in metrics), *more], rows)
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -49,11 +49,7 @@ class HeadModel:
         return sort_surfaces(self.triangles, self.uv, self.uv_triangles, self.part)
 
     def expression_index(self, name: str) -> int:
-        """Return the row of `expression_shapes` that has that name.
-
-        Raises:
-            KeyError: the model has no such shape.
-        """
+        """Return the row of `expression_shapes` that has that name, or raise a KeyError where there is none."""
         if name not in self.expression_names:
             raise KeyError(name)
         return self.expression_names.index(name)

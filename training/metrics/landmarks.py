@@ -38,11 +38,7 @@ def find_landmarks(landmarker: Landmarker, picture: Bytes) -> Floats | None:
 
 
 def default_landmarker() -> Landmarker:
-    """Load MediaPipe's detector and landmarks, which measure pose and expression by default.
-
-    Raises:
-        ToolMissingError: they are not set up; the message says how to get them.
-    """
+    """Load MediaPipe's detector and landmarks, or raise a ToolMissingError that says how to get them."""
     from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
     return MediapipeLandmarker()

@@ -3,7 +3,11 @@ import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.Arrays
+import java.util.concurrent.CountDownLatch
+import org.bilayer.avatar.AvatarRenderer
+import org.bilayer.avatar.AvatarView
 import org.bilayer.avatar.core.*
+import org.bilayer.avatar.measure
 import org.json.JSONObject
 
 fun floats(file: File): FloatArray {
@@ -32,6 +36,54 @@ class Recorded(
         return outputs.first { Arrays.equals(it.first, pose) }.second
     }
     override fun close() {}
+}
+
+/** Gives the same for every pose, and counts. */
+class Constant(val tensors: Map<String, FloatArray>, override val file: BundledFile) : Network {
+    override val mode = "litert-xnnpack"
+    override val title = "a constant"
+    override val program = "none"
+    override val version = ""
+    override val interleaved = true
+    override val initMs = 0.0
+    val poses = ArrayList<FloatArray>()
+    override fun run(pose: FloatArray): Map<String, FloatArray> = tensors.also { poses.add(pose) }
+    override fun close() = println("view: network closed")
+}
+
+/** A view on its thread: what an activity does with it, with memory for a surface. */
+fun view(folder: File, bundle: Bundle, tensors: Map<String, FloatArray>) {
+    val context = android.app.Application()
+    val network = Constant(tensors, bundle.dlc!!)
+    val view = AvatarView(context, { line -> println("view: $line") }) { AvatarRenderer(bundle, network) }
+    view.run { it.draw(bundle.sourcePose) }!!.get() // before there is a surface, as when an activity begins
+    view.surfaceChanged(view.holder, 0, 0, 0)
+    view.run { println("view: ${network.poses.count { Arrays.equals(it, bundle.sourcePose) }} times at rest, by ${it.drawnBy}") }!!.get()
+    val track = Track.read(File(folder, "track.npy"))
+    val played = CountDownLatch(3)
+    view.play({ track }) { played.countDown() }
+    played.await()
+    val follow = view.follow() // which ends the track
+    view.run {}!!.get()
+    network.poses.clear()
+    track.frames.forEach(follow)
+    view.run {}!!.get()
+    val motion = RelativeMotion(bundle.sourcePose)
+    println("view: followed ${network.poses.size}, ${track.frames.zip(network.poses).all { (a, b) -> Arrays.equals(motion.pose(a), b) }}")
+    view.stop()
+    follow(track.frames[0])
+    view.run { println("view: stopped at ${network.poses.size}") }!!.get()
+    view.play({ throw InputException("no track") })
+    view.run { throw UnsatisfiedLinkError("no library") }!!.get()
+    val busy = CountDownLatch(1)
+    view.run { busy.await() }
+    view.surfaceDestroyed(view.holder) // returns though the thread is busy
+    busy.countDown()
+    view.run { println("view: drawn by ${it.drawnBy}") }!!.get()
+    view.run { println(measure(context, it, track, File(folder, "kotlin/app-result.json")) {}.lines().size) }!!.get()
+    view.close()
+    view.worker.awaitTermination(1, java.util.concurrent.TimeUnit.MINUTES)
+    println("view: ${view.run {}}")
 }
 
 fun said(action: () -> Any?): String = try {
@@ -97,6 +149,8 @@ fun main(arguments: Array<String>) {
             }
         })
     }
+    view(folder, bundle, outputs[0].second)
+    println("spread: " + List(20) { FloatArray(1) { _ -> it.toFloat() } }.let { Track(it, 25.0).spread(8).map { one -> one[0].toInt() } })
     val packages = listOf(File(folder, "none.apk"), File(folder, "split.apk"))
     println("library: " + nativeLibrarySha256(folder, packages, "arm64-v8a", "libx.so"))
     println("file: " + nativeLibrarySha256(folder, packages, "arm64-v8a", "any.json"))

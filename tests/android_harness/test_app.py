@@ -22,6 +22,7 @@ from bilayer.android_harness.routes.vendor import PERFORMANCE_PROFILE
 from bilayer.runtime import Retargeter, crop_box, pose_vector
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.face.mesh import _to_ibug
+from bilayer.runtime.motion.poses import spread
 from bilayer.runtime.player import AvatarPlayer, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.conftest import make_bundle
@@ -78,11 +79,12 @@ def build(folder):
         sources.append(path)
     run("javac", "-nowarn", "-d", folder / "classes", *sources)
     kotlin = [path for path in sorted(APP.rglob("*.kt")) if path.name != "Backend.kt"]
-    for path in APP.glob("sample/src/*/java/org/bilayer/sample/Backend.kt"):  # a build has one; here each in a package
+    for path in APP.glob("library/src/*/java/org/bilayer/avatar/Backend.kt"):  # a build has one; here each in a package
         backend = path.relative_to(APP).parts[2]
-        package = "org.bilayer.sample" if backend == "litert" else f"org.bilayer.sample.{backend}"
+        package = f"package org.bilayer.avatar.{backend}\n\nimport org.bilayer.avatar.*\n"
         kotlin.append(folder / f"{backend}.kt")
-        kotlin[-1].write_text(path.read_text().replace("package org.bilayer.sample\n", f"package {package}\n"))
+        text = path.read_text()
+        kotlin[-1].write_text(text if backend == "litert" else text.replace("package org.bilayer.avatar\n", package))
     libraries = f"{folder / 'classes'}{os.pathsep}{JSON}"
     run("kotlinc", "-no-reflect", "-cp", libraries, "-d", folder / "classes", *kotlin, HERE / "app_check.kt")
     sources = [CPP / "sampler_jni.cpp", CPP / "screen_jni.cpp"]
@@ -246,6 +248,31 @@ def test_frames_on_a_surface_are_those_of_the_python_sampler(said, inputs):
 
 
 @pytest.mark.slow
+def test_a_view_draws_what_it_is_asked_for_and_survives_what_goes_wrong(said, inputs):
+    count = len(np.load(inputs / "track.npy"))
+    assert [line.removeprefix("view: ") for line in said.splitlines() if line.startswith("view: ")] == [
+        "2 times at rest, by GPU",  # the second when there was a surface
+        f"followed {count}, true",
+        f"stopped at {count}",
+        "no track",
+        "UnsatisfiedLinkError: no library",
+        "drawn by nothing",
+        "network closed",
+        "null",
+    ]
+    result = read_result(inputs / "kotlin" / "app-result.json")
+    assert (result.measured_on, result.why) == ("emulated", ["its processor is x86_64"])
+    assert (result.tools.bilayer, result.protocol.poses, result.sampler.layout) == (
+        "1.2.3",
+        f"{count} of the track",
+        "merged",
+    )
+    assert (result.rows[0].parity, result.rows[0].latency, result.sampler.rows[0].differing_bytes) == (None, None, None)
+    assert not list((inputs / "kotlin").glob("*.part"))
+    assert f"spread: {spread(20, 8)}\n" in said
+
+
+@pytest.mark.slow
 def test_the_native_library_is_found_where_android_keeps_it(said, inputs):
     assert f"library: {hashlib.sha256(b'a library').hexdigest()}\n" in said
     assert f"file: {hashlib.sha256((inputs / 'any.json').read_bytes()).hexdigest()}\n" in said
@@ -280,11 +307,12 @@ def test_its_other_files_are_well_formed():
 
 def test_the_sample_needs_no_sdk_account_and_fits_a_page():
     assert "backend=litert\n" in (APP / "gradle.properties").read_text()
+    files = [path for path in (APP / "sample").rglob("*") if path.is_file() and path.suffix != ".task"]
+    assert sum(len(path.read_text().splitlines()) for path in files) < 150  # build file, manifest, blank lines and all
     for backend in ("litert", "ncnn", "snpe"):
-        files = [*(APP / "sample/src/main").rglob("*.kt"), *(APP / f"sample/src/{backend}").rglob("*.kt")]
-        assert len(files) == 2
-        assert sum(len([line for line in path.read_text().splitlines() if line.strip()]) for path in files) < 150
-        assert len(list((APP / f"library/src/{backend}").rglob("*Network.kt"))) == 1
+        folder = APP / f"library/src/{backend}/java/org/bilayer/avatar"
+        (network,) = folder.glob("*Network.kt")
+        assert f" = {network.stem}(" in (folder / "Backend.kt").read_text()
 
 
 def test_the_wrapper_names_its_gradle_by_hash():

@@ -15,8 +15,6 @@ android {
         versionCode = 1
         versionName = "0.2.0"
     }
-    sourceSets["main"].java.srcDir("src/$backend/java")
-    buildFeatures { buildConfig = true }
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_1_8
         targetCompatibility = JavaVersion.VERSION_1_8

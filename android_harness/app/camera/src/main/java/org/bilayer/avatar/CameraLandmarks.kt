@@ -18,7 +18,7 @@ import org.bilayer.avatar.core.FaceMesh
 
 /** Where landmarks come from: 136 numbers in pixels of the driver's picture, x right and y down, as a camera sees it. */
 interface LandmarkSource : AutoCloseable {
-    /** Calls back on the executor it was made with: for every frame with a face, or with what went wrong in one. */
+    /** Calls back on the executor it was made with, for every frame with a face; [onError] with a line, on any thread. */
     fun start(onLandmarks: (FloatArray) -> Unit, onError: (String) -> Unit)
 }
 
@@ -42,28 +42,27 @@ class CameraLandmarks(
     override fun start(onLandmarks: (FloatArray) -> Unit, onError: (String) -> Unit) {
         val opening = ProcessCameraProvider.getInstance(context)
         opening.addListener(Runnable {
-            if (closed) return@Runnable
-            val provider = opening.get()
-            camera = provider
-            val analysis = ImageAnalysis.Builder()
-                .setBackpressureStrategy(ImageAnalysis.STRATEGY_KEEP_ONLY_LATEST)
-                .build()
-            analysis.setAnalyzer(executor, ImageAnalysis.Analyzer { image ->
-                try {
-                    find(image)?.let(onLandmarks)
-                } catch (error: RuntimeException) { // MediaPipe's
-                    onError("landmarks: ${error.message}")
-                }
-            })
-            provider.unbindAll()
-            provider.bindToLifecycle(owner, CameraSelector.DEFAULT_FRONT_CAMERA, analysis)
+            // A phone without a front camera, or with one that another app has: CameraX throws, on the main thread
+            AvatarView.guarded({ if (!closed) bind(opening.get(), onLandmarks, onError) }, onError)
         }, ContextCompat.getMainExecutor(context))
+    }
+
+    private fun bind(provider: ProcessCameraProvider, onLandmarks: (FloatArray) -> Unit, onError: (String) -> Unit) {
+        camera = provider
+        val analysis = ImageAnalysis.Builder()
+            .setBackpressureStrategy(ImageAnalysis.STRATEGY_KEEP_ONLY_LATEST)
+            .build()
+        analysis.setAnalyzer(executor, ImageAnalysis.Analyzer { image ->
+            AvatarView.guarded({ find(image)?.let(onLandmarks) }, onError)
+        })
+        provider.unbindAll()
+        provider.bindToLifecycle(owner, CameraSelector.DEFAULT_FRONT_CAMERA, analysis)
     }
 
     override fun close() {
         closed = true
         camera?.unbindAll()
-        executor.execute { landmarker.close() } // after the frame that it may be at
+        executor.execute { AvatarView.guarded(landmarker::close) {} } // after the frame that it may be at
     }
 
     private fun find(image: ImageProxy): FloatArray? {

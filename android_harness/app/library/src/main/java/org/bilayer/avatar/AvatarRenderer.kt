@@ -1,9 +1,11 @@
 package org.bilayer.avatar
 
+import android.app.Application
 import android.graphics.Bitmap
 import android.graphics.Paint
 import android.graphics.Rect
 import android.view.Surface
+import java.io.File
 import java.nio.ByteBuffer
 import org.bilayer.avatar.core.Bundle
 import org.bilayer.avatar.core.InputException
@@ -23,7 +25,8 @@ import org.bilayer.avatar.core.readTexture
  * SnpeNetwork or your own, and closed with this. All calls by one thread.
  */
 class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
-    val sampler: Sampler by lazy { NativeSampler(bundle, texels) } // on the CPU
+    private val madeSampler = lazy { NativeSampler(bundle, texels) }
+    val sampler: Sampler by madeSampler // on the CPU
     val stages = Stages(System::nanoTime)
 
     /** What draws: the GPU, or the CPU where a phone's GPU cannot, and why. */
@@ -35,8 +38,9 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
     private val bitmap by lazy { Bitmap.createBitmap(bundle.frameSize, bundle.frameSize, Bitmap.Config.ARGB_8888) }
     private var surface: Surface? = null
     private var screen: NativeScreen? = null
+    private var last: FloatArray? = null
 
-    /** Where frames go from now on; null before a surface ends. */
+    /** Where frames go from now on, the last one first; null before a surface ends. */
     fun target(next: Surface?) {
         screen?.close()
         screen = null
@@ -49,10 +53,12 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         } catch (error: InputException) {
             drawnBy = "CPU: ${error.message}"
         }
+        last?.let(this::draw)
     }
 
     /** Runs the network and shows its frame; with no surface it is only run. */
     fun draw(pose: FloatArray) {
+        last = pose
         stages.begin()
         val tensors = network.run(Pose.encode(pose, bundle.harmonics))
         stages.end("network")
@@ -74,7 +80,7 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
     override fun close() {
         target(null)
         network.close()
-        sampler.close()
+        if (madeSampler.isInitialized()) sampler.close()
     }
 
     private fun show(tensors: Map<String, FloatArray>, onto: Surface) {
@@ -91,7 +97,13 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         onto.unlockCanvasAndPost(canvas)
     }
 
-    private companion object {
-        val SMOOTH = Paint(Paint.FILTER_BITMAP_FLAG)
+    companion object {
+        private val SMOOTH = Paint(Paint.FILTER_BITMAP_FLAG)
+
+        /** The avatar of a bundle's [folder], on the network that the library was built with. */
+        fun open(application: Application, folder: File): AvatarRenderer {
+            val bundle = Bundle.read(folder)
+            return AvatarRenderer(bundle, builtInNetwork(application, bundle))
+        }
     }
 }

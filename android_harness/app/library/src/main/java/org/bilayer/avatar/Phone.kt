@@ -25,6 +25,10 @@ object Phone {
         )
     }
 
+    /** Of the app around this library, as its build file names it. */
+    fun appVersion(context: Context): String =
+        context.packageManager.getPackageInfo(context.packageName, 0).versionName ?: ""
+
     /** Of the library that samples, wherever Android keeps it. */
     fun samplerSha256(context: Context): String {
         val info = context.applicationInfo

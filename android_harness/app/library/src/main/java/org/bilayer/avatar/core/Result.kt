@@ -11,11 +11,11 @@ class Device(
         private val HARDWARE = listOf("goldfish", "ranchu", "cutf", "vbox86")
 
         /** Why this is no phone; empty for one. */
-        fun emulation(hardware: String, abi: String, qemu: Boolean): List<String> {
+        fun emulation(hardware: String, abi: String, generic: Boolean): List<String> {
             val reasons = ArrayList<String>()
             if (HARDWARE.any { hardware.startsWith(it) }) reasons.add("hardware is $hardware")
             if (!abi.startsWith("arm")) reasons.add("its processor is $abi")
-            if (qemu) reasons.add("its programs are run by qemu")
+            if (generic) reasons.add("its build is a generic one")
             return reasons
         }
     }
@@ -61,7 +61,7 @@ class ResultFile(
                 "poses" to poses, "statistic" to rounds, "cool_down_s" to 0, "start_celsius" to null
             ),
             "rows" to listOf(row(network, measured, signs, real)),
-            "sampler" to sampler(measured, real)
+            "sampler" to sampler(network, measured, signs, real)
         )).toString(2) + "\n"
     }
 
@@ -76,13 +76,13 @@ class ResultFile(
         "layers" to emptyList<Any>(), "throttled" to signs, "not_cooled" to protocol.rounds, "series" to emptyList<Any>()
     )
 
-    private fun sampler(measured: Measurement, real: Boolean) = linkedMapOf(
+    private fun sampler(network: Network, measured: Measurement, signs: List<String>, real: Boolean) = linkedMapOf(
         "runner_sha256" to samplerSha256, "runs" to protocol.executions * protocol.rounds, "warm_up" to 0,
-        "evict_mb" to 0, "layout" to "merged",
+        "evict_mb" to 0, "layout" to if (network.interleaved) "merged" else "planar", // taken apart first, or copied
         "rows" to listOf(linkedMapOf(
             "kernel" to if (device.architecture == "aarch64") "neon" else "portable", "cores" to "any", "core_mhz" to null,
             "threads" to 1, "frames" to 0, "differing_bytes" to null, "worst_levels" to null, "frame_ms" to if (real) times(measured.frames) else null,
-            "hottest_celsius" to null, "held_back" to false
+            "hottest_celsius" to null, "held_back" to signs.isNotEmpty()
         ))
     )
 

@@ -8,6 +8,10 @@ import org.json.JSONObject
 
 /** A driver's landmarks, 136 numbers a frame, in pixels of the driver's picture. */
 class Track(val frames: List<FloatArray>, val fps: Double) {
+    /** At most [count] frames, evenly spread, the first among them: those that `bilayer-device` takes. */
+    fun spread(count: Int): List<FloatArray> =
+        if (count < frames.size) List(count) { frames[it * frames.size / count] } else frames
+
     companion object {
         private const val MAX_BYTES = 64L shl 20
         private const val DEFAULT_FPS = 25.0

@@ -1,0 +1,8 @@
+package org.bilayer.avatar
+
+import android.app.Application
+import org.bilayer.avatar.core.Bundle
+import org.bilayer.avatar.core.Network
+
+/** The network of this build of the library, which -Pbackend= names. */
+fun builtInNetwork(application: Application, bundle: Bundle): Network = SnpeNetwork(application, bundle)

@@ -1,9 +1,0 @@
-package org.bilayer.sample
-
-import android.app.Application
-import org.bilayer.avatar.NcnnNetwork
-import org.bilayer.avatar.core.Bundle
-import org.bilayer.avatar.core.Network
-
-@Suppress("UNUSED_PARAMETER")
-fun network(application: Application, bundle: Bundle): Network = NcnnNetwork(bundle)

@@ -14,12 +14,17 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.vocabulary import RENAMED
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # click 8.2's takes no argument
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,33 @@ class OptionalWord(click.types.StringParamType):
         if is_file(value) or is_folder(value):
             self.fail(f"{value!r} lies here, and is no word of this option: give it before the option.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class _Bounded(_ParamType):
+    """A number, of no more than 31 bits: what NaN and larger ones do is another thing in every library."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error for any other number."""
+        number = super().convert(value, param, ctx)
+        if not abs(number) < 1 << 31:
+            self.fail(f"{str(value)[:20]} is no number that can be used here.", param, ctx)
+        return number
+
+
+class _Whole(_Bounded, click.types.IntParamType):
+    pass
+
+
+class _WholeRange(_Bounded, click.IntRange):
+    pass
+
+
+class _Real(_Bounded, click.types.FloatParamType):
+    pass
+
+
+class _RealRange(_Bounded, click.FloatRange):
+    pass
 
 
 class Words(click.Choice[Any]):
@@ -168,7 +200,9 @@ def _type(hint: Any, option: Option) -> Any:
         return Words([*([option.none] if option.none else []), *get_args(hint)])
     if hint is Path:
         return click.Path(path_type=Path)
+    if hint not in (int, float):
+        return hint
     if option.at_least is not None or option.at_most is not None:
-        kind: Any = {int: click.IntRange, float: click.FloatRange}[hint]
-        return kind(option.at_least, option.at_most)
-    return hint
+        ranged: Any = {int: _WholeRange, float: _RealRange}[hint]
+        return ranged(option.at_least, option.at_most)
+    return _Whole() if hint is int else _Real()

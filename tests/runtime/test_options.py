@@ -26,6 +26,8 @@ class Settings:
     enhance: Annotated[bool | None, Option("Refine.")] = None
     head: Annotated[bool, Option("One or three.", ("--one/--three",))] = True
     sizes: Annotated[tuple[int, ...], Option("Of all.", ("--size",), at_least=8)] = ()
+    least: Annotated[float, Option("Of it.", at_least=0.1)] = 1.0
+    seed: Annotated[int, Option("Of chance.")] = 0
     hidden: int = 7
 
 
@@ -61,6 +63,14 @@ def test_what_is_given_goes_into_its_field():
         ("-n x", "Missing argument 'PLACE'"),
         ("here -n x --count 10", "10 is not in the range 1<=x<=9"),
         ("here -n x --size 7", "7 is not in the range x>=8"),
+        (f"here -n x --size {1 << 31}", "2147483648 is no number that can be used here"),
+        (f"here -n x --size {'9' * 400}", "99999999999999999999 is no number"),
+        (f"here -n x --size {'9' * 5000}", "is not a valid"),
+        ("here -n x --share nan", "nan is no number"),
+        ("here -n x --share -inf", "-inf is no number"),
+        ("here -n x --share 1e999", "1e999 is no number"),
+        ("here -n x --least nan", "nan is no number"),
+        (f"here -n x --seed -{'9' * 30}", "is no number"),
         ("here -n x --kind c", "'c' is not one of 'auto', 'a', 'b'"),
         ("here -n x --turn 45", "'45' is not one of '0', '90'"),
         ("here -n x --hidden 3", "No such option"),

@@ -11,7 +11,7 @@ import click
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files.reading import check_input, size_of
-from bilayer.runtime.files.writing import check_output, write_file
+from bilayer.runtime.files.writing import check_apart, check_output, write_file
 from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
         check_input(path)
     if html_path:
         check_output(html_path)
+        check_apart([html_path], results)
     from bilayer.android_harness.report.pictures import page
     from bilayer.android_harness.report.tables import make_report
     from bilayer.android_harness.results import read_result

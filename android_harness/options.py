@@ -8,7 +8,7 @@ from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_output, check_video
+from bilayer.runtime.files.writing import check_apart, check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
@@ -87,7 +87,9 @@ class BenchCommandOptions(AvatarOptions):
     def check(self) -> Bundle:
         """Check what `AvatarOptions` checks, or raise an OutputError where the result's place cannot be written to."""
         check_output(self.out)
-        return super().check()
+        avatar = super().check()
+        check_apart([self.out], (self.drive, self.bundle, *avatar.paths))
+        return avatar
 
 
 @dataclass(frozen=True, kw_only=True)

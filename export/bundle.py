@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
-from bilayer.export.options import ConversionTarget
+from bilayer.export.options import FURTHER_SUFFIXES, PREVIEW_SUFFIX, ConversionTarget
 from bilayer.export.switch import switch
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import (
@@ -34,15 +34,6 @@ from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
 from bilayer.runtime.vocabulary import IntegerPrecision
-
-FURTHER_SUFFIXES = {  # by their fields of the contract
-    "tflite": ".tflite",
-    "tflite_fp16": ".fp16.tflite",
-    "pte_xnnpack": ".xnnpack.pte",
-    "pte_vulkan": ".vulkan.pte",
-    "coreml": ".mlpackage.zip",
-}
-PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,19 +13,19 @@ import click
 
 from bilayer.export.bulk.stores import is_many, is_url
 from bilayer.export.options import (
-    BUNDLE_SUFFIXES,
     ENLARGED,
     AlsoFile,
     ConversionTarget,
     ExportOptions,
     bundle_dlc,
+    bundle_files,
     check_options,
 )
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import fills, with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
@@ -143,7 +143,7 @@ def export_photo(
             needs is not set up; then nothing has been.
     """
     if sheet is not None:
-        _check_sheet(sheet, options)
+        _check_sheet(sheet, options, web)
     if web is not None:
         _check_web(web, options)
         options = replace(options, also=(*options.also, WEB_FILE))
@@ -244,7 +244,7 @@ def _check_web(web: Path, options: ExportOptions) -> None:
     check_engines()
 
 
-def _check_sheet(sheet: Path, options: ExportOptions) -> None:
+def _check_sheet(sheet: Path, options: ExportOptions, web: Path | None) -> None:
     """See that the sheet has a place of its own.
 
     Raises:
@@ -252,11 +252,10 @@ def _check_sheet(sheet: Path, options: ExportOptions) -> None:
     """
     if sheet.suffix.lower() != ".png":
         raise OutputError(f"{sheet}: expected a name that ends in .png, found {sheet.suffix or 'no suffix'}")
-    dlc = bundle_dlc(options.out)
-    read = [options.photo, *options.others, options.checkpoint, options.keypoints or options.photo]
-    written = [dlc.with_suffix(suffix) for suffix in (*BUNDLE_SUFFIXES, ".preview.png")]
-    if sheet.resolve() in (Path(path).resolve() for path in (*read, *written)):
-        raise OutputError(f"{sheet}: the export reads or writes this file; give --report another name")
+    place, taken = sheet.resolve(), [path.resolve() for path in bundle_files(options.out)]
+    if place in taken or (web is not None and web.resolve() in (place, *place.parents)):
+        raise OutputError(f"{sheet}: the avatar or its page goes there; give --report another place")
+    check_apart([sheet], (options.photo, *options.others, options.checkpoint, options.keypoints))
     check_output(sheet)
 
 

@@ -8,13 +8,21 @@ from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_folder
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, Refine
 
 SNPE_OPSET = 8
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
 BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
+FURTHER_SUFFIXES = {  # by their fields of the contract
+    "tflite": ".tflite",
+    "tflite_fp16": ".fp16.tflite",
+    "pte_xnnpack": ".xnnpack.pte",
+    "pte_vulkan": ".vulkan.pte",
+    "coreml": ".mlpackage.zip",
+}
+PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 # What makes the .dlc, if anything; litert makes a .tflite in its place
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
@@ -90,6 +98,13 @@ def bundle_dlc(out: StrPath) -> Path:
     return out.with_suffix(".dlc")
 
 
+def bundle_files(out: StrPath) -> list[Path]:
+    """All files that an export to `out` may write; raises as `bundle_dlc`."""
+    dlc = bundle_dlc(out)
+    suffixes = (*BUNDLE_SUFFIXES, *FURTHER_SUFFIXES.values(), PREVIEW_SUFFIX)
+    return [dlc.with_suffix(suffix) for suffix in suffixes]
+
+
 def check_options(options: ExportOptions) -> None:
     """See that the files are there, and that the bundle has a place.
 
@@ -106,3 +121,4 @@ def check_options(options: ExportOptions) -> None:
         )
     check_input(options.checkpoint, CheckpointError)
     check_input(options.keypoints, LandmarkError)
+    check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.keypoints))

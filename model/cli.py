@@ -11,7 +11,7 @@ from bilayer.model.config import Preset, StoredPrecision
 from bilayer.runtime.console import Group, as_json_option, show, table
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_input, is_folder, size_of
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
         raise click.UsageError(f"{out}: expected a name that ends in .safetensors")
     check_input(options.runs_dir, CheckpointError)
     check_output(out)
+    check_apart([out], [options.runs_dir])
     overrides = options.overrides()
     from bilayer.model.checkpoint import read_checkpoint, save_checkpoint
 

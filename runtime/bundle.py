@@ -241,18 +241,18 @@ class Bundle:
         """Where one of its files lies."""
         return self.folder / file.name
 
+    @property
+    def paths(self) -> list[Path]:
+        """All of its files, avatar.json too."""
+        contract = (self.folder / self.contract.files.onnx.name).with_suffix(".json")
+        return [contract, *map(self.path, self.contract.files.present)]
+
 
 _KINDS = {
-    "onnx": FileKind.ONNX,
-    "texture": FileKind.TEXTURE,
-    "preview": FileKind.PHOTO,
-    "dlc": FileKind.DLC,
-    "tflite": FileKind.TFLITE,
-    "tflite_fp16": FileKind.TFLITE,
-    "coreml": FileKind.MLPACKAGE,
-    "integers": FileKind.ONNX,
-    "pte_xnnpack": FileKind.PTE,
-    "pte_vulkan": FileKind.PTE,
+    **dict.fromkeys(("onnx", "integers"), FileKind.ONNX),
+    **{"texture": FileKind.TEXTURE, "preview": FileKind.PHOTO, "dlc": FileKind.DLC, "coreml": FileKind.MLPACKAGE},
+    **dict.fromkeys(("tflite", "tflite_fp16"), FileKind.TFLITE),
+    **dict.fromkeys(("pte_xnnpack", "pte_vulkan"), FileKind.PTE),
 }
 
 

@@ -15,7 +15,7 @@ from bilayer.runtime.console import Command, as_json_option, progress, show, tab
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_there
-from bilayer.runtime.files.writing import check_video
+from bilayer.runtime.files.writing import check_apart, check_video
 from bilayer.runtime.motion.options import DrivingOptions
 from bilayer.runtime.options import Option, fills
 from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, TRACK_SUFFIXES, EngineName, Precision, RetargetMode
@@ -109,6 +109,7 @@ class RenderOptions:
             check_photo_file(Path(self.background))
         if self.file is not None:
             check_video(self.file)
+            check_apart([self.file], (self.drive, self.paste_back, self.background))
 
 
 @click.command(cls=Command)

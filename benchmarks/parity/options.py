@@ -11,7 +11,7 @@ from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.errors import CheckpointError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLayout
 
@@ -82,7 +82,10 @@ class ParityOptions:
         check_input(self.keypoints, LandmarkError)
         check_input(self.drive, LandmarkError)
         check_input(self.device_outputs)
+        avatar = read_bundle(self.bundle)
         if self.html is not None:
             check_output(self.html)
+            read = (self.photo, *self.others, self.checkpoint, self.keypoints, self.drive, self.bundle, *avatar.paths)
+            check_apart([self.html], read)
             require("jinja2", "matplotlib")
-        return read_bundle(self.bundle)
+        return avatar

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.work import Row
-from bilayer.export.bundle import PREVIEW_SUFFIX
+from bilayer.export.options import PREVIEW_SUFFIX
 from bilayer.export.preview import CAPTION_HEIGHT
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind

@@ -11,12 +11,12 @@ import secrets
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bilayer.runtime.errors import BilayerError, OutputError, behind
-from bilayer.runtime.files.reading import is_folder, is_there, list_folder
+from bilayer.runtime.files.reading import StrPath, is_file, is_folder, is_there, list_folder
 
 try:
     import fcntl
@@ -43,6 +43,18 @@ def check_output(target: Path) -> None:
         raise OutputError(f"{target}: {place} is a file and not a folder; name another place")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{target}: cannot write here: no permission for {place}")
+
+
+def check_apart(written: Iterable[Path], read: Iterable[StrPath | None]) -> None:
+    """See that no file that is written takes the place of one that is read, by whatever names; None is no file.
+
+    Raises:
+        OutputError: one would.
+    """
+    given = [path for path in read if path is not None and is_file(path)]
+    for target in written:
+        if is_file(target) and any(os.path.samefile(target, path) for path in given):  # noqa: PTH121
+            raise OutputError(f"{target}: is read here, and would be written over; name another place")
 
 
 def check_video(out: Path) -> None:

@@ -280,8 +280,8 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         ([PHOTO, "--out", "x/a.dlc", "--web", "x"], 3, "the avatar goes there; give --web a folder of its own"),
         ([PHOTO, "--out", "x/y/a.dlc", "--web", "x"], 3, "the avatar goes there; give --web a folder of its own"),
         ([PHOTO, "--report", "sheet.jpg"], 3, "sheet.jpg: expected a name that ends in .png"),
-        ([PHOTO, "--report", PHOTO], 3, "the export reads or writes this file"),
-        ([PHOTO, "--out", "x/a.dlc", "--report", "x/a.preview.png"], 3, "the export reads or writes this file"),
+        ([PHOTO, "--report", PHOTO], 3, "is read here, and would be written over"),
+        ([PHOTO, "--out", "x/a.dlc", "--report", "x/a.preview.png"], 3, "the avatar or its page goes there"),
         (
             ["a.jpg", "--out", "avatar.png", "--checkpoint", "x"],
             3,

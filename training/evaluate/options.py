@@ -9,7 +9,7 @@ import click
 
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
-from bilayer.runtime.files.writing import check_new_folder, check_output
+from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import Split
@@ -49,6 +49,7 @@ class MeterOptions:
             check_input(weights)
         if self.out is not None:
             check_output(self.out)
+            check_apart([self.out], (self.lpips_vgg16, self.lpips_heads, self.arcface))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,12 @@ class CheckpointOptions(MeterOptions, JobOptions):
             check_output(self.sheet)
         if self.save_frames is not None:
             check_new_folder(self.save_frames)
+        written = [path for path in (self.out, self.sheet, self.save_frames) if path is not None]
+        check_apart(written, models.values())
+        if len({path.absolute() for path in written}) < len(written):
+            raise click.UsageError(
+                "--out, --sheet and --save-frames are written by themselves: give each its own place"
+            )
 
 
 def _named(items: Sequence[str], form: str) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from tests.hostile.families import (
     dlcs,
     manifests,
     onnx_models,
+    outputs,
     photos,
     results,
     settings,
@@ -28,5 +29,6 @@ FAMILIES = (
     results,
     tflites,
     manifests,
+    outputs,
 )
 CASES = tuple(case for family in FAMILIES for case in family.CASES)

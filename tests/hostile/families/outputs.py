@@ -1,0 +1,101 @@
+"""Outputs in the place of what is read, or of one another: refused before any work, whatever the file is called."""
+
+import json
+import shutil
+
+from tests.hostile.case import Case
+
+OVER = r"is read here, and would be written over; name another place$"
+
+
+def over(name, command, lay, says=OVER):
+    return Case("outputs", name, command, lay, (3,), says)
+
+
+def copy(goods, folder, copied):
+    """Good files under other names: me_json is me.json."""
+    for name, kind in copied.items():
+        shutil.copy(getattr(goods, kind), folder / name.replace("_", "."))
+
+
+def export(*words, **copied):
+    """An export of the right photo, and of what the words say."""
+
+    def lay(goods, folder):
+        copy(goods, folder, copied)
+        return [goods.photo, *words, "--target", "none"]
+
+    return lay
+
+
+def linked(make):
+    """The checkpoint under two names."""
+
+    def lay(goods, folder):
+        shutil.copy(goods.checkpoint, folder / "weights.safetensors")
+        make(folder / "me.safetensors", folder / "weights.safetensors")
+        return [goods.photo, "--checkpoint", "weights.safetensors", "--out", "me.dlc", "--target", "none"]
+
+    return lay
+
+
+def bundled(words, **copied):
+    def lay(goods, folder):
+        shutil.copytree(goods.bundle, folder / "avatar")
+        copy(goods, folder, copied)
+        return words
+
+    return lay
+
+
+def still_picture(goods, folder):
+    from PIL import Image
+
+    shutil.copytree(goods.bundle, folder / "avatar")
+    Image.open(goods.photo).save(folder / "me.gif")
+    return ["avatar", "--drive", "me.gif", "--out", "me.gif"]
+
+
+def report(goods, folder):
+    (folder / "phone.json").write_text(json.dumps(goods.result))
+    return ["report", "phone.json", "--html", "./phone.json"]
+
+
+def sheet_in_page(goods, folder):
+    return [goods.photo, "--web", "site", "--report", "site/sheet.png", "--out", "a", "--target", "none"]
+
+
+def in_place(goods, folder):
+    shutil.copy(goods.checkpoint, folder / "model.safetensors")
+    return ["convert", "model.safetensors", "--precision", "fp16", "--out", "model.safetensors"]
+
+
+def evaluated(*words, code=3, says=OVER):
+    def lay(goods, folder):
+        shutil.copy(goods.checkpoint, folder / "model.safetensors")
+        return ["checkpoint", "model.safetensors", "--data", goods.data, "--no-landmarks", *words]
+
+    return Case("outputs", f"eval-{words[-1]}", "eval", lay, (code,), says)
+
+
+CASES = [
+    over("checkpoint", "export", export("--checkpoint", "avatar.safetensors", avatar_safetensors="checkpoint")),
+    over("landmarks", "export", export("--keypoints", "me.json", "--out", "me.dlc", me_json="landmarks")),
+    over("another-photo", "export", export("me.preview.png", "--out", "me.dlc", me_preview_png="photo")),
+    over("a-symbolic-link", "export", linked(lambda link, file: link.symlink_to(file))),
+    over("a-link", "export", linked(lambda link, file: link.hardlink_to(file))),
+    over("report-on-the-photo", "export", export("me.png", "--report", "me.png", me_png="photo")),
+    over("report-in-the-page", "export", sheet_in_page, "the avatar or its page goes there"),
+    over("render-the-driver", "render", bundled(["avatar", "--drive", "me.mp4", "--out", "me.mp4"], me_mp4="video")),
+    over("render-a-still", "render", still_picture),
+    over("parity-the-contract", "parity", bundled(["avatar", "--html", "avatar/avatar.json"])),
+    over("parity-the-network", "parity", bundled(["avatar", "--html", "avatar/avatar.onnx"])),
+    over("parity-the-photo", "parity", bundled(["avatar", "--photo", "me.png", "--html", "me.png"], me_png="photo")),
+    over("bench-the-contract", "device", bundled(["bench", "avatar", "--out", "avatar/avatar.json"])),
+    over("device-report", "device", report),
+    over("convert", "checkpoint", in_place),
+    evaluated("--out", "model.safetensors"),
+    evaluated("--sheet", "./model.safetensors"),
+    evaluated("--out", "a", "--save-frames", "a", code=2, says="written by themselves"),
+    evaluated("--out", "b.png", "--sheet", "./b.png", code=2, says="written by themselves"),
+]

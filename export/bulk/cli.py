@@ -33,10 +33,10 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     with importing():
         from bilayer.export.bulk import stores
         from bilayer.export.bulk.items import find_items
-        from bilayer.export.bulk.run import RESULTS, SHEET, export_many, plan_export
+        from bilayer.export.bulk.run import OWN, RESULTS, export_many, plan_export
         from bilayer.export.bulk.work import RECORDS
-    items = find_items(place)
     out = _folder(options)
+    items = find_items(place, out, OWN)
     if options.keypoints is not None or options.face is not None or options.rotate:
         raise click.UsageError(
             "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
@@ -62,7 +62,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     result = {
         "out": out,
         "results": stores.join(out, RESULTS),
-        "sheet": stores.join(out, SHEET),
+        "sheet": stores.join(out, stores.SHEET),
         **_totals(report, seconds),
         "rows": [asdict(row) for row in report.rows],
     }

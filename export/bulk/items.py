@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -42,28 +42,43 @@ class Item:
         return replace(usual, photo=self.photo, keypoints=self.keypoints, others=self.others, **given)
 
 
-def find_items(place: str) -> list[Item]:
+def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Item]:
     """The photos of a folder, a glob pattern or a manifest (.csv, .jsonl), each with a name of its own.
+
+    Args:
+        place: of the photos.
+        out: where avatars go. Pictures that a run of before has left there are no photos.
+        own: names of what a run keeps there beside them.
 
     Raises:
         InputError: nothing is there, a row does not fit, or two photos would have one name.
     """
     if place.lower().endswith(stores.MANIFESTS):
-        items = list(_manifest(place))
+        items = [replace(item, name=_plain(item.name)) for item in _manifest(place)]
     else:
-        items = [Item(photo, _without_suffix(below)) for photo, below in stores.list_photos(place)]
+        items = [Item(photo, _without_suffix(below)) for photo, below in stores.list_photos(place, out)]
     named: dict[str, Item] = {}
     for item in items:
         parts = PurePath(item.name).parts
         unfit = item.name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts)
         if not parts or unfit or any(ord(letter) < 32 for letter in item.name):  # which would break lines and terminals
             raise InputError(f"{place}: {item.photo}: expected a name of folders, found {item.name[:60]!r}; {_ADVICE}")
+        if parts[0].lower() in own:
+            raise InputError(
+                f"{place}: {item.photo} would be {item.name}, where the run keeps its own files; rename it, or give "
+                "names in a manifest"
+            )
         if (other := named.setdefault(item.name.lower(), item)) is not item:
             raise InputError(
                 f"{place}: {other.photo} and {item.photo} would both be {item.name}; rename one, or give names in a "
                 "manifest"
             )
     return items
+
+
+def _plain(name: str) -> str:
+    """`a//b/` and `./a/b` are the folder `a/b`."""
+    return str(PurePath(name)) if name.strip("./") else name
 
 
 def _manifest(place: str) -> Iterator[Item]:

@@ -1,5 +1,6 @@
 """Where photos come from and avatars go: folders of this machine, or any store that fsspec has a URL for."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
@@ -12,6 +13,8 @@ from bilayer.runtime.files.writing import write_file
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 MANIFESTS = (".csv", ".jsonl")
+SHEET = "contact-sheet.jpg"  # of a run, beside its avatars' folders
+LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
 
 
 def is_url(place: str) -> bool:
@@ -34,10 +37,11 @@ def join(place: str, *names: str) -> str:
     return "/".join([place.rstrip("/"), *names]) if is_url(place) else str(Path(place, *names))
 
 
-def list_photos(place: str) -> list[tuple[str, str]]:
+def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
     """Each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
 
-    Hidden files, and others than photos by their suffix, are left out of a folder.
+    Hidden files, and others than photos by their suffix, are left out of a folder; so is what lies below `out`, which
+    may be in it, and is a picture that a run of before has left there.
 
     Raises:
         InputError: nothing is there.
@@ -61,7 +65,9 @@ def list_photos(place: str) -> list[tuple[str, str]]:
     photos = [
         (one, below)
         for one, below in named
-        if below.lower().endswith(PHOTO_SUFFIXES) and not any(part.startswith(".") for part in Path(below).parts)
+        if below.lower().endswith(PHOTO_SUFFIXES)
+        and not any(part.startswith(".") for part in Path(below).parts)
+        and not (one.endswith(LEFT) and out and _is_below(one, out))
     ]
     if not photos:
         raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
@@ -126,6 +132,12 @@ def put_folder(folder: Path, place: str, last: str) -> None:
         _make_folder(fs, path)
         for file in sorted(list_folder(folder), key=lambda file: (file.name == last, file.name)):
             fs.put_file(str(file), f"{path}/{file.name}")
+
+
+def _is_below(place: str, folder: str) -> bool:
+    if is_url(place) or is_url(folder):
+        return place.startswith(f"{folder.rstrip('/')}/")
+    return Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100  # no ".." in it
 
 
 def _open(place: str) -> tuple[Any, str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import find_items
-from bilayer.export.bulk.run import export_many, plan_export
+from bilayer.export.bulk.run import OWN, export_many, plan_export
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.runtime.errors import InputError, OutputError
@@ -235,6 +235,39 @@ def test_a_folder_and_a_pattern_name_what_they_find(folder):
     (folder / "ANN.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"would both be ann"):
         find_items(str(folder))
+
+
+@pytest.mark.parametrize("out", ["avatars", ".", "deep/er"])
+def test_what_a_run_of_before_left_among_the_photos_is_no_photo(folder, out):
+    for name in ("ann/avatar.preview.png", "x/y/avatar.preview.png", "contact-sheet.jpg", "ann/me.png"):
+        (folder / out / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / out / name).write_bytes(b"")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/avatar.preview.png").write_bytes(b"")  # of no run of ours, for all that is known
+    mine = str(Path(out, "ann/me"))
+    kept = sorted([*NAMES, mine, *(["elsewhere/avatar.preview"] if out != "." else [])])
+    for place in (folder, folder / "**", folder / ".." / folder.name):
+        found = sorted(item.photo for item in find_items(str(place), str(folder / out)))
+        assert [Path(photo).resolve().relative_to(folder).with_suffix("").as_posix() for photo in found] == kept, place
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a/b", "a//b"), "would both be a/b"),
+        (("a", "./a/"), "would both be a;"),
+        (("a/./b", "A/b"), "would both be "),
+        (("avatar", "records"), "would be records, where the run keeps its own files"),
+        (("Records/a", "b"), "would be Records/a, where"),
+        (("results.jsonl", "b"), "would be results.jsonl, where"),
+        (("b", "contact-sheet.jpg/c"), "would be contact-sheet.jpg/c, where"),
+    ],
+)
+def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, message):
+    rows = [{"photo": f"{photo}.png", "name": name} for photo, name in zip(NAMES, names, strict=False)]
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=message):
+        find_items(str(folder / "all.jsonl"), own=OWN)
 
 
 @pytest.mark.parametrize(

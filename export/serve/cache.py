@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.reading import FileKind, is_file, list_folder, open_file, read_bytes, size_of
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, list_folder, open_file, read_bytes, size_of
 from bilayer.runtime.files.writing import make_folder, sweep_drafts, write_file
 
+OWN = ("avatars", "work", "lock")
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -76,9 +77,13 @@ def own_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
     What an earlier one left of photos, because it was killed, is removed.
 
     Raises:
-        OutputError: another service has the folder, or it cannot be made.
+        OutputError: another service has the folder, it holds other files, or it cannot be made.
     """
     avatars, work = folder / "avatars", folder / "work"
+    found = {path.name for path in list_folder(folder, error=OutputError)} if is_folder(folder) else set()
+    unknown = "lock" not in found and is_folder(work) and list_folder(work, error=OutputError)
+    if unknown or any(name not in OWN and not name.startswith(".") for name in found):
+        raise OutputError(f"{folder}: holds other files, and work in it is emptied; give --cache a folder of its own")
     for each in (folder, avatars, work):
         make_folder(each)
     folder.chmod(0o700)  # whose face it is, is nobody else's to see

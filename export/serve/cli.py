@@ -14,6 +14,7 @@ from bilayer.runtime.console import Command, as_json_option, show, tell
 from bilayer.runtime.errors import BilayerError, CheckpointError, InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, check_input, read_text
 from bilayer.runtime.options import fills
+from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
 if TYPE_CHECKING:
     import uvicorn
@@ -115,9 +116,8 @@ def _bound(options: ServeOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         return socket.create_server((options.host, options.port), family=family, backlog=128)
-    except OSError as error:
-        where = f"{options.host}:{options.port}"
-        raise OutputError(f"{where}: cannot serve there: {error.strerror or error}; try --port 0") from error
+    except NOT_BOUND as error:
+        raise OutputError(f"{options.host}:{options.port}: {why_not_bound(error)}") from error
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main(options: WebOptions, as_json: bool) -> None:
     for note in site.notes:
         tell("note", note)
     with open_server(site, options.host, options.port) as server:
-        name = "localhost" if options.host == "127.0.0.1" else options.host
+        name = f"[{options.host}]" if ":" in options.host else options.host.replace("127.0.0.1", "localhost")
         address = f"http://{name}:{server.server_address[1]}/"
         show({"address": address, "bytes": site.parts}, lambda: address, as_json)
         sys.stdout.flush()

@@ -1,5 +1,7 @@
 """A server of one site, out of memory: for this machine, with the headers that threads need."""
 
+import errno
+import socket
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +21,7 @@ TYPES = {
     "txt": "text/plain; charset=utf-8",
     "wasm": "application/wasm",
 }
+NOT_BOUND = (OSError, TypeError, UnicodeError)  # of sockets; the latter two of a name that no host can have
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -37,10 +40,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, body: bool) -> None:
-        address = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        try:
+            path, host = urlsplit(self.path).path, urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        address = unquote(path).lstrip("/") or "index.html"
         content = self._site.files.get(address)
         # A page of another name that points to this address must not read somebody's face
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         allowed = host in LOOPBACK or not self._local
         status = HTTPStatus.FORBIDDEN if not allowed else HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND
         if status is not HTTPStatus.OK or content is None:
@@ -63,6 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a browser that closes its connection is no error."""
 
@@ -75,5 +86,13 @@ def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> Threading
     """
     try:
         return _Server((host, port), partial(_Handler, site, host in LOOPBACK))
-    except OSError as error:
-        raise OutputError(f"{host}:{port}: cannot serve there: {error.strerror or error}; try --port 0") from error
+    except NOT_BOUND as error:
+        raise OutputError(f"{host}:{port}: {why_not_bound(error)}") from error
+
+
+def why_not_bound(error: Exception) -> str:
+    """What is to be said of an address that a server cannot have, with the way out."""
+    said = error.strerror if isinstance(error, OSError) else None
+    port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+    way_out = "try --port 0" if port else "give --host an address of this machine"
+    return f"cannot serve there: {said or error}; {way_out}"

@@ -264,6 +264,8 @@ def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, keypoin
         (("--host", "0.0.0.0"), "", 2, "is not loopback"),
         ((), "short", 3, "found 5"),
         (("--checkpoint", "nowhere"), TOKEN, 3, "nowhere"),
+        (("--host", "\xe4" * 70), TOKEN, 3, "give --host an address of this machine"),
+        (("--seconds", "nan"), TOKEN, 2, "nan is no number"),
     ],
 )
 def test_what_it_does_not_start_with(options, token, code, says, tmp_path):
@@ -300,10 +302,22 @@ def test_the_cache_forgets_the_least_lately_used_and_outlives_its_process(tmp_pa
 def test_a_folder_is_one_services_and_what_a_killed_one_left_of_photos_goes(tmp_path):
     (tmp_path / "work/request").mkdir(parents=True)
     (tmp_path / "work/request/photo").write_bytes(b"face")
+    (tmp_path / "lock").touch()
     with own_folder(tmp_path) as (_, work):
         assert not list(work.iterdir())
         with pytest.raises(OutputError, match="another bilayer-serve"), own_folder(tmp_path):
             pass
+
+
+@pytest.mark.parametrize("name", ["work/thesis.txt", "notes.txt", "avatars.txt", "src/main.py"])
+def test_a_folder_of_somebody_else_is_left_as_it_is(name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("years of work")
+    tmp_path.chmod(0o755)
+    with pytest.raises(OutputError, match="holds other files"), own_folder(tmp_path):
+        pass
+    assert (tmp_path / name).read_text() == "years of work"
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 def test_the_same_files_are_the_same_zip(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import io
 import json
+import socket
 import subprocess
 import sys
 import tarfile
@@ -273,9 +274,22 @@ def test_a_page_of_another_name_may_not_look_in():
         assert get(port, "/", Host="my-machine")[0] == 200
 
 
+@pytest.mark.parametrize("lines", [b"GET / HTTP/1.1\r\nHost: [\r\n", b"GET http://[/ HTTP/1.1\r\nHost: localhost\r\n"])
+def test_what_is_no_request_is_answered_so(lines):
+    with serving(Site({"index.html": b"<p>"})) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(lines + b"\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 400"
+
+
 def test_an_address_that_is_taken_is_told():
-    with serving(Site({})) as port, pytest.raises(OutputError, match=f"127.0.0.1:{port}: cannot serve there"):
+    with serving(Site({})) as port, pytest.raises(OutputError, match=f"{port}: cannot serve there.*try --port 0"):
         open_server(Site({}), port=port)
+
+
+@pytest.mark.parametrize("host", ["no such host", "192.0.2.1", "\xe4" * 70])
+def test_an_address_that_is_not_this_machines_is_told(host):
+    with pytest.raises(OutputError, match="give --host an address of this machine"):
+        open_server(Site({}), host)
 
 
 @pytest.fixture(scope="module")

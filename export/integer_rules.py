@@ -67,12 +67,14 @@ def without_rounding(model: OnnxFile) -> OnnxFile:
 
 
 def _dequantised(model: OnnxFile, node: onnx.NodeProto) -> Floats | None:
-    """What a constant's integers stand for; None of what is computed, or has blocks of scales."""
+    """What a constant's integers stand for; None of what is computed, has blocks of scales, or does not fit."""
     arrays = [model.array(name) for name in node.input]
     if arrays[0] is None or len(arrays) < 2 or arrays[1] is None:
         return None
     integers, scale = arrays[0].astype(np.float64), arrays[1].astype(np.float64)
     zero = arrays[2].astype(np.float64) if len(arrays) > 2 and arrays[2] is not None else np.zeros_like(scale)
+    if zero.size not in (1, scale.size):
+        return None
     if scale.size != 1:
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [1] * integers.ndim
@@ -80,7 +82,8 @@ def _dequantised(model: OnnxFile, node: onnx.NodeProto) -> Floats | None:
             return None
         shape[axis] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return ((integers - zero) * scale).astype(np.float32).reshape(integers.shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is for the rules to tell
+        return ((integers - zero) * scale).astype(np.float32).reshape(integers.shape)
 
 
 def _wide_weights(model: OnnxFile) -> Iterator[Finding]:

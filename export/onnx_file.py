@@ -71,11 +71,12 @@ class OnnxFile:
         return found
 
     def array(self, name: str) -> NDArray[np.generic] | None:
-        """The numbers of a constant; None of what is none, or of a type that numpy has not."""
+        """The numbers of a constant; None of what is none, text, or of a type that numpy has not."""
         try:
-            return numpy_helper.to_array(self.constants[name])
+            array = numpy_helper.to_array(self.constants[name])
         except (KeyError, TypeError, ValueError):
             return None
+        return None if array.dtype.kind in "OSU" else array
 
     def parameters(self, node: onnx.NodeProto) -> Iterator[tuple[str, NDArray[Any]]]:
         """The fractions among the constants of a node; of a norm, scale and shift as converters make them."""

@@ -144,8 +144,9 @@ def _quantised(
     if zero is None or not zero.size:  # ONNX's default
         zero = np.zeros(1, array.dtype if array is not None else np.uint8)
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-    scales = tuple(map(float, scale.astype(np.float64).ravel()))
-    zeros = tuple(int(one) for one in zero.astype(np.int64).ravel())
+    with np.errstate(invalid="ignore"):  # zero points in floats may be none
+        scales = tuple(map(float, scale.astype(np.float64).ravel()))
+        zeros = tuple(int(one) for one in zero.astype(np.int64).ravel())
     zeros = zeros if len(zeros) == len(scales) else zeros[:1] * len(scales)
     size = 0 if constant is None or array is None else array.nbytes
     per_channel = axis if len(scales) > 1 else None

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bilayer.export.cli import main
 from bilayer.export.integer_rules import check_onnx, without_rounding
 from bilayer.export.onnx_file import OnnxFile
-from bilayer.export.onnx_show import as_text, stored_tensors
+from bilayer.export.onnx_show import as_text, describe, stored_tensors
 from bilayer.export.stored import Stored, bytes_by_type
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 
@@ -88,6 +88,29 @@ def test_without_its_rounding_a_model_is_the_floats_that_it_stands_for():
     pose = np.array([0.01, -0.02, 0.03, 0.004], np.float32)
     expected = np.tanh((WEIGHT * SCALES[:, None]) @ pose + [0.5, -1, 2])
     np.testing.assert_allclose(onnx_tensors(plain.SerializeToString(), 1)(pose)["y"][0], expected, atol=1e-6)
+
+
+ODD = [
+    *(np.zeros(size, np.int8) for size in (0, 1, 2, 5)),
+    np.zeros((3, 1), np.int8),
+    np.array(["a", "b", "c"], object),
+    np.full(3, np.nan),
+    np.full(3, 1e300),
+    np.full(3, 2**63 - 1),
+    np.full(3, 1j),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{odd.dtype}-{'x'.join(map(str, odd.shape))}")
+@pytest.mark.parametrize("name", ["w", "w.scale", "w.zero", "step", "zero"])
+@pytest.mark.filterwarnings("ignore:Casting complex")
+def test_numbers_that_do_not_fit_are_told_or_left_out(name, odd):
+    model = qdq()
+    place = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    place.CopyFrom(numpy_helper.from_array(odd, name))
+    assert all(finding.describe() for finding in check_onnx(OnnxFile(model), "qairt-2"))
+    assert as_text(OnnxFile(model), Path(__file__))
+    assert json.dumps(describe(OnnxFile(model), Path(__file__)))
 
 
 def test_the_command_prints_what_is_in_integers(tmp_path):

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 from PIL import Image
@@ -15,21 +16,7 @@ from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import FURTHER_SUFFIXES, PREVIEW_SUFFIX, ConversionTarget
 from bilayer.export.switch import switch
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.bundle import (
-    Bundle,
-    Contract,
-    DlcInfo,
-    Files,
-    Graph,
-    Origin,
-    Outputs,
-    PhotoSource,
-    PoseInput,
-    Quantization,
-    Verification,
-    describe_file,
-    read_bundle,
-)
+from bilayer.runtime.bundle import Bundle, Contract, DlcInfo, Files, describe_file, read_bundle
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.sampler.grid_sample import pack_texture
@@ -40,19 +27,10 @@ from bilayer.runtime.vocabulary import IntegerPrecision
 class BundleParts:
     """What goes into a bundle beside its network."""
 
-    image_size: int  # S, of the network's results
-    frame_size: int
-    align_corners: bool
+    contract: Callable[..., Contract]  # all of it but `files` and `dlc`
     texture: Floats  # (3, T, T)
     preview: Image.Image
-    input: PoseInput
-    outputs: Outputs
-    source: PhotoSource
-    graph: Graph
-    verification: Verification
-    origin: Origin
     further: Mapping[str, bytes] = field(default_factory=dict)  # by their fields of the contract
-    quantization: Quantization | None = None  # of the draft's network in integers, which the .dlc is made of then
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +39,7 @@ class BundleDraft:
 
     out: Path
     folder: Path  # gone after the `with`
+    networks: dict[str, str]  # names of the ONNX files there, by their fields of the contract
     conversion: Future[Conversion] | None  # None: no .dlc was asked for
 
 
@@ -85,16 +64,16 @@ def draft_bundle(
     stop = threading.Event()
     with drafting(out) as folder, ThreadPoolExecutor(1) as beside:
         try:
-            conversion = None
-            onnx_path = folder / f"{out.stem}.onnx"
-            onnx_path.write_bytes(proto.SerializeToString(deterministic=True))
+            networks, conversion = {"onnx": f"{out.stem}.onnx"}, None
+            (folder / networks["onnx"]).write_bytes(proto.SerializeToString(deterministic=True))
             for precision, rounded in (integers or {}).items():
-                onnx_path = folder / f"{out.stem}.{precision}.onnx"
-                onnx_path.write_bytes(rounded.SerializeToString(deterministic=True))
+                networks["integers"] = f"{out.stem}.{precision}.onnx"
+                (folder / networks["integers"]).write_bytes(rounded.SerializeToString(deterministic=True))
             if target not in ("none", "litert"):
                 options = ConvertOptions(place=out.parent, stop=stop)
-                conversion = beside.submit(convert_onnx, onnx_path, folder / out.name, target, options)
-            yield BundleDraft(out, folder, conversion)
+                converted = folder / [*networks.values()][-1]
+                conversion = beside.submit(convert_onnx, converted, folder / out.name, target, options)
+            yield BundleDraft(out, folder, networks, conversion)
         finally:
             stop.set()
 
@@ -112,16 +91,20 @@ def write_bundle(
         BilayerError: the network was not converted, see `convert_onnx`; or what `check` raises.
     """
     out, folder, conversion, missing = draft.out, draft.folder, None, None
+    names = {**draft.networks, "texture": f"{out.stem}.safetensors", "preview": f"{out.stem}{PREVIEW_SUFFIX}"}
     texture = {"texture": pack_texture(parts.texture)}
-    (folder / f"{out.stem}.safetensors").write_bytes(save(texture))  # `save_file` has its own errors for a full disk
-    parts.preview.save(folder / f"{out.stem}{PREVIEW_SUFFIX}")
+    (folder / names["texture"]).write_bytes(save(texture))  # `save_file` has its own errors for a full disk
+    parts.preview.save(folder / names["preview"])
     for role, content in parts.further.items():
-        (folder / f"{out.stem}{FURTHER_SUFFIXES[role]}").write_bytes(content)
+        names[role] = f"{out.stem}{FURTHER_SUFFIXES[role]}"
+        (folder / names[role]).write_bytes(content)
     try:
         conversion = draft.conversion.result() if draft.conversion else None
     except ToolMissingError as error:
         missing = error
-    contract = _contract(parts, folder, out.stem, conversion)
+    files: dict[str, Any] = {role: describe_file(folder / name) for role, name in names.items()}
+    files["dlc"] = None if conversion is None else describe_file(folder / out.name)
+    contract = parts.contract(files=Files(**files), dlc=None if conversion is None else _describe(conversion))
     (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
     if check is not None:
         check(read_bundle(folder / f"{out.stem}.json"))
@@ -129,32 +112,6 @@ def write_bundle(
     with suppress(OSError):
         out.with_name(f"{out.name}.log").unlink()  # of an earlier conversion that failed
     return read_bundle(out.with_suffix(".json")), missing
-
-
-def _contract(parts: BundleParts, folder: Path, stem: str, conversion: Conversion | None) -> Contract:
-    dlc, integers = None if conversion is None else folder / f"{stem}.dlc", parts.quantization
-    return Contract(
-        image_size=parts.image_size,
-        texture_size=parts.texture.shape[-1],
-        frame_size=parts.frame_size,
-        align_corners=parts.align_corners,
-        input=parts.input,
-        outputs=parts.outputs,
-        files=Files(
-            onnx=describe_file(folder / f"{stem}.onnx"),
-            texture=describe_file(folder / f"{stem}.safetensors"),
-            preview=describe_file(folder / f"{stem}{PREVIEW_SUFFIX}"),
-            dlc=None if dlc is None else describe_file(dlc),
-            **{role: describe_file(folder / f"{stem}{FURTHER_SUFFIXES[role]}") for role in parts.further},
-            integers=None if integers is None else describe_file(folder / f"{stem}.{integers.precision}.onnx"),
-        ),
-        source=parts.source,
-        graph=parts.graph,
-        dlc=None if conversion is None else _describe(conversion),
-        verification=parts.verification,
-        origin=parts.origin,
-        quantization=integers,
-    )
 
 
 def _describe(conversion: Conversion) -> DlcInfo:

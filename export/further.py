@@ -10,12 +10,12 @@ from bilayer.export.tflite.read import parse_tflite
 from bilayer.export.tflite.rules import check_tflite
 from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
 from bilayer.runtime.agreement import Agreement, compare, judge
-from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.frame import Network
+from bilayer.runtime.sampler.compositor import FrameCompositor
 
 if TYPE_CHECKING:
     from bilayer.export.network.executorch_write import PteBackend
@@ -83,9 +83,7 @@ def verify_further(
     given: PoseInput,
     onnx: Network,
     probes: Sequence[Probe],
-    texture: Floats,  # (3, T, T)
-    align_corners: bool,
-    frame_size: int,
+    compositor: FrameCompositor,
 ) -> float | None:
     """Run what runs here: float32 files against ONNX Runtime, that with weights in FP16 against the trained model.
 
@@ -106,7 +104,7 @@ def verify_further(
         infer = pte_tensors(contents["pte_xnnpack"], generator.output_tensors)
         _same(TensorNetwork(given, generator.outputs, infer, "pte"), onnx, probes, "the .pte in ExecuTorch (XNNPACK)")
     if "tflite_fp16" in networks:
-        half = verify_half(probes[:HALF_POSES], networks["tflite_fp16"], texture, align_corners, frame_size)
+        half = verify_half(probes[:HALF_POSES], networks["tflite_fp16"], compositor)
         if failure := half_failure(half):
             raise ParityError(f"the .tflite with weights in FP16: {failure} (nothing was written)")
     if "tflite" not in networks:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -40,10 +41,11 @@ from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
 from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
-from bilayer.runtime.bundle import Bundle, Graph, Origin, PhotoSource, PoseInput
+from bilayer.runtime.bundle import Bundle, Contract, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.face.crop import cut_box
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
 STAGES = (
@@ -132,6 +134,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
         generator, graph = fold_avatar(model, avatar, options)
         pose, align_corners = portrait.crop.pose, model.config.align_corners
         texture = avatar.texture[0].numpy()
+        # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
+        compositor = FrameCompositor(texture, align_corners, size=frame_side, engine="numpy")
         given = PoseInput("pose", generator.input_width, _harmonics(model.config))
         described = describe_contract(
             given, generator.outputs, size, frame_side, align_corners, pose, pack_texture(texture)
@@ -146,9 +150,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
         from bilayer.export.integers import make  # not a default's
 
         with watch.stage("integers"):
-            integers = make.make_integers(
-                generator, options.precision, given, pose, texture, align_corners, frame_side, watch.on_step
-            )
+            integers = make.make_integers(generator, options.precision, given, pose, compositor, watch.on_step)
             rounded = {options.precision: make.sealed_qdq(integers, described | made_from)}
     with watch.stage("target rules"):
         warnings = [concern for seen in portraits for concern in seen.concerns] + check_rules(proto, target)
@@ -165,7 +167,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                     probes = make_probes(model, avatar.parameters, pose)
                 verification = verify(probes, network, options.keep_norms)
                 stored = hybrid_network(generator, given)
-                half = verify_half(probes[:HALF_POSES], stored, texture, align_corners, frame_side)
+                half = verify_half(probes[:HALF_POSES], stored, compositor)
                 verification = replace(
                     verification,
                     hybrid_frame_db=round(half.psnr_db[FRAME], 2),
@@ -174,25 +176,21 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                 warnings += judge_half(half, target, options.keep_norms)
                 if integers is not None:
                     in_integers = onnx_network(rounded[integers.precision], given, generator.outputs)
-                    quantization = make.verify_integers(
-                        integers, in_integers, probes, texture, align_corners, frame_side
-                    )
+                    quantization = make.verify_integers(integers, in_integers, probes, compositor)
                 if further:
                     from bilayer.export.further import verify_further
 
-                    litert_db = verify_further(
-                        further, generator, given, network, probes, texture, align_corners, frame_side
-                    )
+                    litert_db = verify_further(further, generator, given, network, probes, compositor)
                     verification = replace(verification, litert_db=litert_db)
         with watch.stage("preview"):
             crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_side))
             preview = draw_preview(crop, avatar, network.run(pose), align_corners)
-        parts = BundleParts(
+        contract = partial(
+            Contract,
             image_size=size,
+            texture_size=frame_side,
             frame_size=frame_side,
             align_corners=align_corners,
-            texture=texture,
-            preview=preview,
             input=given,
             outputs=generator.outputs,
             source=PhotoSource(
@@ -201,7 +199,6 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             graph=graph,
             verification=verification,
             origin=origin,
-            further=further,
             quantization=quantization,
         )
         with watch.stage("convert and write"):
@@ -210,6 +207,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                 if options.verify
                 else None
             )
+            parts = BundleParts(contract, texture, preview, further)
             bundle, not_converted = write_bundle(parts, draft, played)
     return Export(bundle, warnings, watch.seconds, not_converted)
 

@@ -22,6 +22,7 @@ LIMITATIONS = "https://docs.qualcomm.com/doc/80-63442-10/topic/limitations.html"
 ONNX_OPS = "https://docs.qualcomm.com/doc/80-63442-10/topic/supported_onnx_ops.html"
 REVISIONS = "https://developer.qualcomm.com/sites/default/files/docs/snpe/revision_history.html"
 GPU_DELEGATE = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/tools/versioning/gpu_compatibility.cc"
+NEMO = "github.com/kaist-ina/nemo, issue 4"
 TESTED_ONNX = "SNPE 1.32's setup guide: tested with onnx 1.3.0, which is opset 8 and IR 3"
 
 # Texels along a side of an image in the GPU's memory: LIMITATIONS gives this for the Adreno 430 and 530, and nothing
@@ -178,14 +179,8 @@ def _at_most_4d(model: OnnxFile) -> Iterator[Finding]:
         for name in node.output:
             if len(model.shapes.get(name, ())) > 4:
                 message = f"expected at most 4 dimensions, found {model.shapes[name]}"
-                yield Finding(
-                    "rank",
-                    "error",
-                    model.where(node),
-                    message,
-                    "reshape to batch, channels, height, width",
-                    LIMITATIONS,
-                )
+                fix = "reshape to batch, channels, height, width"
+                yield Finding("rank", "error", model.where(node), message, fix, LIMITATIONS)
 
 
 def _float32(model: OnnxFile) -> Iterator[Finding]:
@@ -198,29 +193,20 @@ def _float32(model: OnnxFile) -> Iterator[Finding]:
 
 
 def _constant_parameters(model: OnnxFile) -> Iterator[Finding]:
-    made_of = {
-        "Reshape": [1],
-        "Conv": [1, 2],
-        "ConvTranspose": [1, 2],
-        "Gemm": [1, 2],
-        "BatchNormalization": [1, 2, 3, 4],
-    }
+    last = {"Reshape": 1, "Conv": 2, "ConvTranspose": 2, "Gemm": 2, "BatchNormalization": 4}  # of inputs from 1 on
+    fix = "fold it into an initializer"
     for node in model.standard_nodes:
-        for place in made_of.get(node.op_type, []):
-            if place < len(node.input) and node.input[place] and node.input[place] not in model.constants:
-                message = f"input {printable(node.input[place])} of {node.op_type} is computed, not constant"
-                yield Finding(
-                    "constant-parameter", "error", model.where(node), message, "fold it into an initializer", ONNX_OPS
-                )
+        for name in node.input[1 : last.get(node.op_type, 0) + 1]:
+            if name and name not in model.constants:
+                message = f"input {printable(name)} of {node.op_type} is computed, not constant"
+                yield Finding("constant-parameter", "error", model.where(node), message, fix, ONNX_OPS)
 
 
 def _upsample_scales(model: OnnxFile) -> Iterator[Finding]:
     for node in model.standard_nodes:
         if node.op_type == "Upsample" and not any(a.name == "scales" for a in node.attribute):
-            fix = "write `scales` as an attribute (opset 7 or 8)"
-            yield Finding(
-                "upsample-scales", "error", model.where(node), "Upsample without the attribute", fix, REVISIONS
-            )
+            message, fix = "Upsample without the attribute", "write `scales` as an attribute (opset 7 or 8)"
+            yield Finding("upsample-scales", "error", model.where(node), message, fix, REVISIONS)
 
 
 def _square_padding(model: OnnxFile) -> Iterator[Finding]:
@@ -230,11 +216,8 @@ def _square_padding(model: OnnxFile) -> Iterator[Finding]:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         pads, strides = list(attributes.get("pads", [0])), list(attributes.get("strides", [1]))
         if len(set(pads)) > 1:
-            fix = "use --upsample nearest or deconv"
-            message = f"uneven padding {pads} is a risk on the GPU"
-            yield Finding(
-                "uneven-padding", "warning", model.where(node), message, fix, "github.com/kaist-ina/nemo, issue 4"
-            )
+            message, fix = f"uneven padding {pads} is a risk on the GPU", "use --upsample nearest or deconv"
+            yield Finding("uneven-padding", "warning", model.where(node), message, fix, NEMO)
         if len(set(strides)) > 1:
             message = f"expected equal strides, found {strides}"
             yield Finding("stride", "error", model.where(node), message, "use square strides", LIMITATIONS)
@@ -254,25 +237,16 @@ def _gpu_sizes(model: OnnxFile) -> Iterator[Finding]:
             shape = model.shapes.get(name, ())
             if len(shape) == 4 and math.ceil(shape[1] / 4) * shape[3] >= MAX_PER_GPU_SIZE:
                 message = f"channels / 4 * width must be under {MAX_PER_GPU_SIZE} on the GPU, found shape {shape}"
-                yield Finding(
-                    "gpu-size",
-                    "error",
-                    model.where(node),
-                    message,
-                    "use fewer channels or a smaller image",
-                    LIMITATIONS,
-                )
+                fix = "use fewer channels or a smaller image"
+                yield Finding("gpu-size", "error", model.where(node), message, fix, LIMITATIONS)
         weight = model.shapes.get(node.input[1], ()) if node.op_type == "ConvTranspose" and len(node.input) > 1 else ()
-        if len(weight) == 4:
-            channels_in, channels_out = weight[:2]
-            if not fits_deconvolution(channels_in, channels_out):
-                message = (
-                    f"channels in / 4 * channels out of a deconvolution must be at most {MAX_PER_GPU_SIZE} on the GPU, "
-                    f"found {channels_in} to {channels_out}"
-                )
-                yield Finding(
-                    "gpu-deconvolution", "error", model.where(node), message, "use --upsample nearest", LIMITATIONS
-                )
+        if len(weight) == 4 and not fits_deconvolution(*weight[:2]):
+            message = (
+                f"channels in / 4 * channels out of a deconvolution must be at most {MAX_PER_GPU_SIZE} on the GPU, "
+                f"found {weight[0]} to {weight[1]}"
+            )
+            fix = "use --upsample nearest"
+            yield Finding("gpu-deconvolution", "error", model.where(node), message, fix, LIMITATIONS)
 
 
 def _float16_values(model: OnnxFile) -> Iterator[Finding]:
@@ -284,11 +258,9 @@ def _float16_values(model: OnnxFile) -> Iterator[Finding]:
             if not worst <= MAX_FLOAT16:
                 what = "NaN" if np.isnan(worst) else f"values up to {worst:.3g}"
                 message = f"{what} in {printable(name)}, FP16 holds {MAX_FLOAT16:.0f}"
-                fix = (
-                    "train with weight decay, or scale this layer down and the next one up"
-                    if worst < np.inf
-                    else ("the training diverged: take an earlier epoch")
-                )
+                fix = "train with weight decay, or scale this layer down and the next one up"
+                if not worst < np.inf:
+                    fix = "the training diverged: take an earlier epoch"
                 yield Finding("float16-value", "error", model.where(node), message, fix, FLOAT16)
 
 
@@ -316,6 +288,9 @@ RULES_FOR: dict[ConversionTarget, TargetName] = {
     "litert": "litert-gpu",
 }
 
+# What holds for all of Qualcomm's GPUs
+_ADRENO: tuple[Rule, ...] = (_square_padding, _depth_to_space, _gpu_sizes, _float16_values, _weights, _named_nodes)
+
 RULES: dict[TargetName, tuple[Rule, ...]] = {
     "snpe-1.32": (
         _opset_8,
@@ -327,24 +302,8 @@ RULES: dict[TargetName, tuple[Rule, ...]] = {
         _float32,
         _constant_parameters,
         _upsample_scales,
-        _square_padding,
-        _depth_to_space,
-        _gpu_sizes,
-        _float16_values,
-        _weights,
-        _named_nodes,
+        *_ADRENO,
     ),
-    "qairt-2": (
-        _qairt_operators,
-        _static_shapes,
-        _float32,
-        _constant_parameters,
-        _square_padding,
-        _depth_to_space,
-        _gpu_sizes,
-        _float16_values,
-        _weights,
-        _named_nodes,
-    ),
+    "qairt-2": (_qairt_operators, _static_shapes, _float32, _constant_parameters, *_ADRENO),
     "litert-gpu": (_litert_operators, _static_shapes, _at_most_4d, _float32, _constant_parameters, _float16_values),
 }

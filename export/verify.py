@@ -99,16 +99,8 @@ def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) 
     return replace(NOT_VERIFIED, verified=True, poses=len(probes), psnr_db=psnr_db)
 
 
-def verify_half(
-    probes: Sequence[Probe],
-    network: Network,
-    texture: Floats,  # (3, T, T)
-    align_corners: bool,
-    frame_size: int | None = None,  # None: the network's
-) -> Agreement:
+def verify_half(probes: Sequence[Probe], network: Network, compositor: FrameCompositor) -> Agreement:
     """Return the worst agreement of `hybrid_network` and its frames with the trained model's over the probes."""
-    # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
-    compositor = FrameCompositor(texture, align_corners, size=frame_size, engine="numpy")
     return Agreement.worst(compare_drawn(network.run(one.pose), one.expected, compositor.compose) for one in probes)
 
 

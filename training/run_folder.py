@@ -31,27 +31,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.pictures, self.checkpoint = path / "pictures", path / "checkpoint.safetensors"
+        self.state, self.log = path / "state.pt", path / "log.jsonl"
         make_folder(self.pictures)
-
-    @property
-    def pictures(self) -> Path:
-        """The folder of the picture grids."""
-        return self.path / "pictures"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The model as bilayer-export and the others take it."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def state(self) -> Path:
-        """The file with all that a run goes on from after an interruption."""
-        return self.path / "state.pt"
-
-    @property
-    def log(self) -> Path:
-        """The file of losses and metrics, a JSON object a line."""
-        return self.path / "log.jsonl"
 
     def claim(self, stage: StageName, settings: TrainingSettings) -> None:
         """Write down the settings, or check that they are those that the run began with. How long it takes, how often

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bilayer.android_harness.bench.outcome import model_info, utc_now
+from bilayer.android_harness.bench.outcome import model_info, spread_of, utc_now
 from bilayer.android_harness.bench.parity import Reference, Tensors
 from bilayer.android_harness.device.probe import DeviceFacts
 from bilayer.android_harness.results import (
@@ -21,7 +21,6 @@ from bilayer.android_harness.results import (
     LayerResult,
     ModeResult,
     Result,
-    Spread,
     Tools,
 )
 from bilayer.android_harness.routes.backend import ConvertedModel
@@ -180,12 +179,9 @@ def _latency(profile: Mapping[str, Any]) -> Latency | None:
     summary = profile["execution_summary"]
     times = sorted(summary.get("all_inference_times") or [summary["estimated_inference_time"]])
     loads = summary.get("first_load_time")
-    init = None if not isinstance(loads, int | float) else _spread([loads])
-    return Latency(forward_ms=None, total_ms=_spread(times), init_ms=init)
-
-
-def _spread(us: Sequence[float]) -> Spread:
-    return Spread(*(round(float(value) / 1000, 3) for value in (np.median(us), min(us), max(us))))
+    total = spread_of(times)
+    init = spread_of([loads]) if isinstance(loads, int | float) else None
+    return None if total is None else Latency(forward_ms=None, total_ms=total, init_ms=init)
 
 
 def _layers(profile: Mapping[str, Any]) -> list[LayerResult]:

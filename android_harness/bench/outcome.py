@@ -2,28 +2,14 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 
 from bilayer.android_harness.bench.session import Session, SessionProcess
 from bilayer.android_harness.device.conditions import Conditions
 from bilayer.android_harness.device.probe import DeviceFacts
-from bilayer.android_harness.results import (
-    BenchProtocol,
-    Latency,
-    LayerResult,
-    MeasuredOn,
-    ModelInfo,
-    ModeResult,
-    Moment,
-    Result,
-    SamplerTimes,
-    Spread,
-    Tools,
-)
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel
+from bilayer.android_harness.results import Latency, LayerResult, MeasuredOn, ModelInfo, ModeResult, Moment, Spread
+from bilayer.android_harness.routes.backend import ConvertedModel
 from bilayer.android_harness.routes.sdk import is_android_program
 from bilayer.runtime.bundle import Bundle
 
@@ -37,44 +23,6 @@ def measured_on(facts: DeviceFacts, program: Path, runtime: str) -> tuple[Measur
     if "emulated" in runtime.lower():
         return "emulated", [f"{program.name} finds itself {runtime.partition('emulated: ')[2]}"]
     return ("emulated", facts.emulation) if facts.emulation else ("device", [])
-
-
-def make_result(
-    facts: DeviceFacts,
-    bundle: Bundle,
-    backend: Backend,
-    session: Session,
-    protocol: BenchProtocol,
-    *,
-    program_sha256: str,
-    adb: str,
-    modes: Sequence[str],
-    sampler: SamplerTimes | None,
-) -> Result:
-    """Make the result of all that a session has measured; without times unless it ran on a device."""
-    on, why = measured_on(facts, backend.executable, session.runtime)
-    if sampler and on != "device":
-        sampler = replace(sampler, rows=[replace(row, frame_ms=None) for row in sampler.rows])
-    titles = {str(mode): title for mode, title in backend.modes.items()}
-    return Result(
-        measured_on=on,
-        why=why,
-        date=utc_now(),
-        device=facts,
-        model=model_info(bundle, backend.model),
-        tools=Tools(
-            route=backend.name,
-            program=backend.program,
-            sdk=backend.version,
-            runtime=session.runtime or "unknown",
-            program_sha256=program_sha256,
-            adb=adb,
-            bilayer=metadata.version("bilayer"),
-        ),
-        protocol=protocol,
-        rows=[make_row(mode, titles[mode], session, on) for mode in modes],
-        sampler=sampler,
-    )
 
 
 def model_info(bundle: Bundle, converted: ConvertedModel) -> ModelInfo:
@@ -131,14 +79,15 @@ def moments(process: int, conditions: Sequence[Conditions]) -> list[Moment]:
 
 
 def _latency(processes: Sequence[SessionProcess]) -> Latency | None:
-    total = _spread([process.total_us for process in processes])
+    total = spread_of([process.total_us for process in processes])
     if total is None:
         return None
     forward, init = ([getattr(process, name) for process in processes] for name in ("forward_us", "init_us"))
-    return Latency(forward_ms=_spread(forward), total_ms=total, init_ms=_spread(init))
+    return Latency(forward_ms=spread_of(forward), total_ms=total, init_ms=spread_of(init))
 
 
-def _spread(us: Sequence[float | None]) -> Spread | None:
+def spread_of(us: Sequence[float | None]) -> Spread | None:
+    """The median, least and most of times in microseconds; None where there are none, or one is not known."""
     known = [value / 1000 for value in us if value is not None]
     if not known or len(known) < len(us):
         return None

@@ -9,9 +9,10 @@ if its runner is at hand. Last come the layers, whose profiling slows a GPU down
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
-from bilayer.android_harness.bench.outcome import make_result
+from bilayer.android_harness.bench.outcome import make_row, measured_on, model_info, utc_now
 from bilayer.android_harness.bench.parity import Reference
 from bilayer.android_harness.bench.poses import write_inputs
 from bilayer.android_harness.bench.sampler import EVICT_MB, write_sampler_inputs
@@ -21,7 +22,7 @@ from bilayer.android_harness.bench.steps import check_mode, profile_layers, time
 from bilayer.android_harness.device.execution import SAMPLER_RUNNER, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
 from bilayer.android_harness.device.workspace import OUT, Workspace
-from bilayer.android_harness.results import BenchProtocol, Result, SamplerTimes
+from bilayer.android_harness.results import BenchProtocol, Result, SamplerTimes, Tools
 from bilayer.android_harness.routes.vendor import input_list
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
@@ -100,12 +101,13 @@ def _bring_files(work: Measurement) -> None:
 
 
 def _result(work: Measurement) -> Result:
-    """Make the result of what the session has got, and of how it was measured."""
-    options, session, sampler = work.options, work.session, None
+    """Make the result of what the session has got, and of how it was measured; without times unless on a device."""
+    options, session, backend, sampler = work.options, work.session, work.setup.backend, None
+    on, why = measured_on(work.facts, backend.executable, session.runtime)
     if options.sampler and session.sampler is not None:
-        settings = options.sampler
-        layout, rows = work.sampler_layout, session.sampler
-        sampler = SamplerTimes(work.runner_sha256, settings.runs, settings.warm_up, EVICT_MB, layout, rows)
+        settings, rows = options.sampler, session.sampler
+        rows = rows if on == "device" else [replace(row, frame_ms=None) for row in rows]
+        sampler = SamplerTimes(work.runner_sha256, settings.runs, settings.warm_up, EVICT_MB, work.sampler_layout, rows)
     protocol = BenchProtocol(
         executions=options.executions,
         warm_up=options.warm_up,
@@ -115,14 +117,15 @@ def _result(work: Measurement) -> Result:
         cool_down_s=options.cool_down,
         start_celsius=session.start_celsius,
     )
-    return make_result(
-        work.facts,
-        work.setup.bundle,
-        work.setup.backend,
-        session,
-        protocol,
+    tools = Tools(
+        route=backend.name,
+        program=backend.program,
+        sdk=backend.version,
+        runtime=session.runtime or "unknown",
         program_sha256=work.program_sha256,
         adb=work.setup.device.adb.version(),
-        modes=options.modes,
-        sampler=sampler,
+        bilayer=metadata.version("bilayer"),
     )
+    rows_of_modes = [make_row(mode, backend.modes[mode], session, on) for mode in options.modes]
+    model = model_info(work.setup.bundle, backend.model)
+    return Result(on, why, utc_now(), work.facts, model, tools, protocol, rows_of_modes, sampler)

@@ -1,5 +1,6 @@
 """An exported avatar of random numbers, to time what does not depend on them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.options import SNPE_OPSET
 from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Graph, Origin, PhotoSource, PoseInput
+from bilayer.runtime.bundle import Contract, Graph, Origin, PhotoSource, PoseInput
 from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
 
 
@@ -30,12 +31,12 @@ def write_random_bundle(
     """
     size, drawn = config.image_size, frame_size or config.image_size
     harmonics = config.pse_num_harmonics if config.pse_use_harmonic_enc else 0
-    parts = BundleParts(
+    contract = partial(
+        Contract,
         image_size=size,
+        texture_size=drawn,
         frame_size=drawn,
         align_corners=False,
-        texture=np.random.default_rng(0).uniform(-1, 1, (3, drawn, drawn)).astype(np.float32),
-        preview=Image.new("RGB", (size, size)),
         input=PoseInput("pose", generator.input_width, harmonics),
         outputs=generator.outputs,
         source=PhotoSource(
@@ -45,6 +46,8 @@ def write_random_bundle(
         verification=NOT_VERIFIED,
         origin=Origin("random numbers", "", False, False, {}),
     )
+    texture = np.random.default_rng(0).uniform(-1, 1, (3, drawn, drawn)).astype(np.float32)
+    parts = BundleParts(contract, texture, Image.new("RGB", (size, size)))
     with draft_bundle(build_onnx(generator), folder / "avatar.dlc", "none") as draft:
         write_bundle(parts, draft)
     return folder

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from bilayer.export.integers.quantize import Excess
 from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, compare
-from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import FrameCompositor
@@ -27,16 +26,8 @@ def excess_of(found: Agreement) -> float:
     return max(over)
 
 
-def gate_of(
-    exact: dict[str, Tensor],  # output tensors (N, ...) of the float network
-    outputs: Outputs,
-    texture: Floats,  # (3, T, T)
-    align_corners: bool,
-    frame_size: int,
-) -> Excess:
-    """What `fewest_wide` asks: how far results for the same poses are over the gate's SHARE."""
-    # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
-    compositor = FrameCompositor(texture, align_corners, size=frame_size, engine="numpy")
+def gate_of(exact: dict[str, Tensor], outputs: Outputs, compositor: FrameCompositor) -> Excess:
+    """What `fewest_wide` asks: how far results are over the gate's SHARE, for the poses of `exact`, (N, ...) each."""
     expected = [(one, compositor.compose(one.drawable())) for one in _results(exact, outputs)]
 
     def excess(made: dict[str, Tensor]) -> float:

@@ -20,6 +20,7 @@ from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import PoseInput, Quantization
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Network
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.vocabulary import IntegerPrecision
 
 
@@ -29,9 +30,7 @@ def make_integers(
     precision: IntegerPrecision,
     given: PoseInput,
     pose: Floats,  # (136,) of the source
-    texture: Floats,  # (3, T, T)
-    align_corners: bool,
-    frame_size: int,
+    compositor: FrameCompositor,
     told: Told = untold,
 ) -> IntegerGenerator:
     """The network in integers, with as few weights in 16 bits as the gate lets it have.
@@ -48,24 +47,19 @@ def make_integers(
             return quantize(generator, precision, poses, told=told)
         judging = motion_poses(pose, given, "search")
         exact = network_outputs(generator, judging)
-        gate = gate_of(exact, generator.outputs, texture, align_corners, frame_size)
+        gate = gate_of(exact, generator.outputs, compositor)
         return fewest_wide(generator, precision, poses, judging, gate, told)
 
 
 def verify_integers(
-    integers: IntegerGenerator,
-    network: Network,
-    probes: Sequence[Probe],
-    texture: Floats,  # (3, T, T)
-    align_corners: bool,
-    frame_size: int,
+    integers: IntegerGenerator, network: Network, probes: Sequence[Probe], compositor: FrameCompositor
 ) -> Quantization:
     """What avatar.json says of the network in integers, compared with the trained model over the probes.
 
     Raises:
         ParityError: integers would be seen; says by how much.
     """
-    found = verify_half(probes, network, texture, align_corners, frame_size)
+    found = verify_half(probes, network, compositor)
     ruling = judge(found, integers.precision)
     if ruling.verdict != "passed":
         way_out = "its 8 bits between the layers are too few for a warp: take w8a16"

@@ -43,6 +43,7 @@ from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.errors import BundleError, InputError, ParityError, ToolMissingError
 from bilayer.runtime.face.crop import crop_face
 from bilayer.runtime.frame import NetworkOutputs
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests import golden
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
 
@@ -178,12 +179,12 @@ def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
     probes = make_probes(model, avatar.parameters, crop.pose, count=2)
     given = PoseInput("pose", generator.input_width, model.config.pse_num_harmonics)
     texture, network = avatar.texture[0].numpy(), hybrid_network(generator, given)
-    found = verify_half(probes, network, texture, model.config.align_corners)
+    found = verify_half(probes, network, FrameCompositor(texture, model.config.align_corners, engine="numpy"))
     assert found.psnr_db["frame"] >= 50
     assert 0 < found.uv_pixels <= Thresholds().fp16_hybrid_uv_pixels
     assert judge(found, "fp16-hybrid").verdict == "passed"
     for sharp in sharp_textures(model.config.image_size):
-        found = verify_half(probes, network, sharp, model.config.align_corners)
+        found = verify_half(probes, network, FrameCompositor(sharp, model.config.align_corners, engine="numpy"))
         assert found.psnr_db["frame"] < 60  # what the texture makes of the same network's rounding
         assert judge(found, "fp16-hybrid").verdict == "passed"
 

@@ -30,6 +30,7 @@ from bilayer.export.verify import (
 from bilayer.runtime.agreement import psnr
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.errors import InputError, ParityError
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.export.conftest import reference
 
 POSE = (torch.rand(1, 136, generator=torch.Generator().manual_seed(1)) * 2 - 1).numpy()
@@ -206,7 +207,7 @@ def test_an_overflow_of_one_pixel_in_fp16_fails_the_gate(case_a_avatar, generato
     monkeypatch.setattr("bilayer.export.verify.emulate", overflowing)
     probes, texture = make_probes(model, avatar.parameters, crop.pose, count=1), avatar.texture[0].numpy()
     network = hybrid_network(generators["deconv"], GIVEN)
-    found = verify_half(probes, network, texture, model.config.align_corners)
+    found = verify_half(probes, network, FrameCompositor(texture, model.config.align_corners, engine="numpy"))
     assert (found.psnr_db["frame"] > 0, found.uv_pixels, found.not_finite) == (True, 64, 1)
     assert "64 px off" in half_failure(found)
 

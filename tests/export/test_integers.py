@@ -34,6 +34,7 @@ from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.errors import BundleError, InputError, ParityError
 from bilayer.runtime.motion.poses import choose_poses
 from bilayer.runtime.player import AvatarPlayer
+from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.benchmarks.avatars import export_tiny, rewritten, subject_of
 from tests.export.test_graph import UPSAMPLES, generators  # noqa: F401 (a fixture)
 
@@ -271,7 +272,9 @@ def test_threads_do_not_change_a_byte(generators, source):  # noqa: F811
     before, found = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        made = make_integers(generators["deconv"], "w8a16", GIVEN, source, texture, False, 64)
+        made = make_integers(
+            generators["deconv"], "w8a16", GIVEN, source, FrameCompositor(texture, False, size=64, engine="numpy")
+        )
         found.append(build_qdq(made).SerializeToString(deterministic=True))
     torch.set_num_threads(before)
     assert found[0] == found[1]

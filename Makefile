@@ -48,7 +48,7 @@ contracts: setup .types
 	cd .types && ../$(BIN)/lint-imports --no-logo ../pyproject.toml --cache-dir ../.import_linter_cache
 
 unit: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --durations 40 --durations-min 5
 
 # The tests, and how much of the code they run: half as much time again, so not in `test`
 coverage: setup

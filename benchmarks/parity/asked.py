@@ -2,29 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from bilayer.benchmarks.parity.device import open_device
+from bilayer.benchmarks.parity.dlc import open_dlc
+from bilayer.benchmarks.parity.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.htp import FP16, FP16_LABEL, simulator
+from bilayer.benchmarks.parity.integers import integer_rungs
+from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, Ladder, climb
+from bilayer.benchmarks.parity.layer_errors import compare_layers
+from bilayer.benchmarks.parity.litert import litert
 from bilayer.benchmarks.parity.options import ParityOptions
+from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung, Rung
+from bilayer.benchmarks.parity.subject import Subject
+from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
-
-if TYPE_CHECKING:
-    from bilayer.benchmarks.parity.ladder import Ladder
-    from bilayer.benchmarks.parity.rungs import NotRun, Rung
-    from bilayer.benchmarks.parity.subject import Subject
+from bilayer.runtime.errors import InputError
 
 
 def climb_as_asked(
-    subject: "Subject", options: ParityOptions, advance: Callable[[str], None] = lambda done: None
-) -> "Ladder":
+    subject: Subject, options: ParityOptions, advance: Callable[[str], None] = lambda done: None
+) -> Ladder:
     """The ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
-    from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, climb
-    from bilayer.benchmarks.parity.rungs import Float64
-
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
     if options.photo is not None:
         from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
-        from bilayer.export.options import ExportOptions
 
         source = ExportOptions(
             photo=options.photo,
@@ -40,24 +42,11 @@ def climb_as_asked(
         subject, truth = trained.subject, ExactTrained.of(trained)
         rungs += [trained, Float64(subject, FOLDED, "folded")]
     rungs += _rungs(subject, options)
-    ladder = climb(
-        subject,
-        rungs,
-        truth=truth,
-        slow_poses=options.slow_poses,
-        advance=advance,
-    )
+    ladder = climb(subject, rungs, truth=truth, slow_poses=options.slow_poses, advance=advance)
     return _with_layers(ladder, subject, [truth, *rungs], options) if options.layers else ladder
 
 
-def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
-    from bilayer.benchmarks.parity.dlc import open_dlc
-    from bilayer.benchmarks.parity.engines import bfloat16, vulkan
-    from bilayer.benchmarks.parity.htp import FP16, FP16_LABEL, simulator
-    from bilayer.benchmarks.parity.integers import integer_rungs
-    from bilayer.benchmarks.parity.litert import litert
-    from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, NotRun, OnnxRung
-
+def _rungs(subject: Subject, options: ParityOptions) -> list[Rung | NotRun]:
     top: list[Rung | NotRun] = []
     if options.photo is None:
         why = "no --photo (and --checkpoint): the ladder begins at the ONNX, whose weights are the truth"
@@ -75,10 +64,7 @@ def _rungs(subject: "Subject", options: ParityOptions) -> "list[Rung | NotRun]":
     return [*top, _device(subject, options)]
 
 
-def _device(subject: "Subject", options: ParityOptions) -> "Rung | NotRun":
-    from bilayer.benchmarks.parity.device import open_device
-    from bilayer.benchmarks.parity.rungs import Float64, NotRun
-
+def _device(subject: Subject, options: ParityOptions) -> Rung | NotRun:
     if options.device_outputs is None:
         why = "no --device-outputs; --write-inputs FOLDER makes the inputs for a phone"
         return NotRun("device", "outputs of a phone", why)
@@ -87,13 +73,7 @@ def _device(subject: "Subject", options: ParityOptions) -> "Rung | NotRun":
     return open_device(subject, options.device_outputs, options.device_layout, options.device_precision, truth)
 
 
-def _with_layers(
-    ladder: "Ladder", subject: "Subject", rungs: "list[Rung | NotRun]", options: ParityOptions
-) -> "Ladder":
-    from bilayer.benchmarks.parity.layer_errors import compare_layers
-    from bilayer.benchmarks.parity.rungs import NotRun
-    from bilayer.runtime.errors import InputError
-
+def _with_layers(ladder: Ladder, subject: Subject, rungs: list[Rung | NotRun], options: ParityOptions) -> Ladder:
     shown: dict[str, Rung] = {rung.name: rung for rung in rungs if not isinstance(rung, NotRun)}
     broken = [step.name for step in ladder.steps if step.ruling.verdict == "broken"]
     names = options.between or ("float64", next(iter(broken), "fp16-hybrid"))

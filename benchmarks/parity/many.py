@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bilayer.benchmarks.parity.asked import climb_as_asked
 from bilayer.benchmarks.parity.options import ParityOptions
 from bilayer.runtime.console import table
 from bilayer.runtime.errors import InputError, ParityError
@@ -72,6 +71,7 @@ def problems(rows: Sequence[Judged]) -> Iterator[tuple[str, str]]:
 
 def _judge(options: ParityOptions) -> dict[str, Any]:
     from bilayer.benchmarks.parity import report
+    from bilayer.benchmarks.parity.asked import climb_as_asked
     from bilayer.benchmarks.parity.subject import open_subject
     from bilayer.runtime.motion.poses import choose_poses
 

@@ -3,21 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+import torch
+from torch import Tensor
 
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.network.emulate import Arithmetic, emulate
+from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.frame import NetworkOutputs, Values
-
-if TYPE_CHECKING:
-    import onnx
-    from torch import Tensor
 
 THREADS = 2
 
@@ -137,20 +136,14 @@ class EmulatedBfloat16(Rung):
         return _evaluated(self.subject.own, self.subject.encoded()[index], lambda x: x.bfloat16().to(x.dtype))
 
 
-def _evaluated(generator: FoldedGenerator, pose: Values, store: "Callable[[Tensor], Tensor]") -> dict[str, Values]:
+def _evaluated(generator: FoldedGenerator, pose: Values, store: Callable[[Tensor], Tensor]) -> dict[str, Values]:
     """Every layer's output (1, ...) for an encoded pose (width,), in its precision."""
-    import torch
-
-    from bilayer.export.network.evaluate import evaluate
-
     found = evaluate(generator, torch.from_numpy(pose)[None], store)
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def with_all_outputs(network: "onnx.ModelProto", generator: FoldedGenerator) -> "onnx.ModelProto":
+def with_all_outputs(network: onnx.ModelProto, generator: FoldedGenerator) -> onnx.ModelProto:
     """The network with the output of every layer of `generator`, which it is, made an output of it."""
-    import onnx
-
     model = onnx.ModelProto()
     model.CopyFrom(network)
     known, shapes = {value.name for value in model.graph.output}, generator.shapes()

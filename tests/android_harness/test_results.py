@@ -36,6 +36,7 @@ from bilayer.android_harness.results import (
     write_result,
 )
 from bilayer.benchmarks.report.charts import ALARM
+from bilayer.benchmarks.report.document import Picture
 from bilayer.runtime.errors import InputError
 
 SCHEMA = Path(android_harness.__file__).parent / "result.schema.json"
@@ -222,7 +223,7 @@ def test_a_report_begins_with_its_verdict():
         report = make_report(results)
         assert (report.verdict, bool(report.findings)) == (verdict, verdict != "passed")
         assert report.markdown().startswith(f"# Avatars on devices: {verdict}\n")
-        page = html_page(results)
+        page = report.page([Picture("<svg></svg>", "drawn")])
         places = [page.index(text) for text in (f"badge {verdict}", "<svg", "<table")]
         assert places == sorted(places)
     assert make_report([bad]).facts == {

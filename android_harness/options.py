@@ -52,11 +52,7 @@ class AvatarOptions(DeviceChoice):
     clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False
 
     def check(self) -> Bundle:
-        """The bundle; and see what else can be seen without a library or a device.
-
-        Raises:
-            InputError: the bundle or the track cannot be used.
-        """
+        """The bundle, or an InputError where it or the track cannot be used, seen without a library or a device."""
         check_input(self.drive, LandmarkError)
         return read_bundle(self.bundle)
 
@@ -101,10 +97,6 @@ class RunCommandOptions(AvatarOptions):
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
 
     def check(self) -> Bundle:
-        """Check what `AvatarOptions` checks, and the place of the output.
-
-        Raises:
-            OutputError: a name of no known kind, or a place that cannot be written to.
-        """
+        """Check what `AvatarOptions` checks, or raise an OutputError where frames cannot be written there."""
         check_video(self.out)
         return super().check()

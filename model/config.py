@@ -119,11 +119,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any], source: str) -> "ModelConfig":
-        """Return the given settings, with defaults for the others.
-
-        Raises:
-            CheckpointError: an unknown name, or a value of another type or out of range; it names `source`.
-        """
+        """Return the given settings, with defaults for the others, or raise a CheckpointError that names `source`."""
         return typed(cls, settings, source, "update bilayer, or correct the setting", CheckpointError)
 
 
@@ -139,11 +135,7 @@ _MOST_OTHERWISE = 8192  # far beyond any real model; a hostile file must not ask
 
 
 def doublings(small: int, large: int, setting: str) -> int:
-    """Return how often `small` doubles to become `large`.
-
-    Raises:
-        CheckpointError: `large` is not `small` times a power of two; names `setting`.
-    """
+    """Return how often `small` doubles to become `large`, or raise a CheckpointError that names `setting`."""
     count = (large // small).bit_length() - 1
     if small << max(count, 0) != large:
         raise CheckpointError(f"{setting}: expected image_size = {large} over a power of two, found {small}")

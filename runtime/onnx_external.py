@@ -21,11 +21,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
 def external_data(content: bytes) -> bool:
-    """Whether any tensor of the model, whichever graph, function or attribute it is in, lies in another file.
-
-    Raises:
-        ValueError: not protobuf.
-    """
+    """Whether any tensor of the model, wherever it is, lies in another file; a ValueError where it is no protobuf."""
     return _look(memoryview(content), "Model", 0)
 
 

@@ -100,11 +100,7 @@ class RunFolder:
         write_file(self.log, b"".join(kept))
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry to the log, a JSON object in a line of its own.
-
-        Raises:
-            OutputError: the log cannot be written.
-        """
+        """Add an entry to the log, a JSON object in a line of its own, or raise an OutputError."""
         try:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")

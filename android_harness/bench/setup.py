@@ -69,9 +69,5 @@ class Measurement:
         return layout_of(self.setup.bundle.contract.outputs, self.setup.backend.layout)
 
     def save(self) -> None:
-        """Keep what the session has, so that an interrupted measurement goes on from here.
-
-        Raises:
-            OutputError: the place cannot be written to.
-        """
+        """Keep what the session has, from which an interrupted measurement goes on, or raise an OutputError."""
         self.session.save(session_path(self.out))

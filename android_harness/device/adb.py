@@ -116,11 +116,7 @@ class Adb:
         return found[1] if found else "unknown"
 
     def devices(self) -> list[Listed]:
-        """List the devices that are plugged in, ready or not.
-
-        Raises:
-            DeviceError: adb's server does not answer.
-        """
+        """List the devices that are plugged in, ready or not; a DeviceError where adb's server does not answer."""
         done = self.call(["devices", "-l"])
         if done.code:
             raise DeviceError(f"adb devices: {done.last_line}; run adb kill-server and try again")
@@ -208,11 +204,7 @@ class Device:
             raise DeviceError(f"{self.serial}: {remote}: copying {local.name} failed: {done.last_line}")
 
     def pull(self, remote: str, local: Path, size: int = 1 << 28) -> None:
-        """Copy a file or folder from the device; about `size` bytes.
-
-        Raises:
-            DeviceError: the device is gone, or has no such file.
-        """
+        """Copy a file or folder of about `size` bytes here, or raise a DeviceError: the device is gone, or has none."""
         done = self._call(["pull", remote, str(local.absolute())], QUICK + size / SLOWEST_LINK)
         if done.code:
             self._check_there(done)

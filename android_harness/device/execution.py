@@ -103,11 +103,7 @@ def execute(workspace: Workspace, name: str, command: str, timeout: float) -> li
 
 
 def stop_leftover(workspace: Workspace) -> None:
-    """Stop what an interrupted call left running; only if it is a program that this harness starts.
-
-    Raises:
-        DeviceError: the device is gone.
-    """
+    """Stop what an interrupted call left running, if it is a program of this harness, or raise a DeviceError."""
     programs = "|".join(f"*{name}*" for name in _PROGRAMS)
     workspace.device.shell(f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, programs=programs)}}}")
 
@@ -134,11 +130,7 @@ def fetch_log(workspace: Workspace, program: str, logs: Sequence[str], folder: P
 
 
 def fetch_results(workspace: Workspace, folder: Path, size: int) -> Path:
-    """Copy the last run's results, about `size` bytes, into `folder`: a folder Result_N for each input.
-
-    Raises:
-        DeviceError: there are none, or the device is gone.
-    """
+    """Copy the last run's results, about `size` bytes, into `folder`: a Result_N for each input; or a DeviceError."""
     workspace.device.pull(f"{ROOT}/{OUT}", folder / OUT, size)
     return folder / OUT
 

@@ -50,11 +50,7 @@ class DeviceFacts:
 
 
 def probe(device: Device) -> DeviceFacts:
-    """Ask a device what it is.
-
-    Raises:
-        DeviceError: it is gone, its shell fails, or it has no properties, as every Android device has.
-    """
+    """Ask a device what it is, or raise a DeviceError: it is gone, or lacks properties, which all Androids have."""
     printed = device.answer(_SCRIPT % (ROOT, ROOT), "what it is")
     if not any(_PROPERTY.match(line.strip()) for line in printed.splitlines()):
         raise DeviceError(f"{device.serial}: getprop tells no property; expected an Android device, choose by --serial")

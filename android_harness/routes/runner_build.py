@@ -91,11 +91,7 @@ def build_runner(
 
 
 def find_runner(named: Path | None) -> Path | None:
-    """The runner that is named, by --runner or $BILAYER_RUNNER, else what build-runner made; None if there is none.
-
-    Raises:
-        ToolMissingError: the one that is named is not there.
-    """
+    """The runner of --runner or $BILAYER_RUNNER, else build-runner's or None; a ToolMissingError where it is gone."""
     if named is None:
         return built_runner()
     if not is_file(named):

@@ -53,11 +53,7 @@ class Sdk:
         return is_file(self.root / "bin" / self.target / name)
 
     def host_tool(self, name: str) -> Path:
-        """Return the path of the SDK's program `name` for this machine.
-
-        Raises:
-            ToolMissingError: it is not in this SDK, or not executable.
-        """
+        """Return the SDK's program `name` for this machine, or raise a ToolMissingError where none can run."""
         path = self._existing(self.root / "bin" / HOST / name)
         if not os.access(path, os.X_OK):
             raise ToolMissingError(f"{path}: is not executable; run chmod +x on it")
@@ -84,11 +80,7 @@ class Sdk:
         return sorted({*needed, *more})
 
     def skels(self, pattern: str) -> list[Path]:
-        """Return the libraries for Hexagon itself, unsigned, of each of its versions that the SDK has (2.x).
-
-        Raises:
-            ToolMissingError: there is none.
-        """
+        """Return Hexagon's own unsigned libraries (2.x), of each of its versions, or raise a ToolMissingError."""
         versions = [folder / "unsigned" for folder in list_folder(self.root / "lib", "hexagon-v*")]
         found = [path for folder in versions if is_folder(folder) for path in list_folder(folder, pattern)]
         return found or [self._existing(self.root / "lib" / "hexagon-vNN" / "unsigned" / pattern)]

@@ -44,20 +44,12 @@ class HtpRung(Rung):
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The simulator's results for these poses, all in one process.
-
-        Raises:
-            ToolMissingError: the simulator does not load, refuses the network, or does not end.
-        """
+        """The simulator's results for these poses, by one process, or a ToolMissingError where it does not run them."""
         outputs = self.subject.bundle.contract.outputs
         return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.network, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every node; asked for all, the simulator has less to fuse.
-
-        Raises:
-            ToolMissingError: as `results`.
-        """
+        """The output (1, ...) of every node, or a ToolMissingError; asked for all, the simulator has less to fuse."""
         (frame,) = self._run(with_all_outputs(self.network, self.generator), [index])
         return frame
 

@@ -93,11 +93,7 @@ class Report:
 
 
 def require(*packages: str) -> None:
-    """Import packages that only charts and pages need: a command asks for them before it measures.
-
-    Raises:
-        ToolMissingError: one of them is not installed.
-    """
+    """Import what only charts and pages need, before a command measures; a ToolMissingError where one is missing."""
     for name in packages:
         try:
             import_module(name)

@@ -102,11 +102,7 @@ def holds(place: str) -> bool:
 
 
 def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = InputError) -> Path:
-    """A file of this machine with the content of `place`: itself, or a copy in `folder`.
-
-    Raises:
-        InputError: as `read`.
-    """
+    """A file of this machine with the content of `place`: itself, or a copy in `folder`; errors are those of `read`."""
     if not is_url(place):
         return Path(place)
     copy = folder / PurePosixPath(place.partition("://")[2]).name

@@ -35,11 +35,7 @@ def dequantised(dlc: Dlc) -> Dlc:
 
 
 def check_grids(where: str, found: Mapping[str, Steps | None], expected: Mapping[str, Grid]) -> None:
-    """See that every layer's output has the ONNX model's grid.
-
-    Raises:
-        ParityError: one has another; names the layer.
-    """
+    """Raise a ParityError that names the layer unless every layer's output has the ONNX model's grid."""
     for name, grid in expected.items():
         steps = found.get(name)
         made = None if steps is None else grid_of(steps)

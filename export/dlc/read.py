@@ -81,11 +81,7 @@ def read_dlc(path: Path | str) -> Dlc:
 
 
 def parse_dlc(data: bytes, name: str) -> Dlc:
-    """The .dlc file whose bytes are `data`; `name` is for messages.
-
-    Raises:
-        DlcError: damaged, too large, or neither v3 nor v4.
-    """
+    """The .dlc file of these bytes, or a DlcError where they are damaged, too large, or neither v3 nor v4."""
     try:
         return _parse(data, name)
     except DlcError as error:

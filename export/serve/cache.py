@@ -49,11 +49,7 @@ class Cache:
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        """Keep a zip; what is larger than the whole folder may be is not kept.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Keep a zip, unless it is larger than the whole folder may be, or raise an OutputError."""
         if len(content) > self._most:
             return
         write_file(self._path(key), content)

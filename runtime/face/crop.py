@@ -112,11 +112,7 @@ def pose_vector(landmarks: Floats, box: CropBox) -> Floats:
 
 
 def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
-    """Cut the face out of `photo` (H, W, 3) RGB; outside of the photo the crop is black.
-
-    Raises:
-        LandmarkError: `landmarks` are not 68 finite points with a usable extent.
-    """
+    """Cut the face out of `photo` (H, W, 3) RGB, black outside of it, or raise a LandmarkError: they span no face."""
     points = check_landmarks(landmarks)
     box = crop_box(points)
     return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)

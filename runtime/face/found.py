@@ -85,11 +85,7 @@ def _eye_line(landmarks: Floats) -> Floats:
 
 
 def face_from_landmarks(landmarks: object, score: float = 1.0) -> Face:
-    """A face known only by its 68 landmarks, from a file or another tracker.
-
-    Raises:
-        LandmarkError: not 68 finite (x, y) pairs.
-    """
+    """A face known only by its landmarks, or a LandmarkError where these are not 68 finite (x, y) pairs."""
     points = check_landmarks(landmarks)
     left, top = (float(v) for v in points.min(axis=0))
     right, bottom = (float(v) for v in points.max(axis=0))

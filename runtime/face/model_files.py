@@ -52,11 +52,7 @@ RELEASE = Release(
 
 
 def load(model: ReleasedFile) -> bytes:
-    """The content of a cached file.
-
-    Raises:
-        ToolMissingError: it is not there, or not what was released; the message names the command that fetches it.
-    """
+    """The content of a cached file, or a ToolMissingError that names the command which fetches it."""
     return RELEASE.load(model)
 
 

@@ -36,11 +36,7 @@ _MAGIC = {
 
 
 def kind_of(path: Path, error: type[InputError] = InputError) -> str:
-    """What a file starts like, in words: "a photo (JPEG)", "a video", "an ONNX network", "text", "data".
-
-    Raises:
-        InputError: as the class `error`: it cannot be read.
-    """
+    """What a file starts like, such as "a photo (JPEG)", "a video", "text" or "data", or an InputError (`error`)."""
     with open_file(path, FileKind.ANY, error) as file:
         return describe_head(file.read(512))
 

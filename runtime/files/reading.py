@@ -94,11 +94,7 @@ def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputErr
 
 
 def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> str:
-    """The whole content of a user's text file, in UTF-8, without a byte order mark.
-
-    Raises:
-        InputError: as `read_bytes` says, or it is no text.
-    """
+    """The whole of a user's UTF-8 text file, without a byte order mark; errors: as `read_bytes`, or it is no text."""
     try:
         return read_bytes(path, kind, error).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -106,11 +102,7 @@ def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputErro
 
 
 def checked(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> Path:
-    """The path of a user's file, for a library that has to open it by itself: it can be, as `open_file` does.
-
-    Raises:
-        InputError: as `open_file` says.
-    """
+    """The path of a user's file, for a library that opens it by itself; errors are those of `open_file`."""
     open_file(path, kind, error).close()
     return Path(path)
 
@@ -158,11 +150,7 @@ def list_folder(folder: StrPath, pattern: str = "*", error: type[InputError] = I
 
 
 def list_below(folder: StrPath, error: type[InputError] = InputError) -> list[Path]:
-    """All files in a folder and the folders in it, sorted; links to folders are not followed.
-
-    Raises:
-        InputError: as the class `error`: one of them cannot be listed.
-    """
+    """All files below a folder, sorted, links to folders not followed, or an InputError (`error`)."""
 
     def stop(problem: OSError) -> None:
         raise error(f"{problem.filename}: cannot be listed: {problem.strerror}") from problem

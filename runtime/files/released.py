@@ -32,11 +32,7 @@ def cache_folder() -> Path:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache, whole or not at all.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
-    """
+    """Write a file of the cache, whole or not at all, or raise an OutputError where it cannot be written."""
     try:
         with replacing(path) as part:
             part.write_bytes(content)

@@ -58,22 +58,14 @@ def check_apart(written: Iterable[Path], read: Iterable[StrPath | None]) -> None
 
 
 def check_video(out: Path) -> None:
-    """See that `out` names an .mp4, a .gif or a folder for PNGs, and can be written.
-
-    Raises:
-        OutputError: it does not, or cannot.
-    """
+    """Raise an OutputError unless `out` names an .mp4, a .gif or a folder for PNGs that can be written."""
     if out.suffix.lower() not in (".mp4", ".gif", ""):
         raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {out.suffix.lower()}")
     check_output(out if out.suffix else out / "00000.png")
 
 
 def check_new_folder(target: Path) -> None:
-    """See that a folder can be made, or is there and empty: before the work that ends in it.
-
-    Raises:
-        OutputError: something is there already, or its place cannot be written to.
-    """
+    """Raise an OutputError, before the work that ends in it, unless a folder can be made, or is there and empty."""
     if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):
         raise OutputError(f"{target}: is there already and not an empty folder; name another or remove it")
     check_output(target / "0")

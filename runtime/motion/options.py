@@ -44,11 +44,7 @@ class DrivingOptions:
         return Gains(0.0 if self.hold_head else self.head_gain, self.mouth_gain, self.eyes_gain)
 
     def check(self, mode: RetargetMode) -> None:
-        """See what can be seen without a library.
-
-        Raises:
-            UsageError: gains that contradict each other, or the mode.
-        """
+        """See what can be seen without a library: a UsageError of gains that contradict each other, or the mode."""
         if self.hold_head and self.head_gain not in (0, 1):
             raise click.UsageError("give either --hold-head or --head-gain")
         gained = self.hold_head or (self.head_gain, self.mouth_gain, self.eyes_gain) != (1, 1, 1)

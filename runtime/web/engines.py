@@ -118,11 +118,7 @@ def load_engine(engine: WebEngine, folder: Path | None = None, webgpu: bool = Fa
 
 
 def check_engines() -> None:
-    """See that a page can be written, whatever it is computed with.
-
-    Raises:
-        ToolMissingError: one is not set up; the message names the command that fetches it.
-    """
+    """Raise a ToolMissingError that names the command which fetches it, unless all that a page needs is set up."""
     for engine in RELEASES:
         _released(engine)
 

@@ -79,11 +79,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """A server, bound but not yet running: `serve_forever` runs it; port 0 takes a free one.
-
-    Raises:
-        OutputError: the address cannot be had.
-    """
+    """A server that `serve_forever` runs, or an OutputError where the address cannot be had; port 0 is a free one."""
     try:
         return _Server((host, port), partial(_Handler, site, host in LOOPBACK))
     except NOT_BOUND as error:

@@ -67,11 +67,7 @@ class FrameSequence:
         return self.root / kind / self.split / self.person / self.video / self.name
 
     def pictures(self) -> list[Path]:
-        """Its pictures in the order of their numbers.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Its pictures in the order of their numbers, or an InputError where there is none."""
         folder = self.folder(IMAGES)
         names = [name for name in _names(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
         if not names:
@@ -180,11 +176,7 @@ def read_picture(path: Path, flags: int) -> Bytes:
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read the array of a .npy file; nothing pickled is loaded.
-
-    Raises:
-        InputError: no such file, or not a whole .npy file of numbers.
-    """
+    """Read a .npy file's array of numbers, nothing pickled, or raise an InputError where it is missing or damaged."""
     try:
         return parse_npy(_content(path, FileKind.ARRAY))
     except ValueError as error:

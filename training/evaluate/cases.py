@@ -61,11 +61,7 @@ def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequ
 
 
 def read_case(sequence: FrameSequence, every: int, size: int) -> EvaluationCase:
-    """The frames of one identity, `size` pixels square.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
+    """The frames of one identity, `size` pixels square, or an InputError where a file is missing or damaged."""
     pictures = sequence.pictures()[::every]
     masks = has_kind(sequence.root, sequence.split, MASKS)
     frames = [read_frame(sequence, picture, size, masks, coords=False) for picture in pictures]

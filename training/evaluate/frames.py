@@ -106,11 +106,7 @@ class FrameFolder:
             )
 
     def read(self, name: str, size: tuple[int, ...] | None = None) -> Bytes:
-        """A frame (H, W, 3) RGB, of shape `size` where that is given.
-
-        Raises:
-            InputError: damaged, or of another size.
-        """
+        """A frame (H, W, 3) RGB, or an InputError where it is damaged, or not of a given shape `size`."""
         picture = read_photo(self._files[name])
         if size is not None and picture.shape != size:
             found, expected = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, size))

@@ -82,11 +82,7 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()  # how it was measured, a sentence each
 
     def method(self, name: str) -> MethodResult:
-        """Return the row of the method of that name.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Return the row of the method of that name, or raise a KeyError where there is none."""
         for method in self.methods:
             if method.name == name:
                 return method

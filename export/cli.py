@@ -321,6 +321,13 @@ def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
                 f"in FP16 storage (emulated): {contract.verification.hybrid_frame_db:.0f} dB of the frame, "
                 f"warp {pixels:.2g} px off"
             )
+        rounded = contract.quantization
+        if rounded is not None and rounded.frame_db is not None and rounded.uv_pixels is not None:
+            wide = f"{len(rounded.wide)} layers' weights in 16 bits"
+            pixels = rounded.uv_pixels
+            lines.append(
+                f"in {rounded.precision}: {rounded.frame_db:.0f} dB of the frame, warp {pixels:.2g} px off, {wide}"
+            )
     else:
         lines.append("NOT verified against the trained model")
     drawn = f", drawn at {contract.frame_size}" if contract.frame_size != contract.image_size else ""

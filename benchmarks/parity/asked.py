@@ -51,7 +51,9 @@ def _rungs(subject: Subject, options: ParityOptions) -> list[Rung | NotRun]:
     if options.photo is None:
         why = "no --photo (and --checkpoint): the ladder begins at the ONNX, whose weights are the truth"
         top.append(NotRun("trained", "trained model in torch, unfolded, float32; folded anew, float64", why))
-    top += [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid")]
+    integers = integer_rungs(subject, simulated=bool(options.slow_poses) and not options.quick)
+    of_floats = [] if integers else [open_dlc(subject)]
+    top += [OnnxRung(subject), *of_floats, EmulatedRung(subject, "hybrid")]
     if not options.quick:
         top[-1:-1] = [litert(subject, "float32")]
         top += [litert(subject, "float16")]
@@ -60,8 +62,7 @@ def _rungs(subject: Subject, options: ParityOptions) -> list[Rung | NotRun]:
         top.append(simulator(subject) if options.slow_poses else skipped)
         top += [vulkan(subject, arithmetic=False), vulkan(subject, arithmetic=True)]
         top += [EmulatedBfloat16(subject), bfloat16(subject)]
-    top += integer_rungs(subject, simulated=bool(options.slow_poses) and not options.quick)
-    return [*top, _device(subject, options)]
+    return [*top, *integers, _device(subject, options)]
 
 
 def _device(subject: Subject, options: ParityOptions) -> Rung | NotRun:

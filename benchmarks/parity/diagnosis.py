@@ -40,7 +40,9 @@ def recognise(
     return fault or _one_weight(layer, expected, given, inputs, step) or _few_channels(expected, given)
 
 
-def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: int, rounds: bool) -> str:
+def explain(
+    layer: Layer, *, own_db: float | None, inherited_db: float, terms: int, rounds: bool, integers: bool = False
+) -> str:
     """A sentence on the cause where no fault is recognised, and what to do.
 
     Args:
@@ -49,12 +51,18 @@ def explain(layer: Layer, *, own_db: float | None, inherited_db: float, terms: i
         inherited_db: signal over error of its worst input.
         terms: products in each of its sums.
         rounds: whether it computes in less than float32: what float32 shows is no rounding.
+        integers: whether it is stored in integers, whose sums are exact.
     """
     if own_db is None:
         return "its inputs are hidden: the cause is in it or above; --between float64 onnx looks into the weights"
-    if not rounds:
+    if not rounds or integers:
         if own_db >= inherited_db:
             return f"its inputs come with {inherited_db:.0f} dB, and it adds nothing: look at the layers above it"
+        if integers:
+            return (
+                f"its own doing ({own_db:.0f} dB; its inputs come with {inherited_db:.0f}): its integers, or the steps "
+                "that they count, stand for other numbers than the truth's; export again"
+            )
         return (
             f"its own doing ({own_db:.0f} dB), and float32 does not round so: a weight, a setting (slope, padding, "
             "stride) or an edge of it is another than the truth's, or the file is of another avatar; export again"

@@ -29,6 +29,7 @@ class DlcRung(Rung):
     grids: Mapping[str, Grid] = field(default_factory=dict)  # in integers: of the input and every layer's output
     label: str = LABEL
     kind: Kind = "fp32"
+    rounded: bool = False
     name = "dlc"
 
     def layers(self, index: int) -> dict[str, Values]:
@@ -58,4 +59,6 @@ def open_dlc(subject: Subject) -> DlcRung | NotRun:
     if made is None:
         return DlcRung(subject, report.graph.layers)
     grids = {name: grid_of(steps) for name, steps in report.graph.steps.items() if steps is not None}
-    return DlcRung(subject, report.graph.layers, grids, f"{INTEGER_LABEL} {made.precision}", made.precision)
+    return DlcRung(
+        subject, report.graph.layers, grids, f"{INTEGER_LABEL} {made.precision}", made.precision, rounded=True
+    )

@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.htp import NO_PACKAGE, HtpRung
 from bilayer.benchmarks.parity.rungs import THREADS, NotRun, Rung, with_all_outputs
 from bilayer.benchmarks.parity.subject import Subject
@@ -29,6 +30,7 @@ class IntegerRung(Rung):
     label: str
     kind: Kind
     rounded = True
+    made_of = "onnx"
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """The results for these poses, of the network as ONNX Runtime optimises it."""
@@ -44,7 +46,7 @@ class IntegerRung(Rung):
 
 
 def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRun]:
-    """The rungs of a bundle that has a network in integers, quick and slow; none of another.
+    """The rungs of a bundle that has a network in integers, the .dlc among them, quick and slow; none of another.
 
     Args:
         subject: the avatar.
@@ -59,7 +61,8 @@ def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRu
     where, precision = contract.files.integers.name, contract.quantization.precision
     generator = read_generator(read_qdq(network, where).plain, contract, where)
     label = f"the .dlc's ONNX in {precision}, in ONNX Runtime, CPU"
-    rungs: list[Rung | NotRun] = [IntegerRung(subject, network, generator, f"{precision}-ort", label, precision)]
+    top = IntegerRung(subject, network, generator, f"{precision}-ort", label, precision)
+    rungs: list[Rung | NotRun] = [top, open_dlc(subject)]
     name, label = f"htp-{precision}", f"the .dlc's ONNX in {precision}, on Qualcomm's x86 HTP simulator"
     if not simulated:
         return rungs

@@ -1,4 +1,7 @@
-"""The parity ladder: from the trained model to the phone, each rung against the truth and against the one above."""
+"""The parity ladder: from the trained model to the phone, each rung against the truth and against the one above.
+
+Above is what a rung is made of, where that is not the next one: a network in integers is compared with the ONNX.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +42,7 @@ class Step:
     emulated: bool
     poses: int  # compared
     truth: Comparison  # with float64
-    above: tuple[str, Comparison] | None  # name of the rung above, and the comparison; None below the truth itself
+    above: tuple[str, Comparison] | None  # the rung above, or what it is made of; none of the first
     ruling: Ruling
 
 
@@ -94,7 +97,8 @@ class Ladder:
 def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
     """The cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
     subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
-    rungs = [OnnxRung(subject), open_dlc(subject), EmulatedRung(subject, "hybrid"), *integer_rungs(subject, False)]
+    integers = integer_rungs(subject, False)
+    rungs = [OnnxRung(subject), EmulatedRung(subject, "hybrid"), *(integers or [open_dlc(subject)])]
     return climb(subject, rungs, thresholds=thresholds)
 
 
@@ -124,7 +128,7 @@ def climb(
     steps: list[Step] = []
     missing: list[NotRun] = []
     pictures: dict[str, Pictures] = {}
-    above: tuple[str, dict[int, NetworkOutputs], dict[int, Bytes]] | None = None
+    done: dict[str, tuple[dict[int, NetworkOutputs], dict[int, Bytes]]] = {}
     for rung in rungs:
         if isinstance(rung, NotRun):
             missing.append(rung)
@@ -138,16 +142,17 @@ def climb(
         frames = {i: subject.frame(results, rung.align_corners) for i, results in found.items()}
         comparison = _compare(found, dict(enumerate(expected)), frames, dict(enumerate(expected_frames)))
         with_above = None
-        if above is not None and (common := found.keys() & above[1].keys()):
+        above = rung.made_of if rung.made_of in done else next(reversed(done), "")
+        if above and (common := found.keys() & done[above][0].keys()):
             kept = {i: found[i] for i in sorted(common)}
-            with_above = above[0], _compare(kept, above[1], frames, above[2])
+            with_above = above, _compare(kept, done[above][0], frames, done[above][1])
         ruling = judge(comparison.agreement, rung.kind, thresholds, _worse_end(rung, steps))
         steps.append(
             Step(rung.name, rung.label, rung.kind, rung.emulated, len(indices), comparison, with_above, ruling)
         )
         pixels = [uv_pixels(results.delta_uv, expected[i].delta_uv) for i, results in found.items()]
         pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
-        above = (rung.name, found, frames)
+        done[rung.name] = found, frames
         advance(rung.name)
     checks = [check_contract(subject), check_metadata(subject), *check_integers(subject)]
     claimed = subject.bundle.contract

@@ -42,9 +42,10 @@ def make_report(ladder: Ladder) -> Report:
     warned = [f"{s.name}: {'; '.join(s.ruling.reasons)}" for s in steps if s.ruling.verdict == "warned"]
     warned += [f"{check.name}: {check.text}" for check in ladder.checks if check.verdict == "warned"]
     headers = ["rung", "uv dB", "uv px", "lf dB", "seg dB", "frame dB", "SSIM", "above dB", "poses", "verdict"]
+    names = [step.name for step in steps]
     checks = [(check.name, check.label, check.verdict, check.text) for check in ladder.checks]
     sections = [
-        Section("Ladder", headers, [_row(step) for step in steps]),
+        Section("Ladder", headers, [_row(step, above) for step, above in zip(steps, ["", *names], strict=False)]),
         Section("Rungs", ["rung", "held to", "what it is"], [(step.name, step.kind, step.label) for step in steps]),
         _details(ladder),
         _levels(ladder),
@@ -72,10 +73,13 @@ def _facts(ladder: Ladder) -> dict[str, str]:
     return facts
 
 
-def _row(step: Step) -> tuple[object, ...]:
+def _row(step: Step, next_above: str) -> tuple[object, ...]:
     results = step.truth.results
     psnr = {name: f"{results[name].psnr_db:.1f}" if name in results else "-" for name in RESULTS}
-    above = "-" if step.above is None else f"{step.above[1].worst_psnr:.1f}"
+    above = "-"
+    if step.above is not None:
+        of = "" if step.above[0] == next_above else f" ({step.above[0]})"
+        above = f"{step.above[1].worst_psnr:.1f}{of}"
     frame = step.truth.frame
     pixels = results["delta_uv"].max_pixels
     assert pixels is not None

@@ -31,6 +31,7 @@ class Rung(ABC):
     emulated = False  # computed here in imitation of another machine
     rounded = False  # its weights and biases are integers: others than the truth's on purpose
     slow = False  # it takes seconds a frame, and is compared on fewer poses
+    made_of = ""  # the rung that it is compared with beside the truth; by default the one above it
 
     @property
     def align_corners(self) -> bool:

@@ -12,6 +12,7 @@ from bilayer.benchmarks.parity.cli import ParityOptions
 from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.ladder import check_bundle
 from bilayer.benchmarks.parity.layer_errors import compare_layers
+from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.parity.rungs import Float64
 from bilayer.export import bundle_show, onnx_show
 from bilayer.export.integers import calibrate
@@ -346,6 +347,8 @@ def test_the_ladder_has_the_rungs_of_integers(exported):
     ladder.require()
     step = {step.name: step for step in ladder.steps}["w8a16-ort"]
     assert step.kind == "w8a16"
+    assert step.above[0] == "onnx"  # not the emulation that stands above it
+    assert f"{step.above[1].worst_psnr:.1f} (onnx)" in make_report(ladder).markdown()
     assert 40 < step.truth.worst_psnr < 100
     assert {check.name: check.verdict for check in ladder.checks}["integers"] == "passed"
     assert ParityOptions(exported.folder).check().contract.quantization is not None
@@ -353,11 +356,35 @@ def test_the_ladder_has_the_rungs_of_integers(exported):
 
 def test_layers_are_compared_by_their_names(exported):
     subject = subject_of(exported)
-    (rung,) = integer_rungs(subject, simulated=False)
+    rung, _ = integer_rungs(subject, simulated=False)
     report = compare_layers(subject.generator, Float64(subject, ""), rung)
     assert {error.layer for error in report.layers} == {layer.name for layer in subject.generator.layers} - {"head"}
     assert report.fault is None
     assert all(error.sqnr_db > 15 for error in report.layers)
+
+
+@pytest.mark.parametrize(
+    ("of", "change", "told"),
+    [
+        ("weight.scale", 1.5, "its own doing ("),
+        ("weight", -1, "its integers, or the steps that they count, stand for other numbers"),
+        ("bias", 0, "bias: that of channel"),
+    ],
+)
+def test_a_fault_of_the_integers_is_found_in_its_layer(exported, of, change, told):
+    subject = subject_of(exported)
+    rung, _ = integer_rungs(subject, simulated=False)
+    network = onnx.ModelProto()
+    network.CopyFrom(rung.network)
+    numbers = {one.name: one for one in network.graph.initializer}
+    layer = next(
+        one.name for one in subject.generator.layers if isinstance(one, Conv) and f"{one.name}.{of}" in numbers
+    )
+    planted = numbers[f"{layer}.{of}"]
+    values = onnx.numpy_helper.to_array(planted)
+    planted.CopyFrom(onnx.numpy_helper.from_array((values * change).astype(values.dtype), planted.name))
+    report = compare_layers(subject.generator, rung, replace(rung, network=network), threshold=30)
+    assert (report.over.layer, told in report.over.suggestion) == (layer, True)
 
 
 def test_a_float_bundle_has_no_integers(exported, tmp_path):

@@ -12,7 +12,7 @@ from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, Refine
 
-SNPE_OPSET = 8
+SNPE_OPSET, NEWEST_OPSET = 8, 21
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
 BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
 FURTHER_SUFFIXES = {  # by their fields of the contract
@@ -71,7 +71,9 @@ class ExportOptions:
         bool, Option("One output tensor of six channels, or three.", ("--merged-head/--three-heads",))
     ] = True
     keep_norms: Annotated[bool, Option("Leave the blocks' first norms as nodes.")] = False
-    opset: Annotated[int, Option("Of the ONNX; 8 is what SNPE 1.32 reads.")] = SNPE_OPSET
+    opset: Annotated[
+        int, Option("Of the ONNX; 8 is what SNPE 1.32 reads.", at_least=SNPE_OPSET, at_most=NEWEST_OPSET)
+    ] = SNPE_OPSET
     verify: Annotated[bool, Option("Compare with the trained model; the bundle says if not.")] = True
     # Further photos of the person: the first gives identity and rest pose, these fill in what it does not show
     others: tuple[StrPath, ...] = ()
@@ -109,16 +111,27 @@ def check_options(options: ExportOptions) -> None:
     """See that the files are there, and that the bundle has a place.
 
     Raises:
-        InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError.
+        InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError; or as
+            `check_usual` does.
     """
     check_output(bundle_dlc(options.out))
     for photo in (options.photo, *options.others):
         check_photo_file(Path(photo))
+    check_usual(options)
+    check_input(options.keypoints, LandmarkError)
+    check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.keypoints))
+
+
+def check_usual(options: ExportOptions) -> None:
+    """See that what is no matter of one photo can be.
+
+    Raises:
+        CheckpointError: no checkpoint is there.
+        InputError: a precision that the target does not take.
+    """
     if options.precision != "fp32" and options.target not in INTEGER_TARGETS:
         raise InputError(
             f"--precision {options.precision}: target {options.target} reads no integers that were chosen here; "
             f"take {' or '.join(filter(None, INTEGER_TARGETS))}, or --precision fp32"
         )
     check_input(options.checkpoint, CheckpointError)
-    check_input(options.keypoints, LandmarkError)
-    check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.keypoints))

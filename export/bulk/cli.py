@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions
+from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions, check_usual
 from bilayer.runtime.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import is_folder
@@ -27,7 +27,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     """An avatar of each photo of PLACE, and what there is to say of them all.
 
     Raises:
-        InputError: some photos failed; the others are done.
+        InputError: some photos failed; the others are done. Or none can be made, by these options and this checkpoint.
         ToolMissingError: the converter is not installed; all but the .dlc has been written.
     """
     with importing():
@@ -35,8 +35,12 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         from bilayer.export.bulk.items import find_items
         from bilayer.export.bulk.run import OWN, RESULTS, export_many, plan_export
         from bilayer.export.bulk.work import RECORDS
-    out = _folder(options)
+        from bilayer.export.pipeline import load_trained
+    out = "avatars" if options.out == ExportOptions.out else str(options.out)
     items = find_items(place, out, OWN)
+    if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
+        raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
+    check_usual(options)
     if options.keypoints is not None or options.face is not None or options.rotate:
         raise click.UsageError(
             "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
@@ -49,6 +53,8 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     with progress("looking at photos", len(items)) as advance:
         plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)
     start, waiting = time.monotonic(), len(plan.waiting)
+    if waiting:
+        load_trained(options)  # what is wrong with it is told here, once, and not of each photo
     with progress("exporting", waiting) as advance:
         done = 0
 
@@ -70,15 +76,6 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     following = first and f"bilayer-render {shlex.quote(stores.join(out, first))} --demo-motion --out demo.mp4"
     show(result, lambda: _summary(report, result), as_json, "" if stores.is_url(out) else following or "")
     _judge(report, stores.join(out, RESULTS))
-
-
-def _folder(options: ExportOptions) -> str:
-    out = str(options.out)
-    if options.out == ExportOptions.out:
-        return "avatars"
-    if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
-        raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
-    return out
 
 
 def _totals(report: "BulkReport", seconds: float) -> dict[str, float]:

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, FoldedGenerator, Layer, Shape
-from bilayer.export.options import SNPE_OPSET
+from bilayer.export.options import NEWEST_OPSET, SNPE_OPSET
 from bilayer.runtime.errors import InputError
 
-OPSETS = range(SNPE_OPSET, 22)
+OPSETS = range(SNPE_OPSET, NEWEST_OPSET + 1)
 
 
 class _Graph:

@@ -14,7 +14,7 @@ from bilayer.runtime.errors import OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
 from bilayer.runtime.files.exchange import exchange
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
-from bilayer.runtime.files.writing import drafting
+from bilayer.runtime.files.writing import check_output, drafting
 from bilayer.runtime.web.engines import load_engine
 from bilayer.runtime.web.network import network_of
 
@@ -98,13 +98,12 @@ def check_site_folder(folder: Path) -> None:
     """See that a site may be written there: nothing is there, an empty folder, or one that holds a site.
 
     Raises:
-        OutputError: something else is.
+        OutputError: something else is, or it cannot be written to.
     """
-    if not is_there(folder):
-        return
-    if not is_folder(folder):
+    if is_there(folder) and not is_folder(folder):
         raise OutputError(f"{folder}: is a file; name a folder for the page")
-    if list_folder(folder, "*") and not is_there(folder / SETTINGS):
+    check_output(folder / SETTINGS)
+    if is_folder(folder) and list_folder(folder, "*") and not is_there(folder / SETTINGS):
         raise OutputError(f"{folder}: holds other files; name a new folder, or one that a page was written to")
 
 

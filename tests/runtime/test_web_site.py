@@ -23,7 +23,7 @@ from bilayer.runtime.files.released import keep
 from bilayer.runtime.web import engines, network
 from bilayer.runtime.web.engines import load_engine
 from bilayer.runtime.web.server import open_server
-from bilayer.runtime.web.site import ISOLATION, Site, make_site, write_site
+from bilayer.runtime.web.site import ISOLATION, Site, check_site_folder, make_site, write_site
 from tests.runtime.conftest import only_onnx
 
 
@@ -217,6 +217,8 @@ def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(tmp_path):
         write_site(Site({"page.json": b"{}"}), tmp_path / "mine")
     with pytest.raises(OutputError, match="is a file"):
         write_site(Site({"page.json": b"{}"}), tmp_path / "mine" / "letter.txt")
+    with pytest.raises(OutputError, match="is a file and not a folder; name another place"):
+        check_site_folder(tmp_path / "mine" / "letter.txt" / "site")  # before the work that ends there
     assert {path.name for path in tmp_path.iterdir()} == {"site", "home", "mine"}  # no drafts
 
 

@@ -30,6 +30,7 @@ from bilayer.export.network.layers import (
 
 FACTORS = 256  # tried for each channel, at most
 _MOST_WORK = 1 << 20  # numbers rounded for each layer: wider ones try fewer factors, or none: their errors average out
+_CACHED = 1 << 17  # numbers rounded at once: they stay in a core's cache
 _LEAST_BIAS = 2.0**-14  # below, FP16 has fewer digits
 _LARGEST = 2.0**14  # a number times a factor stays far from FP16's 65504
 
@@ -108,12 +109,14 @@ def _best_factors(before: Gemm | Conv, after: Gemm | Conv | ConvTranspose, count
     transposed = isinstance(after, ConvTranspose)
     columns = np.moveaxis(after.weight, 0 if transposed else 1, 0)
     factors = np.ones(len(before.bias))
-    for channel, bias in enumerate(before.bias):
-        row = before.weight[channel]
-        if max(np.abs(row).max(), abs(bias)) < _LARGEST:
-            tried = _factors(float(bias), count)
-            errors = _errors(row, columns[channel], float(bias), tried, transposed)
-            factors[channel] = tried[np.argmin(errors)]
+    largest = np.maximum(np.abs(before.weight).reshape(len(factors), -1).max(1), np.abs(before.bias))
+    fitting = np.flatnonzero(largest < _LARGEST)
+    together = max(1, _CACHED // (count * max(before.weight[0].size, columns[0].size)))
+    for start in range(0, len(fitting), together):
+        channels = fitting[start : start + together]
+        tried = _factors(before.bias[channels], count)
+        errors = _errors(before.weight[channels], columns[channels], before.bias[channels], tried, transposed)
+        factors[channels] = np.take_along_axis(tried, errors.argmin(1)[:, None], 1)[:, 0]
     return factors
 
 
@@ -121,37 +124,43 @@ def _along(factors: Array, axis: int, dimensions: int) -> Array:
     return factors.reshape([-1 if i == axis else 1 for i in range(dimensions)])
 
 
-def _factors(bias: float, count: int) -> Array:
-    """Return factors in 1..2 (N,), the first near 1, by which `bias` becomes a number that FP16 has."""
-    size = abs(bias)
-    if size < _LEAST_BIAS:
-        return 1 + np.arange(count) / count
-    step = 2.0 ** (np.floor(np.log2(size)) - 10)
-    sizes = (np.ceil(size / step) + np.arange(count) * (1024 // count)) * step
-    factors: Array = half_rounded(sizes) / size
-    return factors
+def _factors(bias: Array, count: int) -> Array:
+    """Return factors in 1..2 (C, N), the first near 1, by which the biases (C,) become numbers that FP16 has."""
+    size = np.maximum(np.abs(bias), _LEAST_BIAS)[:, None]
+    step: Array = np.ldexp(1.0, np.floor(np.log2(size)).astype(np.int64) - 10)
+    sizes: Array = (np.ceil(size / step) + np.arange(count) * (1024 // count)) * step
+    small = np.abs(bias)[:, None] < _LEAST_BIAS
+    return np.where(small, 1 + np.arange(count) / count, half_rounded(sizes) / size)
 
 
-def _errors(row: Array, column: Array, bias: float, factors: Array, transposed: bool) -> NDArray[np.float64]:
-    """The expected squared error (N,) of what is computed from a channel, for each of the factors (N,).
+def _errors(rows: Array, columns: Array, bias: Array, factors: Array, transposed: bool) -> NDArray[np.float64]:
+    """The expected squared errors (C, N) of what is computed from each channel, for each of its factors (C, N).
 
     Neighbouring pixels are nearly equal, so that the errors of a kernel's taps add up; inputs are taken to be about 1.
     """
-    made = _taps(_rounding(row, factors), False) ** 2
-    read = _taps(_rounding(column, factors, divide=True), transposed) ** 2
-    size = bias**2 + (_taps(row[None], False) ** 2).sum()  # of the channel's values
-    gain = (_taps(column[None], transposed) ** 2).sum()
-    return np.asarray(made.reshape(len(factors), -1).sum(1) * gain + read.reshape(len(factors), -1).sum(1) * size)
+    made = _squares(_rounding(rows, factors), False)
+    read = _squares(_rounding(columns, factors, divide=True), transposed)
+    size = bias**2 + _squares(rows, False)  # of the channels' values
+    gain = _squares(columns, transposed)
+    return np.asarray(made.reshape(factors.shape) * gain[:, None] + read.reshape(factors.shape) * size[:, None])
 
 
 def _rounding(values: Array, factors: Array, divide: bool = False) -> Array:
-    """Return what rounding changes, seen without the factors: (N, *values.shape)."""
-    along = _along(1 / factors if divide else factors, 0, values.ndim + 1)
-    return half_rounded(values * along) / along - values
+    """Return what rounding the values (C, ...) changes, seen without the factors (C, N): (C N, ...)."""
+    along = (1 / factors if divide else factors).reshape(*factors.shape, *[1] * (values.ndim - 1))
+    changed = half_rounded(values[:, None] * along)
+    changed /= along
+    changed -= values[:, None]
+    return changed.reshape(-1, *values.shape[1:])
+
+
+def _squares(kernels: Array, transposed: bool) -> Array:
+    """Return the sums (B,) of the squares of `_taps`."""
+    return np.asarray((_taps(kernels, transposed) ** 2).reshape(len(kernels), -1).sum(1))
 
 
 def _taps(kernels: Array, transposed: bool) -> Array:
-    """Return sums of the taps of (N, C, k, k) that meet in one pixel; a transposed convolution has four kinds."""
+    """Return sums of the taps of (B, C, k, k) that meet in one pixel; a transposed convolution has four kinds."""
     if kernels.ndim < 4:
         return kernels
     if not transposed:

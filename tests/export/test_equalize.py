@@ -108,12 +108,20 @@ def test_the_given_network_is_left_alone_and_the_result_is_always_the_same(made)
 
 @given(st.floats(-(2.0**14), 2.0**14), st.sampled_from([1, 7, 64, FACTORS]))
 def test_factors(bias, count):
-    factors = _factors(bias, count)
+    (factors,) = _factors(np.array([bias]), count)
     assert factors.shape == (count,)
     assert factors.min() >= 1
     assert factors.max() <= 2.01
     if abs(bias) >= 2.0**-14:
         np.testing.assert_allclose(half_rounded(factors * bias), factors * bias, rtol=1e-12)
+
+
+def test_channels_choose_alone_however_many_are_looked_at_together(made, monkeypatch):
+    together = equalize(made["nearest"])
+    monkeypatch.setattr("bilayer.export.network.equalize._CACHED", 1)
+    for layer, alone in zip(together.layers, equalize(made["nearest"]).layers, strict=True):
+        for name, value in vars(layer).items():
+            np.testing.assert_array_equal(getattr(alone, name), value)
 
 
 def test_numbers_near_the_end_of_fp16_are_left(made):

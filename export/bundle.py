@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,13 @@ def write_bundle(
     files["dlc"] = None if conversion is None else describe_file(folder / out.name)
     contract = parts.contract(files=Files(**files), dlc=None if conversion is None else _describe(conversion))
     (folder / f"{out.stem}.json").write_text(contract.to_json(), encoding="utf-8")
+    drafted = read_bundle(folder / f"{out.stem}.json")
     if check is not None:
-        check(read_bundle(folder / f"{out.stem}.json"))
+        check(drafted)
     switch(folder, out, contract)
     with suppress(OSError):
         out.with_name(f"{out.name}.log").unlink()  # of an earlier conversion that failed
-    return read_bundle(out.with_suffix(".json")), missing
+    return replace(drafted, folder=out.parent), missing  # the same files, by other names
 
 
 def _describe(conversion: Conversion) -> DlcInfo:

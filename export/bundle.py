@@ -12,6 +12,7 @@ import onnx
 from PIL import Image
 from safetensors.numpy import save
 
+from bilayer.export.convert.host import PackageHost
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import FURTHER_SUFFIXES, PREVIEW_SUFFIX, ConversionTarget
 from bilayer.export.switch import switch
@@ -49,6 +50,7 @@ def draft_bundle(
     out: Path,
     target: ConversionTarget,
     integers: Mapping[IntegerPrecision, onnx.ModelProto] | None = None,
+    host: PackageHost | None = None,
 ) -> Iterator[BundleDraft]:
     """Convert the network while the block goes on; what is not written by its end is dropped, and a converter stopped.
 
@@ -57,6 +59,7 @@ def draft_bundle(
         out: where the .dlc comes to be.
         target: what converts.
         integers: the network in integers by its precision, if any: written, too, and converted in `proto`'s place.
+        host: see `ConvertOptions`.
 
     Raises:
         OutputError: nothing can be written beside `out`.
@@ -70,7 +73,7 @@ def draft_bundle(
                 networks["integers"] = f"{out.stem}.{precision}.onnx"
                 (folder / networks["integers"]).write_bytes(rounded.SerializeToString(deterministic=True))
             if target not in ("none", "litert"):
-                options = ConvertOptions(place=out.parent, stop=stop)
+                options = ConvertOptions(place=out.parent, stop=stop, host=host)
                 converted = folder / [*networks.values()][-1]
                 conversion = beside.submit(convert_onnx, converted, folder / out.name, target, options)
             yield BundleDraft(out, folder, networks, conversion)

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
+from bilayer.export.convert.host import PackageHost
 from bilayer.export.convert.run import chosen_target
 from bilayer.export.metadata import describe_contract, seal
 from bilayer.export.network.equalize import equalize
@@ -90,10 +91,11 @@ class Stopwatch:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A checkpoint's model, and the hash by which a bundle names it."""
+    """A checkpoint's model, and the hash by which a bundle names it: what exports of many photos share."""
 
     model: BilayerModel
     digest: str
+    host: PackageHost | None = None  # see `ConvertOptions`
 
 
 @torch_threads()
@@ -158,7 +160,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             from bilayer.export.further import check_further
 
             warnings += check_further(further, target)
-    with draft_bundle(proto, out, target, rounded) as draft:
+    with draft_bundle(proto, out, target, rounded, trained.host) as draft:
         with watch.stage("verify"):
             network, verification = onnx_network(proto, given, generator.outputs), NOT_VERIFIED
             quantization = None if integers is None else make.describe_integers(integers)

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bilayer.runtime.errors import ToolMissingError
 
@@ -42,6 +43,18 @@ class Finished:
         return last_line(self.log)
 
 
+class Running(Protocol):
+    """A process at work, leader of a group of its own: what is used of a subprocess.Popen."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status; raises subprocess.TimeoutExpired while it goes on."""
+
+    def poll(self) -> int | None:
+        """Its exit status if it has ended."""
+
+
 def last_line(text: str) -> str:
     """The last line that is not blank, fit for a message; empty where there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -56,8 +69,11 @@ def run(
     log: Path,
     timeout: float,
     stop: threading.Event | None = None,
+    fork: Callable[[], Running] | None = None,
 ) -> Finished:
     """Run a tool in `folder`; it and its children are killed after `timeout` seconds, on Ctrl-C, or by `stop`.
+
+    `fork` starts it in place of a program: with those arguments, in that folder, printing to the end of that log.
 
     Raises:
         ToolMissingError: it cannot be started.
@@ -66,14 +82,18 @@ def run(
     start = time.perf_counter()
     with log.open("wb") as output:
         try:
-            process = subprocess.Popen(  # noqa: S603  # an argument list, no shell
-                arguments,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            process: Running = (
+                fork()
+                if fork
+                else subprocess.Popen(  # noqa: S603  # an argument list, no shell
+                    arguments,
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             )
         except OSError as error:
             raise ToolMissingError(f"{arguments[0]}: cannot be started: {error.strerror}") from error
@@ -87,7 +107,7 @@ def run(
     return Finished(code, _tail(log), time.perf_counter() - start)
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> int | None:
+def _wait(process: Running, deadline: float, stop: threading.Event | None) -> int | None:
     """Its exit status, or None if the time is up."""
     while (left := deadline - time.perf_counter()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -97,7 +117,7 @@ def _wait(process: subprocess.Popen[bytes], deadline: float, stop: threading.Eve
     return process.poll()
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: Running) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already; macOS says the latter of zombies
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

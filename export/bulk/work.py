@@ -187,6 +187,9 @@ def _export(job: BulkJob, row: Row) -> Row:
 
 @functools.lru_cache(maxsize=1)  # a worker keeps its model
 def _trained(checkpoint: str, align_corners: bool | None) -> "Trained":
+    from bilayer.export.convert.host import PackageHost
     from bilayer.export.pipeline import load_trained
 
-    return load_trained(ExportOptions("", checkpoint=checkpoint, align_corners=align_corners))
+    return replace(
+        load_trained(ExportOptions("", checkpoint=checkpoint, align_corners=align_corners)), host=PackageHost()
+    )

@@ -2,13 +2,18 @@
 
     python -m bilayer.export.convert.qairt_worker MODEL.onnx FOLDER SOC
 
-writes FOLDER/<any name>.dlc. Exit codes: see `exit_code_of`.
+writes FOLDER/<any name>.dlc. Exit codes: see `exit_code_of`. With the number of a connection in their place it does
+that in a fork for each network that comes by it: see host.py.
 """
 
+import ctypes
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 NOT_LOADED = 5
 
@@ -56,6 +61,50 @@ def exit_code_of(work: Callable[[], object]) -> int:
     return 0
 
 
+def convert(network: str, folder: str, soc: str) -> int:
+    """Write the .dlc of a network into a folder, and return the exit code."""
+    return exit_code_of(lambda: open_session(Path(network), soc, {}, folder))
+
+
+def convert_for(owner: "Connection[int, tuple[str, ...]]") -> None:
+    """Convert in a fork for each (log, network, folder, soc) that comes: its id is sent back, then its exit code."""
+    with suppress(Exception):  # else each fork says why not
+        import onnxruntime  # noqa: F401  # its threads begin with its first session
+        import onnxruntime_qnn as qnn
+
+        for name in ("libQnnHtp.so", "libQnnIr.so"):
+            ctypes.CDLL(str(Path(qnn.LIB_DIR_FULL_PATH, name)))
+    with suppress(EOFError, OSError):  # the owner has ended
+        while True:
+            log, *arguments = owner.recv()
+            fork = os.fork()
+            if not fork:
+                owner.close()
+                _work_alone(log, arguments)
+            with suppress(OSError):
+                os.setpgid(fork, 0)  # whoever comes first, before its id is known
+            owner.send(fork)
+            owner.send(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]))
+
+
+def _work_alone(log: str, arguments: list[str]) -> NoReturn:
+    code = 1
+    try:
+        with suppress(OSError):
+            os.setpgid(0, 0)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.chdir(arguments[1])
+        code = convert(*arguments)
+        sys.stdout.flush()
+        ctypes.CDLL(None).fflush(None)  # what the libraries have printed
+    finally:
+        os._exit(code)
+
+
 if __name__ == "__main__":
-    network, folder, soc = sys.argv[1:]
-    sys.exit(exit_code_of(lambda: open_session(Path(network), soc, {}, folder)))
+    if len(sys.argv) == 2:
+        convert_for(Connection(int(sys.argv[1])))
+    else:
+        sys.exit(convert(*sys.argv[1:]))

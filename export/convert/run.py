@@ -8,11 +8,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import onnx
 
 from bilayer.export.convert import tools
+from bilayer.export.convert.host import WORKER, PackageHost
 from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
 from bilayer.export.dlc.check import EndMatch, WeightReport
 from bilayer.export.dlc.compare import compare_dlc
@@ -51,6 +53,7 @@ class ConvertOptions:
     soc_model: int = 36
     place: Path | None = None  # folder where the files will be in the end, for messages and the log
     stop: threading.Event | None = None  # once it is set, the tool is killed and CancelledError raised
+    host: PackageHost | None = None  # converts by the package from one process, where there are many networks
     written: int | None = field(default_factory=source_date)  # s since 1970, in place of the clock's; None: the clock's
 
 
@@ -114,7 +117,7 @@ def convert_onnx(
     with _work_folder() as folder:
         job = _job(onnx_path, dlc_path, model, Path(folder), options)
         invocation = _ROUTES[target](job)
-        finished, data = _run(invocation, job, options.timeout)
+        finished, data = _run(invocation, job, options)
         data = _pinned(data, options.written)
         dlc = _read_back(invocation, job, finished, data)
         try:
@@ -155,15 +158,18 @@ def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, 
     )
 
 
-def _run(invocation: Invocation, job: Job, timeout: float) -> tuple[Finished, bytes]:
+def _run(invocation: Invocation, job: Job, options: ConvertOptions) -> tuple[Finished, bytes]:
     """Run the converter: returns how it ended, and the bytes of the file that it wrote."""
+    log, ours = job.folder / "tool.log", len(WORKER)
+    host = options.host if invocation.arguments[:ours] == WORKER else None
     finished = run(
         invocation.arguments,
         folder=job.folder,
         environment=invocation.environment,
-        log=job.folder / "tool.log",
-        timeout=timeout,
+        log=log,
+        timeout=options.timeout,
         stop=job.stop,
+        fork=None if host is None else partial(host.start, invocation.arguments[ours:], log),
     )
     if finished.code is not None and finished.code == invocation.missing_code:
         reason = f"{invocation.tool} {finished.last_line}; {INSTALL_PACKAGE}"

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bilayer.export.convert import qairt_worker
+from bilayer.export.convert.host import WORKER
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.subprocesses import run
@@ -73,9 +73,7 @@ def package(job: Job) -> Invocation:
     """
     if find_spec("onnxruntime_qnn") is None:
         raise ToolMissingError(f"{job.shown_dlc}: not made: {_PACKAGE} is not installed; {INSTALL_PACKAGE}")
-    # -P: modules are not to be looked for in the folder that it runs in
-    worker = (sys.executable, "-P", "-m", qairt_worker.__name__)
-    arguments = (*worker, str(job.onnx_path), str(job.folder), str(job.soc_model))
+    arguments = (*WORKER, str(job.onnx_path), str(job.folder), str(job.soc_model))
     return Invocation(_PACKAGE, metadata.version(_PACKAGE), arguments, os.environ, 4, qairt_worker.NOT_LOADED)
 
 

@@ -115,7 +115,8 @@ def _too_much() -> Refused:
 @functools.lru_cache(maxsize=1)  # a process keeps its model
 def _trained(checkpoint: str) -> "Trained":
     from bilayer.export.allocator import keep_freed_memory
+    from bilayer.export.convert.host import PackageHost
     from bilayer.export.pipeline import load_trained
 
     keep_freed_memory()
-    return load_trained(ExportOptions("", checkpoint=checkpoint))
+    return replace(load_trained(ExportOptions("", checkpoint=checkpoint)), host=PackageHost())

@@ -69,6 +69,7 @@ ALLOWED = {
     ("android_harness/cli.py", "session_path(out).unlink(missing_ok=True)"): "a session that is over",
     ("android_harness/bench/setup.py", "self.session.save(session_path(self.out))"): "by write_file",
     ("benchmarks/parity/htp.py", "np.save(poses, self.subject.encoded()[indices])"): "for our worker",
+    ("export/convert/qairt_worker.py", "os.open(log, os.O_WRONLY | os.O_APPEND)"): "its owner's log of it",
     ("benchmarks/parity/htp_worker.py", "np.savez(results, allow_pickle=False, **arrays)"): "for its parent",
     ("export/bundle.py", "out.with_name(f'{out.name}.log').unlink()"): "of an earlier conversion that failed",
     ("export/bundle.py", "(folder / f'{out.stem}.json').write_text(contract.to_json(), encoding='utf-8')"): _BUNDLE,

@@ -76,7 +76,6 @@ def parse_conditions(text: str) -> Conditions:
     zones = [(name, number) for name in values if name.startswith("zone.") for number in _numbers(values[name])]
     degrees = [(name, value / 1000 if abs(value) >= 1000 else value) for name, value in zones]
     hot = [value for name, value in degrees if _HOT_PLACES.search(name) and _CELSIUS[0] < value < _CELSIUS[1]]
-    battery = _first(values, "temperature")
     powered = [value == "true" for name in ("AC powered", "USB powered") for value in values.get(name, [])]
     return Conditions(
         thermal_status=_whole(values, "Thermal Status"),
@@ -90,7 +89,7 @@ def parse_conditions(text: str) -> Conditions:
         cpu_top_mhz=[value / 1e3 for value in _numbers(values.get("cpu.top", []))],
         cpu_governor=_word(values, "cpu.governor"),
         battery_percent=_first(values, "level"),
-        battery_celsius=None if battery is None else battery / 10,
+        battery_celsius=_scaled(values, "temperature", 10),
         powered=any(powered) if powered else None,
         uptime_s=_first(values, "uptime"),
     )

@@ -48,7 +48,7 @@ def count_reports(preset: str) -> list[BenchReport]:
             name,
             columns={
                 "paper, GMAC": gmacs,
-                "here, as trained": round(_trained(name), 3),
+                "here, as trained": round(macs_per_frame(count_costs(PRESETS[name])) / 1e9, 3),
                 **{other: counted.get(name) for other, counted in OTHER_METHODS.items()},
             },
         )
@@ -123,11 +123,6 @@ def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
             bar="ms at least",
         ),
     ]
-
-
-def _trained(preset: str) -> float:
-    """Return the GMAC of a frame of the trained model, with nothing folded."""
-    return macs_per_frame(count_costs(PRESETS[preset])) / 1e9
 
 
 def _by_block(generator: FoldedGenerator) -> Mapping[str, int]:

@@ -42,16 +42,27 @@ def make_model(preset: str, poses: int) -> tuple[BilayerModel, AdaptiveParameter
     return model, parameters, encoded.numpy()
 
 
+class UnfoldedFrame(torch.nn.Module):
+    """A model as it was trained, for poses that are encoded already, as the exported network takes them."""
+
+    def __init__(self, model: BilayerModel, parameters: AdaptiveParameters) -> None:
+        super().__init__()
+        self.embedder, self.generator = model.keypoints_embedder, model.inference_generator
+        self.predicted = parameters
+
+    def forward(self, encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return delta_uv, lf_rgb and the segmentation's shares, (N, C, S, S) each, for poses (N, width)."""
+        embedding = self.embedder.net["mlp"](encoded).view(-1, *self.embedder.out_shape)
+        layers = self.generator(embedding, self.predicted)
+        return layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)
+
+
 def unfolded_outputs(
     model: BilayerModel, parameters: AdaptiveParameters, encoded: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a share."""
-    mlp = model.keypoints_embedder
     with torch.inference_mode():
-        embedding = mlp.net["mlp"](torch.from_numpy(encoded)).view(-1, *mlp.out_shape)
-        layers = model.inference_generator(embedding, parameters)
-    outputs = [layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)]
-    return torch.cat(outputs, dim=1)[0].numpy()
+        return torch.cat(UnfoldedFrame(model, parameters)(torch.from_numpy(encoded)), dim=1)[0].numpy()
 
 
 def make_generator(preset: str) -> tuple[PlainGenerator, NDArray[np.float64], NDArray[np.float64]]:

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from bilayer.benchmarks.parity.random_bundle import write_random_bundle
 from bilayer.benchmarks.speed import peak
-from bilayer.benchmarks.speed.export_variants import make_model, unfolded_outputs, variants_of
+from bilayer.benchmarks.speed.export_variants import UnfoldedFrame, make_model, unfolded_outputs, variants_of
 from bilayer.benchmarks.speed.options import NetworkBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
@@ -60,13 +61,7 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
     generators = variants_of(fold(model, parameters))
     config = PRESETS[setup.preset]
     reports = []
-    said: set[str] = set()
-
-    def say(text: str) -> None:
-        if text not in said:
-            said.add(text)
-            left_out(text)
-
+    say = cache(left_out)  # each once
     with tempfile.TemporaryDirectory() as place:
         folders = {
             name: write_random_bundle(Path(place) / str(i), generator, config, poses[:1], name)
@@ -74,10 +69,11 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
         }
         expected = unfolded_outputs(model, parameters, poses[:1])
         model, parameters = model.float(), parameters.map(lambda tensor: tensor.float())
-        naive = _naive_export(model, parameters, poses, Path(place))
+        frame = UnfoldedFrame(model, parameters).eval()
+        naive = _naive_export(frame, poses, Path(place))
         for threads in setup.threads:
             torch.set_num_threads(threads)
-            sides: dict[str, Call] = {TORCH: _torch_side(model, parameters, poses)}
+            sides: dict[str, Call] = {TORCH: _torch_side(frame, poses)}
             sides[NAIVE] = _naive_side(naive, poses, threads)
             sides[peak.PEAK] = peak.matrix_product(threads)
             known = {name: NetworkSide("fp32") for name in sides}
@@ -159,33 +155,23 @@ def _engine_side(engine: Any, poses: NDArray[np.float64]) -> Call:
     return lambda: engine.infer(next(inputs))
 
 
-def _torch_side(model: Any, parameters: Any, poses: NDArray[np.float64]) -> Call:
+def _torch_side(frame: UnfoldedFrame, poses: NDArray[np.float64]) -> Call:
     inputs = cycle([torch.from_numpy(pose[None].astype(np.float32)) for pose in poses])
 
     def call() -> None:
         with torch.inference_mode():
-            model.inference_generator(_embedded(model, next(inputs)), parameters)
+            frame(next(inputs))
 
     return call
 
 
-def _naive_export(model: Any, parameters: Any, poses: NDArray[np.float64], folder: Path) -> Path:
+def _naive_export(frame: UnfoldedFrame, poses: NDArray[np.float64], folder: Path) -> Path:
     """The unfolded model through torch's tracing exporter, predicted parameters as constants."""
-
-    class Frame(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedder, self.generator = model.keypoints_embedder, model.inference_generator
-
-        def forward(self, encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            layers = self.generator(_embedded(model, encoded), parameters)
-            return layers.delta_uv, layers.lf_rgb, torch.sigmoid(layers.seg_logits)
-
     path = folder / "naive.onnx"
     example = torch.from_numpy(poses[:1].astype(np.float32))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter announces its end
-        torch.onnx.export(Frame().eval(), (example,), str(path), opset_version=17, dynamo=False, input_names=["pose"])
+        torch.onnx.export(frame, (example,), str(path), opset_version=17, dynamo=False, input_names=["pose"])
     return path
 
 
@@ -193,12 +179,6 @@ def _naive_side(path: Path, poses: NDArray[np.float64], threads: int) -> Call:
     session = make_session(path, threads)  # as the player's
     inputs = cycle(list(poses.astype(np.float32)[:, None]))
     return lambda: session.run(None, {"pose": next(inputs)})
-
-
-def _embedded(model: Any, encoded: torch.Tensor) -> torch.Tensor:
-    """The pose embedding of an already encoded pose: sines and cosines are made outside of the exported network."""
-    mlp = model.keypoints_embedder
-    return mlp.net["mlp"](encoded).view(-1, *mlp.out_shape)  # type: ignore[no-any-return]
 
 
 def _parity(found: NetworkOutputs, expected: NDArray[np.float64]) -> tuple[float, float]:

@@ -114,7 +114,8 @@ def convert_onnx(
         raise InputError(f"target: expected one of {', '.join(_ROUTES)}, found {target}")
     model = read_model(onnx_path).proto
     check_output(dlc_path)
-    with _work_folder() as folder:
+    # Errors are ignored: a stray child of the tool may still be writing there
+    with tempfile.TemporaryDirectory(prefix="bilayer-convert-", ignore_cleanup_errors=True) as folder:
         job = _job(onnx_path, dlc_path, model, Path(folder), options)
         invocation = _ROUTES[target](job)
         finished, data = _run(invocation, job, options)
@@ -137,11 +138,6 @@ def convert_onnx(
         weights=report.weights,
         ends=report.ends,
     )
-
-
-def _work_folder() -> tempfile.TemporaryDirectory[str]:
-    # a stray child of the tool may still be writing there
-    return tempfile.TemporaryDirectory(prefix="bilayer-convert-", ignore_cleanup_errors=True)
 
 
 def _job(onnx_path: Path, dlc_path: Path, model: onnx.ModelProto, folder: Path, options: ConvertOptions) -> Job:

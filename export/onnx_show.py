@@ -11,8 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
-from bilayer.runtime.console import table
+from bilayer.export.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.runtime.files.reading import size_of
 
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
@@ -70,7 +69,6 @@ def as_text(model: OnnxFile, path: Path) -> str:
     """Tables for a terminal: the file, its ends, its layers, and what is in integers."""
     tensors, behind = stored_tensors(model), _behind(model)
     kinds = {_operator(node) for node in model.nodes}
-    integers = quantised(tensors)
     facts = [
         ("size", f"{size_of(path) / 1e6:.2f} MB"),
         ("written by", printable(model.proto.producer_name) or "not recorded"),
@@ -78,7 +76,7 @@ def as_text(model: OnnxFile, path: Path) -> str:
         ("nodes", f"{len(model.nodes)} of {len(kinds)} operators"),
         ("parameters", f"{_parameters(tensors):,}"),
         ("weights", told_bytes(bytes_by_type(tensors))),
-        ("in integers", _counted(integers)),
+        ("in integers", _counted(quantised(tensors))),
     ]
     ends = [("input", value) for value in model.inputs] + [("output", value) for value in model.proto.graph.output]
     rows = [
@@ -91,24 +89,11 @@ def as_text(model: OnnxFile, path: Path) -> str:
         for node in model.nodes
         if node.op_type not in (*_ROUNDING, "Constant")
     ]
-    parts = [
-        table(["file", str(path)], facts),
-        table(
-            ["", "tensor", "shape", "type"],
-            [
-                (
-                    end,
-                    printable(v.name),
-                    shape_text(model.shapes.get(v.name, ())),
-                    type_name(v.type.tensor_type.elem_type),
-                )
-                for end, v in ends
-            ],
-        ),
-        table(["layer", "operator", "output", "constants"], rows),
-        integer_table(integers),
+    told = [
+        (end, printable(one.name), model.shapes.get(one.name, ()), type_name(one.type.tensor_type.elem_type))
+        for end, one in ends
     ]
-    return "\n\n".join(filter(None, parts))
+    return network_tables(str(path), facts, told, ["layer", "operator", "output", "constants"], rows, tensors)
 
 
 def _counted(integers: list[Stored]) -> str:

@@ -80,6 +80,20 @@ def told_bytes(found: dict[str, int]) -> str:
     return ", ".join(f"{kind} {size / 1e6:.2f} MB" for kind, size in found.items()) or "nothing"
 
 
+def network_tables(
+    file: str,
+    facts: Sequence[tuple[str, str]],
+    ends: Iterable[tuple[str, str, Sequence[int], str]],
+    headings: Sequence[str],
+    layers: Sequence[Sequence[object]],
+    tensors: Iterable[Stored],
+) -> str:
+    """Tables for a terminal: facts of a file, its ends (which, name, shape, type), its layers, what is in integers."""
+    shown = [(end, name, shape_text(shape), kind) for end, name, shape, kind in ends]
+    parts = [table(["file", file], facts), table(["", "tensor", "shape", "type"], shown), table(headings, layers)]
+    return "\n\n".join(filter(None, [*parts, integer_table(quantised(tensors))]))
+
+
 def integer_table(tensors: Sequence[Stored]) -> str:
     """A table of what is in integers, weights and what is computed; empty where nothing is."""
     return table(HEADERS, map(_row, tensors)) if tensors else ""

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from bilayer.export.dlc import v3, v4
 from bilayer.export.dlc.container import read_header, read_members
 from bilayer.export.dlc.graph import DlcGraph, DlcTensor
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
-from bilayer.runtime.console import table
+from bilayer.export.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.runtime.errors import DlcError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 
@@ -139,13 +138,8 @@ def as_text(dlc: Dlc) -> str:
         )
         for node in dlc.nodes
     ]
-    parts = [
-        table(["file", dlc.name], facts),
-        table(["", "tensor", "shape", "type"], [(end, t.name, shape_text(t.shape), t.dtype or "-") for end, t in ends]),
-        table(["layer", "type", "output", "weights", "parameters"], layers),
-        integer_table(quantised(tensors)),
-    ]
-    return "\n\n".join(filter(None, parts))
+    told = [(end, tensor.name, tensor.shape, tensor.dtype or "-") for end, tensor in ends]
+    return network_tables(dlc.name, facts, told, ["layer", "type", "output", "weights", "parameters"], layers, tensors)
 
 
 def stored_tensors(dlc: Dlc) -> list[Stored]:

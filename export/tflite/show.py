@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from bilayer.export.stored import Stored, bytes_by_type, integer_table, quantised, shape_text, told_bytes
+from bilayer.export.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
-from bilayer.runtime.console import table
 
 
 def describe(file: TfliteFile) -> dict[str, Any]:
@@ -58,15 +57,9 @@ def as_text(file: TfliteFile) -> str:
         if operator.kind != "DEQUANTIZE"
     ]
     named = [(end, file.tensors[number]) for end, number in ends if number >= 0]
-    parts = [
-        table(["file", file.name], facts),
-        table(
-            ["", "tensor", "shape", "type"], [(end, one.name, shape_text(one.shape), _type(one)) for end, one in named]
-        ),
-        table(["operator", "kind", "version", "output", "constants"], rows),
-        integer_table(quantised(stored_tensors(file))),
-    ]
-    return "\n\n".join(filter(None, parts))
+    told = [(end, one.name, one.shape, _type(one)) for end, one in named]
+    headings = ["operator", "kind", "version", "output", "constants"]
+    return network_tables(file.name, facts, told, headings, rows, stored_tensors(file))
 
 
 def stored_tensors(file: TfliteFile) -> list[Stored]:

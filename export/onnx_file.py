@@ -174,11 +174,7 @@ def _read(path: Path, model: Path, offset: int, length: int | None) -> bytes:
 
 
 def _check_text(message: Message) -> None:
-    """All text of a message and of those in it is UTF-8: what is not, protobuf gives as bytes where text is expected.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise a ValueError where text of a message, or of those in it, is no UTF-8, which protobuf gives as bytes."""
     for field, value in message.ListFields():
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             for one in (value,) if isinstance(value, Message) else value:

@@ -108,11 +108,7 @@ class _Run:
             self._forward = DistributedDataParallel(stage, find_unused_parameters=True)
 
     def _resume(self) -> None:
-        """Go on from the folder's state, if there is one.
-
-        Raises:
-            InputError: it is damaged, or of another model.
-        """
+        """Go on from the folder's state, if any, or raise an InputError where it is damaged, or of another model."""
         state = self._folder.load_state(self._process.device)
         if state is None:
             return

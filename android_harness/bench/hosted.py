@@ -152,11 +152,7 @@ def _run(
 def _tensors(
     outputs: Mapping[str, Sequence[Any]], shapes: Mapping[str, tuple[int, ...]], count: int
 ) -> Sequence[Tensors]:
-    """The outputs of each pose, (1, C, S, S) by name, of a file's NCHW or NHWC.
-
-    Raises:
-        DeviceError: other outputs than the network's.
-    """
+    """The outputs of each pose, (1, C, S, S) by name, of a file's NCHW or NHWC; a DeviceError of other outputs."""
     found: list[dict[str, Floats]] = [{} for _ in range(count)]
     for name, shape in shapes.items():
         values = outputs.get(name, ())

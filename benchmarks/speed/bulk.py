@@ -98,11 +98,7 @@ def _in_one(items: Sequence[Item], out: Path, usual: ExportOptions, workers: Wor
 
 
 def _compare(name: str, out: Path, items: Sequence[Item], digests: dict[str, str]) -> None:
-    """See that each avatar's network, texture and preview are those of the ways before.
-
-    Raises:
-        ParityError: they are not.
-    """
+    """Raise a ParityError unless each avatar's network, texture and preview are those of the ways before."""
     for item in items:
         for file in list_folder(out / item.name) if is_folder(out / item.name) else []:
             if file.suffix in (".onnx", ".safetensors", ".png"):

@@ -178,10 +178,7 @@ def _damaged(path: Path, error: Exception) -> PhotoError:
 
 
 def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> Bytes:
-    """Any of Pillow's modes -> (H, W, 3) in sRGB; `black` and `white` are what deep grey counts to.
-
-    Strip by strip: whole, each step would be a copy of the picture.
-    """
+    """Any of Pillow's modes -> (H, W, 3) in sRGB, strip by strip; deep grey counts from `black` to `white`."""
     if image.mode.startswith(("I", "F")):
         return _scale_grey(image, black, white, path)
     opaque = "RGB" if image.has_transparency_data or image.mode not in _PROFILE_SPACES else image.mode

@@ -245,11 +245,7 @@ def _check_web(web: Path, options: ExportOptions) -> None:
 
 
 def _check_sheet(sheet: Path, options: ExportOptions, web: Path | None) -> None:
-    """See that the sheet has a place of its own.
-
-    Raises:
-        OutputError: it cannot be written there, is no .png, or would replace what is read or written otherwise.
-    """
+    """Raise an OutputError unless the sheet is a .png of its own that can be written."""
     if sheet.suffix.lower() != ".png":
         raise OutputError(f"{sheet}: expected a name that ends in .png, found {sheet.suffix or 'no suffix'}")
     place, taken = sheet.resolve(), [path.resolve() for path in bundle_files(options.out)]

@@ -108,10 +108,7 @@ def _counted(integers: list[Stored]) -> str:
 def _quantised(
     model: OnnxFile, node: onnx.NodeProto | None, numbers: str, name: str, what: Literal["weights", "computed"]
 ) -> Stored | None:
-    """The tensor with the scale that `node` gives it, or in its own type where there is no node.
-
-    None where the scale is computed.
-    """
+    """The tensor with the scale that `node` gives it, if any; None where the scale is computed."""
     constant = model.constants.get(numbers)
     shape = model.shapes.get(numbers, ())
     array = model.array(numbers)

@@ -117,11 +117,7 @@ def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
 
 
 def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, float]]:
-    """Metrics that need no network, on a few held-out people, all of whose frames are read once before they are needed.
-
-    Raises:
-        InputError: they cannot be: too few frames, or a damaged file.
-    """
+    """Metrics without a network, on a few held-out people, or an InputError where these are too few, or damaged."""
     from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case
 
     schedule, root = settings.schedule, Path(settings.data.root)

@@ -223,10 +223,7 @@ def _scale_grey(image: Image.Image, black: float, white: float, path: Path) -> B
 
 
 def _colour_transform(profile: bytes | None, mode: str, path: Path) -> Callable[[Image.Image], Image.Image]:
-    """What turns a picture of that mode from its ICC profile's colours to sRGB (phones write Display P3).
-
-    A profile that does not fit is ignored.
-    """
+    """What turns a picture of that mode from the colours of its ICC profile, if that fits, to sRGB (of Display P3)."""
     if not profile:
         return lambda image: image
     from PIL import ImageCms

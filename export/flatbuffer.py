@@ -18,17 +18,15 @@ _MAX_STRING = 1 << 12  # bytes; names and types are far shorter
 
 
 class FlatBuffer:
-    """The bytes of one FlatBuffer, `data` starting at its root offset."""
+    """The bytes of one FlatBuffer, `data` starting at its root offset; a DlcError where its schema has another id."""
 
-    def __init__(self, data: memoryview, what: str) -> None:
+    def __init__(self, data: memoryview, what: str, *ids: str) -> None:
         self.data = data
         self.what = what  # for messages
         self._spent = 0
-
-    @property
-    def identifier(self) -> bytes:
-        """The four bytes that say which schema it follows."""
-        return bytes(self.data[4:8])
+        self.identifier = bytes(self.data[4:8])  # which schema it follows
+        if ids and self.identifier not in [known.encode() for known in ids]:
+            raise DlcError(f"{what}: expected id {' or '.join(ids)}, found {self.identifier!r}")
 
     def root(self) -> "Table":
         """The table that everything hangs from."""

@@ -37,11 +37,7 @@ class RunsOptions:
     ] = ()
 
     def overrides(self) -> "dict[str, Value]":
-        """The settings by their names.
-
-        Raises:
-            UsageError: one that is no NAME=VALUE.
-        """
+        """The settings by their names, or a UsageError where one is no NAME=VALUE."""
         named = [(setting, *setting.partition("=")) for setting in self.settings]
         for setting, _, equals, _ in named:
             if not equals:

@@ -150,11 +150,7 @@ class _Run:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def report(self, losses: Losses) -> None:
-        """Log the losses, those of all processes together.
-
-        Raises:
-            TrainingError: one of them is not finite.
-        """
+        """Log the losses, those of all processes together, or raise a TrainingError where one is not finite."""
         values = {name: float(mean_over_processes(loss)) for name, loss in losses.items()}
         for name, value in values.items():
             if not math.isfinite(value):

@@ -64,11 +64,7 @@ class RunFolder:
         write_file(self.state, write)
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
-        """The state that was saved last; None if there is none.
-
-        Raises:
-            InputError: the file is damaged.
-        """
+        """The state that was saved last, None where there is none, or an InputError where it is damaged."""
         if not is_there(self.state):
             return None
         try:

@@ -75,11 +75,7 @@ class Adb:
 
     @classmethod
     def find(cls, environment: Mapping[str, str] = os.environ) -> "Adb":
-        """The program that $ADB names, or `adb` on PATH.
-
-        Raises:
-            ToolMissingError: there is none.
-        """
+        """The program that $ADB names, or `adb` on PATH, or a ToolMissingError where there is none."""
         wanted = environment.get("ADB") or "adb"
         found = shutil.which(wanted, path=environment.get("PATH"))
         if found is None:
@@ -191,11 +187,7 @@ class Device:
         return self.shell(shlex.join(words), timeout)
 
     def push(self, local: Path, remote: str) -> None:
-        """Copy a file to the device.
-
-        Raises:
-            DeviceError: the device is gone, full, or does not let us write there.
-        """
+        """Copy a file to the device, or raise a DeviceError: it is gone, full, or does not let us write there."""
         timeout = QUICK + size_of(local) / SLOWEST_LINK
         done = self._call(["push", str(local.absolute()), remote], timeout)
         if done.code:

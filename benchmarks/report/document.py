@@ -73,11 +73,7 @@ class Report:
         return "\n\n".join([*parts, *self.lead, *(section.markdown() for section in self.sections)]) + "\n"
 
     def page(self, pictures: Sequence[Picture]) -> str:
-        """The report as HTML: verdict, numbers, pictures, then the tables.
-
-        Raises:
-            ToolMissingError: jinja2 is not installed.
-        """
+        """The report as HTML: verdict, numbers, pictures, then the tables; a ToolMissingError without jinja2."""
         require("jinja2")
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -80,11 +80,7 @@ class Looked:
 
 
 def look(job: BulkJob) -> Looked:
-    """The key of a job, and its row where it was done before.
-
-    Raises:
-        InputError: a file that it names cannot be read.
-    """
+    """The key of a job, and its row where it was done before; an InputError where a file cannot be read."""
     item = job.item
     parts = [_digest(item.photo, FileKind.PHOTO, PhotoError)]
     parts += [_digest(other, FileKind.PHOTO, PhotoError) for other in item.others]

@@ -26,10 +26,8 @@ def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
     Raises:
         DlcError: damaged.
     """
-    buffer = FlatBuffer(model, "member model")
-    if buffer.identifier != b"NETD":
-        raise DlcError(f"member model: expected id NETD, found {buffer.identifier!r}")
-    weights = {} if params is None else _weights(FlatBuffer(params, "member model.params"))
+    buffer = FlatBuffer(model, "member model", "NETD")
+    weights = {} if params is None else _weights(FlatBuffer(params, "member model.params", "NETP"))
     tensors: dict[str, DlcTensor] = {}
     inputs: list[str] = []
     nodes: list[DlcNode] = []
@@ -84,8 +82,6 @@ def _settings(node: Table) -> dict[str, Setting]:
 
 def _weights(params: FlatBuffer) -> dict[str, dict[str, NDArray[np.generic]]]:
     """Every layer's constants by their name."""
-    if params.identifier != b"NETP":
-        raise DlcError(f"member model.params: expected id NETP, found {params.identifier!r}")
     layers: dict[str, dict[str, NDArray[np.generic]]] = {}
     for table in params.root().tables(0):
         layer = layers.setdefault(table.string(0), {})

@@ -58,9 +58,7 @@ def read_graph(model: memoryview, params: memoryview | None, data: memoryview | 
     Raises:
         DlcError: damaged, or not one graph.
     """
-    buffer = FlatBuffer(model, "member model")
-    if buffer.identifier != b"NETD":
-        raise DlcError(f"member model: expected id NETD, found {buffer.identifier!r}")
+    buffer = FlatBuffer(model, "member model", "NETD")
     graphs = buffer.root().tables(0)
     if len(graphs) != 1:
         raise DlcError(f"expected one graph, found {len(graphs)}")
@@ -75,9 +73,9 @@ def read_graph(model: memoryview, params: memoryview | None, data: memoryview | 
         tensors[tensor.name], layouts[tensor.name] = tensor, layout
         kinds[tensor.name] = table.number("<i", 2)
     static = [name for name, kind in kinds.items() if kind == _STATIC]
-    stored = (
-        _Stored({}, []) if params is None else _stored(name, static, FlatBuffer(params, "member model.params"), data)
-    )
+    stored = _Stored({}, [])
+    if params is not None:
+        stored = _stored(name, static, FlatBuffer(params, "member model.params", "NETP", "NR64"), data)
     own = itertools.chain(stored.of_layers, itertools.repeat({}))
     return DlcGraph(
         tuple(tensors[name] for name, kind in kinds.items() if kind in (_INPUT, _INPUT_AND_OUTPUT)),
@@ -158,8 +156,6 @@ def _stored(graph: str, static: list[str], params: FlatBuffer, data: memoryview 
     if params.identifier == b"NR64":
         buffers = params.root().tables(0)
         return _Stored(dict(zip(sorted(static), (buffer.raw(0) for buffer in buffers), strict=False)), [])
-    if params.identifier != b"NETP":
-        raise DlcError(f"member model.params: expected id NETP or NR64, found {params.identifier!r}")
     stored = _Stored({}, [])
     for table in params.root().tables(0):
         if table.string(0) == graph:

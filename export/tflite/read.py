@@ -112,11 +112,7 @@ def read_tflite(path: Path | str) -> TfliteFile:
 
 
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
-    """The .tflite file whose bytes are `content`; `name` is for messages.
-
-    Raises:
-        InputError: damaged, or none.
-    """
+    """The .tflite file whose bytes are `content`, called `name` in an InputError: damaged, or none."""
     if content[4:8] != IDENTIFIER:
         raise InputError(f"{name}: not a .tflite: expected {IDENTIFIER.decode()} at byte 4; convert the model first")
     try:

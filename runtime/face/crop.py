@@ -61,11 +61,7 @@ class Crop:
 
 
 def check_landmarks(landmarks: object) -> Floats:
-    """Landmarks as (68, 2) float32.
-
-    Raises:
-        LandmarkError: another shape, not numbers, NaN or infinite values.
-    """
+    """Landmarks as (68, 2) float32, or a LandmarkError: another shape, no numbers, NaN or infinite values."""
     try:
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
             points = np.asarray(landmarks, dtype=np.float32)

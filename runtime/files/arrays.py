@@ -24,11 +24,7 @@ _UNPACKING = (zlib.error, lzma.LZMAError)
 
 
 def parse_npy(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file's bytes, a copy of them.
-
-    Raises:
-        ValueError: no whole .npy file of numbers or text; says why.
-    """
+    """A copy of the numbers or text in a .npy file's bytes, or a ValueError that says why it is no whole one."""
     stream = io.BytesIO(content)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:

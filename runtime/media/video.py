@@ -37,11 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_av() -> Any:
-    """The module of PyAV.
-
-    Raises:
-        ToolMissingError: it is not installed.
-    """
+    """The module of PyAV, or a ToolMissingError where it is not installed."""
     try:
         import av
     except ImportError as error:

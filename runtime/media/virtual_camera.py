@@ -29,11 +29,7 @@ class VirtualCamera:
         self.device = str(camera.device)
 
     def write(self, frame: Bytes) -> None:
-        """Send a frame (H, W, 4) RGBA, over black; it is not kept.
-
-        Raises:
-            ToolMissingError: the camera is gone.
-        """
+        """Send a frame (H, W, 4) RGBA, over black, or raise a ToolMissingError: the camera is gone."""
         on_black(frame, self._picture)
         try:
             self._camera.send(self._picture)

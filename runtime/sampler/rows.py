@@ -101,11 +101,7 @@ def input_array(array: ArrayLike) -> Floats:
 
 
 def output_array(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    """`out` if the loops can write it, a new array for None.
-
-    Raises:
-        InputError: they cannot.
-    """
+    """`out`, or an InputError where the loops cannot write it; a new array for None."""
     if out is None:
         return np.empty(shape, dtype)
     if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:

@@ -6,8 +6,11 @@
 #include <EGL/egl.h>
 #include <GLES3/gl31.h>
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "frame_settings.hpp"
 #include "frame_shaders.hpp"
@@ -50,6 +53,14 @@ inline GLuint linked(const char *fragment_source) {
     throw std::runtime_error("the GPU's driver cannot link the frame shader");
 }
 
+// The nearest number in half precision: drivers round as they like, Mesa's down.
+inline uint16_t half_of(float value) {
+    const float size = std::fmin(std::fabs(value), 65504.0f);
+    const int power = std::max(std::ilogb(size), -14);  // the least of it, which zero and what is smaller have, too
+    const auto steps = int(std::nearbyint(std::ldexp(size, 10 - power)));  // 1024 to 2048, of which 2048 carries
+    return uint16_t((std::signbit(value) ? 0x8000 : 0) + (power + 14) * 1024 + steps);
+}
+
 }  // namespace gles
 
 class GlesFrame {
@@ -67,8 +78,13 @@ class GlesFrame {
         glGenVertexArrays(1, &nothing_);
         glBindTexture(GL_TEXTURE_2D, texture_);
         // Any GPU filters half-precision texels, few those in float32
-        const GLenum format = filter == Filter::fetch ? GL_RGBA32F : GL_RGBA16F;
-        glTexImage2D(GL_TEXTURE_2D, 0, GLint(format), width + 3, height + 3, 0, GL_RGBA, GL_FLOAT, packed);
+        if (filter == Filter::fetch) {
+            glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA32F, width + 3, height + 3, 0, GL_RGBA, GL_FLOAT, packed);
+        } else {
+            std::vector<uint16_t> halves(size_t(width + 3) * size_t(height + 3) * 4);
+            std::transform(packed, packed + halves.size(), halves.begin(), gles::half_of);
+            glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA16F, width + 3, height + 3, 0, GL_RGBA, GL_HALF_FLOAT, halves.data());
+        }
         const GLint way = filter == Filter::fetch ? GL_NEAREST : GL_LINEAR;
         glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, way);
         glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, way);

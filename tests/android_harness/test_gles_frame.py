@@ -89,4 +89,4 @@ def test_frames_by_opengl_es_are_the_cpus(driver, tmp_path):
         frame, found = found[: expected.size].reshape(expected.shape).astype(int), found[expected.size :]
         difference = np.abs(frame - expected)
         assert difference.max() <= 1
-        assert np.mean(difference == 0) >= (0.99 if hardware else 0.9999)
+        assert np.mean(difference == 0) >= (0.994 if hardware else 0.9999)  # 0.992 with halves cut off

@@ -24,6 +24,7 @@ from bilayer.runtime.errors import (
     in_short,
 )
 from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
+from bilayer.runtime.heard import heard_warnings
 from bilayer.runtime.typed_json import typed
 
 if TYPE_CHECKING:
@@ -174,11 +175,13 @@ def _export(job: BulkJob, row: Row) -> Row:
             and stores.fetched(item.keypoints, folder / "keypoints", FileKind.LANDMARKS, LandmarkError),
             out=folder / "out" / _AVATAR if away else Path(job.out, job.contract),
         )
-        export = export_avatar(options, trained=_trained(str(options.checkpoint), options.align_corners))
+        trained = _trained(str(options.checkpoint), options.align_corners)
+        with heard_warnings() as heard:
+            export = export_avatar(options, trained=trained)
         if away:
             stores.put_folder(folder / "out", stores.join(job.out, item.name), last=_AVATAR)
     missing = export.not_converted
-    return replace(row, warnings=tuple(export.warnings), no_dlc=None if missing is None else str(missing))
+    return replace(row, warnings=(*heard, *export.warnings), no_dlc=None if missing is None else str(missing))
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps its model

@@ -17,6 +17,7 @@ from bilayer.export.serve.cache import KEY
 from bilayer.export.serve.options import LOOPBACK, Wanted
 from bilayer.export.serve.request import RequestError
 from bilayer.export.serve.service import Service
+from bilayer.runtime.extras import installed_versions
 
 _OPEN = ("/health/live", "/health/ready")  # without a token: they tell nothing of anybody
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -44,7 +45,11 @@ def make_app(service: Service, token: str | None) -> FastAPI:
     """The service as an ASGI application; each request must bear `token` where there is one."""
     # Their pages would fetch JavaScript from another host; the description itself is at /openapi.json
     app = FastAPI(
-        title="bilayer-serve", description="A photo in, an avatar's bundle out.", docs_url=None, redoc_url=None
+        title="bilayer-serve",
+        description="A photo in, an avatar's bundle out.",
+        version=installed_versions(("bilayer",)).get("bilayer", "unknown"),
+        docs_url=None,
+        redoc_url=None,
     )
 
     @app.middleware("http")
@@ -126,7 +131,10 @@ def _refused(request: Request, token: str | None) -> RequestError | None:
         if hmac.compare_digest(given, f"Bearer {token}".encode()):
             return None
         return RequestError(
-            401, "token", "Authorization", "Authorization: expected Bearer and the token of the service"
+            401,
+            "token",
+            "Authorization",
+            "Authorization: expected Bearer and the token of the service; ask who runs it for that",
         )
     # A page of another host, or of a name that points to this address, must not reach a service of this machine
     host, origin = (

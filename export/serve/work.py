@@ -24,6 +24,7 @@ from bilayer.runtime.errors import (
     ToolMissingError,
 )
 from bilayer.runtime.files.reading import FileKind, list_folder, read_bytes
+from bilayer.runtime.heard import heard_warnings
 from bilayer.runtime.jobs.processes import start_worker
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ def make(options: ExportOptions) -> Made | Refused:
     try:
         with tempfile.TemporaryDirectory(dir=folder) as out:
             placed = replace(options, out=Path(out, "avatar.dlc"))
-            export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
-            content = pack(Path(out), [text.replace(f"{folder}/", "") for text in export.warnings])
+            with heard_warnings() as heard:
+                export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
+            content = pack(Path(out), [text.replace(f"{folder}/", "") for text in (*heard, *export.warnings)])
     except BilayerError as error:
         status = 503 if isinstance(error, _OURS) else 422
         field = "keypoints" if isinstance(error, LandmarkError) and options.keypoints else PHOTO

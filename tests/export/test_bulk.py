@@ -342,3 +342,12 @@ def test_what_does_not_go_with_many_photos_is_told(folder, tmp_path, arguments, 
     assert done.returncode == code, done.stderr
     assert message.replace("PHOTOS", str(folder)) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_logged_of_a_photo_is_in_its_line(folder, tmp_path, caplog):
+    Image.fromarray(CASE["source_image"]).save(folder / "ann.png", icc_profile=b"no profile")
+    manifest(folder, NAMES[:1])
+    (row,) = run(folder, tmp_path / "out").rows
+    told = f"{folder / 'ann.png'}: its colour profile is damaged; colours taken as sRGB"
+    assert row.warnings[0] == told
+    assert told not in caplog.text

@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,15 @@ def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, keypoints,
     assert not list((server.cache / "work").iterdir())  # the photo is gone
 
 
+def test_what_the_command_would_log_is_the_zips_comment(server, keypoints):
+    file = io.BytesIO()
+    Image.fromarray(CASE["source_image"][::-1]).save(file, "PNG", icc_profile=b"no profile")
+    answer, content = server.post(file.getvalue(), keypoints, mask="false")
+    assert answer.status == 200, content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "photo: its colour profile is damaged; colours taken as sRGB" in archive.comment.decode().splitlines()
+
+
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [
@@ -241,6 +251,7 @@ def test_a_process_that_is_killed_while_it_does_nothing_is_replaced(server, phot
 
 def test_the_description_has_the_options(server):
     described = json.loads(server.ask("/openapi.json")[1])
+    assert described["info"]["version"] == version("bilayer")
     asked = described["paths"]["/avatars"]["post"]
     assert {"face", "mask", "size"} <= {parameter["name"] for parameter in asked["parameters"]}
     assert {"413", "422", "429", "504"} <= set(asked["responses"])

@@ -17,9 +17,10 @@ from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
 from bilayer.export.options import FURTHER_SUFFIXES, PREVIEW_SUFFIX, ConversionTarget
 from bilayer.export.switch import switch
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.bundle import Bundle, Contract, DlcInfo, Files, describe_file, read_bundle
+from bilayer.runtime.bundle import Bundle, Contract, Files, describe_file, read_bundle
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
+from bilayer.runtime.provenance import DlcInfo
 from bilayer.runtime.sampler.grid_sample import pack_texture
 from bilayer.runtime.vocabulary import IntegerPrecision
 

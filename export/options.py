@@ -10,7 +10,7 @@ from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
-from bilayer.runtime.vocabulary import LandmarkerName, Refine
+from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine
 
 SNPE_OPSET, NEWEST_OPSET = 8, 21
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
@@ -21,6 +21,7 @@ FURTHER_SUFFIXES = {  # by their fields of the contract
     "pte_xnnpack": ".xnnpack.pte",
     "pte_vulkan": ".vulkan.pte",
     "coreml": ".mlpackage.zip",
+    "lids": ".lids.safetensors",
 }
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
@@ -84,6 +85,13 @@ class ExportOptions:
     precision: Annotated[
         ExportPrecision, Option("Of the .dlc: in integers for an NPU, with a QDQ ONNX: docs/quantisation.md.")
     ] = "fp32"
+    # None: drawn with the demo weights, whose network leaves the lids open
+    lids: Annotated[LidMotion | None, Option("Who shuts the eyes: pieces drawn, or the network.", none="auto")] = None
+
+    @property
+    def lid_motion(self) -> LidMotion:
+        """Who moves the lids."""
+        return self.lids or ("drawn" if Path(self.checkpoint) == DEMO_CHECKPOINT else "network")
 
 
 def bundle_dlc(out: StrPath) -> Path:

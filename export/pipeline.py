@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import onnx
+from safetensors.numpy import save
 
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.host import PackageHost
@@ -36,16 +37,17 @@ from bilayer.export.verify import (
     verify_bundle,
     verify_half,
 )
-from bilayer.model.avatar import Avatar
+from bilayer.model.avatar import Avatar, paint_lids
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
 from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
-from bilayer.runtime.bundle import Bundle, Contract, Graph, Origin, PhotoSource, PoseInput
+from bilayer.runtime.bundle import Bundle, Contract, PhotoSource, PoseInput
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
 from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.face.crop import cut_box
+from bilayer.runtime.provenance import Graph, Origin
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
@@ -124,6 +126,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
         frame_side = options.size or size
     with watch.stage("avatar"):
         avatar = avatar_of(model, portraits, options.refine, frame_side)
+        lids = paint_lids(model, avatar, portrait.source.poses) if options.lid_motion == "drawn" else None
     with watch.stage("fold and ONNX"):
         origin = Origin(
             checkpoint=Path(options.checkpoint).name,
@@ -202,6 +205,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             verification=verification,
             origin=origin,
             quantization=quantization,
+            lids=None if lids is None else lids.lids,
         )
         with watch.stage("convert and write"):
             played = (
@@ -209,7 +213,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                 if options.verify
                 else None
             )
-            parts = BundleParts(contract, texture, preview, further)
+            pieces = {} if lids is None else {"lids": save(lids.pieces)}
+            parts = BundleParts(contract, texture, preview, further | pieces)
             bundle, not_converted = write_bundle(parts, draft, played)
     return Export(bundle, warnings, watch.seconds, not_converted)
 

@@ -19,7 +19,10 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import list_folder
 from bilayer.runtime.files.writing import holding_folder, publish
 
-_KINDS = r"\.(dlc|onnx|safetensors|preview\.png|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
+_KINDS = (
+    r"\.(dlc|onnx|(lids\.)?safetensors|preview\.png"
+    r"|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
+)
 
 
 def switch(draft: Path, out: Path, contract: Contract) -> None:

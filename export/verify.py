@@ -18,14 +18,15 @@ from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, compare_drawn, judge, psnr
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.bundle import Bundle, Outputs, PoseInput, Verification
+from bilayer.runtime.bundle import Bundle, Outputs, PoseInput
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Network, NetworkOutputs
 from bilayer.runtime.motion.poses import choose_poses
-from bilayer.runtime.player import AvatarPlayer, read_texture
+from bilayer.runtime.player import AvatarPlayer, read_lids, read_texture
+from bilayer.runtime.provenance import Verification
 from bilayer.runtime.sampler.compositor import FrameCompositor
 
 THREADS = 2
@@ -120,10 +121,11 @@ def verify_bundle(
         ParityError: a frame differs by more than float32's rounding shows: what was written is not what was made.
     """
     packed = read_texture(bundle)
+    lids = read_lids(bundle, packed)
     contract, path = bundle.contract, bundle.path(bundle.contract.files.onnx)
     # numpy's loops start quicker than Numba's
     compositor = FrameCompositor(packed, contract.align_corners, size=contract.frame_size, engine="numpy")
-    player = AvatarPlayer(bundle, load_engine(path, contract, "onnxruntime", threads=THREADS), packed, compositor)
+    player = AvatarPlayer(bundle, load_engine(path, contract, "onnxruntime", threads=THREADS), packed, compositor, lids)
     for probe in probes[:PLAYED_POSES]:
         found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners, frame_size)
         db = psnr(found, expected, RANGES[FRAME])

@@ -10,6 +10,7 @@ from torch import Tensor
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
+from bilayer.model.lids import PaintedLids, draw_lids
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
@@ -155,6 +156,13 @@ def create_avatar(
         views = [view_of(model, parameters, shot) for shot in shots or [source.shot]]
         texture = fit_texture(texture, views, model.config.align_corners)
     return Avatar(embeddings, parameters, texture, base_texture, refine)
+
+
+@torch.inference_mode()
+def paint_lids(model: BilayerModel, avatar: Avatar, pose: Tensor) -> PaintedLids | None:
+    """Return the lids of one person's avatar by the pose (1, 136) of the photo; see `draw_lids`."""
+    layers = model.inference_generator(model.keypoints_embedder(pose), avatar.parameters)
+    return draw_lids(avatar.texture, pose, layers.delta_uv, model.config.align_corners)
 
 
 def view_of(model: BilayerModel, parameters: AdaptiveParameters, shot: Shot) -> View:

@@ -8,6 +8,7 @@ avatar.tflite        the network for LiteRT, if it was asked for; avatar.fp16.tf
 avatar.mlpackage.zip the network for Core ML, if it was asked for
 avatar.w8a16.onnx    the network in integers (QDQ), if it was asked for; the .dlc is made of it then
 avatar.xnnpack.pte   the network for ExecuTorch, if it was asked for; avatar.vulkan.pte for its other backend
+avatar.lids.safetensors  pieces of the texture with the eyes shut, where the network does not move the lids
 avatar.preview.png   what it looks like
 """
 
@@ -32,12 +33,11 @@ from bilayer.runtime.files.reading import (
     open_file,
     read_bytes,
 )
+from bilayer.runtime.lids import DrawnLids
 from bilayer.runtime.onnx_external import external_data
+from bilayer.runtime.provenance import Count, DlcInfo, Graph, Index, Origin, Quantization, Verification
 from bilayer.runtime.typed_json import FileFormat
-from bilayer.runtime.vocabulary import IntegerPrecision, Refine
 
-Count = Annotated[int, Meta(ge=1)]
-Index = Annotated[int, Meta(ge=0)]
 # A wild contract must not ask for gigabytes
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Box = Annotated[list[int], Meta(min_length=4, max_length=4)]
@@ -115,82 +115,14 @@ class Files:
     integers: Annotated[BundledFile | None, Meta(description="QDQ ONNX: see quantization; or left out")] = None
     pte_xnnpack: Annotated[BundledFile | None, Meta(description="for ExecuTorch's XNNPACK; or left out")] = None
     pte_vulkan: Annotated[BundledFile | None, Meta(description="for ExecuTorch's Vulkan; or left out")] = None
+    lids: Annotated[BundledFile | None, Meta(description="pieces of the texture: see lids; or left out")] = None
 
     @property
     def present(self) -> list[BundledFile]:
         """Those that there are."""
         further = (self.integers, self.tflite, self.tflite_fp16, self.pte_xnnpack, self.pte_vulkan, self.coreml)
-        every = (self.dlc, self.onnx, *further, self.texture, self.preview)
+        every = (self.dlc, self.onnx, *further, self.texture, self.lids, self.preview)
         return [file for file in every if file is not None]
-
-
-@dataclass(frozen=True)
-class DlcInfo:
-    """What made the .dlc, and who reads it."""
-
-    target: str
-    tool: Annotated[str, Meta(description="with its version")]
-    container: Annotated[int, Meta(description="3 or 4")]
-    readable_by: str
-    layout: Annotated[str, Meta(description="of its output tensors, NCHW or NHWC")]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """How the network was simplified."""
-
-    opset: Count
-    upsample: Annotated[str, Meta(description="nearest, deconv or phase")]
-    gmacs: Annotated[float, Meta(ge=0, description="a frame")]
-    norms_kept: Annotated[list[str], Meta(description="ill-conditioned ones, that stay as nodes")]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What was compared with the trained model before the bundle was written."""
-
-    verified: bool
-    poses: Index
-    psnr_db: Annotated[dict[str, float], Meta(description="ONNX Runtime in float32: of each result, the worst pose's")]
-    hybrid_frame_db: Annotated[
-        float | None, Meta(description="emulated FP16 storage: of the 8-bit RGBA frame, the worst")
-    ]
-    hybrid_uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
-    litert_db: Annotated[
-        float | None,
-        Meta(description="the .tflite in LiteRT against ONNX Runtime: the worst result and pose; left out without one"),
-    ] = None
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How the network in integers was made, which is that of the .dlc; the .onnx beside it stays in float32."""
-
-    precision: Annotated[IntegerPrecision, Meta(description="bits of weights and of what lies between layers")]
-    wide: Annotated[list[str], Meta(description="layers whose weights have 16 bits, as two of 8")]
-    frame_db: Annotated[
-        float | None, Meta(description="of the 8-bit frame against the trained model, the worst pose's")
-    ]
-    uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What the avatar was made from and with."""
-
-    checkpoint: Annotated[str, Meta(description="its file name, or what it is")]
-    checkpoint_sha256: Annotated[str, Meta(description="of all its tensors")]
-    trained: Annotated[bool, Meta(description="false: random numbers, for trying the tools")]
-    enhanced: Annotated[bool, Meta(description="the texture went through the enhancer")]
-    versions: dict[str, str]
-    refine: Annotated[
-        Refine | None, Meta(description="how the texture was refined; left out by versions before 0.3: see enhanced")
-    ] = None
-
-    @property
-    def refined_by(self) -> Refine:
-        """How the texture was refined, in bundles of every version."""
-        return self.refine or ("updater" if self.enhanced else "none")
 
 
 @dataclass(frozen=True)
@@ -211,6 +143,9 @@ class Contract:
     origin: Origin
     quantization: Annotated[
         Quantization | None, Meta(description="of the network in integers; left out where there is none")
+    ] = None
+    lids: Annotated[
+        DrawnLids | None, Meta(description="pieces of the texture with shut eyes; left out where there are none")
     ] = None
 
     def to_json(self) -> str:
@@ -250,7 +185,13 @@ class Bundle:
 
 _KINDS = {
     **dict.fromkeys(("onnx", "integers"), FileKind.ONNX),
-    **{"texture": FileKind.TEXTURE, "preview": FileKind.PHOTO, "dlc": FileKind.DLC, "coreml": FileKind.MLPACKAGE},
+    **{
+        "texture": FileKind.TEXTURE,
+        "lids": FileKind.TEXTURE,
+        "preview": FileKind.PHOTO,
+        "dlc": FileKind.DLC,
+        "coreml": FileKind.MLPACKAGE,
+    },
     **dict.fromkeys(("tflite", "tflite_fp16"), FileKind.TFLITE),
     **dict.fromkeys(("pte_xnnpack", "pte_vulkan"), FileKind.PTE),
 }
@@ -277,6 +218,8 @@ def read_bundle(path: str | Path) -> Bundle:
         file = getattr(contract.files, setting.name)
         if file is not None:
             _check_file(bundle.path(file), file, _KINDS[setting.name])
+    if (contract.files.lids is None) != (contract.lids is None):
+        raise BundleError(f"{json_path}: lids: expected with files.lids, or both left out; export the avatar again")
     for network in filter(None, (contract.files.onnx, contract.files.integers)):
         _check_network(bundle.path(network))
     return bundle

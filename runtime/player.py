@@ -1,6 +1,6 @@
 """An avatar's bundle and a pose -> the frame. Neither torch nor onnx is needed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
+from bilayer.runtime.lids import LidPainter
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor, resize_outputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
 from bilayer.runtime.vocabulary import EngineName, Precision
@@ -47,14 +48,20 @@ class AvatarPlayer:
         outputs: what the network gave for the last pose; the same arrays for every pose.
     """
 
-    def __init__(self, bundle: Bundle, network: NetworkEngine, texture: Floats, compositor: FrameCompositor) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        network: NetworkEngine,
+        texture: Floats,
+        compositor: FrameCompositor,
+        lids: LidPainter | None = None,  # of that texture, which the compositor reads
+    ) -> None:
         contract = bundle.contract
         self.bundle, self.size = bundle, compositor.size[0] if compositor.size else contract.image_size
         self.engine, self.precision = network.name, network.precision
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
-        self._network, self._texture, self._compositor = network, texture, compositor
+        self._network, self._texture, self._compositor, self._lids = network, texture, compositor, lids
         self.outputs = network.run(self.source_pose)  # the first run is the slow one
-        self._sampler: Sampler | None = None
 
     @classmethod
     def load(
@@ -92,6 +99,7 @@ class AvatarPlayer:
         bundle = read_bundle(path)
         contract = bundle.contract
         texture = read_texture(bundle)
+        lids = read_lids(bundle, texture)
         size = contract.frame_size if size is None else size
         backdrop = None if background is None else np.asarray(background)
         if backdrop is not None and backdrop.ndim == 3 and backdrop.shape[:2] != (size, size):
@@ -99,9 +107,9 @@ class AvatarPlayer:
         compositor = FrameCompositor(texture, contract.align_corners, alpha=alpha, background=backdrop, size=size)
         onnx = bundle.path(contract.files.onnx)
         if callable(engine):
-            return cls(bundle, engine(onnx, contract), texture, compositor)
+            return cls(bundle, engine(onnx, contract), texture, compositor, lids)
         network = load_engine(onnx, contract, engine, precision, threads=threads, providers=providers)
-        return cls(bundle, network, texture, compositor)
+        return cls(bundle, network, texture, compositor, lids)
 
     def render(self, pose: ArrayLike, out: Bytes | None = None) -> Bytes:
         """One frame. With `out` nothing is allocated.
@@ -121,8 +129,10 @@ class AvatarPlayer:
         return self.compose(out)
 
     def infer(self, pose: ArrayLike) -> None:
-        """The first half of `render`, the network: for those who time or schedule the halves apart."""
+        """The first half of `render`, the network and the lids: for those who time or schedule the halves apart."""
         self.outputs = self._network.run(pose)
+        if self._lids is not None:
+            self._lids.show(pose)
 
     def compose(self, out: Bytes | None = None) -> Bytes:
         """The second half of `render`: the frame of the pose that `infer` was last given."""
@@ -177,16 +187,14 @@ class AvatarPlayer:
         """
         if pose is not None:
             self.infer(pose)
-        if self._sampler is None:
-            inner = self._texture[1 : 1 - PADDING, 1 : 1 - PADDING, :3]
-            align_corners = self.bundle.contract.align_corners
-            self._sampler = Sampler(inner, align_corners, texture_layout="interleaved")
+        inner = self._texture[1 : 1 - PADDING, 1 : 1 - PADDING, :3]
+        sampler = Sampler(inner, self.bundle.contract.align_corners, texture_layout="interleaved")
         centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
         outputs = resize_outputs(self.outputs.drawable(), self.size, self.size)
         delta = outputs.delta_uv
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
         mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
-        return FrameLayers(uv, outputs.lf_rgb, self._sampler.sample(uv), mask)
+        return FrameLayers(uv, outputs.lf_rgb, sampler.sample(uv), mask)
 
 
 def read_texture(bundle: Bundle) -> Floats:
@@ -195,24 +203,53 @@ def read_texture(bundle: Bundle) -> Floats:
     Raises:
         BundleError: another shape or type than the contract's, no border of zeros, or values that are not finite.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = bundle.path(bundle.contract.files.texture)
     side = bundle.contract.texture_size + PADDING
-    expected = [side, side, MAX_CHANNELS]
-    try:
-        with safe_open(checked(path, FileKind.TEXTURE, BundleError), framework="np") as file:
-            names = list(file.keys())
-            stored = file.get_slice("texture") if names == ["texture"] else None
-            if stored is None or stored.get_dtype() != "F32" or list(stored.get_shape()) != expected:
-                found = f"{stored.get_dtype()} {list(stored.get_shape())}" if stored else ", ".join(names) or "nothing"
-                raise BundleError(f"{path}: expected texture F32 {expected}, found {found}; export the avatar again")
-            texture: Floats = file.get_tensor("texture")
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path}: not a .safetensors file ({error}); export the avatar again") from error
-    if not np.isfinite(texture).all():
-        raise BundleError(f"{path}: texture: holds values that are not finite; export the avatar again")
+    texture = _read_tensors(path, {"texture": (side, side, MAX_CHANNELS)})["texture"]
     edges = (texture[0], texture[-2:], texture[:, 0], texture[:, -2:])
     if any(edge.any() for edge in edges):
         raise BundleError(f"{path}: texture: expected a border of zeros; export the avatar again")
     return texture
+
+
+def read_lids(bundle: Bundle, texture: Floats) -> LidPainter | None:
+    """What shuts the eyes in a bundle's packed `texture`, in place; None where the network does.
+
+    Raises:
+        BundleError: pieces of another shape or type than the contract's, or beyond the texture.
+    """
+    lids, file = bundle.contract.lids, bundle.contract.files.lids
+    if lids is None or file is None:
+        return None
+    path, side = bundle.path(file), bundle.contract.texture_size
+    for eye in lids.eyes:
+        if max(eye.left + eye.width, eye.top + eye.height) > side:
+            raise BundleError(f"{path}: {eye.tensor}: beyond the texture of {side} texels; export the avatar again")
+    shapes = {eye.tensor: (lids.levels, eye.height, eye.width, MAX_CHANNELS) for eye in lids.eyes}
+    pieces = _read_tensors(path, shapes)
+    return LidPainter(lids, [pieces[eye.tensor] for eye in lids.eyes], texture, bundle.contract.source.pose)
+
+
+def _read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+    """The tensors of a .safetensors file, which are to be these, in float32 and finite."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(checked(path, FileKind.TEXTURE, BundleError), framework="np") as file:
+            names = list(file.keys())
+            found = {name: file.get_slice(name) for name in names}
+            stored = {name: f"{part.get_dtype()} {list(part.get_shape())}" for name, part in found.items()}
+            expected = {name: f"F32 {list(shape)}" for name, shape in shapes.items()}
+            if stored != expected:
+                told, wanted = (
+                    ", ".join(f"{name} {kind}" for name, kind in sorted(kinds.items())[:4]) or "nothing"
+                    for kinds in (stored, expected)
+                )
+                raise BundleError(f"{path}: expected {wanted}, found {told}; export the avatar again")
+            tensors: dict[str, Floats] = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a .safetensors file ({error}); export the avatar again") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise BundleError(f"{path}: {name}: holds values that are not finite; export the avatar again")
+    return tensors

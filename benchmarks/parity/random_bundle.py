@@ -13,8 +13,9 @@ from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.options import SNPE_OPSET
 from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
-from bilayer.runtime.bundle import Contract, Graph, Origin, PhotoSource, PoseInput
+from bilayer.runtime.bundle import Contract, PhotoSource, PoseInput
 from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
+from bilayer.runtime.provenance import Graph, Origin
 
 
 def write_random_bundle(

@@ -13,8 +13,9 @@ from bilayer.export.integers.qdq import read_qdq
 from bilayer.export.integers.scheme import ACTIVATION_BITS
 from bilayer.export.metadata import AVATAR, contradictions, describe_contract
 from bilayer.runtime.agreement import Verdict
-from bilayer.runtime.bundle import BundledFile, Quantization, Verification
+from bilayer.runtime.bundle import BundledFile
 from bilayer.runtime.errors import ParityError
+from bilayer.runtime.provenance import Quantization, Verification
 
 if TYPE_CHECKING:
     import onnx

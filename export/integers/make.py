@@ -17,9 +17,10 @@ from bilayer.export.verify import Probe, verify_half
 from bilayer.model.threads import torch_threads
 from bilayer.runtime.agreement import FRAME, judge
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.bundle import PoseInput, Quantization
+from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import Network
+from bilayer.runtime.provenance import Quantization
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.vocabulary import IntegerPrecision
 

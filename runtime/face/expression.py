@@ -22,9 +22,21 @@ def eye_opening(landmarks: Floats) -> NDArray[np.float64]:
 
     The eye aspect ratio of Soukupova and Cech 2016, of both eyes in one.
     """
-    lids = sum(_distance(landmarks, upper, lower) for upper, lower in LID_PAIRS)
-    widths = sum(_distance(landmarks, start, end) for start, end in _EYE_CORNERS)
-    return _ratio(np.asarray(lids), 2 * np.asarray(widths))
+    lids, widths = _eyes(landmarks)
+    return _ratio(lids.sum(-1), 2 * widths.sum(-1))
+
+
+def eye_openings(landmarks: Floats) -> NDArray[np.float64]:
+    """The same of each eye, the picture's left one first: (..., 2)."""
+    lids, widths = _eyes(landmarks)
+    return _ratio(lids, 2 * widths)
+
+
+def _eyes(landmarks: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of each eye's two distances between the lids (..., 2), and its width (..., 2)."""
+    lids = np.stack([_distance(landmarks, upper, lower) for upper, lower in LID_PAIRS], axis=-1)
+    widths = np.stack([_distance(landmarks, start, end) for start, end in _EYE_CORNERS], axis=-1)
+    return lids[..., 0::2] + lids[..., 1::2], widths
 
 
 def follow_ratio(found: NDArray[np.float64], driven: NDArray[np.float64]) -> float:

@@ -16,18 +16,15 @@ from bilayer.runtime.bundle import (
     BundledFile,
     Channels,
     Contract,
-    DlcInfo,
     Files,
-    Graph,
-    Origin,
     Outputs,
     PhotoSource,
     PoseInput,
-    Verification,
     describe_file,
     read_bundle,
 )
 from bilayer.runtime.errors import BundleError
+from bilayer.runtime.provenance import DlcInfo, Graph, Origin, Verification
 
 SIZES = {"texture_size", "frame_size"}
 SCHEMA = Path(bundle.__file__).with_name("avatar.schema.json")

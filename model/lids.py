@@ -124,7 +124,7 @@ def _find_eye(pose: Tensor, delta_uv: Tensor, first: int, brow: slice, settings:
     def middle(lid: Points) -> float:
         """Return the height of the parabola over the corners' line that is nearest to two landmarks."""
         bow = 1 - (lid[:, 0] / half) ** 2
-        return float(bow @ lid[:, 1] / max(bow @ bow, 1e-6)) / opening
+        return float(bow @ lid[:, 1]) / max(float(bow @ bow), 1e-6) / opening
 
     upper = middle(first_lid)
     return Eye(

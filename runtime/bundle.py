@@ -185,13 +185,8 @@ class Bundle:
 
 _KINDS = {
     **dict.fromkeys(("onnx", "integers"), FileKind.ONNX),
-    **{
-        "texture": FileKind.TEXTURE,
-        "lids": FileKind.TEXTURE,
-        "preview": FileKind.PHOTO,
-        "dlc": FileKind.DLC,
-        "coreml": FileKind.MLPACKAGE,
-    },
+    **dict.fromkeys(("texture", "lids"), FileKind.TEXTURE),
+    **{"preview": FileKind.PHOTO, "dlc": FileKind.DLC, "coreml": FileKind.MLPACKAGE},
     **dict.fromkeys(("tflite", "tflite_fp16"), FileKind.TFLITE),
     **dict.fromkeys(("pte_xnnpack", "pte_vulkan"), FileKind.PTE),
 }

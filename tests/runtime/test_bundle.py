@@ -184,6 +184,7 @@ LEFT_OUT = {
     "pte_vulkan",
     "integers",
     "quantization",
+    "lids",
 }  # at their defaults
 
 

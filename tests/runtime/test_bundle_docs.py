@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import get_args, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 import onnxruntime
@@ -40,13 +40,15 @@ def keys(kind, prefix=""):
         for choice in get_args(hint) if isinstance(hint, UnionType) else (hint,):
             if is_dataclass(choice):
                 yield from keys(choice, f"{prefix}{field.name}.")
+            elif get_origin(choice) is list and is_dataclass(get_args(choice)[0]):
+                yield from keys(get_args(choice)[0], f"{prefix}{field.name}[].")
 
 
 def test_every_key_of_the_contract_is_explained():
     section = (DOCS / "bundle.md").read_text(encoding="utf-8").split("## avatar.json")[1].split("\n## ")[0]
     explained = set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
     shared = {f"outputs.{name}" for name in ("delta_uv", "lf_rgb", "seg")}
-    further = ("tflite", "tflite_fp16", "pte_xnnpack", "pte_vulkan", "coreml", "integers")
+    further = ("tflite", "tflite_fp16", "pte_xnnpack", "pte_vulkan", "coreml", "integers", "lids")
     shared |= {f"files.{name}" for name in ("onnx", "texture", "preview", "dlc", *further)}
     expected = {re.sub(r"^(outputs|files)\.\w+\.", r"\1.*.", key) for key in keys(Contract)}
     assert shared < expected

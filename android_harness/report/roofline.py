@@ -19,6 +19,7 @@ INTEGERS = (
     "that of Hexagon, GPU and CPU together, and so above Hexagon's own, of which none is "
     "published, nor one for 16-bit activations, which take longer."
 )
+ON_HEXAGON: tuple[Mode, ...] = ("dsp", "htp", "htp-context")  # which take a .dlc in integers alone
 _MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 
 
@@ -42,14 +43,21 @@ def _rows(result: Result, rates: DeviceRates) -> Iterator[list[str]]:
     gmacs = result.model.gmacs
     for row in result.rows:
         mode = _MODES.get(row.mode)
+        if mode in ON_HEXAGON and rates.ai_tops is not None:
+            yield _row(result, clean(row.title), "int8", f"{rates.ai_tops:g} TOPS", _at_tops(gmacs, rates.ai_tops), row)
         if mode is None or not any(word in mode for word in ("gpu", "vulkan")):
             continue  # no rate of these CPUs is published
         precision: Precision = "fp16" if COMPUTES_IN[mode] == "fp16" else "fp32"  # the hybrid sums in float32
         gflops = rates.gflops[precision]
         yield _row(result, clean(row.title), precision.upper(), f"{gflops:.0f} GFLOPS", 2 * gmacs / gflops * 1e3, row)
-    if rates.ai_tops is not None:
-        least = 2 * gmacs / (rates.ai_tops * 1e3) * 1e3
+    if rates.ai_tops is not None and not any(row.mode in ON_HEXAGON for row in result.rows):
+        least = _at_tops(gmacs, rates.ai_tops)
         yield _row(result, "Hexagon, GPU and CPU together", "int8", f"{rates.ai_tops:g} TOPS", least, None)
+
+
+def _at_tops(gmacs: float, tops: float) -> float:
+    """The ms that as many multiply-accumulates take at 1e12 operations a second times `tops`."""
+    return 2 * gmacs / (tops * 1e3) * 1e3
 
 
 def _row(result: Result, title: str, kind: str, rate: str, least: float, row: ModeResult | None) -> list[str]:

@@ -365,9 +365,11 @@ def test_reports_of_the_command(tmp_path):
     assert [one["measured_on"] for one in json.loads(as_json.stdout)["results"]] == ["device", "emulated"]
 
 
-def limits(measured_on, platform="msmnile"):
-    """The rows of the table of published rates, by runtime; None where there is no such table."""
+def limits(measured_on, platform="msmnile", mode=None):
+    """The rows of the table of published rates, by runtime; None without such a table. `mode`: of the first row."""
     result = make(measured_on)
+    if mode is not None:
+        result = replace(result, rows=[replace(result.rows[0], mode=mode, title=mode), *result.rows[1:]])
     text = markdown([replace(result, device=replace(result.device, platform=platform))])
     if "## At best, by published rates" not in text:
         return None
@@ -385,6 +387,12 @@ def test_what_a_chip_could_do_stands_beside_what_was_measured():
     assert rows["GPU_FLOAT16"] == ["FP16", "3.95", "1797 GFLOPS", "4.39", "41.98", "10 %"]
     assert rows["GPU_FLOAT32_16_HYBRID"] == ["FP32", "3.95", "898 GFLOPS", "8.78", "-", "-"]
     assert rows["Hexagon, GPU and CPU together"] == ["int8", "3.95", "7 TOPS", "1.13", "-", "-"]
+
+
+def test_integers_on_hexagon_stand_beside_the_rate_of_integers():
+    rows = limits("device", mode="htp")
+    assert rows["htp"] == ["int8", "3.95", "7 TOPS", "1.13", "41.98", "3 %"]
+    assert "Hexagon, GPU and CPU together" not in rows
 
 
 def test_a_limit_is_no_measurement_and_unknown_chips_have_none():

@@ -59,7 +59,7 @@ class RenderOptions:
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
     engine: Annotated[EngineName, Option("What runs the network: docs/player.md.")] = "auto"
     precision: Annotated[Precision, Option("Of the network.")] = "fp32"
-    threads: Annotated[int | None, Option("Of the network.", at_least=1, default="the engine's choice")] = None
+    threads: Annotated[int | None, Option("Of the network.", at_least=1, at_most=256, default="the engine's")] = None
     sound: Annotated[bool, Option("The driver's sound, in an .mp4.")] = True
     virtual_camera: Annotated[
         str | None,

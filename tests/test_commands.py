@@ -53,6 +53,14 @@ def test_the_page_tells_every_option_of_every_command():
     assert written() == option_table(), "write it anew: make options"
 
 
+def test_no_option_asks_for_more_threads_or_processes_than_machines_have():
+    """30,000 threads of ONNX Runtime hold a machine for minutes, deaf to SIGTERM."""
+    counts = ("threads", "jobs", "workers")
+    found = {name: option.type.max for name, option in options() if option.name in counts}
+    assert len(found) >= 8
+    assert all(most <= 1024 for most in found.values()), found
+
+
 def test_an_option_is_a_flag_in_all_commands_or_in_none():
     kinds = {}
     for command, option in options():

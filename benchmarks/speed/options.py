@@ -27,7 +27,7 @@ class PresetOptions:
 class NetworkBench(PresetOptions):
     """The sides of `network`, and how often each is timed."""
 
-    threads: Annotated[tuple[int, ...], Option("Of the network; may be repeated.", at_least=1)] = (1, 2)
+    threads: Annotated[tuple[int, ...], Option("Of the network; may be repeated.", at_least=1, at_most=256)] = (1, 2)
     engines: Annotated[tuple[BenchEngine, ...], Option("May be repeated.", ("--engine",), default="all installed")] = (
         "onnxruntime",
         "openvino",
@@ -48,7 +48,7 @@ class FrameBench(PresetOptions):
     ] = None
     repeats: Annotated[int, Option("Timed frames of each engine.", former="--frames", at_least=1)] = 40
     warm_up: Annotated[int, Option("Frames before each turn.", at_least=0)] = 1
-    threads: Annotated[int, Option("Of the network.", at_least=1)] = 2
+    threads: Annotated[int, Option("Of the network.", at_least=1, at_most=256)] = 2
     vulkan: Annotated[bool, Option("ncnn on its Vulkan device as well.")] = False
 
 
@@ -67,7 +67,7 @@ class SamplerOptions:
 class InitBench(PresetOptions):
     """The avatars that `init` makes."""
 
-    threads: Annotated[int, Option("CPU threads.", at_least=1)] = 2
+    threads: Annotated[int, Option("CPU threads.", at_least=1, at_most=256)] = 2
     repeats: Repeats = 7
     warm_up: WarmUp = 1
 

@@ -27,7 +27,7 @@ class ServeOptions:
         StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
     ] = DEMO_CHECKPOINT
     target: Annotated[ConversionTarget | None, Option("What converts; auto: what is set up.", none="auto")] = None
-    workers: Annotated[int, Option("Processes that make avatars.", at_least=1)] = 1
+    workers: Annotated[int, Option("Processes that make avatars.", at_least=1, at_most=256)] = 1
     queue: Annotated[int, Option("Photos that may wait for a process; more are told 429.", at_least=0)] = 8
     body: Annotated[int, Option("Largest request, MiB; a larger one is told 413.", at_least=1, at_most=1024)] = 32
     read_seconds: Annotated[float, Option("A request must have come by then, s; else 408.", at_least=0.1)] = 20.0

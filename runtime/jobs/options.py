@@ -11,7 +11,7 @@ from bilayer.runtime.options import Option
 class JobOptions:
     """Who does the jobs: so many processes, or a cluster."""
 
-    jobs: Annotated[int | None, Option("Processes.", at_least=1, default="by cores and memory")] = None
+    jobs: Annotated[int | None, Option("Processes.", at_least=1, at_most=1024, default="by cores and memory")] = None
     ray: Annotated[
         str | None,
         Option("Do it on this Ray cluster: auto, HOST:PORT or ray://HOST:PORT (extra [ray]).", metavar="ADDRESS"),

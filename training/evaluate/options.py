@@ -34,7 +34,7 @@ class MeterOptions:
     ] = False
     landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
     device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
-    threads: Annotated[int | None, Option("CPU threads.", at_least=1, default="torch's choice")] = None
+    threads: Annotated[int | None, Option("CPU threads.", at_least=1, at_most=256, default="torch's choice")] = None
 
     def check(self) -> None:
         """Check what can be checked before torch is imported.
@@ -93,7 +93,8 @@ class CheckpointOptions(MeterOptions, JobOptions):
     sheet_rows: Annotated[int, Option("Identities on it.", at_least=1)] = 8
     save_frames: Annotated[Path | None, Option("Write all frames, to use with `frames`.", metavar="FOLDER")] = None
     threads: Annotated[
-        int, Option("CPU threads of a process; with another number sums are rounded otherwise.", at_least=1)
+        int,
+        Option("CPU threads of a process; with another number sums are rounded otherwise.", at_least=1, at_most=256),
     ] = 2
 
     @property

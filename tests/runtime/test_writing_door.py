@@ -47,7 +47,7 @@ _STAGE = "a stage, whose folders take their places at its end"
 _STORE = "of a store that fsspec opens"
 _WORK = "what a service was sent: in a folder of its own, until it has answered"
 ALLOWED = {
-    ("export/bundle.py", "(folder / f'{out.stem}{FURTHER_SUFFIXES[role]}').write_bytes(content)"): _BUNDLE,
+    ("export/bundle.py", "(folder / names[role]).write_bytes(content)"): _BUNDLE,
     ("benchmarks/parity/htp.py", "path.write_bytes(network.SerializeToString())"): "for our worker",
     ("export/bulk/stores.py", "fs.makedirs(path, exist_ok=True)"): _STORE,
     ("export/serve/cache.py", "work.mkdir(mode=448)"): _WORK,
@@ -73,9 +73,10 @@ ALLOWED = {
     ("benchmarks/parity/htp_worker.py", "np.savez(results, allow_pickle=False, **arrays)"): "for its parent",
     ("export/bundle.py", "out.with_name(f'{out.name}.log').unlink()"): "of an earlier conversion that failed",
     ("export/bundle.py", "(folder / f'{out.stem}.json').write_text(contract.to_json(), encoding='utf-8')"): _BUNDLE,
-    ("export/bundle.py", "parts.preview.save(folder / f'{out.stem}{PREVIEW_SUFFIX}')"): _BUNDLE,
-    ("export/bundle.py", "(folder / f'{out.stem}.safetensors').write_bytes(save(texture))"): _BUNDLE,
+    ("export/bundle.py", "parts.preview.save(folder / names['preview'])"): _BUNDLE,
+    ("export/bundle.py", "(folder / names['texture']).write_bytes(save(texture))"): _BUNDLE,
     ("export/bundle.py", "save(texture)"): "bytes",
+    ("export/pipeline.py", "save(lids.pieces)"): "bytes",
     ("export/switch.py", "out.with_name(name).unlink()"): "files that no avatar names any longer",
     ("export/switch.py", "shutil.copyfile(file, name)"): "within the draft",
     ("export/switch.py", "os.link(file, name)"): "within the draft",

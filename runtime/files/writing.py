@@ -73,6 +73,8 @@ def check_new_folder(target: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where they are not there, or raise an OutputError where that cannot be."""
+    if is_there(folder) and not is_folder(folder):
+        raise OutputError(f"{folder}: is a file and not a folder; name another place")
     with _told(folder, "cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -145,7 +145,7 @@ def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path, name, 
         with pytest.raises(OutputError) as error:
             call(tmp_path / name)
         assert message in str(error.value)
-    with pytest.raises(OutputError, match="file: cannot be made"):
+    with pytest.raises(OutputError, match="file: is a file and not a folder"):
         make_folder(tmp_path / "file")
 
 

@@ -216,12 +216,14 @@ def read_lids(bundle: Bundle, texture: Floats) -> LidPainter | None:
     """What shuts the eyes in a bundle's packed `texture`, in place; None where the network does.
 
     Raises:
-        BundleError: pieces of another shape or type than the contract's, or beyond the texture.
+        BundleError: pieces of another shape or type than the contract's, beyond the texture, or one eye's for both.
     """
     lids, file = bundle.contract.lids, bundle.contract.files.lids
     if lids is None or file is None:
         return None
     path, side = bundle.path(file), bundle.contract.texture_size
+    if lids.eyes[0].tensor == lids.eyes[1].tensor:
+        raise BundleError(f"{path}: {lids.eyes[0].tensor}: one tensor for both eyes; export the avatar again")
     for eye in lids.eyes:
         if max(eye.left + eye.width, eye.top + eye.height) > side:
             raise BundleError(f"{path}: {eye.tensor}: beyond the texture of {side} texels; export the avatar again")

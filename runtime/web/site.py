@@ -21,7 +21,7 @@ from bilayer.runtime.web.network import network_of
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
 SCHEMA = PAGE.parents[1] / "avatar.schema.json"
 SETTINGS = "page.json"
-BESIDE = ("texture", "preview")  # of an avatar's files, what a browser gets with the network
+BESIDE = ("texture", "lids", "preview")  # of an avatar's files, what a browser gets with the network
 # Threads share memory only on a page that no other can look into: https://web.dev/articles/coop-coep
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -85,8 +85,8 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         others: dict[str, Any] = dict.fromkeys(gone - {"onnx"})  # which a contract always names; the page passes it by
         kept = replace(contract, files=replace(contract.files, **others), dlc=None)
         for role in (*BESIDE, network):
-            file = getattr(contract.files, role)
-            files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
+            if (file := getattr(contract.files, role)) is not None:
+                files[f"avatar/{file.name}"] = read_bytes(bundle.path(file), FileKind.ONNX)
         files["avatar/avatar.json"] = kept.to_json().encode()
     # Hosts that read such a file (Netlify, Cloudflare Pages) send these; on others the network has one thread
     files["_headers"] = "\n".join(["/*", *(f"  {name}: {value}" for name, value in ISOLATION.items()), ""]).encode()

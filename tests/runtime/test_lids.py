@@ -68,19 +68,23 @@ def test_the_texture_shows_the_last_pose_alone(openings):
     np.testing.assert_array_equal(texture, expected)
 
 
+def give_lids(folder, tensors=None, lids=LIDS):
+    """Give lids to the bundle in a folder, which is returned."""
+    file = folder / "avatar.lids.safetensors"
+    given = dict(zip(("left", "right"), pieces_of(), strict=True)) if tensors is None else tensors
+    save_file(given, file)
+    contract = read_bundle(folder).contract
+    files = replace(contract.files, lids=describe_file(file))
+    (folder / "avatar.json").write_text(AVATAR.to_json(replace(contract, files=files, lids=lids)))
+    return folder
+
+
 @pytest.fixture
 def blinking(exported, tmp_path):
-    """A function that gives the bundle lids, and returns its folder."""
+    """A function that makes a bundle with lids, and returns its folder."""
 
     def make(tensors=None, lids=LIDS):
-        folder = shutil.copytree(exported.folder, tmp_path / "blinking", dirs_exist_ok=True)
-        file = folder / "avatar.lids.safetensors"
-        given = dict(zip(("left", "right"), pieces_of(), strict=True)) if tensors is None else tensors
-        save_file(given, file)
-        contract = read_bundle(exported.folder).contract
-        files = replace(contract.files, lids=describe_file(file))
-        (folder / "avatar.json").write_text(AVATAR.to_json(replace(contract, files=files, lids=lids)))
-        return folder
+        return give_lids(shutil.copytree(exported.folder, tmp_path / "blinking"), tensors, lids)
 
     return make
 
@@ -110,9 +114,10 @@ def test_the_pieces_are_what_is_sampled(blinking):
         ({"left": np.zeros((4, 5, 7, 4), np.float32), "right": np.zeros((4, 4, 7, 4), np.float32)}, LIDS, "4, 5, 7, 4"),
         ({"left": np.full((4, 5, 6, 4), np.nan, "f"), "right": np.zeros((4, 4, 7, 4), "f")}, LIDS, "finite"),
         (None, replace(LIDS, eyes=[replace(LIDS.eyes[0], left=60), LIDS.eyes[1]]), "beyond the texture"),
+        (None, replace(LIDS, eyes=[replace(LIDS.eyes[0], tensor="right"), LIDS.eyes[1]]), "both eyes"),
         (None, None, "expected with files.lids"),
     ],
-    ids=["one eye", "type", "shape", "nan", "beyond", "no contract"],
+    ids=["one eye", "type", "shape", "nan", "beyond", "one tensor", "no contract"],
 )  # fmt: skip
 def test_lids_that_do_not_fit_are_refused(blinking, tensors, lids, complaint):
     with pytest.raises(BundleError, match=complaint):

@@ -25,6 +25,7 @@ from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import make_site, write_site
 from tests.runtime.conftest import POSES, only_onnx
+from tests.runtime.test_lids import give_lids, with_eyes
 
 DOCS = Path(__file__).parents[2] / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,6 +36,7 @@ FLAGS = (
 )  # fmt: skip
 PATIENCE = 60_000  # ms
 SAMPLERS = ["cpu", "webgl2", "webgpu"]
+OPENINGS = [(1, 1), (0, 0.5), (0.6, 1), (1, 1)]
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"), pytest.mark.timeout(200)]
 
@@ -85,13 +87,14 @@ def serving(server):
 
 @pytest.fixture(scope="module")
 def avatars(bundle_folder, tmp_path_factory, runtime, face_networks):
-    """Bundles by name: a tiny avatar as it is, and one whose contract has the other values of what frames depend on."""
+    """Bundles by name: a tiny avatar, one with the other values of what frames depend on, one with drawn lids."""
     folder = tmp_path_factory.mktemp("avatars")
     shutil.copytree(bundle_folder, folder / "plain")
     shutil.copytree(bundle_folder, folder / "larger")
     contract = json.loads((folder / "larger" / "avatar.json").read_text())
     contract |= {"frame_size": contract["image_size"] * 3 // 2, "align_corners": not contract["align_corners"]}
     (folder / "larger" / "avatar.json").write_text(json.dumps(contract))
+    give_lids(shutil.copytree(folder / "plain", folder / "blinking"))
     return folder
 
 
@@ -170,17 +173,21 @@ RENDER = """async ([sampler, poses]) => {
 }"""
 
 
-@pytest.mark.parametrize(("name", "engine"), [("plain", "ort"), ("larger", "ort"), ("plain", "litert")])
+@pytest.mark.parametrize(
+    ("name", "engine"), [("plain", "ort"), ("larger", "ort"), ("plain", "litert"), ("blinking", "litert")]
+)
 def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, name, engine):
     bundle = read_bundle(avatars / name)
     bundle = only_onnx(bundle) if engine == "ort" else bundle
     player = AvatarPlayer.load(avatars / name, engine="onnxruntime")
-    expected = np.stack([player.render(pose) for pose in POSES])
+    poses = [with_eyes(opening, player.source_pose.reshape(68, 2)).ravel() for opening in OPENINGS]
+    poses = POSES if name != "blinking" else np.array(poses)  # eyes that shut, one by one, and open again
+    expected = np.stack([player.render(pose) for pose in poses])
     assert len(np.unique(expected)) > 50
     with serving(open_server(make_site(bundle))) as address, visit(browser, f"{address}LICENSES.txt") as page:
         page.evaluate(UNSEEN)
         for sampler in SAMPLERS:
-            answer = page.evaluate(RENDER, [sampler, POSES.tolist()])
+            answer = page.evaluate(RENDER, [sampler, poses.tolist()])
             assert (answer.get("kind"), answer.get("engine")) == (sampler, engine), answer
             content = b"".join(base64.b64decode(frame) for frame in answer["frames"])
             off = np.abs(np.frombuffer(content, np.uint8).reshape(expected.shape).astype(int) - expected)

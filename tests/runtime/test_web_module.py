@@ -87,6 +87,7 @@ def contracts():
             inner[last] = content
         return contract
 
+    eye = {"tensor": "left", "left": 3, "top": 0, "width": 5, "height": 4}
     places = {
         "format": [KeyError, "bilayer", None],
         "version": [KeyError, 2, "1", None],
@@ -113,6 +114,10 @@ def contracts():
         "files.onnx.name": ["../avatar.onnx", "a/b", 3],
         "files.onnx.bytes": [-1, "1"],
         "files.texture.sha256": [None],
+        "files.lids": [None, {}, {"name": "a", "bytes": 3, "sha256": "ab"}],
+        "lids": [None, {}, {"levels": 8, "eyes": [eye, eye]}, {"levels": 0, "eyes": [eye, eye]}]
+        + [{"levels": 1e9, "eyes": [eye, eye]}, {"levels": 8, "eyes": [eye]}, {"levels": 8, "eyes": [eye, {}]}]
+        + [{"levels": 8, "eyes": [eye, eye | {name: bad}]} for name, bad in (("left", -1), ("top", 1.5), ("width", 0))],
         "source.photo_size": [[1], [1, 2, 3], [0, 1], ["1", 2]],
         "source.crop": [[1, 2, 3], [1.5, 2, 3, 4], [-5, -5, 9, 9]],
         "source.pose": [[0.5] * 135, [0.5] * 137, [1000.0] * 136, ["a"] * 136, [None] * 136, [1] * 136],

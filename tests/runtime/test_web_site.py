@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
 from bilayer.runtime.files.released import keep
+from bilayer.runtime.player import read_lids, read_texture
 from bilayer.runtime.web import engines, network
 from bilayer.runtime.web.engines import load_engine
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import ISOLATION, Site, check_site_folder, make_site, write_site
 from tests.runtime.conftest import only_onnx
+from tests.runtime.test_lids import give_lids
 
 
 @pytest.fixture
@@ -182,6 +185,15 @@ def test_what_is_written_is_a_bundle_again(prepared, plain, tmp_path):
     assert len(list((tmp_path / "site" / "ort").iterdir())) == 4
     headers = (tmp_path / "site" / "_headers").read_text()
     assert all(f"{name}: {value}" in headers for name, value in ISOLATION.items())
+
+
+def test_an_avatars_lids_come_with_it(prepared, plain, tmp_path):
+    bundle = read_bundle(give_lids(shutil.copytree(plain, tmp_path / "blinking")))
+    write_site(make_site(bundle, webgpu=True), tmp_path / "site")
+    written = read_bundle(tmp_path / "site" / "avatar")
+    texture = read_texture(bundle)
+    assert read_lids(written, texture) is not None
+    assert (written.contract.lids, written.contract.files.lids) == (bundle.contract.lids, bundle.contract.files.lids)
 
 
 @pytest.mark.parametrize(("least", "role"), [(0.9, "tflite_fp16"), (1.0, "tflite")], ids=["alike", "exact"])

@@ -15,8 +15,9 @@ const CALLS = {
       if (!(wanted in files)) throw new web.BundleError(`${wanted}: missing`);
       return bytes(files[wanted]);
     };
-    const { contract, network, texture } = await web.readBundle(name, read, engine);
-    return { contract, texture: texture.length, network: [network.engine, network.name] };
+    const { contract, network, texture, pieces } = await web.readBundle(name, read, engine);
+    const lids = pieces?.map((eye) => eye.length);
+    return { contract, texture: texture.length, network: [network.engine, network.name], lids };
   },
   sha256: ({ content }) => Buffer.from(web.plainSha256(bytes(content))).toString("hex"),
   external: ({ content }) => web.externalData(bytes(content)),
@@ -37,6 +38,12 @@ const CALLS = {
   },
   latency: ({ amounts }) => amounts.map(web.latencyMs),
   problems: ({ frames, lights }) => frames.map((frame, index) => web.problems(frame, lights[index])),
+  shut: ({ source, poses }) => poses.map((pose) => web.shutEyes(pose, source)),
+  lids: ({ contract, texture, pieces, poses }) => {
+    const bundle = { contract, texture: floats(texture), pieces: pieces.map(floats) };
+    const painter = web.LidPainter.of(bundle);
+    return poses.map((pose) => painter.show(painter.levelsOf(pose)).map((patch) => ({ ...patch, texels: [...patch.texels] })));
+  },
   compose: ({ contract, texture, tensors, view }) => {
     const named = Object.fromEntries(Object.entries(tensors).map(([name, values]) => [name, floats(values)]));
     const planes = web.gather(named, contract, new Float32Array(6 * contract.image_size ** 2));

@@ -3,6 +3,7 @@
 import { type Bundle, fromUrl, readBundle, type ReadFile } from "./bundle";
 import type { Contract } from "./contract";
 import { BundleError } from "./errors";
+import { LidPainter } from "./lids";
 import { gather, PLANES, type Tensors } from "./outputs";
 import { encodePose } from "./pose";
 import { loadRuntime, type Runtime, type RuntimeOptions, type Session } from "./runtime";
@@ -17,6 +18,8 @@ export class Avatar {
   /** The photo's own pose (136,): the neutral one to begin from. */
   readonly sourcePose: Float32Array;
   readonly #planes: Float32Array; // (6, S, S)
+  readonly #lids: LidPainter | null;
+  #levels = [0, 0]; // of the lids in those planes' pose
 
   private constructor(
     readonly bundle: Bundle,
@@ -25,6 +28,7 @@ export class Avatar {
     private readonly session: Session,
   ) {
     this.sourcePose = Float32Array.from(bundle.contract.source.pose);
+    this.#lids = LidPainter.of(bundle);
     this.#planes = new Float32Array(PLANES * bundle.contract.image_size ** 2);
   }
 
@@ -62,6 +66,7 @@ export class Avatar {
   async infer(pose: ArrayLike<number>): Promise<Float32Array> {
     const { input, outputs, image_size: size } = this.contract;
     const encoded = encodePose(pose, input.harmonics);
+    const levels = this.#lids?.levelsOf(pose);
     const results = await this.session.run({ [input.tensor]: this.runtime.tensor(encoded, [1, input.width]) });
     const tensors: Tensors = {};
     for (const result of [outputs.delta_uv, outputs.lf_rgb, outputs.seg]) {
@@ -73,11 +78,13 @@ export class Avatar {
       }
       tensors[result.tensor] = data;
     }
+    if (levels) this.#levels = levels;
     return gather(tensors, this.contract, this.#planes);
   }
 
-  /** The second half: draws what `infer` gave. */
+  /** The second half: draws what `infer` gave, with the lids of its pose. */
   draw(planes: Float32Array = this.#planes, view: View = "frame"): void {
+    for (const patch of this.#lids?.show(this.#levels) ?? []) this.sampler.lay(patch);
     this.sampler.draw(planes, view);
   }
 

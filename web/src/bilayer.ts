@@ -10,6 +10,7 @@ export { CYCLE, DemoMotion } from "./motion/demo";
 export { faceBox, type Problem, problems } from "./motion/quality";
 export { type Gains, type Mode, Retargeter } from "./motion/retarget";
 export { latencyMs, OneEuro, PoseSmoother } from "./motion/smoothing";
+export { LidPainter, type Patch, shutEyes } from "./lids";
 export { gather } from "./outputs";
 export { type Engine, loadRuntime, type Runtime, type RuntimeOptions } from "./runtime";
 export { encodePose } from "./pose";

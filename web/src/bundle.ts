@@ -1,12 +1,12 @@
 /** An avatar's bundle from a server or from files that were dropped: checked as bilayer.runtime.bundle checks it. */
 
-import { type Contract, MAX_BYTES, readContract } from "./contract";
+import { type Contract, MAX_BYTES, PADDING, readContract } from "./contract";
 import { BundleError } from "./errors";
+import { readLids } from "./lids";
 import { externalData } from "./protobuf";
 import type { Engine } from "./runtime";
+import { readTensors } from "./safetensors";
 import { sha256 } from "./sha256";
-
-export const PADDING = 3; // texels a packed texture has more than its texture: one before, two after
 
 /** Where a bundle's files come from, by their plain names; one that has more bytes than `most` may be refused unread. */
 export type ReadFile = (name: string, most?: number) => Promise<Uint8Array>;
@@ -15,6 +15,7 @@ export interface Bundle {
   contract: Contract;
   network: { engine: Engine; name: string; content: Uint8Array }; // and what it is computed with
   texture: Float32Array; // (T + 3, T + 3, 4), with a border of zeros
+  pieces?: Float32Array[]; // of the lids that are drawn, each eye's (levels, height, width, 4)
 }
 
 /** Reads files beside the address of an avatar.json. */
@@ -87,9 +88,13 @@ export async function readBundle(name: string, read: ReadFile, wanted?: Engine):
       );
     }),
   );
+  if (!contract.lids !== !contract.files.lids) {
+    throw new BundleError(`${name}: lids: expected with files.lids, or both left out; export the avatar again`);
+  }
   if (role === "onnx") checkNetwork(contents.onnx, file.name);
   const network = { engine, name: file.name, content: contents[role] };
-  return { contract, network, texture: readTexture(contents.texture, contract) };
+  const texture = readTexture(contents.texture, contract);
+  return { contract, network, texture, pieces: contract.lids ? readLids(contents.lids, contract) : undefined };
 }
 
 function checkNetwork(onnx: Uint8Array, name: string): void {
@@ -110,29 +115,11 @@ function checkNetwork(onnx: Uint8Array, name: string): void {
 export function readTexture(bytes: Uint8Array, contract: Contract): Float32Array {
   const name = contract.files.texture.name;
   const side = contract.texture_size + PADDING;
-  const refuse = (what: string) => new BundleError(`${name}: ${what}; export the avatar again`);
-  let header: Record<string, { dtype?: string; shape?: number[]; data_offsets?: number[] }>;
-  const length = bytes.length < 8 ? NaN : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  try {
-    if (!(length <= bytes.length - 8)) throw new RangeError("its header does not fit");
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length)));
-    delete header.__metadata__;
-  } catch (error) {
-    throw refuse(`not a .safetensors file (${(error as Error).message})`);
-  }
-  const stored = header.texture;
-  const [from, to] = stored?.data_offsets ?? [];
-  const expected = [side, side, 4];
-  if (Object.keys(header).join() !== "texture" || stored.dtype !== "F32" || String(stored.shape) !== String(expected)) {
-    throw refuse(`expected texture F32 [${expected}], found ${stored ? `${stored.dtype} [${stored.shape}]` : Object.keys(header).join(", ") || "nothing"}`);
-  }
-  if (from !== 0 || to !== side * side * 16 || bytes.length !== 8 + length + to) throw refuse("its data are cut short");
-  const texture = new Float32Array(bytes.slice(8 + length).buffer);
-  if (!texture.every(Number.isFinite)) throw refuse("texture: holds values that are not finite");
+  const { texture } = readTensors(bytes, name, { texture: [side, side, 4] });
   for (let texel = 0; texel < side; texel++) {
     const edges = [texel, (side - 2) * side + texel, (side - 1) * side + texel, texel * side, texel * side + side - 2, texel * side + side - 1];
     if (edges.some((edge) => texture.subarray(edge * 4, edge * 4 + 4).some((value) => value !== 0))) {
-      throw refuse("texture: expected a border of zeros");
+      throw new BundleError(`${name}: texture: expected a border of zeros; export the avatar again`);
     }
   }
   return texture;

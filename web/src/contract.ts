@@ -28,8 +28,10 @@ export interface Contract {
   files: { onnx: BundledFile; texture: BundledFile } & Record<string, BundledFile | null | undefined>;
   source: { photo_size: [number, number]; crop: [number, number, number, number]; pose: number[] };
   graph: { gmacs: number };
+  lids?: { levels: number; eyes: { tensor: string; left: number; top: number; width: number; height: number }[] } | null;
 }
 
+export const PADDING = 3; // texels a packed texture has more than its texture: one before, two after
 export const POSE_WIDTH = 136; // 68 (x, y) pairs
 const MAX_HARMONICS = 16; // 2 ** 15 pi is beyond what a float32 landmark can tell
 export const MAX_BYTES = 1 << 20; // of avatar.json, which has some kilobytes

@@ -1,7 +1,8 @@
 /** The sampler in plain code: where there is no graphics processor, and what the shaders are compared with. */
 
 import type { Bundle } from "../bundle";
-import { PADDING } from "../bundle";
+import { PADDING } from "../contract";
+import type { Patch } from "../lids";
 import { PLANES } from "../outputs";
 import { frameCanvas, geometry, type Sampler, taps, type View } from "./sampler";
 
@@ -11,15 +12,25 @@ export class CpuSampler implements Sampler {
   readonly lost = new Promise<void>(() => {}); // never
   readonly #context: CanvasRenderingContext2D;
   readonly #image: ImageData;
+  readonly #bundle: Bundle;
 
-  constructor(private readonly bundle: Bundle) {
+  constructor(bundle: Bundle) {
+    this.#bundle = { ...bundle, texture: bundle.texture.slice() }; // which is written to
     this.canvas = frameCanvas(bundle);
     this.#context = this.canvas.getContext("2d")!;
     this.#image = this.#context.createImageData(this.canvas.width, this.canvas.height);
   }
 
+  lay({ left, top, width, height, texels }: Patch): void {
+    const { contract, texture } = this.#bundle;
+    for (let row = 0; row < height; row++) {
+      const part = texels.subarray(row * width * 4, (row + 1) * width * 4);
+      texture.set(part, ((top + row) * (contract.texture_size + PADDING) + left) * 4);
+    }
+  }
+
   draw(planes: Float32Array, view: View = "frame"): void {
-    compose(this.bundle, planes, this.#image.data, view);
+    compose(this.#bundle, planes, this.#image.data, view);
     this.#context.putImageData(this.#image, 0, 0);
   }
 

@@ -1,6 +1,7 @@
 /** What draws a frame: the texture, warped by delta_uv, plus the low-frequency layer, masked. docs/bundle.md, "The frame". */
 
 import type { Bundle } from "../bundle";
+import type { Patch } from "../lids";
 import { PLANES } from "../outputs";
 import { CpuSampler } from "./cpu";
 import { WebglSampler } from "./webgl";
@@ -18,6 +19,8 @@ export interface Sampler {
   readonly canvas: HTMLCanvasElement; // shows the last frame, transparent where the person is not
   /** Kept when it can draw no more: its graphics processor was reset or went away, or `dispose` was called. */
   readonly lost: Promise<void>;
+  /** Lays texels into the texture that it draws of, which is the bundle's own at first. */
+  lay(patch: Patch): void;
   /** Draws the frame of the planes (6, S, S) of `gather`. */
   draw(planes: Float32Array, view?: View): void;
   /** The last frame's RGBA bytes, row by row, straight colours. */

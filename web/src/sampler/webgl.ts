@@ -1,7 +1,8 @@
 /** The sampler as a WebGL 2 fragment shader: float32 lerps of texels that are fetched, since filters round to 8 bits. */
 
 import type { Bundle } from "../bundle";
-import { PADDING } from "../bundle";
+import { PADDING } from "../contract";
+import type { Patch } from "../lids";
 import { PLANES } from "../outputs";
 import { frameCanvas, geometry, type Sampler, type View, VIEWS } from "./sampler";
 
@@ -102,6 +103,13 @@ export class WebglSampler implements Sampler {
     for (const [name, value] of Object.entries({ scale, origin, limit: T + 1 })) gl.uniform1f(place(name), value);
     gl.viewport(0, 0, F, F);
     return new WebglSampler(gl, program, canvas, S);
+  }
+
+  lay({ left, top, width, height, texels }: Patch): void {
+    const { gl } = this;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, left, top, width, height, gl.RGBA, gl.FLOAT, texels);
+    gl.activeTexture(gl.TEXTURE1); // the fields', which `draw` writes
   }
 
   draw(planes: Float32Array, view: View = "frame"): void {

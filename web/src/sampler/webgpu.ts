@@ -2,7 +2,8 @@
 
 import shader from "../../../runtime/sampler/shaders/frame.wgsl?raw";
 import type { Bundle } from "../bundle";
-import { PADDING } from "../bundle";
+import { PADDING } from "../contract";
+import type { Patch } from "../lids";
 import { PLANES } from "../outputs";
 import { frameCanvas, geometry, type Sampler, type View, VIEWS } from "./sampler";
 
@@ -38,6 +39,7 @@ export class WebgpuSampler implements Sampler {
     private readonly group: GPUBindGroup,
     private readonly settings: GPUBuffer,
     private readonly fields: GPUBuffer,
+    private readonly atlas: GPUTexture,
   ) {
     this.lost = device.lost.then(() => {});
   }
@@ -83,7 +85,12 @@ export class WebgpuSampler implements Sampler {
       { binding: 5, resource: atlas.createView() },
     ];
     const group = device.createBindGroup({ layout, entries });
-    return new WebgpuSampler(canvas, device, context, pipelines, group, settings, fields);
+    return new WebgpuSampler(canvas, device, context, pipelines, group, settings, fields, atlas);
+  }
+
+  lay({ left, top, width, height, texels }: Patch): void {
+    const to = { texture: this.atlas, origin: [left, top] };
+    this.device.queue.writeTexture(to, texels as BufferSource, { bytesPerRow: width * 16 }, [width, height]);
   }
 
   draw(planes: Float32Array, view: View = "frame"): void {

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -16,3 +17,17 @@ def environment_default(name: str, value: str) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(name, None)
+
+
+def import_onnxruntime() -> Any:
+    """The package onnxruntime, its telemetry off: from 1.32 on it begins on Linux as the package is imported.
+
+    It would leave a file .ses with an identifier in the temporary folder, and may tell Microsoft of its use.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    with environment_default("ORT_DISABLE_TELEMETRY", "1"):
+        import onnxruntime
+    onnxruntime.disable_telemetry_events()  # of versions before, on Windows
+    return onnxruntime

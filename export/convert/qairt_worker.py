@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bilayer.runtime.environment import import_onnxruntime
+
 NOT_LOADED = 5
 
 
@@ -25,10 +27,9 @@ def open_session(model: Path, soc: str, settings: dict[str, str], dlc_folder: st
         ImportError: the package does not load.
         Exception: the backend refuses the network; ONNX Runtime has a dozen kinds of errors.
     """
-    import onnxruntime as ort
+    ort = import_onnxruntime()
     import onnxruntime_qnn as qnn
 
-    ort.disable_telemetry_events()
     ort.register_execution_provider_library(qnn.get_ep_name(), qnn.get_library_path())
     devices = [device for device in ort.get_ep_devices() if device.ep_name == qnn.get_ep_name()]
     libraries, options = Path(qnn.LIB_DIR_FULL_PATH), ort.SessionOptions()
@@ -69,7 +70,7 @@ def convert(network: str, folder: str, soc: str) -> int:
 def convert_for(owner: "Connection[int, tuple[str, ...]]") -> None:
     """Convert in a fork for each (log, network, folder, soc) that comes: its id is sent back, then its exit code."""
     with suppress(Exception):  # else each fork says why not
-        import onnxruntime  # noqa: F401  # its threads begin with its first session
+        import_onnxruntime()  # its threads begin with its first session
         import onnxruntime_qnn as qnn
 
         for name in ("libQnnHtp.so", "libQnnIr.so"):

@@ -9,6 +9,7 @@ import numpy as np
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
+from bilayer.runtime.environment import import_onnxruntime
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
 from bilayer.runtime.vocabulary import Precision
@@ -27,8 +28,7 @@ class OnnxRuntime(TensorEngine):
         providers: Sequence[str],
         precision: Precision = "fp32",
     ) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         self.precision = precision
         if precision != "fp32":
             path = _integers_beside(path, contract, precision)
@@ -74,9 +74,7 @@ def make_session(
         providers: the preferred one first.
         optimised: False keeps every node as it is written.
     """
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Threads that spin while they wait for the next frame take the cores from sampler and encoder
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

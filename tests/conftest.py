@@ -1,11 +1,16 @@
 """What tests of several rooms share: the astronaut photo and the face networks, set up as a user sets them up."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+# Of two test processes on two cores the threads of OpenMP would spin for each other, as its library lets them while it
+# thinks itself alone: forty steps of a small network took minutes, and 5 s with threads that sleep. Read as torch loads
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)

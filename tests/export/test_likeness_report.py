@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.export.cli import main
+from bilayer.runtime.bundle import read_bundle
 
 
 @pytest.mark.slow
@@ -24,6 +25,8 @@ def test_the_report_says_plainly_that_it_has_no_recogniser(tmp_path, astronaut_p
     assert len(likeness["poses"]) == 20
     assert 0.1 < likeness["sharpness"] < 2
     assert likeness["mouth_follows"] > 0.2  # of the demo weights
+    assert likeness["eyes_follow"] > 0.15  # by drawn lids; the landmarker finds 0.34 of truly shut ones
+    assert read_bundle(tmp_path / "avatar").contract.files.lids is not None
     with Image.open(sheet) as picture:
         assert picture.size == (7 * 260 - 4, 3 * 292 - 4)
 

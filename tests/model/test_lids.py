@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from bilayer.export.options import ExportOptions
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.lids import LidSettings, draw_lids
 from tests import golden
 
@@ -118,3 +120,16 @@ def test_a_face_that_is_turned_over_shuts_its_eyes_too():
         rows, columns = slice(eye.top, eye.top + eye.height), slice(eye.left, eye.left + eye.width)
         picture[rows, columns] = painted.pieces[eye.tensor][-1, ..., 0]
     assert seen(picture) <= 0.05 * seen(turned[0, 0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("asked", "checkpoint", "motion"),
+    [
+        (None, DEMO_CHECKPOINT, "drawn"),
+        (None, "other.safetensors", "network"),
+        ("network", DEMO_CHECKPOINT, "network"),
+        ("drawn", "other.safetensors", "drawn"),
+    ],
+)
+def test_lids_are_drawn_where_the_network_is_known_to_leave_them(asked, checkpoint, motion):
+    assert ExportOptions("me.jpg", checkpoint=checkpoint, lids=asked).lid_motion == motion

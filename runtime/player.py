@@ -223,10 +223,12 @@ def read_lids(bundle: Bundle, texture: Floats) -> LidPainter | None:
         return None
     path, side = bundle.path(file), bundle.contract.texture_size
     if lids.eyes[0].tensor == lids.eyes[1].tensor:
-        raise BundleError(f"{path}: {lids.eyes[0].tensor}: one tensor for both eyes; export the avatar again")
+        raise BundleError(f"{path}: {lids.eyes[0].tensor[:40]}: one tensor for both eyes; export the avatar again")
     for eye in lids.eyes:
         if max(eye.left + eye.width, eye.top + eye.height) > side:
-            raise BundleError(f"{path}: {eye.tensor}: beyond the texture of {side} texels; export the avatar again")
+            raise BundleError(
+                f"{path}: {eye.tensor[:40]}: beyond the texture of {side} texels; export the avatar again"
+            )
     shapes = {eye.tensor: (lids.levels, eye.height, eye.width, MAX_CHANNELS) for eye in lids.eyes}
     pieces = _read_tensors(path, shapes)
     return LidPainter(lids, [pieces[eye.tensor] for eye in lids.eyes], texture, bundle.contract.source.pose)
@@ -244,7 +246,7 @@ def _read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
             expected = {name: f"F32 {list(shape)}" for name, shape in shapes.items()}
             if stored != expected:
                 told, wanted = (
-                    ", ".join(f"{name} {kind}" for name, kind in sorted(kinds.items())[:4]) or "nothing"
+                    ", ".join(f"{name[:40]} {kind[:60]}" for name, kind in sorted(kinds.items())[:4]) or "nothing"
                     for kinds in (stored, expected)
                 )
                 raise BundleError(f"{path}: expected {wanted}, found {told}; export the avatar again")
@@ -253,5 +255,5 @@ def _read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
         raise BundleError(f"{path}: not a .safetensors file ({error}); export the avatar again") from error
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise BundleError(f"{path}: {name}: holds values that are not finite; export the avatar again")
+            raise BundleError(f"{path}: {name[:40]}: holds values that are not finite; export the avatar again")
     return tensors

@@ -23,10 +23,10 @@ export function readLids(bytes: Uint8Array, contract: Contract): Float32Array[] 
   const { name } = contract.files.lids!;
   const { levels, eyes } = contract.lids!;
   const side = contract.texture_size;
-  if (eyes[0].tensor === eyes[1].tensor) throw new BundleError(`${name}: ${eyes[0].tensor}: one tensor for both eyes; export the avatar again`);
+  if (eyes[0].tensor === eyes[1].tensor) throw new BundleError(`${name}: ${eyes[0].tensor.slice(0, 40)}: one tensor for both eyes; export the avatar again`);
   for (const { tensor, left, top, width, height } of eyes) {
     if (Math.max(left + width, top + height) > side) {
-      throw new BundleError(`${name}: ${tensor}: beyond the texture of ${side} texels; export the avatar again`);
+      throw new BundleError(`${name}: ${tensor.slice(0, 40)}: beyond the texture of ${side} texels; export the avatar again`);
     }
   }
   const shapes = eyes.map(({ tensor, height, width }) => [tensor, [levels, height, width, 4]]);

@@ -25,7 +25,7 @@ export function readTensors(bytes: Uint8Array, name: string, shapes: Record<stri
   }
   const expected = told(Object.entries(shapes).map(([tensor, shape]) => [tensor, { dtype: "F32", shape }]));
   const found = told(Object.entries(header));
-  if (found !== expected) throw refuse(`expected ${expected}, found ${found.slice(0, 200) || "nothing"}`);
+  if (found !== expected) throw refuse(`expected ${expected.slice(0, 200)}, found ${found.slice(0, 200) || "nothing"}`);
   const tensors: Record<string, Float32Array> = {};
   let end = 0; // of the data so far: they leave nothing between them
   const byPlace = (Object.entries(header) as [string, Stored][]).sort(([, a], [, b]) => a.data_offsets?.[0]! - b.data_offsets?.[0]!);
@@ -34,7 +34,7 @@ export function readTensors(bytes: Uint8Array, name: string, shapes: Record<stri
     end = to;
     if (String(data_offsets) !== String([from, to]) || bytes.length < 8 + length + to) throw refuse("its data are cut short");
     tensors[tensor] = new Float32Array(bytes.slice(8 + length + from, 8 + length + to).buffer);
-    if (!tensors[tensor].every(Number.isFinite)) throw refuse(`${tensor}: holds values that are not finite`);
+    if (!tensors[tensor].every(Number.isFinite)) throw refuse(`${tensor.slice(0, 40)}: holds values that are not finite`);
   }
   if (bytes.length !== 8 + length + end) throw refuse("its data are cut short");
   return tensors;

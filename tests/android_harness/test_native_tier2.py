@@ -18,7 +18,7 @@ from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.motion.poses import load_poses
 from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_ncnn_route import NCNN_DIR
-from tests.android_harness.test_tier2 import COMPILER, start
+from tests.android_harness.test_tier2 import COMPILER
 from tests.android_harness.tier2 import phone as tier2
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def _needs():
 
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory):
-    phone = start(tmp_path_factory.mktemp("tier2") / "phone")
+    phone = tier2.snapdragon_855(tmp_path_factory.mktemp("tier2") / "phone")
     yield phone
     phone.close()
 

@@ -21,7 +21,7 @@ from bilayer.android_harness.device.workspace import ROOT, Workspace
 from bilayer.android_harness.results import read_result
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
-from tests.android_harness.conftest import DUMPSYS, FILES, PROPERTIES, make_bundle, make_sdk
+from tests.android_harness.conftest import make_bundle, make_sdk
 from tests.android_harness.stand_in_net_run import INVENTED_US
 from tests.android_harness.test_adb import HOSTILE
 from tests.android_harness.tier2 import phone as tier2
@@ -39,18 +39,9 @@ def _needs():
         pytest.skip(reason)
 
 
-def start(folder, **options):
-    properties = "".join(f"[{name}]: [{value}]\n" for name, value in PROPERTIES.items())
-    scripts = {"getprop": f"#!/bin/sh\ncat <<'EOF'\n{properties}EOF", "dumpsys": DUMPSYS}
-    folder.mkdir()
-    return tier2.EmulatedPhone(
-        folder, FILES | {f"system/bin/{name}": text for name, text in scripts.items()}, **options
-    )
-
-
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory):
-    phone = start(tmp_path_factory.mktemp("tier2") / "it's a phone")
+    phone = tier2.snapdragon_855(tmp_path_factory.mktemp("tier2") / "it's a phone")
     yield phone
     phone.close()
 
@@ -248,7 +239,7 @@ def wait_for_program(phone):
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
-    phone = start(tmp_path / "phone", data_mb=12)
+    phone = tier2.snapdragon_855(tmp_path / "phone", data_mb=12)
     try:
         workspace = Workspace(Adb(str(phone.adb)).choose())
         files = {name: tmp_path / name for name in ("small", "large")}

@@ -164,11 +164,21 @@ def _child(pid: int) -> int:
     return int(child)
 
 
+def snapdragon_855(folder: Path, data_mb: int | None = None) -> EmulatedPhone:
+    """A phone that tells of itself what one with that chip does: its properties, clocks, sensors and battery."""
+    from tests.android_harness.conftest import DUMPSYS, FILES, PROPERTIES
+
+    properties = "".join(f"[{name}]: [{value}]\n" for name, value in PROPERTIES.items())
+    scripts = {"getprop": f"#!/bin/sh\ncat <<'EOF'\n{properties}EOF", "dumpsys": DUMPSYS}
+    folder.mkdir(exist_ok=True)
+    return EmulatedPhone(folder, FILES | {f"system/bin/{name}": text for name, text in scripts.items()}, data_mb)
+
+
 def main() -> None:
     reason = missing()
     if reason or len(sys.argv) != 2:
         sys.exit(reason or __doc__)
-    phone = EmulatedPhone(Path(sys.argv[1]).absolute(), {})
+    phone = snapdragon_855(Path(sys.argv[1]).absolute())
     print(f"export ADB={shlex.quote(str(phone.adb))} ANDROID_SERIAL={phone.serial}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         while True:

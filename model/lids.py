@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.lids import DrawnEye, DrawnLids
+from bilayer.runtime.bundle import DrawnEye, DrawnLids
 
 Points = NDArray[np.float64]
 

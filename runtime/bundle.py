@@ -33,7 +33,6 @@ from bilayer.runtime.files.reading import (
     open_file,
     read_bytes,
 )
-from bilayer.runtime.lids import DrawnLids
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.provenance import Count, DlcInfo, Graph, Index, Origin, Quantization, Verification
 from bilayer.runtime.typed_json import FileFormat
@@ -123,6 +122,27 @@ class Files:
         further = (self.integers, self.tflite, self.tflite_fp16, self.pte_xnnpack, self.pte_vulkan, self.coreml)
         every = (self.dlc, self.onnx, *further, self.texture, self.lids, self.preview)
         return [file for file in every if file is not None]
+
+
+@dataclass(frozen=True)
+class DrawnEye:
+    """The pieces of one eye, (levels, height, width, 4) float32 in the packed texture's layout."""
+
+    tensor: Annotated[str, Meta(description="its name in the file")]
+    left: Annotated[int, Meta(ge=0, description="texel of the texture where the pieces begin, without its border")]
+    top: Annotated[int, Meta(ge=0)]
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True)
+class DrawnLids:
+    """How the lids are shown: piece k of an eye, counted from 1, where it is shut by k / levels; none at 0."""
+
+    levels: Annotated[int, Meta(ge=1, le=64)]
+    eyes: Annotated[
+        list[DrawnEye], Meta(min_length=2, max_length=2, description="the picture's left eye, then the right")
+    ]
 
 
 @dataclass(frozen=True)

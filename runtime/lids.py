@@ -5,39 +5,16 @@ the texture before it is sampled; one that does not shows open eyes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import ArrayLike
 
 from bilayer.runtime.arrays import Floats
+from bilayer.runtime.bundle import DrawnLids
 from bilayer.runtime.face.expression import eye_openings
 
 OPEN = 0.85  # of the photo's opening: what is less shut is a turned head's foreshortening, or the landmarker's noise
 SHUT = 0.3  # of the same: nearer than this no landmarker finds lids that touch
-
-
-@dataclass(frozen=True)
-class DrawnEye:
-    """The pieces of one eye, (levels, height, width, 4) float32 in the packed texture's layout."""
-
-    tensor: Annotated[str, Meta(description="its name in the file")]
-    left: Annotated[int, Meta(ge=0, description="texel of the texture where the pieces begin, without its border")]
-    top: Annotated[int, Meta(ge=0)]
-    width: Annotated[int, Meta(ge=1)]
-    height: Annotated[int, Meta(ge=1)]
-
-
-@dataclass(frozen=True)
-class DrawnLids:
-    """How the lids are shown: piece k of an eye, counted from 1, where it is shut by k / levels; none at 0."""
-
-    levels: Annotated[int, Meta(ge=1, le=64)]
-    eyes: Annotated[
-        list[DrawnEye], Meta(min_length=2, max_length=2, description="the picture's left eye, then the right")
-    ]
 
 
 def shut_eyes(pose: ArrayLike, source_pose: ArrayLike) -> Floats:

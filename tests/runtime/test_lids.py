@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from bilayer.runtime.bundle import AVATAR, describe_file, read_bundle
+from bilayer.runtime.bundle import AVATAR, DrawnEye, DrawnLids, describe_file, read_bundle
 from bilayer.runtime.errors import BundleError
-from bilayer.runtime.lids import OPEN, SHUT, DrawnEye, DrawnLids, LidPainter, shut_eyes
+from bilayer.runtime.lids import OPEN, SHUT, LidPainter, shut_eyes
 from bilayer.runtime.player import AvatarPlayer
 from tests.runtime.conftest import POSES
 

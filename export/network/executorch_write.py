@@ -62,7 +62,9 @@ def build_pte(generator: FoldedGenerator, backend: PteBackend) -> bytes:
             content = bytes(edge.to_executorch().buffer)
         except Exception as error:  # its passes raise many kinds
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ConversionError(f"executorch cannot lower the network to {backend}: {reason}") from error
+            phased = any(isinstance(layer, plain.DepthToSpace) for layer in generator.layers)
+            way_out = "; use --upsample deconv or nearest" if phased else ""
+            raise ConversionError(f"executorch cannot lower the network to {backend}: {reason}{way_out}") from error
     if backend == "vulkan" and left:
         names = ", ".join(left)
         raise ConversionError(

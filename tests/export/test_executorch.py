@@ -11,7 +11,7 @@ from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.executorch_write import PlainNetwork, build_pte, pte_tensors
 from bilayer.export.network.layers import Conv
 from bilayer.runtime.agreement import psnr
-from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.errors import ConversionError, ToolMissingError
 from tests.export.test_graph import POSE, UPSAMPLES, generators  # noqa: F401 (a fixture)
 
 try:
@@ -60,6 +60,13 @@ def test_vulkan_takes_the_whole_network_and_is_not_run_here(generators):  # noqa
     assert b"aten::" not in content  # an operator of the CPU's
     with pytest.raises(ToolMissingError, match=r"this executorch cannot run it"):
         pte_tensors(content, ("layers",))
+
+
+@needs_executorch
+@pytest.mark.slow
+def test_what_vulkan_cannot_take_is_one_line_with_the_way_out(generators):  # noqa: F811
+    with pytest.raises(ConversionError, match=r"to vulkan: .*; use --upsample deconv or nearest$"):
+        build_pte(generators["phase"], "vulkan")
 
 
 def test_without_the_package_the_extra_is_named(generators, monkeypatch):  # noqa: F811

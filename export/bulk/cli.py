@@ -56,9 +56,10 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     workers = job_options.workers(len(items), WORKER_BYTES)
     with progress("looking at photos", len(items)) as advance:
         plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)
-    start, waiting = time.monotonic(), len(plan.waiting)
+    waiting = len(plan.waiting)
     if waiting:
         load_trained(options)  # what is wrong with it is told here, once, and not of each photo
+    start = time.monotonic()
     with progress("exporting", waiting) as advance:
         done = 0
 

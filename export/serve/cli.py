@@ -36,6 +36,7 @@ def main(options: ServeOptions, as_json: bool) -> None:
     Ctrl-C, or SIGTERM, answers what is in work and ends. Photos are not kept; avatars are, up to --cache-size.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a broken form is its client's matter
     token = _token(options)
     check_input(options.checkpoint, CheckpointError)
     import uvicorn

@@ -262,11 +262,14 @@ def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, keypoin
         answer, content = server.post(photo, keypoints, mask="false")
         assert answer.status == 504, content
         assert "0.1 s" in json.loads(content)["message"]
+        answer, _ = server.ask(body=b"--B\r\n\0: 1\r\n\r\n", Content_Type="multipart/form-data; boundary=B")
+        assert answer.status == 400
         workers = server.workers()
         server.process.terminate()
         assert server.process.wait(60) == 128 + signal.SIGTERM
         assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
         assert not (tmp_path / "cache/work").exists()
+        assert server.process.stderr.read() == "ready: the checkpoint is loaded\n"  # nothing that clients did
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from bilayer.runtime.files.exchange import exchange
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
 from bilayer.runtime.files.writing import check_output, drafting
 from bilayer.runtime.web.engines import load_engine
-from bilayer.runtime.web.network import network_of
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
 SCHEMA = PAGE.parents[1] / "avatar.schema.json"
@@ -60,6 +59,8 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         ToolMissingError: what computes the network in a browser is not set up.
         BundleError: a file of the avatar cannot be read.
     """
+    from bilayer.runtime.web.network import network_of  # loads the player, which a command's help need not
+
     files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
     files[SCHEMA.name] = read_bytes(SCHEMA, FileKind.ANY)  # which the page's module reads contracts by
     engine, network = network_of(bundle, webgpu)

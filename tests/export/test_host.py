@@ -52,9 +52,11 @@ def test_a_fork_that_takes_too_long_is_stopped_and_the_next_one_converts(host, m
 def test_a_fork_that_crashes_is_gone_alone(host, tmp_path):
     log = tmp_path / "log"
     log.touch()
+    os.mkfifo(tmp_path / NETWORK)  # nobody writes it: the fork waits
     fork = host.start((str(tmp_path / NETWORK), str(tmp_path), "36"), log)
     os.kill(fork.pid, signal.SIGSEGV)
     assert fork.wait(60) == -signal.SIGSEGV
+    (tmp_path / NETWORK).unlink()
     again = host.start((str(tmp_path / NETWORK), str(tmp_path), "36"), log)
     assert again.wait(60) == 1
     assert NETWORK in log.read_text()

@@ -61,6 +61,12 @@ inline uint16_t half_of(float value) {
     return uint16_t((std::signbit(value) ? 0x8000 : 0) + (power + 14) * 1024 + steps);
 }
 
+inline std::vector<uint16_t> halves_of(const float *values, size_t count) {
+    std::vector<uint16_t> halves(count);
+    std::transform(values, values + count, halves.begin(), half_of);
+    return halves;
+}
+
 }  // namespace gles
 
 class GlesFrame {
@@ -81,8 +87,7 @@ class GlesFrame {
         if (filter == Filter::fetch) {
             glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA32F, width + 3, height + 3, 0, GL_RGBA, GL_FLOAT, packed);
         } else {
-            std::vector<uint16_t> halves(size_t(width + 3) * size_t(height + 3) * 4);
-            std::transform(packed, packed + halves.size(), halves.begin(), gles::half_of);
+            const auto halves = gles::halves_of(packed, size_t(width + 3) * size_t(height + 3) * 4);
             glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA16F, width + 3, height + 3, 0, GL_RGBA, GL_HALF_FLOAT, halves.data());
         }
         const GLint way = filter == Filter::fetch ? GL_NEAREST : GL_LINEAR;
@@ -98,6 +103,17 @@ class GlesFrame {
         glDeleteVertexArrays(1, &nothing_);
     }
     GlesFrame(const GlesFrame &) = delete;
+
+    // Lays texels (height, width, 4) into the packed texture, from row `top` and column `left` on.
+    void lay(const float *texels, int left, int top, int width, int height) {
+        glBindTexture(GL_TEXTURE_2D, texture_);
+        if (filter_ == Filter::fetch) {
+            glTexSubImage2D(GL_TEXTURE_2D, 0, left, top, width, height, GL_RGBA, GL_FLOAT, texels);
+        } else {
+            const auto halves = gles::halves_of(texels, size_t(width) * size_t(height) * 4);
+            glTexSubImage2D(GL_TEXTURE_2D, 0, left, top, width, height, GL_RGBA, GL_HALF_FLOAT, halves.data());
+        }
+    }
 
     // Into the current framebuffer's viewport. Outputs of one tensor are given it three times; it goes to the GPU once.
     // Without a mask `seg` is any of the others.

@@ -86,6 +86,41 @@ fun view(folder: File, bundle: Bundle, tensors: Map<String, FloatArray>) {
     println("view: ${view.run {}}")
 }
 
+/** Eyes that shut and open again: of each pose the texture, a frame by the CPU, and one by the GPU for each filter. */
+fun blink(folder: File, out: File, tensors: Map<String, FloatArray>) {
+    val bundle = Bundle.read(File(folder, "blinking"))
+    val poses = floats(File(folder, "blinks")).toList().chunked(Pose.WIDTH) { it.toFloatArray() }
+    val renderer = AvatarRenderer(bundle, Constant(tensors, bundle.dlc!!))
+    val rgba = ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize)
+    fun keep(name: String) {
+        rgba.rewind()
+        File(out, name).writeBytes(ByteArray(rgba.capacity()).also { rgba.get(it) })
+    }
+    poses.forEachIndexed { number, pose ->
+        renderer.compose(pose, rgba)
+        keep("blink_frame_$number")
+    }
+    renderer.sampler.use2 { sampler -> println("blink: " + said { sampler.lay(Patch(66, 0, 2, 1, FloatArray(8))) }) }
+    for (hardware in listOf(false, true)) {
+        val texels = readTexture(bundle)
+        val painter = LidPainter(bundle, texels)
+        NativeScreen(bundle, texels, true, null, bundle.frameSize, hardware).use2 { screen ->
+            poses.forEachIndexed { number, pose ->
+                val patches = painter.show(pose).onEach(screen::lay)
+                screen.draw(tensors)
+                screen.read(rgba)
+                keep("blink_screen_${number}_$hardware")
+                write(File(out, "blink_texture_$number"), texels)
+                println("blink: ${patches.size} laid in")
+            }
+            println("blink: " + said { screen.lay(Patch(66, 0, 2, 1, FloatArray(8))) })
+        }
+    }
+    for (name in File(folder, "lids").list()!!.sorted()) {
+        println("lids $name: " + said { Bundle.read(File(folder, "lids/$name")).let { LidPainter(it, readTexture(it)) } })
+    }
+}
+
 fun said(action: () -> Any?): String = try {
     action().toString()
 } catch (error: InputException) {
@@ -150,6 +185,7 @@ fun main(arguments: Array<String>) {
         })
     }
     view(folder, bundle, outputs[0].second)
+    blink(folder, out, outputs[0].second)
     println("spread: " + List(20) { FloatArray(1) { _ -> it.toFloat() } }.let { Track(it, 25.0).spread(8).map { one -> one[0].toInt() } })
     val packages = listOf(File(folder, "none.apk"), File(folder, "split.apk"))
     println("library: " + nativeLibrarySha256(folder, packages, "arm64-v8a", "libx.so"))

@@ -11,6 +11,7 @@ extern "C" {
 jlong Java_org_bilayer_avatar_core_NativeSampler_create(JNIEnv *, jobject, jfloatArray, jint);
 void Java_org_bilayer_avatar_core_NativeSampler_compose(JNIEnv *, jobject, jlong, jfloatArray, jfloatArray, jfloatArray,
                                                         jint, jfloat, jfloat, jboolean, jboolean, jobject, jint);
+void Java_org_bilayer_avatar_core_NativeSampler_lay(JNIEnv *, jobject, jlong, jfloatArray, jint, jint, jint, jint);
 void Java_org_bilayer_avatar_core_NativeSampler_destroy(JNIEnv *, jobject, jlong);
 }
 
@@ -69,12 +70,20 @@ int main(int, char **words) {
         Java_org_bilayer_avatar_core_NativeSampler_compose(&env, nullptr, sampler, uv, low, mask, image, 1, 0,
                                                            jboolean(std::atoi(words[6])), JNI_TRUE, &rgba, frame);
     };
+    Block part;
+    part.values.assign(of(uv)->values.begin(), of(uv)->values.begin() + 48);
+    const auto lay = [&](jint left) {
+        Java_org_bilayer_avatar_core_NativeSampler_lay(&env, nullptr, sampler, &part, left, 2, 3, 4);
+    };
+    lay(3);
     compose(seg, side);
     if (thrown) return 1;
+    lay(texture + 1);
+    lay(-1);
     Java_org_bilayer_avatar_core_NativeSampler_create(&env, nullptr, uv, texture);
     compose(uv, side);
     compose(seg, side + 1);
-    std::printf("refused %d of 3\n", thrown);
+    std::printf("refused %d of 5\n", thrown);
     Java_org_bilayer_avatar_core_NativeSampler_destroy(&env, nullptr, sampler);
     FILE *out = std::fopen(words[2], "wb");
     std::fwrite(rgba.values.data(), 4, rgba.values.size(), out);

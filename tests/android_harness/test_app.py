@@ -23,11 +23,13 @@ from bilayer.runtime import Retargeter, crop_box, pose_vector
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.face.mesh import _to_ibug
 from bilayer.runtime.motion.poses import spread
-from bilayer.runtime.player import AvatarPlayer, read_texture
+from bilayer.runtime.player import AvatarPlayer, read_lids, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.conftest import make_bundle
 from tests.native_sampler import ARM64, HOST
 from tests.runtime.conftest import CASE
+from tests.runtime.test_lids import give_lids, with_eyes
+from tests.runtime.test_web_lids import LIDS_GIVEN
 
 HERE = Path(__file__).parent
 APP = Path(android_harness.__file__).parent / "app"
@@ -132,6 +134,10 @@ def inputs(exported_folder, tmp_path_factory):
         (folder / "broken" / name / "avatar.json").unlink()
         if change:
             (folder / "broken" / name / "avatar.json").write_text(change(contract))
+    give_lids(shutil.copytree(bundle, folder / "blinking"))
+    blinks(bundle).astype("<f4").tofile(folder / "blinks")
+    for name, (tensors, lids) in LIDS_GIVEN.items():
+        give_lids(shutil.copytree(bundle, folder / "lids" / name), tensors, lids)
     (folder / "tracks").mkdir()
     np.save(folder / "tracks/short.npy", points[:, :67])
     np.save(folder / "tracks/nan.npy", points * np.nan)
@@ -145,6 +151,14 @@ def inputs(exported_folder, tmp_path_factory):
         package.writestr("lib/arm64-v8a/libx.so", b"a library")
     (folder / "any.json").write_text(json.dumps({'a\n"é😀': [1.5, True, None, {}, [], "\u0007\\"]}))
     return folder
+
+
+def blinks(folder):
+    """Poses (6, 136) of eyes that shut, one by one, and open again."""
+    source = np.float32(read_bundle(folder).contract.source.pose).reshape(68, 2)
+    return np.array(
+        [with_eyes(opening, source).ravel() for opening in ((1, 1), (0, 1), (0, 0.5), (1, 0), (1, 0), (1, 1))]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +259,43 @@ def test_frames_on_a_surface_are_those_of_the_python_sampler(said, inputs):
             found = np.fromfile(inputs / "kotlin" / f"screen_{number}_{str(hardware).lower()}", np.uint8)
             assert np.abs(expected - found).max() <= 1
             assert np.mean(expected == found) >= alike
+
+
+@pytest.mark.slow
+def test_eyes_are_shut_as_the_python_player_shuts_them(said, inputs):
+    bundle = read_bundle(inputs / "blinking")
+    texture, (align_corners, seg) = read_texture(bundle), (bundle.contract.align_corners, bundle.contract.outputs.seg)
+    lids = read_lids(bundle, texture)
+    compositor = FrameCompositor(
+        texture, align_corners, mask_scale=seg.scale, mask_offset=seg.offset, alpha="premultiplied", engine="numpy",
+        size=96,
+    )  # fmt: skip
+    layers = np.fromfile(inputs / "layers_0", "<f4").reshape(64, 64, 6).transpose(2, 0, 1)
+    planes = [np.ascontiguousarray(layers[part]) for part in (slice(0, 2), slice(2, 5), slice(5, 6))]
+    frames = set()
+    for number, pose in enumerate(np.fromfile(inputs / "blinks", "<f4").reshape(-1, 136)):
+        lids.show(pose)
+        assert np.array_equal(floats(inputs, f"blink_texture_{number}"), texture.ravel())
+        expected = compositor.render(*planes).astype(int)
+        frames.add(expected.tobytes())
+        found = np.fromfile(inputs / "kotlin" / f"blink_frame_{number}", np.uint8).reshape(expected.shape)
+        assert np.array_equal(expected, found)
+        for hardware, alike in ((False, 0.9999), (True, 0.98)):
+            name = f"blink_screen_{number}_{str(hardware).lower()}"
+            found = np.fromfile(inputs / "kotlin" / name, np.uint8).reshape(expected.shape)
+            assert np.abs(expected - found).max() <= 1
+            assert np.mean(expected == found) >= alike
+    assert len(frames) == 4
+    told = [line.removeprefix("blink: ") for line in said.splitlines() if line.startswith("blink: ")]
+    refused = "IllegalArgumentException: texels: expected a part of the texture"
+    assert told == [refused, *2 * [*(f"{count} laid in" for count in (0, 1, 1, 2, 0, 1)), refused]]
+
+
+@pytest.mark.slow
+def test_lids_that_do_not_fit_are_one_line(said):
+    found = dict(re.findall(r"^lids ([^:]+): (\w+)", said, re.MULTILINE))
+    assert found.keys() == LIDS_GIVEN.keys()
+    assert {name for name, what in found.items() if what != "InputException"} == {"good", "at the edge"}
 
 
 @pytest.mark.slow
@@ -405,6 +456,7 @@ def test_its_native_sampler_draws_a_real_bundle(toolchain, exported_folder, tmp_
     (tmp_path / "numbers").write_bytes(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in values))
     size = 2 * contract.image_size
     sides = (texture.shape[0] - 3, contract.image_size, size, int(contract.align_corners))
-    assert toolchain.run(tmp_path / "driver", tmp_path / "numbers", tmp_path / "frame", *sides) == "refused 3 of 3\n"
+    assert toolchain.run(tmp_path / "driver", tmp_path / "numbers", tmp_path / "frame", *sides) == "refused 5 of 5\n"
+    texture[2:6, 3:6] = outputs.delta_uv.ravel()[:48].reshape(4, 3, 4)  # what the driver lays in
     expected = FrameCompositor(texture, contract.align_corners, size=size, alpha="premultiplied").compose(outputs)
     np.testing.assert_array_equal(np.fromfile(tmp_path / "frame", np.uint8).reshape(expected.shape), expected)

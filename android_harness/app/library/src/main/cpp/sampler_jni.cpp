@@ -66,6 +66,19 @@ extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_com
                      bilayer::Rounding::truncate, {0, frame_size});
 }
 
+extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_lay(JNIEnv *env, jobject, jlong handle,
+                                                                                 jfloatArray texels, jint left,
+                                                                                 jint top, jint width, jint height) {
+    auto *texture = reinterpret_cast<bilayer::PackedTexture *>(handle);
+    const jint side = texture->width + 3;
+    if (left < 0 || top < 0 || width < 1 || height < 1 || jlong(left) + width > side || jlong(top) + height > side ||
+        env->GetArrayLength(texels) != jlong(width) * height * 4)
+        return refuse(env, "texels: expected a part of the texture");
+    for (jint row = 0; row < height; ++row)
+        env->GetFloatArrayRegion(texels, row * width * 4, width * 4,
+                                 texture->texels.data() + (size_t(top + row) * size_t(side) + size_t(left)) * 4);
+}
+
 extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeSampler_destroy(JNIEnv *, jobject, jlong handle) {
     delete reinterpret_cast<bilayer::PackedTexture *>(handle);
 }

@@ -127,6 +127,18 @@ extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeScreen_draw
     }
 }
 
+extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeScreen_lay(JNIEnv *env, jobject, jlong handle,
+                                                                                jfloatArray texels, jint left, jint top,
+                                                                                jint width, jint height) {
+    auto *screen = reinterpret_cast<Screen *>(handle);
+    const jlong side = screen->texture_side + 3;
+    if (left < 0 || top < 0 || width < 1 || height < 1 || jlong(left) + width > side || jlong(top) + height > side ||
+        env->GetArrayLength(texels) != jlong(width) * height * 4)
+        return refuse(env, wrong, "texels: expected a part of the texture");
+    const Numbers numbers(env, texels);
+    if (numbers.tensor().values) screen->frame.lay(numbers.tensor().values, left, top, width, height);
+}
+
 extern "C" JNIEXPORT void JNICALL Java_org_bilayer_avatar_core_NativeScreen_read(JNIEnv *env, jobject, jlong handle,
                                                                                  jobject rgba) {
     const auto *screen = reinterpret_cast<const Screen *>(handle);

@@ -9,6 +9,7 @@ import java.io.File
 import java.nio.ByteBuffer
 import org.bilayer.avatar.core.Bundle
 import org.bilayer.avatar.core.InputException
+import org.bilayer.avatar.core.LidPainter
 import org.bilayer.avatar.core.NativeSampler
 import org.bilayer.avatar.core.NativeScreen
 import org.bilayer.avatar.core.Network
@@ -33,6 +34,7 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
     var drawnBy = "nothing"
         private set
     private val texels = readTexture(bundle)
+    private val lids = bundle.lids?.let { LidPainter(bundle, texels) }
     private val planes by lazy { Planes(bundle, network.interleaved) }
     private val rgba by lazy { ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize) }
     private val bitmap by lazy { Bitmap.createBitmap(bundle.frameSize, bundle.frameSize, Bitmap.Config.ARGB_8888) }
@@ -62,6 +64,7 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         stages.begin()
         val tensors = network.run(Pose.encode(pose, bundle.harmonics))
         stages.end("network")
+        shut(pose)
         val onGpu = screen
         if (onGpu != null) {
             onGpu.draw(tensors)
@@ -74,6 +77,7 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
     /** Runs the network and writes its frame (F, F, 4), premultiplied RGBA, into a direct buffer, by the CPU. */
     fun compose(pose: FloatArray, out: ByteBuffer) {
         planes.fill(network.run(Pose.encode(pose, bundle.harmonics)))
+        shut(pose)
         sampler.compose(planes, out, true)
     }
 
@@ -81,6 +85,14 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         target(null)
         network.close()
         if (madeSampler.isInitialized()) sampler.close()
+    }
+
+    /** Lays the lids of a pose into the texture, and into the copies that the GPU and the CPU have of it. */
+    private fun shut(pose: FloatArray) {
+        for (patch in lids?.show(pose).orEmpty()) {
+            screen?.lay(patch)
+            if (madeSampler.isInitialized()) sampler.lay(patch)
+        }
     }
 
     private fun show(tensors: Map<String, FloatArray>, onto: Surface) {

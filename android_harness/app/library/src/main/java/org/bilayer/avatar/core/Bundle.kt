@@ -1,11 +1,7 @@
 package org.bilayer.avatar.core
 
-import java.io.DataInputStream
 import java.io.File
-import java.io.IOException
 import java.io.InputStream
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import java.security.MessageDigest
 
 /** A file of the user's that cannot be used; the message is one line that names it. */
@@ -59,7 +55,8 @@ class Bundle(
     val tflite: BundledFile?, // for LiteRT, interleaved
     val sourcePose: FloatArray, // (136)
     val gmacs: Double,
-    val trained: Boolean
+    val trained: Boolean,
+    val lids: DrawnLids? // null: the network moves them, if anything does
 ) {
     companion object {
         private const val MAX_JSON = 1L shl 20
@@ -89,10 +86,14 @@ class Bundle(
             val harmonics = input.int("harmonics")
             val width = if (harmonics == 0) Pose.WIDTH else 2 * harmonics * Pose.WIDTH
             require(harmonics in 0..16 && input.int("width") == width) { "input.width: expected $width" }
+            val textureSize = side("texture_size", all.int("texture_size", imageSize))
+            val lids = all.optional("lids")
+            val pieces = files.optional("lids")
+            require((lids == null) == (pieces == null)) { "lids: expected with files.lids, or both left out" }
             return Bundle(
                 name = folder.name,
                 imageSize = imageSize,
-                textureSize = side("texture_size", all.int("texture_size", imageSize)),
+                textureSize = textureSize,
                 frameSize = side("frame_size", all.int("frame_size", imageSize)),
                 alignCorners = all.boolean("align_corners"),
                 inputTensor = input.string("tensor"),
@@ -108,7 +109,8 @@ class Bundle(
                 tflite = files.optional("tflite")?.let { file(folder, it, "bilayer-export") },
                 sourcePose = pose,
                 gmacs = all.fields("graph").number("gmacs"),
-                trained = all.fields("origin").boolean("trained")
+                trained = all.fields("origin").boolean("trained"),
+                lids = lids?.let { DrawnLids.of(it, file(folder, pieces!!, "").checked(), textureSize) }
             )
         }
 
@@ -150,26 +152,5 @@ fun sha256(content: InputStream): String {
 /** The texture, packed for the sampler: (T + 3, T + 3, 4), floats in the order of the file. */
 fun readTexture(bundle: Bundle): FloatArray {
     val side = bundle.textureSize + 3
-    val bytes = try {
-        DataInputStream(bundle.texture.file.inputStream().buffered()).use { stream ->
-            val length = java.lang.Long.reverseBytes(stream.readLong())
-            if (length !in 2..65536) throw InputException("${bundle.texture.file}: not a .safetensors file")
-            val header = ByteArray(length.toInt()).also(stream::readFully)
-            val texture = Fields(readJson(String(header, Charsets.UTF_8)), "").fields("texture")
-            val shape = texture.floats("shape").map { it.toInt() }
-            val expected = listOf(side, side, 4)
-            val ends = texture.floats("data_offsets").map { it.toInt() }
-            require(texture.string("dtype") == "F32" && shape == expected && ends == listOf(0, side * side * 16)) {
-                "texture: expected F32 $expected, found ${texture.string("dtype")} $shape"
-            }
-            ByteArray(side * side * 16).also(stream::readFully)
-        }
-    } catch (error: IOException) {
-        throw InputException("${bundle.texture.file}: ends too early; export the avatar again")
-    } catch (error: IllegalArgumentException) {
-        throw InputException("${bundle.texture.file}: ${error.message}")
-    }
-    val texels = FloatArray(side * side * 4)
-    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(texels)
-    return texels
+    return readTensors(bundle.texture.file, mapOf("texture" to listOf(side, side, 4))).getValue("texture")
 }

@@ -41,6 +41,9 @@ class Fields(content: Any?, val where: String) {
     fun boolean(name: String) = get<Boolean>(name, "true or false")
     fun number(name: String) = finite(get<Number>(name, "a number"), name)
     fun fields(name: String) = Fields(members.opt(name), "$where$name.")
+    fun list(name: String) =
+        items(get<JSONArray>(name, "a list")).mapIndexed { at, item -> Fields(item, "$where$name[$at].") }
+
     fun optional(name: String): Fields? = if (members.isNull(name)) null else fields(name)
 
     fun int(name: String): Int {

@@ -6,6 +6,9 @@ import java.nio.ByteBuffer
 interface Sampler : AutoCloseable {
     /** Writes (F, F, 4) RGBA, premultiplied as Android's Bitmap wants it, or straight, into a direct buffer. */
     fun compose(planes: Planes, rgba: ByteBuffer, premultiplied: Boolean)
+
+    /** Lays texels into the texture that it draws of. */
+    fun lay(patch: Patch)
 }
 
 /** android_harness/native/sampler.hpp, by JNI. Closed once, used by one thread at a time. */
@@ -23,6 +26,11 @@ class NativeSampler(private val bundle: Bundle, texels: FloatArray) : Sampler {
         )
     }
 
+    override fun lay(patch: Patch) {
+        check(handle != 0L) { "closed" }
+        lay(handle, patch.texels, patch.left, patch.top, patch.width, patch.height)
+    }
+
     override fun close() {
         destroy(handle)
         handle = 0
@@ -33,6 +41,7 @@ class NativeSampler(private val bundle: Bundle, texels: FloatArray) : Sampler {
         handle: Long, deltaUv: FloatArray, lfRgb: FloatArray, mask: FloatArray?, imageSize: Int, maskScale: Float,
         maskOffset: Float, alignCorners: Boolean, premultiplied: Boolean, rgba: ByteBuffer, frameSize: Int
     )
+    private external fun lay(handle: Long, texels: FloatArray, left: Int, top: Int, width: Int, height: Int)
     private external fun destroy(handle: Long)
 
     companion object {

@@ -45,6 +45,12 @@ class NativeScreen(
         )
     }
 
+    /** Lays texels into the texture that it draws of, from the next frame on. */
+    fun lay(patch: Patch) {
+        check(handle != 0L) { "closed" }
+        lay(handle, patch.texels, patch.left, patch.top, patch.width, patch.height)
+    }
+
     /** What was drawn, (side, side, 4) from the upper left, premultiplied; only where there is no surface. */
     fun read(rgba: ByteBuffer) = read(handle, rgba)
 
@@ -58,6 +64,7 @@ class NativeScreen(
         handle: Long, deltaUv: FloatArray, lfRgb: FloatArray, seg: FloatArray, places: IntArray, affine: FloatArray,
         masked: Boolean, imageSize: Int, frameSize: Int, alignCorners: Boolean
     )
+    private external fun lay(handle: Long, texels: FloatArray, left: Int, top: Int, width: Int, height: Int)
     private external fun read(handle: Long, rgba: ByteBuffer)
     private external fun destroy(handle: Long)
 

@@ -13,6 +13,7 @@ from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.writing import drafting
 from tests.interposed import FINE, with_fault
 from tests.runtime.test_bundle import contract
+from tests.runtime.test_lids import give_lids
 
 SUFFIXES = (".onnx", ".safetensors", ".preview.png", ".dlc")
 USUAL = {"avatar.json", *(f"avatar{suffix}" for suffix in SUFFIXES)}
@@ -147,3 +148,13 @@ def test_what_mixes_is_seen(tmp_path):
     (tmp_path / "b" / "avatar.dlc").replace(tmp_path / "a" / "avatar.dlc")
     with pytest.raises(BundleError):
         avatar_in(tmp_path / "a")
+
+
+def test_the_lids_of_the_avatar_before_go_with_it(tmp_path):
+    write(tmp_path, "old")
+    lids = give_lids(tmp_path) / "avatar.lids.safetensors"
+    (tmp_path / "avatar.w8a8.lids.safetensors").write_bytes(b"another avatar's")
+    assert lids in read_bundle(tmp_path / "avatar.json").paths
+    write(tmp_path, "new")
+    assert {path.name for path in tmp_path.iterdir()} == {*USUAL, "avatar.w8a8.lids.safetensors"}
+    assert read_bundle(tmp_path / "avatar.json").contract.lids is None

@@ -15,13 +15,18 @@ from bilayer.runtime.sampler.grid_sample import pack_texture
 from tests.benchmarks.avatars import copied, export_tiny, rewritten
 
 
+def contract_changed(monkeypatch, change):
+    """Write another contract than the export's."""
+    parts = pipeline.BundleParts
+
+    def changed(contract, *others):
+        return parts(lambda **given: change(contract(**given)), *others)
+
+    monkeypatch.setattr(pipeline, "BundleParts", changed)
+
+
 def align_corners_inverted(monkeypatch):
-    contract = bundle_module._contract
-    monkeypatch.setattr(
-        bundle_module,
-        "_contract",
-        lambda *given: replace(made := contract(*given), align_corners=not made.align_corners),
-    )
+    contract_changed(monkeypatch, lambda made: replace(made, align_corners=not made.align_corners))
 
 
 def the_base_texture_for_the_refined(monkeypatch):
@@ -50,14 +55,11 @@ def upside_down(monkeypatch):
 
 
 def another_offset(monkeypatch):
-    contract = bundle_module._contract
-
-    def wrong(*given):
-        made = contract(*given)
+    def wrong(made):
         low = replace(made.outputs.lf_rgb, offset=0.05)
         return replace(made, outputs=replace(made.outputs, lf_rgb=low))
 
-    monkeypatch.setattr(bundle_module, "_contract", wrong)
+    contract_changed(monkeypatch, wrong)
 
 
 FAULTS = [

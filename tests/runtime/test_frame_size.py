@@ -96,6 +96,6 @@ def test_any_bundle_can_be_played_at_another_size(editable):
 
 def test_a_texture_of_another_size_than_the_contracts_is_refused(editable):
     folder = editable(lambda contract: contract.update(texture_size=128))
-    with pytest.raises(BundleError, match=r"expected texture F32 \[131, 131, 4\], found F32 \[67, 67, 4\]") as caught:
+    with pytest.raises(BundleError, match=r"expected texture F32 \[131, 131, 4\], found .* \[67, 67, 4\]") as caught:
         AvatarPlayer.load(folder)
     assert "\n" not in str(caught.value)

@@ -188,8 +188,8 @@ def store(folder, content):
     [
         (b"", "not a .safetensors file"),
         (b"\xff" * 100, "not a .safetensors file"),
-        ({"texture": packed(size=63)}, r"expected texture F32 \[67, 67, 4\], found F32 \[66, 66, 4\]"),
-        ({"texture": packed(dtype=np.float16)}, r"found F16 \[67, 67, 4\]"),
+        ({"texture": packed(size=63)}, r"expected texture F32 \[67, 67, 4\], found texture F32 \[66, 66, 4\]"),
+        ({"texture": packed(dtype=np.float16)}, r"found texture F16 \[67, 67, 4\]"),
         ({"other": packed()}, "found other"),
         ({"texture": packed(), "other": packed()}, "expected texture F32"),
         ({"texture": packed(values={(5, 5, 0): np.nan})}, "values that are not finite"),

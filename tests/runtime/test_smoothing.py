@@ -229,15 +229,15 @@ def test_render_smooths_holds_the_head_and_tells_what_it_did(bundle_folder, tmp_
         (["--hold-head", "--head-gain", "0.5"], "give either --hold-head or --head-gain"),
         (["--retarget", "absolute", "--mouth-gain", "2"], "gains need relative or procrustes"),
         (["--smoothing", "1.5"], "1.5 is not in the range 0<=x<=1"),
-        (["--eyes-gain", "nan"], "gain of the eyes: expected 0 to 4, found nan"),
-        (["--smoothing", "nan"], "smoothing: expected 0 to 1, found nan"),
+        (["--eyes-gain", "nan"], "Invalid value for '--eyes-gain': "),
+        (["--smoothing", "nan"], "Invalid value for '--smoothing': "),
     ],
 )
 def test_what_contradicts_itself_is_a_usage_error(bundle_folder, tmp_path, options, words):
     np.save(tmp_path / "track.npy", np.float32(performance(NARROW)[:3]))
     words_given = [bundle_folder, "--drive", tmp_path / "track.npy", "--out", tmp_path / "a.mp4", *options]
     done = CliRunner().invoke(main, list(map(str, words_given)))
-    assert done.exit_code == (3 if "nan" in options else 2)
+    assert done.exit_code == 2
     assert words in done.stderr
     assert not (tmp_path / "a.mp4").exists()
 

@@ -35,10 +35,7 @@ class LidSettings:
     wider: float = 1.05  # than its corners' landmarks are apart
     lashes: float = 0.15  # openings; lashes and their shadow above the upper lid's edge
     stretched: float = 0.6  # of the skin between lid and brow
-    skin: tuple[float, float] = (
-        0.5,
-        3.0,
-    )  # openings from lid to brow: a brow may lie on the lid
+    skin: tuple[float, float] = (0.5, 3.0)  # from lid to brow, within: a brow may lie on the lid
     below: float = 0.1  # how far below the lower lid's landmarks the lids meet
     line: float = 0.1  # half the line of lashes, where the eye is widest
     dark: float = 0.5  # of -1..1, what the line takes off the texture
@@ -68,10 +65,8 @@ class Eye:
     start: float  # y0
 
 
-_EYES = {
-    "left": (36, slice(18, 21)),
-    "right": (42, slice(23, 26)),
-}  # an eye's first landmark, its brow's middle
+# An eye's first landmark, and the middle of its brow
+_EYES = {"left": (36, slice(18, 21)), "right": (42, slice(23, 26))}
 
 
 def draw_lids(

@@ -14,7 +14,7 @@ from bilayer.runtime.bundle import DrawnLids
 from bilayer.runtime.face.expression import eye_openings
 
 OPEN = 0.85  # of the photo's opening: what is less shut is a turned head's foreshortening, or the landmarker's noise
-SHUT = 0.3  # of the same: nearer than this no landmarker finds lids that touch
+SHUT = 0.3  # of the same: landmarkers leave a gap between lids that touch
 
 
 def shut_eyes(pose: ArrayLike, source_pose: ArrayLike) -> Floats:

@@ -60,6 +60,8 @@ def phone(tmp_path):
         path.write_text(f"{text}\n")
     properties = "".join(f"[{name}]: [{value}]\n" for name, value in PROPERTIES.items())
     scripts = {"getprop": f"#!/bin/sh\ncat <<'EOF'\n{properties}EOF\n", "dumpsys": DUMPSYS}
+    # Between two looks at a process, which is over at once here
+    scripts["sleep"] = f'#!/bin/sh\n[ "$1" != 0.5 ] || set 0.1\nexec {shutil.which("sleep")} "$@"\n'
     scripts["uname"] = '#!/bin/sh\n[ "$1" = -m ] && echo aarch64 || echo 4.14.117\n'
     (root / "bin").mkdir()
     for name, text in scripts.items():

@@ -80,6 +80,7 @@ class TestPhone:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else small answers wait 40 ms for an ACK
             self._connections.append(connection)
             threading.Thread(target=_Transport(self, connection).serve, daemon=True).start()
 

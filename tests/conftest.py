@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 # Of two test processes on two cores the threads of OpenMP would spin for each other, as its library lets them while it
 # thinks itself alone: forty steps of a small network took minutes, and 5 s with threads that sleep. Read as torch loads
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_of_commands():
+    with forked.SERVERS:  # started when first asked
+        yield
 
 
 @pytest.fixture(scope="session")

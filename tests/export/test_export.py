@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face, erode_mask, read_bundle
 from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.sampler.grid_sample import pack_texture
-from tests import golden
+from tests import forked, golden
 from tests.benchmarks.avatars import write_rough_checkpoint
 
 CASE = golden.load("case_a/preproc.npz")
@@ -56,7 +57,11 @@ def earlier(exported_once, tmp_path):
     return tmp_path / "avatar.dlc"
 
 
-def run_cli(*arguments, **options):
+run_cli = partial(forked.run, "export")
+
+
+def run_alone(*arguments, **options):
+    """In a process of its own."""
     command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
@@ -70,7 +75,7 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
     """Read back as a player would: the ONNX, the texture and the contract give the reference's picture."""
     out = tmp_path / "a" / "avatar.dlc"
     out.parent.mkdir()
-    result = run_cli(*tiny(photo, "--out", out, "--size", 64))
+    result = run_alone(*tiny(photo, "--out", out, "--size", 64))
     assert result.returncode == 0, result.stderr
     bundle = read_bundle(out.parent)
     contract = bundle.contract
@@ -175,7 +180,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp
         folder = tmp_path / seed
         folder.mkdir()
         environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
-        result = run_cli(*tiny(photo, "--out", folder / "avatar.dlc"), env=environment)
+        result = run_alone(*tiny(photo, "--out", folder / "avatar.dlc"), env=environment)
         assert result.returncode == 0, result.stderr
         contents.append({name: (folder / name).read_bytes() for name in names})
     assert contents[0] == contents[1]
@@ -195,7 +200,7 @@ def test_the_demo_weights_are_the_default_and_said_to_be(photo, tmp_path):
 def test_the_astronaut_becomes_a_dlc(astronaut_path, face_networks, tmp_path):
     """The product's main job, end to end: detector, mask, avatar, ONNX, Qualcomm's own converter, read back."""
     pytest.importorskip("onnxruntime_qnn", reason="the extra [qairt] is not installed")
-    result = run_cli(astronaut_path, "--out", tmp_path / "avatar.dlc", "--target", "qairt", "--timings")
+    result = run_alone(astronaut_path, "--out", tmp_path / "avatar.dlc", "--target", "qairt", "--timings")
     assert result.returncode == 0, result.stderr
     assert "| convert and write |" in result.stdout
     assert "container v4" in result.stdout

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tests import forked
 from tests.hostile.goods import Goods
 from tests.hostile.sandbox import Sandbox
 
@@ -22,8 +23,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sandbox(goods, compiled):
-    with Sandbox(goods) as running:
-        yield running
+    return Sandbox(forked.SERVERS, goods)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -44,23 +44,29 @@ class Servers:
     """
 
     def __init__(self, also=(), light=("render", "device"), **environment):
-        self._also, self._light, self._environment, self._servers = also, light, {**os.environ, **environment}, {}
+        self._also, self._light, self._own, self._servers = also, light, environment, {}
+        self.environment = {}  # that they start with
 
     def __enter__(self):
+        self.environment = {**os.environ, **self._own}
         return self
 
     def __exit__(self, *_):
-        for server in self._servers.values():
+        while self._servers:
+            _, server = self._servers.popitem()
             server.stdin.close()
             server.wait()
             server.stdout.close()
 
-    def run(self, command, words, folder, temporary, *, memory=None, seconds=SECONDS, environment=None, fault=None):
+    def run(
+        self, command, words, folder, temporary=None, *, memory=None, seconds=SECONDS, environment=None, unset=(),
+        strict=False, fault=None,
+    ):  # fmt: skip
         """What server.py answers to a command in `folder`, with a new folder `temporary` for its temporary files."""
         job = {
             "module": COMMANDS[command][0], "command": command, "words": [str(word) for word in words],
-            "folder": str(folder), "temporary": str(temporary), "memory": memory, "seconds": seconds,
-            "environment": environment or {}, "fault": fault,
+            "folder": str(folder), "temporary": temporary and str(temporary), "memory": memory, "seconds": seconds,
+            "environment": environment or {}, "unset": list(unset), "strict": strict, "fault": fault,
         }  # fmt: skip
         server = self._server(command not in self._light)
         server.stdin.write(json.dumps(job) + "\n")
@@ -71,7 +77,7 @@ class Servers:
         if torch not in self._servers:
             warm = [name for name in (*_BOTH, *_WARM[torch], *self._also) if importlib.util.find_spec(name)]
             server = subprocess.Popen(
-                [sys.executable, "-m", "tests.hostile.server", *warm], cwd=ROOT, env=self._environment,
+                [sys.executable, "-m", "tests.hostile.server", *warm], cwd=ROOT, env=self.environment,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             assert server.stdout.readline() == "ready\n"
@@ -79,12 +85,11 @@ class Servers:
         return self._servers[torch]
 
 
-class Sandbox(Servers):
+class Sandbox:
     """Runs hostile cases."""
 
-    def __init__(self, goods):
-        super().__init__()
-        self._goods = goods
+    def __init__(self, servers, goods):
+        self._servers, self._goods = servers, goods
 
     def meet(self, case, place):
         """How the case ended, met in a new folder below `place`."""
@@ -93,7 +98,7 @@ class Sandbox(Servers):
         words = case.lay(self._goods, folder)
         before = listed(folder)
         environment = {"ADB": str(folder / "adb")}
-        answer = self.run(case.command, words, folder, temporary, memory=MEMORY, environment=environment)
+        answer = self._servers.run(case.command, words, folder, temporary, memory=MEMORY, environment=environment)
         left = listed(folder) - before
         if answer["code"] == 0 or case.begun:
             left = {name for name in left if not name.startswith("out")}

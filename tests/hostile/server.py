@@ -2,9 +2,9 @@
 
     python -m tests.hostile.server MODULE...
 
-Reads one job a line from stdin (JSON: module, command, words, folder, temporary, memory, seconds, environment, fault)
-and answers with a line each. A cold interpreter with torch takes seconds, a fork a hundredth of one. Threads do not
-survive a fork: so nothing is computed here, where libraries would start theirs.
+Reads one job a line from stdin (JSON: module, command, words, folder, temporary, memory, seconds, environment, unset,
+strict, fault) and answers with a line each. A cold interpreter with torch takes seconds, a fork a hundredth of one.
+Threads do not survive a fork: so nothing is computed here, where libraries would start theirs.
 """
 
 import atexit
@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 import weakref
 from io import FileIO, TextIOWrapper
 from pathlib import Path
@@ -38,15 +39,23 @@ def _be_the_command(job, ends):
             os.close(opened)
         # The former ones may take their descriptors for files, in which they would seek
         sys.stdout, sys.stderr = (TextIOWrapper(FileIO(end, "w"), "utf-8", line_buffering=True) for end in (1, 2))
-        Path(job["temporary"]).mkdir()
-        os.environ.update(TMPDIR=job["temporary"], **job["environment"])
+        for name in job["unset"]:
+            os.environ.pop(name, None)
+        os.environ.update(job["environment"])
+        if job["temporary"]:
+            Path(job["temporary"]).mkdir()
+            os.environ["TMPDIR"] = job["temporary"]
+        if job["strict"]:  # as python -W error, for processes that it starts, too
+            sys.warnoptions[:] = ["error"]
+            warnings.simplefilter("error")
         if job["memory"]:
             resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if job["fault"]:  # tests/interrupted/interpose.c, which is preloaded
             os.environ.update({f"INTERPOSED_{name.upper()}": str(value) for name, value in job["fault"].items()})
             ctypes.CDLL(None).arm_from_environment()
-        importlib.import_module(job["module"]).main(job["words"], prog_name="bilayer-" + job["command"])
+        sys.argv = ["bilayer-" + job["command"], *job["words"]]
+        importlib.import_module(job["module"]).main(job["words"], prog_name=sys.argv[0])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

@@ -43,6 +43,7 @@ def as_text(bundle: Bundle) -> str:
         verified = f"{made.frame_db:.1f} dB of the frame against the trained model, warp {made.uv_pixels:.2g} px off"
     facts = [
         ("computed in", {"w8a16": "16-bit integers", "w8a8": "8-bit integers"}[made.precision]),
+        ("channels scaled first", "yes, cross-layer equalisation" if made.equalized else "no"),
         ("weights in 16 bits, as two of 8", ", ".join(made.wide) or "none"),
         ("verified", verified),
     ]

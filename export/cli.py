@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bilayer.export.pipeline import Export
     from bilayer.runtime.likeness import Likeness
 
-_STEP = 0.01  # of a stage, which one of the hundred or so steps is by which integers are found
+_STEP = 0.005  # of a stage, which one of the two hundred or so steps is by which integers are found
 WEB_FILE: AlsoFile = "tflite-fp16"  # half the size, and what a browser computes quickest: runtime/web/network.py
 _DEMO_NOTE = """\
 no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says

@@ -59,6 +59,9 @@ class Quantization:
         float | None, Meta(description="of the 8-bit frame against the trained model, the worst pose's")
     ]
     uv_pixels: Annotated[float | None, Meta(description="likewise: the warp's largest error, texture pixels")]
+    equalized: Annotated[
+        bool | None, Meta(description="true: hidden channels were scaled before they were rounded; or left out")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.htp import NO_PACKAGE, HtpRung
 from bilayer.benchmarks.parity.rungs import THREADS, NotRun, Rung, with_all_outputs
 from bilayer.benchmarks.parity.subject import Subject
+from bilayer.export.integers.calibrate import calibration_poses
+from bilayer.export.integers.equalize import equalized
 from bilayer.export.integers.qdq import read_qdq
 from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.export.network.onnx_read import read_generator
@@ -43,6 +47,22 @@ class IntegerRung(Rung):
         pose = self.subject.encoded()[index]
         network = with_all_outputs(self.network, self.generator)
         return {INPUT: pose[None], **onnx_tensors(network.SerializeToString(), THREADS, optimised=False)(pose)}
+
+
+def float_layers(rung: Rung) -> dict[str, Values]:
+    """Every layer's output (1, ...) for the first pose, as the float network has it: what was scaled for integers back.
+
+    The factors are those of the ONNX file's weights: the export's, but for float32's rounding.
+    """
+    layers, contract = rung.layers(0), rung.subject.bundle.contract
+    made = contract.quantization
+    if not rung.rounded or made is None or not made.equalized:
+        return layers
+    poses = calibration_poses(np.array(contract.source.pose, np.float32), contract.input)
+    adjusted = equalized(rung.subject.own, made.precision, poses).adjusted
+    for name in adjusted.keys() & layers.keys():
+        layers[name] = layers[name] / adjusted[name].factor.reshape(1, -1, *[1] * (layers[name].ndim - 2))
+    return layers
 
 
 def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRun]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bilayer.benchmarks.parity.diagnosis import explain, recognise
+from bilayer.benchmarks.parity.integers import float_layers
 from bilayer.benchmarks.parity.rungs import Rung
 from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Conv, ConvTranspose, FoldedGenerator, Gemm, Layer
@@ -70,7 +71,7 @@ def compare_layers(
         threshold: in dB; None is that of the second rung's kind.
     """
     limit = THRESHOLDS[second.kind] if threshold is None else threshold
-    expected, found = first.layers(0), second.layers(0)
+    expected, found = float_layers(first), float_layers(second)
     pose = next((layers[INPUT] for layers in (expected, found) if INPUT in layers), None)
     if pose is not None:
         found, expected = {INPUT: pose, **found}, {INPUT: pose, **expected}

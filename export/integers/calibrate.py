@@ -37,6 +37,11 @@ def motion_poses(source: Floats, given: PoseInput, use: Use) -> Tensor:
     return _encoded(poses[[part * len(poses) // 32 for part in _PARTS[use]]], given)
 
 
+def calibration_poses(source: Floats, given: PoseInput) -> Tensor:
+    """All the poses that ranges and roundings are learned from, as the network takes them: (N, width)."""
+    return torch.cat([motion_poses(source, given, "calibrate"), extreme_poses(source, given)])
+
+
 def extreme_poses(source: Floats, given: PoseInput) -> Tensor:
     """Retargeted poses of drivers with other faces, who move more than the built-in motion does: (N, width)."""
     face, found = np.asarray(source, np.float32).reshape(-1, 2), list[Floats]()

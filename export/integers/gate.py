@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bilayer.export.integers.quantize import Excess
 from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, compare
 from bilayer.runtime.bundle import Outputs
 from bilayer.runtime.frame import NetworkOutputs
@@ -26,18 +25,29 @@ def excess_of(found: Agreement) -> float:
     return max(over)
 
 
-def gate_of(exact: dict[str, Tensor], outputs: Outputs, compositor: FrameCompositor) -> Excess:
-    """What `fewest_wide` asks: how far results are over the gate's SHARE, for the poses of `exact`, (N, ...) each."""
-    expected = [(one, compositor.compose(one.drawable())) for one in _results(exact, outputs)]
+class Gate:
+    """The float network's results for some poses, which those of integers are compared with."""
 
-    def excess(made: dict[str, Tensor]) -> float:
-        pairs = zip(_results(made, outputs), expected, strict=True)
-        worst = Agreement.worst(
-            compare(found, one, compositor.compose(found.drawable()), frame) for found, (one, frame) in pairs
+    def __init__(self, exact: dict[str, Tensor], outputs: Outputs, compositor: FrameCompositor) -> None:
+        """Keep the frames of `exact`, its output tensors (N, ...) for N poses."""
+        self._outputs, self._compositor = outputs, compositor
+        self._expected = [(one, compositor.compose(one.drawable())) for one in _results(exact, outputs)]
+
+    def compare(self, made: dict[str, Tensor]) -> Agreement:
+        """The worst figures of output tensors (N, ...) for the same poses."""
+        pairs = zip(_results(made, self._outputs), self._expected, strict=True)
+        return Agreement.worst(
+            compare(found, one, self._compositor.compose(found.drawable()), frame) for found, (one, frame) in pairs
         )
-        return excess_of(worst) / SHARE
 
-    return excess
+    def excess(self, made: dict[str, Tensor]) -> float:
+        """What `fewest_wide` asks: how far results are over the gate's SHARE."""
+        return excess_of(self.compare(made)) / SHARE
+
+    def rank(self, made: dict[str, Tensor]) -> tuple[bool, float]:
+        """What the better one of two forms of a network has more of: passing, and dB of its worst frame."""
+        found = self.compare(made)
+        return excess_of(found) <= SHARE, found.psnr_db[FRAME]
 
 
 def _results(tensors: dict[str, Tensor], outputs: Outputs) -> Sequence[NetworkOutputs]:

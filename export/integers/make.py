@@ -1,12 +1,14 @@
 """An avatar's network in integers: calibrated on its own face, searched, and held to the gate."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import onnx
 import torch
 
-from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
-from bilayer.export.integers.gate import gate_of
+from bilayer.export.integers.calibrate import calibration_poses, motion_poses, network_outputs
+from bilayer.export.integers.equalize import equalized
+from bilayer.export.integers.gate import Gate
 from bilayer.export.integers.heads import with_heads_apart
 from bilayer.export.integers.qdq import build_qdq
 from bilayer.export.integers.quantize import Told, fewest_wide, quantize, untold
@@ -34,22 +36,31 @@ def make_integers(
     compositor: FrameCompositor,
     told: Told = untold,
 ) -> IntegerGenerator:
-    """The network in integers, with as few weights in 16 bits as the gate lets it have.
+    """The network in integers, with as few weights in 16 bits as the gate lets it have; equalised where that is better.
 
-    w8a8 has none in 16 bits: its gate is not reached by weights, see docs/quantisation.md. `told` hears of every step.
+    The better one has the better frames on the poses that the search judges by, in which none has a part that judge the
+    result. w8a8 has no weights in 16 bits: its gate is not reached by them, see docs/quantisation.md. `told` hears of
+    every step.
 
     Raises:
         InputError: numbers that are not finite, or a layer that gives the same in every pose.
     """
     generator = with_heads_apart(generator)
     with torch.inference_mode():
-        poses = torch.cat([motion_poses(pose, given, "calibrate"), extreme_poses(pose, given)])
-        if precision == "w8a8":
-            return quantize(generator, precision, poses, told=told)
-        judging = motion_poses(pose, given, "search")
-        exact = network_outputs(generator, judging)
-        gate = gate_of(exact, generator.outputs, compositor)
-        return fewest_wide(generator, precision, poses, judging, gate, told)
+        poses, judging = calibration_poses(pose, given), motion_poses(pose, given, "search")
+        gate = Gate(network_outputs(generator, judging), generator.outputs, compositor)
+
+        def rounded(one: FoldedGenerator) -> IntegerGenerator:
+            if precision == "w8a8":
+                return quantize(one, precision, poses, told=told)
+            return fewest_wide(one, precision, poses, judging, gate.excess, told)
+
+        scaled = equalized(generator, precision, poses)
+        plain, found = rounded(generator), rounded(scaled)
+        # Which layers a search keeps is partly chance: the other search's are tried, too
+        made = [found, quantize(scaled, precision, poses, plain.wide, found, told)]
+        forms = [*(replace(one, equalized=True) for one in made), plain]
+        return max(forms, key=lambda one: gate.rank(network_outputs(one.generator, judging, one.grids)))
 
 
 def verify_integers(
@@ -70,8 +81,11 @@ def verify_integers(
             f"{integers.precision} against the trained model: {'; '.join(ruling.reasons)}; {way_out}, or --no-verify, "
             "and avatar.json says so (nothing was written)"
         )
-    described = describe_integers(integers)
-    return Quantization(described.precision, described.wide, round(found.psnr_db[FRAME], 2), round(found.uv_pixels, 4))
+    return replace(
+        describe_integers(integers),
+        frame_db=round(found.psnr_db[FRAME], 2),
+        uv_pixels=round(found.uv_pixels, 4),
+    )
 
 
 def sealed_qdq(integers: IntegerGenerator, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -83,4 +97,4 @@ def sealed_qdq(integers: IntegerGenerator, metadata: Mapping[str, str]) -> onnx.
 
 def describe_integers(integers: IntegerGenerator) -> Quantization:
     """What avatar.json says of a network in integers that was compared with nothing."""
-    return Quantization(integers.precision, list(integers.wide), None, None)
+    return Quantization(integers.precision, list(integers.wide), None, None, integers.equalized or None)

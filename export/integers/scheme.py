@@ -61,6 +61,7 @@ class IntegerGenerator:
     generator: FoldedGenerator  # its weights and biases are what their integers stand for
     grids: Mapping[str, Grid]  # of the input and of every layer's output, by name
     scales: Mapping[str, Array]  # (out,) of each layer with weights: weight = int8 * scale
+    equalized: bool = False  # made of a network whose channels were scaled: equalize.py
 
     @property
     def wide(self) -> tuple[str, ...]:

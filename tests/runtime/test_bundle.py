@@ -184,6 +184,7 @@ LEFT_OUT = {
     "pte_vulkan",
     "integers",
     "quantization",
+    "equalized",
     "lids",
 }  # at their defaults
 

@@ -1,5 +1,6 @@
 """What tests of several rooms share: the astronaut photo and the face networks, set up as a user sets them up."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -20,8 +21,27 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session", autouse=True)
 def _servers_of_commands():
-    with forked.SERVERS:  # started when first asked
+    with forked.SERVERS, forked.TRAINING:  # started when first asked
         yield
+
+
+@pytest.fixture(scope="session")
+def once_for_all(tmp_path_factory):
+    """A function: name, make -> a folder of all test processes, which the first of them makes by `make(folder)`."""
+    base = tmp_path_factory.getbasetemp()
+    top = (base.parent if base.name.startswith("popen-") else base) / "made"
+
+    def folder_of(name, make):
+        folder = top / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (top / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (top / f"{name}.done").exists():
+                make(folder)
+                (top / f"{name}.done").touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

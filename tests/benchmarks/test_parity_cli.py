@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
 
 from bilayer.benchmarks.parity.cli import main
+from tests import forked
 from tests.benchmarks.avatars import export_tiny, rewritten
 from tests.export.test_bulk import NAMES, write_photos
 from tests.export.test_bulk import run as export
@@ -72,9 +74,7 @@ def test_help_imports_nothing_slow():
     assert "--device-outputs" in shown.stdout
 
 
-def parity(*arguments):
-    command = [sys.executable, "-m", "bilayer.benchmarks.parity.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+parity = partial(forked.run, "parity")
 
 
 def test_a_folder_of_avatars_has_a_verdict_on_each(tmp_path):

@@ -19,7 +19,7 @@ from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.jobs.run import Workers
-from tests import golden
+from tests import forked, golden
 
 CASE = golden.load("case_a/preproc.npz")
 USUAL = ExportOptions("", checkpoint=golden.CASE_A / "runs", target="none", mask=False)
@@ -337,8 +337,7 @@ def test_what_does_not_go_with_many_photos_is_told(folder, tmp_path, arguments, 
             pass
         else:
             pytest.skip(f"{module} is installed")
-    command = [sys.executable, "-m", "bilayer.export", *(one.replace("PHOTOS", str(folder)) for one in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = forked.run("export", *(one.replace("PHOTOS", str(folder)) for one in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message.replace("PHOTOS", str(folder)) in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -20,6 +18,7 @@ from bilayer.export.onnx_file import OnnxFile, read_model
 from bilayer.export.targets import check_target, fits_deconvolution
 from bilayer.model import PRESETS, random_model
 from bilayer.runtime.errors import InputError
+from tests import forked
 from tests.documents import blocks
 
 
@@ -192,21 +191,21 @@ def test_files_that_are_no_onnx_are_refused(tmp_path, content):
 def test_check_prints_rule_fix_and_source_and_fails(tmp_path, generators):
     path = tmp_path / "new.onnx"
     onnx.save(build_onnx(generators["nearest"], opset=13), path)
-    command = [sys.executable, "-m", "bilayer.export", "--check", str(path), "--target", "snpe-1.32"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["export", "--check", path, "--target", "snpe-1.32"]
+    result = forked.run(*command)
     assert result.returncode == 3
     assert "expected opset 8, found 13 [opset]; export with --opset 8" in result.stdout
     assert "source: SNPE 1.32's setup guide" in result.stdout
     assert result.stderr.startswith(f"error: {path}: ")
-    as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    as_json = forked.run(*command, "--json")
     assert {finding["rule"] for finding in json.loads(as_json.stdout)["findings"]} >= {"opset", "operator"}
 
 
 def test_check_of_a_good_file(tmp_path, generators):
     path = tmp_path / "good.onnx"
     onnx.save(build_onnx(generators["nearest"]), path)
-    command = [sys.executable, "-m", "bilayer.export", "--check", str(path), "--target", "snpe-1.32"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["export", "--check", path, "--target", "snpe-1.32"]
+    result = forked.run(*command)
     assert (result.returncode, result.stdout) == (0, f"{path}: fits snpe-1.32\n")
 
 

@@ -1,10 +1,9 @@
 """A .tflite read back and held to the GPU delegate's rules; faults planted in files that break none."""
 
 import json
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from bilayer.export.tflite.read import parse_tflite, read_tflite
 from bilayer.export.tflite.rules import _TAKEN, check_tflite
 from bilayer.export.tflite.show import as_text, describe
 from bilayer.runtime.errors import InputError
+from tests import forked
 from tests.export.test_graph import UPSAMPLES, generators  # noqa: F401 (a fixture)
 
 
@@ -123,9 +123,7 @@ def test_every_cut_and_many_flips_are_one_error(generators):  # noqa: F811
             as_text(file), describe(file), check_tflite(file)
 
 
-def cli(*arguments):
-    command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+cli = partial(forked.run, "export")
 
 
 def test_the_command_checks_and_inspects_by_content(generators, tmp_path):  # noqa: F811

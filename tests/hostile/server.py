@@ -45,6 +45,8 @@ def _be_the_command(job, ends):
         if job["temporary"]:
             Path(job["temporary"]).mkdir()
             os.environ["TMPDIR"] = job["temporary"]
+        if "torch" in sys.modules and "OMP_NUM_THREADS" in job["environment"]:  # which its library has read already
+            sys.modules["torch"].set_num_threads(int(job["environment"]["OMP_NUM_THREADS"]))
         if job["strict"]:  # as python -W error, for processes that it starts, too
             sys.warnoptions[:] = ["error"]
             warnings.simplefilter("error")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from bilayer.model import NETWORKS, ModelConfig, load_model, read_checkpoint, sa
 from bilayer.model.authors_checkpoint import find_run, parse_value, read_args
 from bilayer.model.safe_load import read_pth
 from bilayer.runtime.errors import CheckpointError, OutputError
-from tests import golden
+from tests import forked, golden
 
 MAIN, ENHANCER = "tiny_main", "tiny_enhancer"
 
@@ -613,9 +614,7 @@ def test_nothing_is_written_where_nothing_can_be(ours, tmp_path):
 # The command
 
 
-def run_cli(*arguments):
-    command = [sys.executable, "-m", "bilayer.model", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+run_cli = partial(forked.run, "checkpoint")
 
 
 def test_convert_then_inspect(tmp_path):

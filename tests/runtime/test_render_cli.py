@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,18 @@ from bilayer.runtime.motion.drivers import TrackedDriver
 from bilayer.runtime.motion.track_files import read_track
 from bilayer.runtime.player import AvatarPlayer
 from bilayer.runtime.rendering import layer_pictures
+from tests import forked
 from tests.runtime.conftest import CASE
 
 av = pytest.importorskip("av")
 ROOT = Path(__file__).parents[2]
 
 
-def render(*arguments):
+render = partial(forked.run, "render", strict=True)
+
+
+def render_alone(*arguments):
+    """In a process of its own."""
     command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
@@ -48,7 +54,8 @@ def track(tmp_path):
 
 def test_the_demo_motion_becomes_a_video(bundle_folder, tmp_path):
     out = tmp_path / "a.mp4"
-    done = render(bundle_folder, "--demo-motion", "--out", out, "--frames", 30, "--json", "--engine", "onnxruntime")
+    words = ["--demo-motion", "--out", out, "--frames", 30, "--json", "--engine", "onnxruntime"]
+    done = render_alone(bundle_folder, *words)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     shown = [report[name] for name in ("frames", "frame_rate", "image_size", "engine")]

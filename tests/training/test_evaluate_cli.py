@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.training.evaluate.cli import main
+from tests import forked
 from tests.training.test_evaluate import RUNS, SIZE, add_sequence
 from tests.training.test_metrics_identity import recogniser_file
 
@@ -19,7 +21,11 @@ def call(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def run(*arguments):
+run = partial(forked.run, "eval", strict=True)
+
+
+def run_alone(*arguments):
+    """In a process of its own."""
     command = [sys.executable, "-W", "error", "-m", "bilayer.training.evaluate.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -35,7 +41,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    done = run(
+    done = run_alone(
         *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--timings", "--threads", 1),
         *("--out", out / "new" / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
     )

@@ -3,8 +3,7 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,13 @@ from PIL import Image
 
 from bilayer.training.prepare.check import check_dataset
 from bilayer.training.prepare.files import agree_on_settings, staging
+from tests import forked
 from tests.training.test_dataset import BREAKS, SIZE, face_points, write_data, write_frame
 
 ROOT = Path(__file__).parents[2]
 
 
-def check(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "bilayer.training.prepare.cli", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+check = partial(forked.run, "prepare", "check", strict=True)
 
 
 def test_sound_data_is_counted(tmp_path):

@@ -20,6 +20,7 @@ from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.media.writers import open_writer
 from bilayer.training.data.frame_folders import list_sequences
 from bilayer.training.prepare.videos import VideoSettings, find_videos
+from tests import forked
 
 av = pytest.importorskip("av")
 from tests.runtime.video_files import write_slides  # noqa: E402  # it needs PyAV
@@ -30,10 +31,7 @@ STEPS = 8  # frames of a scene
 
 
 def prepare(*arguments, **environment):
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
-    )
+    return forked.run("prepare", *arguments, strict=True, env={**os.environ, **environment})
 
 
 def contents(folder):
@@ -70,7 +68,8 @@ def film(photo, tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(film, tmp_path_factory):
     root = tmp_path_factory.mktemp("prepared") / "data"
-    done = prepare("videos", film, "--out", root, "--size", 128, "--format", "png", "--jobs", 1)
+    words = ["videos", film, "--out", root, "--size", 128, "--format", "png", "--jobs", 1]
+    done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return root, done
 

@@ -18,14 +18,18 @@ from bilayer import training
 from bilayer.model import load_model
 from bilayer.training.build import choose_precision
 from bilayer.training.settings import read_settings
+from tests import forked
 from tests.training import tiny
 
 
-def run(*arguments, check=True, launcher=("-m", "bilayer.training")):
-    process = subprocess.run(
-        [sys.executable, "-W", "error", *launcher, *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+def run(*arguments, check=True, launcher=None):
+    """Forked; by a launcher, its words, in processes of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if launcher:
+        command = [sys.executable, "-W", "error", *launcher, *map(str, arguments)]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    else:
+        process = forked.run("train", *arguments, strict=True, env=environment)
     if check:
         assert process.returncode == 0, process.stderr
     return process
@@ -45,7 +49,7 @@ def losses(run_folder):
 
 def test_a_run_writes_what_it_says(tmp_path, config, tiny_heads):
     out = tmp_path / "run"
-    process = run("base", "--config", config, "--data", tiny_heads, "--out", out)
+    process = run("base", "--config", config, "--data", tiny_heads, "--out", out, launcher=("-m", "bilayer.training"))
     assert "checkpoint.safetensors" in process.stdout
     assert "next: bilayer-export" in process.stderr
     assert list(losses(out)) == [0, 1, 2, 3]

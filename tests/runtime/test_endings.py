@@ -1,6 +1,7 @@
 """How every command ends: by a signal, by an error that nobody foresaw, or on a terminal that cannot print a name."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,10 +96,11 @@ def test_a_pipe_that_closes_is_no_error(tmp_path):
     assert process.wait() == 1
 
 
-@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
-@pytest.mark.parametrize("kept", [0, 1, 50])
-def test_a_damaged_cache_of_numba_is_made_anew(tmp_path, pattern, kept):
-    (tmp_path / "code.py").write_text(
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A folder with a program, and its cache of Numba; and a function that runs it with another."""
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "code.py").write_text(
         "from bilayer.runtime.numba_cache import cached_njit\n"
         "from numba import float64\n\n\n"
         "@cached_njit(float64(float64))\n"
@@ -107,19 +109,29 @@ def test_a_damaged_cache_of_numba_is_made_anew(tmp_path, pattern, kept):
         "def thrice(x):\n    return 3 * x\n\n\n"
         "print(twice(2.0), thrice(2.0), *(sum(one.stats.cache_hits.values()) for one in (twice, thrice)))\n"
     )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
 
-    def run() -> str:
-        done = subprocess.run(
-            [sys.executable, "code.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout
+    def run(cache: Path) -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+        command = [sys.executable, "code.py"]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
 
-    assert run() == "4.0 6.0 0 0\n"
-    assert run() == "4.0 6.0 1 1\n"
+    assert run(folder / "cache") == "4.0 6.0 0 0\n"
+    return folder / "cache", run
+
+
+def test_a_cache_of_numba_is_used(compiled):
+    cache, run = compiled
+    assert run(cache) == "4.0 6.0 1 1\n"
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("kept", [0, 1, 50])
+def test_a_damaged_cache_of_numba_is_made_anew(compiled, tmp_path, pattern, kept):
+    whole, run = compiled
+    shutil.copytree(whole, tmp_path / "cache")
     damaged = list((tmp_path / "cache").rglob(pattern))
     assert len(damaged) == 2
     for path in damaged:
         os.truncate(path, kept)
-    assert run() == "4.0 6.0 0 0\n"
-    assert run() == "4.0 6.0 1 1\n"
+    assert run(tmp_path / "cache") == "4.0 6.0 0 0\n"
+    assert run(tmp_path / "cache") == "4.0 6.0 1 1\n"

@@ -16,6 +16,7 @@ import pytest
 from bilayer.cli import COMMANDS
 from bilayer.cli import main as bilayer
 from bilayer.runtime import demo_motion, read_bundle, write_track
+from tests import forked
 from tests.documents import PAGES, ROOT, blocks
 from tests.golden import CASE_A
 from tests.runtime.conftest import POSES, export
@@ -67,8 +68,13 @@ def test_python_of_the_pages_runs(block, names, workshop, monkeypatch):
 def test_commands_of_the_pages_run(block, workshop):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in block.commands:
-        words = shlex.split(command)
-        done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True, check=False)
+        program, *words = shlex.split(command)
+        if program.removeprefix("bilayer-") in COMMANDS:
+            done = forked.run(program.removeprefix("bilayer-"), *words, cwd=workshop, env=environment)
+        else:
+            done = subprocess.run(
+                [program, *words], cwd=workshop, env=environment, capture_output=True, text=True, check=False
+            )
         assert done.returncode == 0, f"{block.where}: {command}\n{done.stderr}"
         if "$ " in block.text:  # its beginning stands below
             assert done.stdout.startswith(block.output.strip()), block.where

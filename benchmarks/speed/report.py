@@ -15,7 +15,7 @@ from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import as_json_option, show
 from bilayer.runtime.extras import installed_versions
-from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.files.writing import check_output, write_file
 
 Cell = str | float | int | None
 
@@ -146,6 +146,7 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
     def command(*options: Any, plot: Path | None, as_json: bool) -> None:
         if plot is not None:
             require("matplotlib")
+            check_output(plot)
         reports = measure(*options)
         text = "\n\n".join(report.to_markdown() for report in reports)
         show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)

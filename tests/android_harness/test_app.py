@@ -374,6 +374,8 @@ def test_the_wrapper_names_its_gradle_by_hash():
     assert re.fullmatch(r"[0-9a-f]{64}", properties["distributionSha256Sum"])
     assert properties["distributionUrl"] == r"https\://services.gradle.org/distributions/gradle-8.7-bin.zip"
     assert not list(APP.rglob("*.jar"))
+    (command,) = re.findall(r"gradle wrapper --gradle-version (\S+) --\S+ (\w+)", (APP / "README.md").read_text())
+    assert command == ("8.7", properties["distributionSha256Sum"])
 
 
 def test_guava_stands_beside_camerax():

@@ -63,6 +63,8 @@ def plan_export(
     jobs = {item.name: BulkJob(item, out, usual, by) for item in items}
     known: dict[str, Row] = {}
     keyed: dict[str, list[str]] = {}
+    if workers.ray is None and not any(stores.is_url(item.photo) for item in items):
+        workers = Workers()  # a file is read sooner than a process is started
     for job, looked in run_jobs(look, jobs.values(), workers):
         name = job.item.name
         if isinstance(looked, InputError):

@@ -13,7 +13,8 @@ from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.vocabulary import Refine
 
-OTHERS_SHARE = 0.05  # of the first photo's weight: where both show a texel, its expression and light are kept
+# Of a further photo's pixel, where those before it show the same: the first one's expression and light are kept
+OTHERS_SHARE = 0.05
 
 
 def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait]:

@@ -17,6 +17,7 @@ from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transp
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
+from bilayer.runtime.face.found import MIRRORED
 from bilayer.runtime.vocabulary import Refine
 
 
@@ -27,7 +28,14 @@ class Shot:
     images: Tensor  # (B, 3, F, F)
     masks: Tensor  # (B, 1, F, F) 1 in the foreground
     poses: Tensor  # (B, 136)
-    share: float = 1.0  # how much it counts beside other photos
+    share: float = 1.0  # of what it counts, where the photos before it show the same
+
+
+def mirror_shot(shot: Shot, image_size: int) -> Shot:
+    """Return the photo flipped left to right; `image_size` is the model's S, about whose pixels' centres poses flip."""
+    points = shot.poses.view(-1, len(MIRRORED), 2)[:, MIRRORED.tolist()]  # (B, 68, 2)
+    points = torch.stack([-points[..., 0] - 2 / image_size, points[..., 1]], dim=-1)
+    return Shot(shot.images.flip(-1), shot.masks.flip(-1), points.flatten(1), shot.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +161,10 @@ def create_avatar(
             texture = step.texture
     texture = resize_texture(texture, size or texture.shape[-1], model.config.align_corners)
     if refine == "fit":
-        views = [view_of(model, parameters, shot) for shot in shots or [source.shot]]
-        texture = fit_texture(texture, views, model.config.align_corners)
+        shots = shots or [source.shot]
+        views = [view_of(model, parameters, shot) for shot in shots]
+        mirrored = view_of(model, parameters, mirror_shot(shots[0], model.config.image_size))
+        texture = fit_texture(texture, views, model.config.align_corners, mirrored=mirrored)
     return Avatar(embeddings, parameters, texture, base_texture, refine)
 
 

@@ -11,25 +11,26 @@ conjugate gradients costs nine multiplications a texel, however many photos ther
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bilayer.model.warp import bilinear_taps, warp, warp_transpose
+from bilayer.model.warp import bilinear_taps, resize_picture, warp, warp_transpose
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """How a texture is fitted; the terms are relative to a pixel that is fully seen, which counts 1."""
 
-    smoothness: float = 0.05  # a
+    smoothness: float = 0.07  # a
     seen: float = 0.001  # b of a texel that the photos show well
     unseen: float = 0.1  # b of one that they do not show: the network's texture, and a slope of a few texels to it
     # Pixels a texel, in the mean of 7 x 7: below the first it is unseen, from the second on seen. Low, since what is
     # seen at a slant, some texels of a pixel apart, is still nearer to the person than the network's guess
     coverage: tuple[float, float] = (0.02, 0.15)
+    mirrored: float = 0.3  # what a pixel of the mirror image counts, where the photos show nothing
     steps: int = 200  # of conjugate gradients, at most
     residual: float = 1e-6  # of the start's norm, at which they end: then a texel is within 1e-4 of the solution
 
@@ -41,30 +42,57 @@ class View:
     uv: Tensor  # (B, S, S, 2) the warp of the photo's pose
     detail: Tensor  # (B, 3, S, S) the photo less the low-frequency layer: what the warped texture is to be
     weights: Tensor  # (B, 1, S, S) how well a pixel shows the person, 0..1
-    share: float = 1.0  # by which all of its pixels count: little where another view should be believed first
+    share: float = 1.0  # of what a pixel counts, where the views before this one show the same
 
 
 def fit_texture(
-    texture: Tensor, views: Sequence[View], align_corners: bool, settings: FitSettings = FitSettings()
+    texture: Tensor,
+    views: Sequence[View],
+    align_corners: bool,
+    settings: FitSettings = FitSettings(),
+    mirrored: View | None = None,
 ) -> Tensor:
-    """Return textures (B, 3, T, T) that show what the views do, and elsewhere are the network's `texture`."""
+    """Return textures (B, 3, T, T) that show what the views do, and elsewhere are the network's `texture`.
+
+    A view of a small share counts whole where those before it show nothing. What none of them shows has the details of
+    `mirrored`, the photo's mirror image: a head turned to one side hides the other, and the network guesses no locks of
+    hair there. Its brightness stays the network's, since light is not mirrored.
+    """
+    normal, error = Stencil.zeros(texture), torch.zeros_like(texture)
+    coverage = torch.zeros_like(texture[:, :1])
     size = (texture.shape[2], texture.shape[3])
-    normal, error, coverage = Stencil.zeros(texture), torch.zeros_like(texture), torch.zeros_like(texture[:, :1])
-    for view in views:
-        weights = view.share * view.weights
+
+    def add(view: View, weights: Tensor) -> None:
         normal.add(view.uv, weights, align_corners)
         missing = weights * (view.detail - warp(texture, view.uv, align_corners))
-        error += warp_transpose(missing, view.uv, size, align_corners)
+        error.add_(warp_transpose(missing, view.uv, size, align_corners))
+
+    def shown(view: View) -> Tensor:  # (B, 1, S, S) how far the views so far show what a pixel of this one does, 0..1
+        return warp(_seen(coverage, settings), view.uv, align_corners)
+
+    for view in views:
+        less = 1 - view.share
+        add(view, view.weights * (1 - less * shown(view)) if less else view.weights)
         coverage += warp_transpose(view.weights, view.uv, size, align_corners)
-    normal.regularise(settings.smoothness, _prior(coverage, settings))
+    if mirrored is not None:
+        missing = mirrored.detail - warp(texture, mirrored.uv, align_corners)
+        brightness = _coarse(missing * mirrored.weights) / _coarse(mirrored.weights).clamp(min=0.05)
+        weights = settings.mirrored * mirrored.weights * (1 - shown(mirrored))
+        add(replace(mirrored, detail=mirrored.detail - brightness), weights)
+    prior = settings.unseen * (settings.seen / settings.unseen) ** _seen(coverage, settings)
+    normal.regularise(settings.smoothness, prior)
     return texture + _conjugate_gradients(normal, error, settings.steps, settings.residual)
 
 
-def _prior(coverage: Tensor, settings: FitSettings) -> Tensor:
-    """Return b (B, 1, T, T) of texels which so many pixels show."""
+def _seen(coverage: Tensor, settings: FitSettings) -> Tensor:
+    """Return how far texels are seen (B, 1, T, T), 0..1, which so many pixels show."""
     low, high = settings.coverage
-    seen = ((F.avg_pool2d(coverage, 7, 1, 3, count_include_pad=False) - low) / (high - low)).clamp(0, 1)
-    return settings.unseen * (settings.seen / settings.unseen) ** seen
+    return ((F.avg_pool2d(coverage, 7, 1, 3, count_include_pad=False) - low) / (high - low)).clamp(0, 1)
+
+
+def _coarse(picture: Tensor) -> Tensor:
+    """Return the means of 8 x 8 tiles of a picture (B, C, S, S), with slopes between them."""
+    return resize_picture(F.adaptive_avg_pool2d(picture, 8), picture.shape[-1])
 
 
 @dataclass(frozen=True, eq=False)

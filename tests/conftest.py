@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import forked
-
 # Of two test processes on two cores the threads of OpenMP would spin for each other, as its library lets them while it
 # thinks itself alone: forty steps of a small network took minutes, and 5 s with threads that sleep. Read as torch loads
+assert "torch" not in sys.modules, "nothing above may import torch"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
@@ -21,6 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session", autouse=True)
 def _servers_of_commands():
+    from tests import forked  # which loads torch
+
     with forked.SERVERS, forked.TRAINING:  # started when first asked
         yield
 

@@ -58,7 +58,8 @@ class RunFolder:
         """Replace the state as a whole: a kill leaves the one before."""
 
         def write(part: Path) -> None:
-            with part.open("wb") as stream:  # of a path torch would not say that the disk is full
+            # Of a path torch would not say that the disk is full; it writes hundreds of small pieces
+            with part.open("wb", buffering=_BUFFER) as stream:
                 torch.save(dict(state), stream)
 
         write_file(self.state, write)
@@ -104,6 +105,7 @@ class RunFolder:
             raise OutputError(f"{self.log}: cannot be written: {error.strerror}") from error
 
 
+_BUFFER = 1 << 20  # bytes
 _ANEW = "set right what is damaged, or give another --out"
 _CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")
 

@@ -6,35 +6,47 @@
 //   INTERPOSED_NUMBER  of the call, from 1; 0 acts at none
 //   INTERPOSED_ACTION  kill, term or full
 //   INTERPOSED_COUNT   a file of 8 bytes, in which the calls are counted
+//   INTERPOSED_FORKS   of full, a folder: at each call that the first process's main thread makes, a copy of it goes on
+//                      with a full disk in a view of its own of the folder INTERPOSED_VIEW; how that ends is left below
+//                      FORKS/number: printed.1, printed.2, code, out and tmp. The process itself is not disturbed.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char places[4 * PATH_MAX];
 static long number;
 static char action;  // k, t or f; 0: not armed
 static _Atomic long *count;
+static const char *forks, *view;
+static pid_t forker;
+static int is_fork;
 
 #define REAL(name, ...)            \
     static __typeof__(name) *real; \
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name);
 
-// At a program's start, and by a forked child whose environment has changed
-__attribute__((constructor)) void arm_from_environment(void) {
+// By a forked child whose environment has changed
+void arm_from_environment(void) {
     const char *folders = getenv("INTERPOSED_PLACES");
     if (!folders) return;
     FILE *counter = fopen(getenv("INTERPOSED_COUNT"), "r+");
@@ -44,6 +56,14 @@ __attribute__((constructor)) void arm_from_environment(void) {
     snprintf(places, sizeof places, "%s", folders);
     number = atol(getenv("INTERPOSED_NUMBER"));
     action = getenv("INTERPOSED_ACTION")[0];
+    forks = getenv("INTERPOSED_FORKS"), view = getenv("INTERPOSED_VIEW");
+    forker = getpid();
+}
+
+// Processes that it starts only count
+__attribute__((constructor)) static void arm_at_start(void) {
+    arm_from_environment();
+    forks = NULL;
 }
 
 static int below(int folder, const char *path) {
@@ -81,12 +101,13 @@ static int of_below(int descriptor) {
     return below(AT_FDCWD, path);
 }
 
+#include "copy.h"
+
 enum { NONE, ROOM, ONCE };
 
 // A call: whether it must fail for want of ROOM. What takes NONE is not counted where the disk is full; a new name for
 // what is there takes it once, of its folder.
-static int met(int takes) {
-    if (action == 'f' && takes == NONE) return 0;
+static int met_here(int takes) {
     long now = atomic_fetch_add(count, 1) + 1;
     if (!number || now < number || (action == 'f' && takes == ONCE && now > number)) return 0;
     if (action == 'f') {
@@ -104,6 +125,12 @@ static int met(int takes) {
         kill(getpid(), SIGTERM);
     }
     return 0;
+}
+
+static int met(int takes) {
+    if (action == 'f' && takes == NONE) return 0;
+    if (action == 'f') forked(atomic_load(count) + 1);
+    return met_here(takes);
 }
 
 #define OPENS(name)                                                                                      \
@@ -143,35 +170,43 @@ OPENS_STREAM(fopen64)
 
 // A disk has room for half of what it is asked for, and then for nothing: so half is written, and the next call fails.
 // A process that is killed has written half.
-#define WRITES(name, kind, length, parameters, call, half)                               \
+#define WRITES(name, kind, length, note, parameters, call, half)                         \
     ssize_t name parameters {                                                            \
         REAL(name)                                                                       \
-        if (!of_below(kind)) return real call;                                           \
+        if (!of_below(kind)) {                                                           \
+            note;                                                                        \
+            return real call;                                                            \
+        }                                                                                \
+        if (action == 'f') forked(atomic_load(count) + 1);                               \
         if (number && action != 't' && atomic_load(count) + 1 == number && length > 1) { \
             if (action == 'f') {                                                         \
                 ssize_t done = real half;                                                \
-                met(ROOM);                                                               \
+                met_here(ROOM);                                                          \
                 return done;                                                             \
             }                                                                            \
             real half;                                                                   \
         }                                                                                \
-        if (met(ROOM)) return -1;                                                        \
+        if (met_here(ROOM)) return -1;                                                   \
         return real call;                                                                \
     }
-WRITES(write, descriptor, length, (int descriptor, const void *from, size_t length), (descriptor, from, length),
-       (descriptor, from, length / 2))
-WRITES(pwrite, descriptor, length, (int descriptor, const void *from, size_t length, off_t at),
+#define NOTHING (void)0
+#define PRINTED \
+    if (forks && getpid() == forker && (descriptor == 1 || descriptor == 2)) printed(forks, descriptor, from, length)
+WRITES(write, descriptor, length, PRINTED, (int descriptor, const void *from, size_t length),
+       (descriptor, from, length), (descriptor, from, length / 2))
+WRITES(pwrite, descriptor, length, NOTHING, (int descriptor, const void *from, size_t length, off_t at),
        (descriptor, from, length, at), (descriptor, from, length / 2, at))
-WRITES(pwrite64, descriptor, length, (int descriptor, const void *from, size_t length, off64_t at),
+WRITES(pwrite64, descriptor, length, NOTHING, (int descriptor, const void *from, size_t length, off64_t at),
        (descriptor, from, length, at), (descriptor, from, length / 2, at))
-WRITES(sendfile, to, length, (int to, int from, off_t *at, size_t length), (to, from, at, length),
+WRITES(sendfile, to, length, NOTHING, (int to, int from, off_t *at, size_t length), (to, from, at, length),
        (to, from, at, length / 2))
-WRITES(sendfile64, to, length, (int to, int from, off64_t *at, size_t length), (to, from, at, length),
+WRITES(sendfile64, to, length, NOTHING, (int to, int from, off64_t *at, size_t length), (to, from, at, length),
        (to, from, at, length / 2))
-WRITES(copy_file_range, to, length, (int from, off64_t *at, int to, off64_t *there, size_t length, unsigned flags),
+WRITES(copy_file_range, to, length, NOTHING,
+       (int from, off64_t *at, int to, off64_t *there, size_t length, unsigned flags),
        (from, at, to, there, length, flags), (from, at, to, there, length / 2, flags))
-WRITES(writev, descriptor, 0, (int descriptor, const struct iovec *parts, int length), (descriptor, parts, length),
-       (descriptor, parts, length))
+WRITES(writev, descriptor, 0, NOTHING, (int descriptor, const struct iovec *parts, int length),
+       (descriptor, parts, length), (descriptor, parts, length))
 
 size_t fwrite(const void *from, size_t size, size_t length, FILE *stream) {
     REAL(fwrite)

@@ -1,5 +1,6 @@
 """One command, interrupted at one of the calls by which it changes files; and what must be so then."""
 
+import hashlib
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -112,17 +113,18 @@ class Interruptions:
     def __init__(self, servers, goods, folder):
         self._servers, self._goods, self._folder = servers, goods, folder
         self._whole = {}  # by command: its folder and calls, undisturbed
+        self._gone_on = {}  # by what a failed run left: what is wrong after another one
 
-    def _run(self, command, folder, words, number, action):
+    def _run(self, command, folder, words, number, action, **more):
         counter = folder / "count"
         counter.write_bytes(bytes(8))
         temporary = folder / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         (folder / "here" / OUT).mkdir(exist_ok=True)
         places = [folder / "here" / OUT, *([temporary] if action == "full" else [])]
-        fault = {"places": ":".join(map(str, places)), "number": number, "action": action, "count": counter}
+        fault = {"places": ":".join(map(str, places)), "number": number, "action": action, "count": counter, **more}
         answer = self._servers.run(
-            command.program, words, folder / "here", temporary, seconds=120,
+            command.program, words, folder / "here", temporary, seconds=3000 if more else 120,
             environment={"OMP_NUM_THREADS": "1", **command.environment}, fault={k: str(v) for k, v in fault.items()},
         )  # fmt: skip
         calls = int.from_bytes(counter.read_bytes(), "little")
@@ -147,28 +149,100 @@ class Interruptions:
 
     def meet(self, command, number, action):
         """Interrupt the command at a call; what is wrong then, in words; empty where nothing is."""
-        whole, _ = self.whole(command, action)
         folder, words = self.lay(command, f"{command.name}-{action}-{number}")
-        out = folder / "here" / OUT
-        before, after = visible(out), visible(whole)
+        before = visible(folder / "here" / OUT)
         done = self._run(command, folder, words, number, action)
+        return self._judged(command, folder, words, before, done, number, action)
+
+    def fill_disk_everywhere(self, command):
+        """Meet the command with a full disk at each of its calls; yields whether a run of its own told, and what is
+        wrong then: where a copy would not be the same (the call is another thread's or process's), or is found wrong.
+        """
+        for number, copy in self.copies(command):
+            found = ["no copy"]
+            if copy:
+                done, folder, words, before = copy
+                found = self._judged(command, folder, words, before, done, number, "full")
+            yield bool(found), self.meet(command, number, "full") if found else []
+
+    def copies(self, command):
+        """Run a command once. At each call a copy of it fails, in a view of its own: interpose.c. Yields the call's
+        number, how the copy ended, its folder, the command's words, and what was there before; of no copy None.
+        """
+        folder, words = self.lay(command, f"{command.name}-copied")
+        forks = self._folder / f"{command.name}-forks"
+        forks.mkdir()
+        done = self._run(command, folder, words, 0, "full", forks=forks, view=folder)
+        assert done.code == 0, done.err[-2000:]
+        (whole, _), here = self.whole(command, "full"), folder / "here" / OUT
+        if command.same:
+            command.same(here, whole)
+        else:
+            assert not _differences(command, visible(here), visible(whole), "disturbed by its copies: ")
+        for number in range(1, done.calls + 1):
+            place = forks / str(number)
+            yield number, self._copy(command, place, number) if (place / "code").exists() else None
+            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder)
+        shutil.rmtree(forks)
+
+    def _copy(self, command, place, number):
+        printed = (place / f"printed.{stream}" for stream in (1, 2))
+        out, err = (path.read_text() if path.exists() else "" for path in printed)
+        folder, words = self.lay(command, f"{command.name}-copy-{number}")
+        before = visible(folder / "here" / OUT)
+        shutil.rmtree(folder / "here" / OUT, ignore_errors=True)
+        for left, name in (("out", Path("here", OUT)), ("tmp", Path("tmp"))):
+            if (place / left).exists():
+                (place / left).rename(folder / name)
+        return Met(int((place / "code").read_text()), out, err, True, number), folder, words, before
+
+    def run_to(self, command, number):
+        """As a copy at that call: how a run of its own ends, and its folder."""
+        folder, words = self.lay(command, f"{command.name}-alone-{number}")
+        return self._run(command, folder, words, number, "full"), folder
+
+    def _judged(self, command, folder, words, before, done, number, action):
+        whole, _ = self.whole(command, action)
+        out, after = folder / "here" / OUT, visible(whole)
         found = [*_wrong_ending(done, action), *_wrong_files(command, out, before, after, done, action)]
         if action != "kill" and (left := [n for n in listed(folder / "tmp") if not n.startswith("torchinductor_")]):
             found.append(f"left in $TMPDIR: {left[:3]}")
         if command.goes_on or action == "kill":
-            again = self._run(command, folder, words, 0, action)
-            if "is there already" in again.err and visible(out) == after:  # which it then is, whole
-                again = replace(again, code=0)
-            if again.code != 0:
-                found.append(f"does not go on: {again.err[-500:]}")
-            elif command.same:
-                command.same(out, whole)
-            else:
-                found += _differences(command, visible(out), after, "after another run ")
-            if hidden(out):
-                found.append(f"another run leaves {hidden(out)[:3]}")
+            state = command.name, action == "full", _contents(command, out)
+            if action == "kill" or state not in self._gone_on:
+                self._gone_on[state] = self._wrong_after_another(command, folder, words, whole, action)
+            found += self._gone_on[state]
         shutil.rmtree(folder)
         return [f"{command.name}, {action} at {number}: {words}" for words in found]
+
+    def _wrong_after_another(self, command, folder, words, whole, action):
+        """What is wrong after the same command has run once more, undisturbed."""
+        found, out, after = [], folder / "here" / OUT, visible(whole)
+        again = self._run(command, folder, words, 0, action)
+        if "is there already" in again.err and visible(out) == after:  # which it then is, whole
+            again = replace(again, code=0)
+        if again.code != 0:
+            found.append(f"does not go on: {again.err[-500:]}")
+        elif command.same:
+            command.same(out, whole)
+        else:
+            found += _differences(command, visible(out), after, "after another run ")
+        if hidden(out):
+            found.append(f"another run leaves {hidden(out)[:3]}")
+        return found
+
+
+def _contents(command, out):
+    """A hash of all that a folder holds, but what is another in each run."""
+    digest = hashlib.sha256()
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if name.startswith("tensorboard/"):
+            continue  # named by the time
+        content = path.read_bytes() if path.is_file() and not command.varies(name) else b""
+        digest.update(f"{name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 def _wrong_ending(done, action):

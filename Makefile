@@ -48,11 +48,11 @@ contracts: setup .types
 	cd .types && ../$(BIN)/lint-imports --no-logo ../pyproject.toml --cache-dir ../.import_linter_cache
 
 unit: setup
-	$(BIN)/python -m pytest -n auto --durations 40 --durations-min 5
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations 40 --durations-min 5
 
 # The tests, and how much of the code they run: half as much time again, so not in `test`
 coverage: setup
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 
 # The page of runtime/web/page, of the TypeScript in web/: needs Node.js
 web:

@@ -93,7 +93,7 @@ class Once:
 
     def __init__(self, rung):
         self.label, self.name, self.align_corners = rung.label, rung.name, rung.align_corners
-        self.rounded = rung.rounded
+        self.rounded, self.subject = rung.rounded, rung.subject
         self._layers, self._results = rung.layers(0), rung.results([0])
 
     def layers(self, index):

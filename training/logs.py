@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import click
 import torch
@@ -12,14 +11,11 @@ from torch import Tensor
 
 from bilayer.model.render import on_black
 from bilayer.runtime.arrays import Bytes
-from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.writing import write_file
+from bilayer.training.board import Board
 from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import Prediction
 from bilayer.training.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
@@ -51,12 +47,11 @@ class RunLog:
         path = self._folder.pictures / f"{iteration:08d}.png"
         write_file(path, lambda part: Image.fromarray(grid).save(part, format="PNG"))
         if self._board:
-            self._board.add_image("frames", grid, iteration, dataformats="HWC")
+            self._board.picture(iteration, "frames", grid)
 
     def _scalars(self, group: str, iteration: int, values: Mapping[str, float]) -> None:
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, iteration)
+            self._board.scalars(group, iteration, values)
 
 
 def picture_grid(batch: TrainingBatch, prediction: Prediction) -> Bytes:
@@ -84,15 +79,9 @@ def picture_grid(batch: TrainingBatch, prediction: Prediction) -> Bytes:
     return ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _open_board(folder: RunFolder, first: int) -> "SummaryWriter | None":
+def _open_board(folder: RunFolder, first: int) -> Board | None:
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        return Board(folder.path / "tensorboard", first)
     except ImportError:
         click.echo("TensorBoard is not installed (pip install 'bilayer[training]'): log.jsonl has the losses", err=True)
         return None
-    try:
-        return SummaryWriter(str(folder.path / "tensorboard"), purge_step=first)
-    except OSError as error:
-        raise OutputError(
-            f"{folder.path / 'tensorboard'}: not a folder to write to: {error.strerror or error}"
-        ) from error

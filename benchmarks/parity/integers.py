@@ -59,7 +59,7 @@ def float_layers(rung: Rung) -> dict[str, Values]:
     if not rung.rounded or made is None or not made.equalized:
         return layers
     poses = calibration_poses(np.array(contract.source.pose, np.float32), contract.input)
-    adjusted = equalized(rung.subject.own, made.precision, poses).adjusted
+    adjusted = equalized(rung.subject.own, poses).adjusted
     for name in adjusted.keys() & layers.keys():
         layers[name] = layers[name] / adjusted[name].factor.reshape(1, -1, *[1] * (layers[name].ndim - 2))
     return layers

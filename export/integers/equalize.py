@@ -24,11 +24,7 @@ from bilayer.export.network.layers import (
     Upsample,
     Weighted,
 )
-from bilayer.runtime.vocabulary import IntegerPrecision
 
-# s = r1 ** (1 - share) / r2 ** share. One half is the paper's; in 16 bits the steps between the layers are 256 times as
-# fine as the weights', and r1 counts for nothing
-_SHARES: dict[IntegerPrecision, float] = {"w8a16": 1.0, "w8a8": 0.5}
 _HANDS_ON = LeakyRelu | Upsample | Add  # f(s x) = s f(x) for a channel's s > 0
 
 
@@ -41,24 +37,22 @@ class _Group:
     readers: list[str]
 
 
-def equalized(generator: FoldedGenerator, precision: IntegerPrecision, poses: Tensor) -> FoldedGenerator:
+def equalized(generator: FoldedGenerator, poses: Tensor) -> FoldedGenerator:
     """The same network, hidden channels scaled so that few bits hold its weights; `adjusted` tells by how much.
 
     Channels that are read by nothing, or 0 in every pose, stay as they are.
 
     Args:
         generator: with float weights.
-        precision: bits of weights and of what lies between the layers.
         poses: (N, width), encoded, of which ranges between the layers are taken.
     """
-    share, weighted = _SHARES[precision], {one.name: one for one in generator.layers if isinstance(one, Weighted)}
-    ranges = _ranges(generator, poses) if share < 1 else {}
-    adjusted = dict(generator.adjusted)
+    weighted = {one.name: one for one in generator.layers if isinstance(one, Weighted)}
+    ranges, adjusted = _ranges(generator, poses), dict(generator.adjusted)
     for group in _groups(generator):
         read = np.max([_read(weighted[name]) for name in group.readers], axis=0)
-        made = np.max([ranges.get(name, np.ones_like(read)) for name in group.members], axis=0)
+        made = np.max([ranges[name] for name in group.members], axis=0)
         factors, kept = np.ones_like(read), (made > 0) & (read > 0)
-        factors[kept] = made[kept] ** (1 - share) / read[kept] ** share
+        factors[kept] = np.sqrt(made[kept] / read[kept])
         for name in group.makers:
             weighted[name] = _scaled(weighted[name], 1 / factors, reads=False)
         for name in group.readers:

@@ -55,7 +55,7 @@ def make_integers(
                 return quantize(one, precision, poses, told=told)
             return fewest_wide(one, precision, poses, judging, gate.excess, told)
 
-        scaled = equalized(generator, precision, poses)
+        scaled = equalized(generator, poses)
         plain, found = rounded(generator), rounded(scaled)
         # Which layers a search keeps is partly chance: the other search's are tried, too
         made = [found, quantize(scaled, precision, poses, plain.wide, found, told)]

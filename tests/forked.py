@@ -14,6 +14,7 @@ SERVERS = Servers()  # of this process; tests/conftest.py ends them
 TRAINING = Servers(("torch._dynamo", "torch.utils.tensorboard"), light=())  # which an optimiser and a log import
 LONGEST = 300  # s
 _READ_EARLY = ("LD_", "MALLOC_", "MKL_", "NUMBA_", "OMP_", "PYTHON")
+_NOT_EARLY = ("OMP_NUM_THREADS", "PYTHONBREAKPOINT")  # the second is set where a test imports Ray
 
 
 def run(command, *words, env=None, cwd=None, strict=False):
@@ -27,7 +28,7 @@ def run(command, *words, env=None, cwd=None, strict=False):
     wanted = dict(os.environ if env is None else env)
     changed = {name: value for name, value in wanted.items() if SERVERS.environment.get(name) != value}
     unset = SERVERS.environment.keys() - wanted.keys()
-    early = [name for name in (*changed, *unset) if name.startswith(_READ_EARLY) and name != "OMP_NUM_THREADS"]
+    early = [name for name in (*changed, *unset) if name.startswith(_READ_EARLY) and name not in _NOT_EARLY]
     assert not early, f"{early} would be read too late: run a process of its own"
     servers = TRAINING if command == "train" else SERVERS
     answer = servers.run(

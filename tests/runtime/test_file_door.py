@@ -38,7 +38,7 @@ LOOKS = {"is_file", "is_dir", "exists", "is_fifo", "stat", "lstat", "iterdir", "
 READS = {"open", "read_text", "read_bytes", "imread", "VideoCapture", "InferenceSession", "safe_open", "is_zipfile"}
 READS |= {"load_file", "fromfile", "loadtxt", "genfromtxt", "memmap", "read_model_file", "copyfile", "ZipFile"}
 LOADERS = {"np", "numpy", "torch", "onnx", "json", "tomllib", "pickle", "msgspec"}  # .load(path or stream)
-WRITING_MODES = {"w", "wb", "a", "x"}
+WRITING_MODES = {"ab", "w", "wb", "a", "x"}
 
 # What may look or open by itself, and why
 ALLOWED = {

@@ -24,6 +24,7 @@ except ImportError:  # Windows: what a killed process leaves stays
     fcntl = None  # type: ignore[assignment]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
 _DRAFT = re.compile(r"\..*\.bilayer-[0-9a-f]{8}\.part", re.DOTALL)
 
 
@@ -331,4 +332,6 @@ def _reason(error: BaseException) -> str:
     for cause in behind(error):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        if told := _OF_RUST.search(str(cause)):  # safetensors', behind which come the draft's name and place
+            return os.strerror(int(told[1]))
     return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__

@@ -80,7 +80,7 @@ def _leave_with(end: "Connection[None, None]") -> None:
     """End this process once the other end of the pipe is closed, if only because its owner was killed."""
     with suppress(EOFError, OSError):
         end.recv()
-    folder = tempfile.gettempdir()
+    folder = os.environ.get(_TEMPORARY, "")  # tempfile would try whether it can write there, and raise on a full disk
     if Path(folder).name.startswith(_PREFIX):  # its owner may be gone
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
+from bilayer.runtime.jobs import processes
 from bilayer.runtime.jobs.run import Workers, run_jobs
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +134,22 @@ def test_workers_end_with_their_owner_and_leave_no_file(tmp_path, how):
         assert not any(Path(folder).exists() for folder in folders)
     finally:
         owner.kill()
+
+
+def test_a_worker_leaves_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full():
+        raise FileNotFoundError("No usable temporary directory found")  # tempfile tries whether it can write there
+
+    folder, left = tmp_path / "bilayer-jobs-0", []
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "gettempdir", full)
+    monkeypatch.setattr(os, "_exit", left.append)
+    end, held = processes.SPAWNED.Pipe(duplex=False)
+    held.close()
+    processes._leave_with(end)
+    assert left == [1]
+    assert not folder.exists()
 
 
 def is_running(process):

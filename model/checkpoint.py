@@ -144,7 +144,7 @@ def save_checkpoint(
                 )
             flat |= _stored(f"{name}.{key}", tensor, precision)
     header = _HEADER.to_dict(_Header(config.to_dict(), sorted(tensors)))
-    metadata = {"bilayer": json.dumps(header, sort_keys=True)}
+    metadata = {"bilayer": json.dumps(header, sort_keys=True, allow_nan=False)}
     write_file(Path(path), lambda part: save_file(flat, part, metadata=metadata))
 
 

@@ -3,7 +3,6 @@
 import atexit
 import errno
 import gc
-import json
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ import click
 
 from bilayer.runtime.errors import BilayerError, behind
 from bilayer.runtime.extras import naming_extras
+from bilayer.runtime.json_text import json_text
 
 WIDEST = 60  # characters of a cell that a table's column is as wide as
 
@@ -149,7 +149,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the
 
 def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, following: str = "") -> None:
     """Print a result: as JSON, or as text with, on stderr, the command that may follow."""
-    click.echo(json.dumps(report, indent=2) if as_json else text())
+    click.echo(json_text(report) if as_json else text())
     if following and not as_json:
         click.echo(f"\nnext: {following}", err=True)
 

@@ -42,7 +42,7 @@ class RunFolder:
         Raises:
             InputError: a setting is another one than the run began with; names it.
         """
-        wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}))
+        wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}, allow_nan=False))
         path = self.path / "settings.json"
         if is_there(self.state) and is_there(path):
             begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
@@ -52,7 +52,7 @@ class RunFolder:
                         f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
                         "set it back, or give another --out"
                     )
-        write_file(path, json.dumps(wanted, indent=2) + "\n")
+        write_file(path, json.dumps(wanted, indent=2, allow_nan=False) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state as a whole: a kill leaves the one before."""

@@ -46,7 +46,7 @@ class Session:
 
     def save(self, path: Path) -> None:
         """Write the session as JSON, or raise an OutputError where the place cannot be written to."""
-        write_file(path, json.dumps(asdict(self), indent=1))
+        write_file(path, json.dumps(asdict(self), indent=1, allow_nan=False))
 
 
 def session_path(out: Path) -> Path:

@@ -1,6 +1,5 @@
 """A parity ladder as JSON, and as a report for people."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +7,7 @@ from bilayer.benchmarks.parity.ladder import Ladder, Step
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.report.document import Report, Section
 from bilayer.runtime.frame import RESULTS
+from bilayer.runtime.json_text import finite
 
 MOST_LAYERS = 12  # rows of the layer table
 
@@ -27,8 +27,8 @@ def as_json(ladder: Ladder) -> dict[str, Any]:
         "not_run": [asdict(missing) for missing in ladder.not_run],
         "layers": None if ladder.layers is None else asdict(ladder.layers),
     }
-    finite: dict[str, Any] = _finite(content)
-    return finite
+    told: dict[str, Any] = finite(content)
+    return told
 
 
 def make_report(ladder: Ladder) -> Report:
@@ -135,11 +135,3 @@ def _layers(report: LayerReport) -> Section:
     if report.fault is not None and report.fault != report.over:
         notes.append(f"A fault that is no rounding: {report.fault.layer}. {report.fault.suggestion}")
     return Section(title, headers, rows, notes)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

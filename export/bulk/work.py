@@ -25,6 +25,7 @@ from bilayer.runtime.errors import (
 )
 from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
 from bilayer.runtime.heard import heard_warnings
+from bilayer.runtime.json_text import json_text
 from bilayer.runtime.typed_json import typed
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def look(job: BulkJob) -> Looked:
     parts += [_digest(other, FileKind.PHOTO, PhotoError) for other in item.others]
     parts.append("" if item.keypoints is None else _digest(item.keypoints, FileKind.LANDMARKS, LandmarkError))
     nowhere = replace(item.options(job.usual), photo="", out="", keypoints=None, checkpoint="", others=())
-    key = hashlib.sha256(json.dumps([*parts, repr(nowhere), job.made_by]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([*parts, repr(nowhere), job.made_by], allow_nan=False).encode()).hexdigest()
     return Looked(key, _earlier(job, key))
 
 
@@ -119,7 +120,7 @@ def make(keyed: tuple[BulkJob, str]) -> Row:
 def as_line(row: Row) -> str:
     """A row as JSON, without what there is none of."""
     given = {name: value for name, value in vars(row).items() if value not in (None, ())}
-    return json.dumps(given) + "\n"
+    return json_text(given, None) + "\n"
 
 
 def made_by(options: ExportOptions) -> str:
@@ -135,7 +136,7 @@ def made_by(options: ExportOptions) -> str:
     files = list_below(place, CheckpointError) if is_folder(place) else [place]
     digests = [_digest(file, FileKind.CHECKPOINT, CheckpointError) for file in files]
     parts = [digests, package_versions(), chosen_target(options)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _digest(place: StrPath, kind: FileKind, error: type[InputError]) -> str:

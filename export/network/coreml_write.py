@@ -131,7 +131,7 @@ def _zipped(model: bytes, weights: bytes) -> bytes:
     root = str(uuid.uuid5(uuid.NAMESPACE_URL, _MODEL))
     manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": items, "rootModelIdentifier": root}
     files = {
-        "Manifest.json": json.dumps(manifest, indent=4).encode(),
+        "Manifest.json": json.dumps(manifest, indent=4, allow_nan=False).encode(),
         f"Data/{_MODEL}": model,
         f"Data/{_WEIGHTS}/weight.bin": weights,
     }

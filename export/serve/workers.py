@@ -75,7 +75,7 @@ class WorkerPool:
         """The hash of all that an avatar is made from: the same key, the same bytes."""
         parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.keypoints)]
         given = [*parts, sent.keypoints and sent.keypoints_suffix, repr(sent.wanted), self._options.target]
-        return hashlib.sha256(json.dumps([*given, *self._made_by]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*given, *self._made_by], allow_nan=False).encode()).hexdigest()
 
     async def make(self, sent: Sent) -> Made | Refused:
         """An avatar, or why there is none; the photo is removed before this returns."""

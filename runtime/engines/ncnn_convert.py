@@ -90,7 +90,7 @@ def _store(folder: Path, ends: IoSpec, stem: Path) -> NcnnNetwork:
     for suffix in (".param", ".bin"):
         keep(stem.with_suffix(suffix), read_bytes(folder / f"network.ncnn{suffix}", FileKind.ONNX))
     record = _Record(ends, [describe_file(stem.with_suffix(suffix)) for suffix in (".param", ".bin")])
-    keep(stem.with_suffix(".json"), f"{json.dumps(asdict(record), indent=2)}\n".encode())
+    keep(stem.with_suffix(".json"), f"{json.dumps(asdict(record), indent=2, allow_nan=False)}\n".encode())
     return NcnnNetwork(stem.with_suffix(".param"), stem.with_suffix(".bin"), ends)
 
 

@@ -125,7 +125,7 @@ def _to_json(track: Track, path: Path) -> bytes:
     if len(track) > MAX_JSON_FRAMES:
         raise LandmarkError(f"{path}: track: {len(track)} frames, JSON takes {MAX_JSON_FRAMES}; write .npz instead")
     content = {"fps": float(track.fps), "landmarks": track.landmarks.tolist()}
-    return (json.dumps(content, separators=(",", ":")) + "\n").encode()
+    return (json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 _PARSERS: dict[str, Callable[[bytes], Content]] = {".npy": _from_npy, ".npz": _from_npz, ".json": _from_json}

@@ -91,7 +91,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         files["avatar/avatar.json"] = kept.to_json().encode()
     # Hosts that read such a file (Netlify, Cloudflare Pages) send these; on others the network has one thread
     files["_headers"] = "\n".join(["/*", *(f"  {name}: {value}" for name, value in ISOLATION.items()), ""]).encode()
-    files[SETTINGS] = (json.dumps(settings, indent=2) + "\n").encode()
+    files[SETTINGS] = (json.dumps(settings, indent=2, allow_nan=False) + "\n").encode()
     return Site(files, tuple(notes))
 
 

@@ -1,5 +1,6 @@
 """One hostile input, and the promise that a command keeps whatever it is given."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,24 @@ def broken_promises(case, outcome):
             found.append(f"a line of {len(lines[-1])} characters")
     if outcome.code == 2 and not (lines and lines[-1].startswith("Error: ")):
         found.append("a usage error without its line")
+    if outcome.code == 0 and outcome.out.startswith("{"):
+        found += not_json(outcome.out)
     said = outcome.out + outcome.err if outcome.code == 0 else outcome.err
     if case.says and not re.search(case.says, said):
         found.append(f"says nothing like {case.says!r}")
     if outcome.left:
         found.append(f"left behind: {', '.join(outcome.left[:5])}")
     return found
+
+
+def not_json(printed):
+    """Why what a command's --json printed is no JSON, NaN and Infinity being none; empty where it is."""
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        json.loads(printed, parse_constant=refuse)
+    except ValueError as error:
+        return [f"printed no JSON: {error}"]
+    return []

@@ -1,6 +1,5 @@
 """`bilayer-eval`: how good a checkpoint is, or frames of any method."""
 
-import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from bilayer.runtime.console import Group, as_json_option, importing, progress, show
 from bilayer.runtime.files.writing import new_folder, write_file
 from bilayer.runtime.jobs.run import Workers
+from bilayer.runtime.json_text import json_text
 from bilayer.runtime.options import fills
 from bilayer.training.evaluate.options import CheckpointOptions, FramesOptions, MeterOptions
 
@@ -85,7 +85,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
 
 def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:
     if options.out is not None:
-        write_file(options.out, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_file(options.out, json_text(result.to_dict()) + "\n")
     show(result.to_dict(), result.to_markdown, as_json)
 
 

@@ -111,7 +111,7 @@ def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """
     sweep_drafts(path.parent)
     if not is_there(path):
-        write_file(path, json.dumps(settings, indent=2) + "\n")
+        write_file(path, json.dumps(settings, indent=2, allow_nan=False) + "\n")
         return
     found = typed(dict[str, Any], read_content(path, DAMAGED), str(path), DAMAGED)
     for name in [*settings, *found]:

@@ -154,7 +154,7 @@ def prepare_video(job: VideoJob) -> VideoResult:
         too_small=followed - written,
         too_short=seen - followed,
     )
-    write_file(job.record, json.dumps(asdict(result), indent=2) + "\n")
+    write_file(job.record, json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
     return result
 
 

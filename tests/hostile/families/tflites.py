@@ -96,6 +96,24 @@ PLANTED = {  # LiteRT itself ends with a signal at some of them
     "negative-sides": tensors(shape=np.array([1, -5, 2, 2], np.int32)),
     "all-in-float64": tensors(type=10),
 }
+LOOKS = ("--inspect", "a.tflite", "--json"), ("--check", "a.tflite", "--json"), ("--inspect", "a.tflite")
+SCALES = {"nan": (np.nan,), "infinite": (np.inf, 1), "negative-infinite": (-np.inf,), "largest": (3e38, 3e38)}
+
+
+def scaled(scales):
+    """Every tensor in integers of these scales."""
+
+    def change(model):
+        from ai_edge_litert import schema_py_generated as schema
+
+        for one in model.subgraphs[0].tensors[1:]:
+            one.type, one.quantization = 9, schema.QuantizationParametersT()
+            one.quantization.scale = np.array(scales, np.float32)
+            one.quantization.zeroPoint = np.zeros(len(scales), np.int64)
+
+    return planted(change)
+
+
 LOOKED_AT = {
     "seventy-sides": tensors(shape=np.ones(70, np.int32)),
     "endless-sides": tensors(shape=np.full(40, 2**31 - 1, np.int32)),
@@ -106,6 +124,11 @@ CASES = [
     *(looked_at(name, change) for name, change in WRONG.items()),
     *(looked_at(name, change, ("--check", "a.tflite"), KEPT) for name, change in DAMAGED.items()),
     *(looked_at(name, change) for name, change in LOOKED_AT.items()),
+    *(
+        looked_at(f"scales-{name}-{number}", scaled(scales), words, KEPT)
+        for name, scales in SCALES.items()
+        for number, words in enumerate(LOOKS)
+    ),
     looked_at("check-sides-of-gigabytes", PLANTED["sides-of-gigabytes"], ("--check", "a.tflite")),
     looked_at("all-operators-unknown", PLANTED["an-unknown-operator"], ("--check", "a.tflite")),
     *(played(name, PLANTED[name]) for name in PLANTED),

@@ -26,6 +26,7 @@ from bilayer.runtime.console import Command, as_json_option, importing, progress
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.writing import check_apart, check_output
+from bilayer.runtime.heard import log_handler
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import fills, with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
@@ -84,7 +85,7 @@ def main(
     Without an SDK, the .dlc is made by Qualcomm's onnxruntime-qnn package (extra [qairt]) and is for SNPE and QAIRT
     2.x. With $SNPE_ROOT set, that SDK's snpe-onnx-to-dlc is used; with $QAIRT_SDK_ROOT, its qairt-converter.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler(sys.stderr)])
     if [bool(photos), check is not None, inspect is not None].count(True) != 1:
         raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
     if report is not None and not photos:

@@ -15,6 +15,7 @@ import click
 
 from bilayer.runtime.errors import BilayerError, behind
 from bilayer.runtime.extras import naming_extras
+from bilayer.runtime.heard import hush_libraries
 from bilayer.runtime.json_text import json_text
 
 WIDEST = 60  # characters of a cell that a table's column is as wide as
@@ -50,6 +51,7 @@ class _ReportErrors(click.Command):
         # torch for cycles takes 0.4 s, and finds nothing that anybody would miss.
         atexit.register(gc.freeze)
         _print_anything()
+        hush_libraries()
         with _cleaning_up_on_sigterm():
             return super().main(*args, **kwargs)
 

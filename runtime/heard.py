@@ -1,8 +1,9 @@
-"""What our packages log as a warning, for who has another place for it than the log."""
+"""What our packages log as a warning, for who has another place for it than the log; and nothing of others."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 
 @contextmanager
@@ -16,6 +17,24 @@ def heard_warnings() -> Iterator[list[str]]:
     finally:
         ours.propagate = usual
         ours.removeHandler(heard)
+
+
+def hush_libraries() -> None:
+    """Keep from stderr what libraries log of a file, as Pillow does: what is wrong is said in our own line."""
+    if logging.lastResort is not None:  # who prints where nobody has asked for a log
+        logging.lastResort.addFilter(_is_ours)
+
+
+def log_handler(stream: TextIO) -> logging.Handler:
+    """Prints what our packages log as `WARNING: MESSAGE`, and nothing of others."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.addFilter(_is_ours)
+    return handler
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == __name__.partition(".")[0]
 
 
 class _Heard(logging.Handler):

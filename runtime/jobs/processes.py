@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.heard import hush_libraries
 
 WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
 _TEMPORARY, _PREFIX = "TMPDIR", "bilayer-jobs-"
@@ -71,6 +72,7 @@ def start_worker(end: "Connection[None, None]") -> None:
     """Make this process one that leaves Ctrl-C to its owner, computes OpenCV on one thread, and ends with its owner."""
     import cv2
 
+    hush_libraries()
     cv2.setNumThreads(1)  # the processes share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with, args=(end,), daemon=True).start()

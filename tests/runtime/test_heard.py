@@ -1,25 +1,56 @@
-"""What is logged as a warning, for who has another place for it."""
+"""What reaches stderr of what is logged: our own words, and none of a library's."""
 
+import io
 import logging
+import subprocess
+import sys
 
-from bilayer.runtime.heard import heard_warnings
+import pytest
 
-LOG = logging.getLogger("bilayer.runtime.face.find")
+from bilayer.runtime.heard import heard_warnings, log_handler
 
-
-def test_our_warnings_are_heard_and_do_not_go_on(caplog):
-    with heard_warnings() as heard:
-        LOG.warning("%s: found %d faces", "a.png", 2)
-        LOG.info("nothing odd")
-        logging.getLogger("another").warning("not ours")
-    assert heard == ["a.png: found 2 faces"]
-    assert "found" not in caplog.text
-    assert "not ours" in caplog.text
+LIBRARIES = ("PIL.TiffImagePlugin", "av", "bilayers", "root", "numexpr.utils")
 
 
-def test_afterwards_they_are_logged_again(caplog):
-    with heard_warnings() as heard:
-        pass
-    LOG.warning("later")
-    assert heard == []
-    assert "later" in caplog.text
+def record(name, level=logging.ERROR):
+    return logging.LogRecord(name, level, __file__, 1, "%s: is damaged", ("photo.tif",), None)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_librarys_words_are_not_printed(name):
+    stream = io.StringIO()
+    log_handler(stream).handle(record(name))
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("name", ["bilayer", "bilayer.runtime.media.photo"])
+def test_ours_are(name):
+    stream = io.StringIO()
+    log_handler(stream).handle(record(name, logging.WARNING))
+    assert stream.getvalue() == "WARNING: photo.tif: is damaged\n"
+
+
+def test_who_listens_hears_ours_alone():
+    with heard_warnings() as lines:
+        logging.getLogger("bilayer.runtime.media.photo").warning("ours")
+        logging.getLogger("PIL.TiffImagePlugin").debug("its own")
+    assert lines == ["ours"]
+
+
+@pytest.mark.parametrize("name", [*LIBRARIES, "bilayer.runtime.media.video"])
+def test_a_command_prints_no_librarys_words(name):
+    script = f"""
+import logging, click
+from bilayer.runtime.console import Command
+from bilayer.runtime.errors import InputError
+
+@click.command(cls=Command)
+def main():
+    logging.getLogger({name!r}).error("more samples than can be decoded")
+    raise InputError("photo.tif: is no photo")
+
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ours = "more samples than can be decoded\n" if name.startswith("bilayer.") else ""
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", f"{ours}error: photo.tif: is no photo\n")

@@ -149,6 +149,10 @@ CASES = [
         ),
         ".tif",
     ),
+    *(
+        export(f"tiff-samples-{count}", tiff([(256, 4, 1, 8), (257, 4, 1, 8), (277, 3, 1, count)]), ".tif")
+        for count in (0, 5, 7, 16255, 65535)
+    ),
     export("tiff-type-0", tiff([(256, 0, 0xFFFFFFFF, 0)]), ".tif"),
     export(
         "bmp-negative",

@@ -20,8 +20,8 @@ from bilayer.export.options import (
     bundle_dlc,
     bundle_files,
     check_options,
+    is_demo,
 )
-from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
@@ -127,7 +127,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     with progress("starting", len(STAGES) + (options.precision != "fp32")) as advance:
         watch = Stopwatch(advance, on_step=lambda what: advance(f"integers: {what}", _STEP))
         export = export_avatar(options, watch)
-    if options.checkpoint == DEMO_CHECKPOINT:
+    if is_demo(options.checkpoint):
         click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:
         tell("warning", warning)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
 from bilayer.runtime.files.kinds import check_photo_file
-from bilayer.runtime.files.reading import check_input, is_folder
+from bilayer.runtime.files.reading import FileKind, check_input, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine
@@ -91,7 +91,17 @@ class ExportOptions:
     @property
     def lid_motion(self) -> LidMotion:
         """Who moves the lids."""
-        return self.lids or ("drawn" if Path(self.checkpoint) == DEMO_CHECKPOINT else "network")
+        return self.lids or ("drawn" if is_demo(self.checkpoint) else "network")
+
+
+def is_demo(checkpoint: StrPath) -> bool:
+    """Whether a checkpoint is the demo weights' file or a copy: the same file, the same avatar, wherever it lies."""
+    if Path(checkpoint) == DEMO_CHECKPOINT:
+        return True
+    if not (is_file(checkpoint) and is_file(DEMO_CHECKPOINT)) or size_of(checkpoint) != size_of(DEMO_CHECKPOINT):
+        return False
+    one, other = (read_bytes(path, FileKind.CHECKPOINT, CheckpointError) for path in (checkpoint, DEMO_CHECKPOINT))
+    return one == other
 
 
 def bundle_dlc(out: StrPath) -> Path:

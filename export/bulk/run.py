@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import Item
 from bilayer.export.bulk.sheet import contact_sheet
-from bilayer.export.bulk.work import RECORDS, BulkJob, Row, Status, as_line, look, made_by, make
+from bilayer.export.bulk.work import RECORDS, BulkJob, Row, Status, as_line, for_workers, look, made_by, make
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
@@ -60,7 +60,7 @@ def plan_export(
         ToolMissingError: the package for such URLs is not installed.
     """
     by = made_by(usual)
-    jobs = {item.name: BulkJob(item, out, usual, by) for item in items}
+    jobs = {item.name: BulkJob(item, out, for_workers(usual), by) for item in items}
     known: dict[str, Row] = {}
     keyed: dict[str, list[str]] = {}
     if workers.ray is None and not any(stores.is_url(item.photo) for item in items):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import Item
 from bilayer.export.options import ExportOptions
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import (
     BilayerError,
     CheckpointError,
@@ -117,6 +118,12 @@ def make(keyed: tuple[BulkJob, str]) -> Row:
     return made
 
 
+def for_workers(usual: ExportOptions) -> ExportOptions:
+    """Options that mean the same on another machine of a cluster: its package, and so its demo weights, may lie
+    elsewhere; a checkpoint without a name stands for them."""
+    return replace(usual, checkpoint="") if Path(usual.checkpoint) == DEMO_CHECKPOINT else usual
+
+
 def as_line(row: Row) -> str:
     """A row as JSON, without what there is none of."""
     given = {name: value for name, value in vars(row).items() if value not in (None, ())}
@@ -167,6 +174,7 @@ def _export(job: BulkJob, row: Row) -> Row:
         options = item.options(job.usual)
         options = replace(
             options,
+            checkpoint=options.checkpoint or DEMO_CHECKPOINT,
             photo=stores.fetched(item.photo, folder / "photo", FileKind.PHOTO, PhotoError),
             others=tuple(
                 stores.fetched(other, folder / f"other-{number}", FileKind.PHOTO, PhotoError)

@@ -133,3 +133,15 @@ def test_a_face_that_is_turned_over_shuts_its_eyes_too():
 )
 def test_lids_are_drawn_where_the_network_is_known_to_leave_them(asked, checkpoint, motion):
     assert ExportOptions("me.jpg", checkpoint=checkpoint, lids=asked).lid_motion == motion
+
+
+def test_a_copy_of_the_demo_weights_is_the_demo_weights_and_one_byte_more_or_another_is_not(tmp_path, monkeypatch):
+    content = DEMO_CHECKPOINT.read_bytes()
+    (tmp_path / "mine.safetensors").write_bytes(content)
+    (tmp_path / "other.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (tmp_path / "longer.safetensors").write_bytes(content + b"\0")
+    (tmp_path / "link.safetensors").symlink_to(DEMO_CHECKPOINT)
+    monkeypatch.chdir(tmp_path)
+    motions = {path.stem: ExportOptions("me.jpg", checkpoint=path).lid_motion for path in tmp_path.iterdir()}
+    assert motions == {"mine": "drawn", "link": "drawn", "other": "network", "longer": "network"}
+    assert ExportOptions("me.jpg", checkpoint="mine.safetensors").lid_motion == "drawn"

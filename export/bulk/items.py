@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from bilayer.export.bulk import stores
+from bilayer.export.bulk.names import check_names
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind
@@ -57,22 +58,7 @@ def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Ite
         items = [replace(item, name=_plain(item.name)) for item in _manifest(place)]
     else:
         items = [Item(photo, _without_suffix(below)) for photo, below in stores.list_photos(place, out)]
-    named: dict[str, Item] = {}
-    for item in items:
-        parts = PurePath(item.name).parts
-        unfit = item.name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts)
-        if not parts or unfit or any(ord(letter) < 32 for letter in item.name):  # which would break lines and terminals
-            raise InputError(f"{place}: {item.photo}: expected a name of folders, found {item.name[:60]!r}; {_ADVICE}")
-        if parts[0].lower() in own:
-            raise InputError(
-                f"{place}: {item.photo} would be {item.name}, where the run keeps its own files; rename it, or give "
-                "names in a manifest"
-            )
-        if (other := named.setdefault(item.name.lower(), item)) is not item:
-            raise InputError(
-                f"{place}: {other.photo} and {item.photo} would both be {item.name}; rename one, or give names in a "
-                "manifest"
-            )
+    check_names(place, [(item.photo, item.name) for item in items], own)
     return items
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from PIL import Image
 from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import find_items
 from bilayer.export.bulk.run import OWN, export_many, plan_export
+from bilayer.export.bulk.work import make
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.jobs.run import Workers
 from tests import forked, golden
@@ -261,6 +264,14 @@ def test_what_a_run_of_before_left_among_the_photos_is_no_photo(folder, out):
         (("Records/a", "b"), "would be Records/a, where"),
         (("results.jsonl", "b"), "would be results.jsonl, where"),
         (("b", "contact-sheet.jpg/c"), "would be contact-sheet.jpg/c, where"),
+        (("a", "a.json/b"), "would be a.json/b, where a file of .*ann.png's avatar or record"),
+        (("X/A.JSON/b/c", "x/a"), "ann.png would be X/A.JSON/b/c, where a file of .*ben.png's"),
+        (("a", "a/avatar.json"), "would be a/avatar.json, where a file of .*ann.png's"),
+        (("a/Avatar.preview.png/b/c", "a"), "where a file of .*ben.png's"),
+        (("caf\u00e9", "cafe\u0301"), "would both be "),
+        (("a", "b" * 251), "expected a name of at most 250 bytes a folder, 900 in all, found 251 and 251"),
+        (("a", "\u00e9" * 126), "found 252 and 252"),
+        (("a", "/".join(["b" * 200] * 5)), "found 200 and 1004"),
     ],
 )
 def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, message):
@@ -268,6 +279,26 @@ def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, m
     (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(InputError, match=message):
         find_items(str(folder / "all.jsonl"), own=OWN)
+
+
+def test_names_that_only_look_like_files_of_others_have_their_own_folders(folder, tmp_path):
+    rows = [("ann", "a"), ("ben", "b.json/a"), ("cleo", "a.json"), ("dora", f"a/{'b' * 250}")]
+    text = "".join(json.dumps({"photo": f"{p}.png", "name": n, "keypoints": "face.npy"}) + "\n" for p, n in rows)
+    (folder / "all.jsonl").write_text(text)
+    assert {row.status for row in run(folder, tmp_path / "out").rows} == {"done"}
+    assert run(folder, tmp_path / "out").finished_before == 4
+
+
+def test_jobs_hold_no_place_of_this_machines_package(folder, tmp_path):
+    usual = ExportOptions("", target="none")  # of the demo weights, which another machine has elsewhere
+    plan = plan_export(find_items(str(folder / "all.jsonl")), str(tmp_path / "out"), usual, Workers(1), lambda: None)
+    assert len(plan.waiting) == 4
+    assert str(DEMO_CHECKPOINT.parent).encode() not in pickle.dumps(plan.waiting)
+    made = make(plan.waiting[0])
+    assert made.status == "done", made.error
+    told = json.loads((tmp_path / "out" / made.avatar).read_text())
+    assert told["origin"]["checkpoint"] == DEMO_CHECKPOINT.name
+    assert "lids" in told
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def make_app(service: Service, token: str | None) -> FastAPI:
         version=installed_versions(("bilayer",)).get("bilayer", "unknown"),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to a name that the client gave
     )
 
     @app.middleware("http")
@@ -137,12 +138,18 @@ def _refused(request: Request, token: str | None) -> RequestError | None:
             "Authorization: expected Bearer and the token of the service; ask who runs it for that",
         )
     # A page of another host, or of a name that points to this address, must not reach a service of this machine
-    host, origin = (
-        urlsplit(at).hostname for at in (f"//{request.headers.get('host', '')}", request.headers.get("origin", ""))
-    )
+    host, origin = _host(f"//{request.headers.get('host', '')}"), _host(request.headers.get("origin", ""))
     if host in LOOPBACK and (origin in LOOPBACK or "origin" not in request.headers):
         return None
     return RequestError(403, "host", "Host", "this service is for its own machine; ask it at 127.0.0.1")
+
+
+def _host(address: str) -> str | None:
+    """The host of a URL; None where there is none, or the URL is none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # a bracket without its other, and what else is no name
+        return None
 
 
 def _told(problem: RequestError) -> JSONResponse:

@@ -37,6 +37,7 @@ def main(options: ServeOptions, as_json: bool) -> None:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a broken form is its client's matter
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # and so is what is no HTTP
     token = _token(options)
     check_input(options.checkpoint, CheckpointError)
     import uvicorn

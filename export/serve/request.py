@@ -85,8 +85,8 @@ async def _form(request: Request, most: int) -> Sent:
 
 
 async def _of_form(form: FormData, query: dict[str, str]) -> Sent:
-    files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
-    texts = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    files = {_text(name): value for name, value in form.multi_items() if isinstance(value, UploadFile)}
+    texts = {_text(name): _text(value) for name, value in form.multi_items() if isinstance(value, str)}
     if unknown := sorted(files.keys() - {PHOTO, "keypoints"}):
         raise RequestError(422, "options", unknown[0][:60], f"{unknown[0][:60]}: no such file; send photo, keypoints")
     photo = await files[PHOTO].read() if PHOTO in files else b""
@@ -96,6 +96,11 @@ async def _of_form(form: FormData, query: dict[str, str]) -> Sent:
         name = (files["keypoints"].filename or "").lower()
         suffix = next((known for known in KEYPOINTS_SUFFIXES if name.endswith(known)), suffix)
     return Sent(_not_empty(photo), _wanted({**query, **texts}), keypoints, suffix)
+
+
+def _text(sent: str) -> str:
+    """A form's text as UTF-8 can tell it: by its own charset, such as utf-7, it may have halves of a character."""
+    return sent.encode(errors="replace").decode()
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:

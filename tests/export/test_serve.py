@@ -1,10 +1,13 @@
 """`bilayer-serve`: a real server in a process of its own, asked by HTTP."""
 
+import asyncio
+import gc
 import http.client
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +27,14 @@ from tests.runtime.conftest import CASE
 pytest.importorskip("fastapi", reason="extra [serve]")
 pytest.importorskip("multipart", reason="extra [serve]")
 
+from starlette.requests import Request
+
 from bilayer.export.serve.cache import Cache, own_folder
-from bilayer.export.serve.work import pack
+from bilayer.export.serve.options import ServeOptions
+from bilayer.export.serve.request import RequestError
+from bilayer.export.serve.service import Service
+from bilayer.export.serve.work import Made, pack
+from bilayer.export.serve.workers import Sent, WorkerPool
 from bilayer.runtime.errors import OutputError
 
 TOKEN = "a-token-of-this-test"
@@ -88,6 +97,14 @@ def form(photo, keypoints=None, fields=()):
     for name, value in dict(fields).items():
         parts.append(f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()]), f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def broken_text(charset, name, file=False):
+    """A form that has, beside a photo, a field or file whose name is what its charset makes of `name`."""
+    kind = '; filename="a.jpg"' if file else ""
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\nx\r\n',
+             '--x\r\nContent-Disposition: form-data; name="photo"; filename="b.jpg"\r\n\r\nx\r\n--x--\r\n']  # fmt: skip
+    return {"body": "".join(parts).encode(), "Content_Type": f"multipart/form-data; boundary=x; charset={charset}"}
 
 
 @contextmanager
@@ -180,7 +197,13 @@ def test_what_the_command_would_log_is_the_zips_comment(server, keypoints):
         ({"body": b"zzz", "Content_Type": "multipart/form-data; boundary=x"}, 400, "form"),
         ({"body": b"zzz", "Content_Type": "multipart/form-data"}, 400, "form"),
         ({"body": b"x", "Content_Type": "image/png", "token": "another"}, 401, "Bearer"),
+        (broken_text("utf-7", "+2AA-", file=True), 422, "?: no such file"),
+        (broken_text("unicode_escape", "\\ud800", file=True), 422, "?: no such file"),
+        (broken_text("utf-7", "+2AA-"), 422, "?: unknown"),
+        (broken_text("undefined", "x"), 400, "form"),
+        (broken_text("no such", "x"), 422, "unknown"),
         ({"path": "/avatars/" + "0" * 64}, 404, "no avatar"),
+        ({"path": "/avatars/" + "0" * 64 + "/"}, 404, "Not Found"),
         ({"path": "/avatars/../../etc/passwd"}, 404, "Not Found"),
         ({"path": "/docs"}, 404, "Not Found"),
     ],
@@ -264,12 +287,67 @@ def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, keypoin
         assert "0.1 s" in json.loads(content)["message"]
         answer, _ = server.ask(body=b"--B\r\n\0: 1\r\n\r\n", Content_Type="multipart/form-data; boundary=B")
         assert answer.status == 400
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
         workers = server.workers()
         server.process.terminate()
         assert server.process.wait(60) == 128 + signal.SIGTERM
         assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
         assert not (tmp_path / "cache/work").exists()
         assert server.process.stderr.read() == "ready: the checkpoint is loaded\n"  # nothing that clients did
+
+
+def test_without_a_token_pages_of_other_hosts_are_refused(tmp_path):
+    with serving(tmp_path / "cache", token="") as server:
+        for host in ("127.0.0.1", "localhost:99", "[::1]:8000", "LOCALHOST"):
+            assert server.ask("/metrics", Host=host)[0].status == 200, host
+        assert server.ask("/metrics", Origin="http://localhost:3000")[0].status == 200
+        for host in ("elsewhere.example", "127.0.0.1.example", "[::1", "[", "a[b]c", "[v9.x", "", "\xff"):
+            assert server.refused("/metrics", Host=host)[0] in (400, 403), host
+        for origin in ("http://elsewhere.example", "null", "http://[", "", "//[::1", "http://[localhost]"):
+            assert server.refused("/metrics", Origin=origin)[0] == 403, origin
+        assert server.ask("/health/live", Host="[", Origin="http://[")[0].status == 200
+
+
+class SlowPool(WorkerPool):
+    """Whose one process makes every avatar the same, once it is let."""
+
+    ready = True
+
+    def __init__(self, work):
+        super().__init__(ServeOptions(workers=1, queue=0), work, None)
+        self.let = asyncio.Event()
+
+    async def _made(self, options):
+        await self.let.wait()
+        return Made(b"zip", {})
+
+
+def request_of(photo):
+    async def receive():
+        return {"type": "http.request", "body": bytes(photo), "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": "/avatars", "query_string": b"",
+             "headers": [(b"content-type", b"image/png")]}  # fmt: skip
+    return Request(scope, receive)
+
+
+def test_however_many_wait_for_an_avatar_its_photo_is_held_once(tmp_path):
+    async def ask():
+        pool = SlowPool(tmp_path)
+        service = Service(ServeOptions(), pool, Cache(tmp_path, 0))
+        asked = [asyncio.create_task(service.avatar(request_of(b"the same photo"))) for _ in range(12)]
+        await asyncio.sleep(1)  # until all have read, and wait
+        held = sum(type(one) is Sent for one in gc.get_objects())
+        with pytest.raises(RequestError, match="all processes are busy"):
+            await service.avatar(request_of(b"another photo"))
+        pool.let.set()
+        return held, await asyncio.gather(*asked)
+
+    held, answers = asyncio.run(ask())
+    assert {content for _, content in answers} == {b"zip"}
+    assert held == 1
 
 
 @pytest.mark.parametrize(

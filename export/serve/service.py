@@ -42,7 +42,9 @@ class Service:
             if content is not None:
                 self.numbers.count("cached")
                 return key, content
-            made = await self._make(key, sent)
+            task = self._task(key, sent)
+            del sent  # as many as there are connections may wait for the same avatar: its task alone holds the photo
+            made = await self._outcome(task)
         except RequestError as problem:
             self.numbers.count(problem.error)
             raise
@@ -65,13 +67,17 @@ class Service:
         finally:
             self._reading -= 1
 
-    async def _make(self, key: str, sent: Sent) -> Made:
+    def _task(self, key: str, sent: Sent) -> asyncio.Task[Made | Refused]:
+        """What makes the avatar of that key, begun now or by another's request."""
         task = self._making.get(key)
         if task is None:
             if self.workers.full:  # by now
                 raise self._busy()
             task = self._making[key] = asyncio.create_task(self._make_and_keep(key, sent))
             task.add_done_callback(lambda _: self._making.pop(key, None))
+        return task
+
+    async def _outcome(self, task: asyncio.Task[Made | Refused]) -> Made:
         try:
             made = await asyncio.shield(task)  # whoever leaves does not stop it: others may wait for it, or it is kept
         except OSError as error:

@@ -45,11 +45,27 @@ echo "--- log"
 tail -c {log_bytes} {log}
 exit $code
 """
+# All that is left of it: a shell that runs the program for each pose, or after another, is not the program itself.
+# Each is halted before its children are looked for, so that none begins another meanwhile
 _STOP = """
 [ -e {pid} ] || exit 0
 read -r p < {pid}
-case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in {programs}) kill -9 $p;; esac
+case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in {programs}) all=" $p ";; *) all=;; esac
 rm -f {pid}
+found=$all
+kill -STOP $all 2> /dev/null
+while [ "$found" ]; do
+found=
+for stat in /proc/[0-9]*/stat; do
+{{ read -r line < $stat; }} 2> /dev/null || continue
+rest=${{line##*) }}; rest=${{rest#* }}
+case "$all" in
+*" ${{line%% *}} "*) ;;
+*" ${{rest%% *}} "*) found="${{line%% *}} "; kill -STOP $found; all="$all$found";;
+esac
+done
+done
+[ -z "$all" ] || kill -9 $all
 """
 
 

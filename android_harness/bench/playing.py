@@ -67,7 +67,7 @@ def play(
         for number, (list_name, chunk) in enumerate(lists.items()):
             say(f"frames {number * CHUNK} to {number * CHUNK + len(chunk) - 1} of {len(poses)}")
             command = backend.command(mode, "basic", list_name)
-            execute(workspace, f"{backend.program} ({mode})", command, timeout)
+            execute(workspace, f"{backend.program} ({mode})", command, timeout, backend.silent)
             with tempfile.TemporaryDirectory(dir=folder) as results:
                 place = fetch_results(workspace, Path(results), len(chunk) * size)
                 for index in range(len(chunk)):

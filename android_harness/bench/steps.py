@@ -137,7 +137,7 @@ def _run(work: Measurement, mode: Mode, profiling: Profiling, input_list: str) -
     """Run the network's program once; returns the device's conditions meanwhile."""
     backend = work.setup.backend
     command = backend.command(mode, profiling, input_list)
-    return execute(work.workspace, f"{backend.program} ({mode})", command, work.options.timeout)
+    return execute(work.workspace, f"{backend.program} ({mode})", command, work.options.timeout, backend.silent)
 
 
 def _profile(work: Measurement, name: str) -> Profile:

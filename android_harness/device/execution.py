@@ -27,6 +27,10 @@ _MISSING = re.compile(
     r"|library \"[^\"]*\" not found|Unable to load backend|Disallowed CPU fallback|Backend \w+ is not registered",
     re.IGNORECASE,
 )
+# What a shell says of a program in it that a signal ended, which its exit code tells too
+_SIGNALLED = re.compile(
+    r"(?:\S+: )*(?:line )?(?:\d+:? +)?(?:Aborted|Killed|Segmentation fault|Bus error|Illegal instr)"
+)
 # The program runs beside the shell, which samples clocks until it ends; its number lets a later call stop it
 _SCRIPT = """
 rm -rf {out} {log} && mkdir {out} || exit 1
@@ -73,7 +77,9 @@ class RuntimeMissingError(DeviceError):
     """The device does not have what the mode runs on."""
 
 
-def execute(workspace: Workspace, name: str, command: str, timeout: float) -> list[Conditions]:
+def execute(
+    workspace: Workspace, name: str, command: str, timeout: float, silent: str = "it printed nothing"
+) -> list[Conditions]:
     """Run a program of ours or the vendor's; its results are then in the workspace's OUT.
 
     Args:
@@ -81,6 +87,7 @@ def execute(workspace: Workspace, name: str, command: str, timeout: float) -> li
         name: of what runs, for messages.
         command: for the device's shell, in the workspace.
         timeout: seconds until it is stopped.
+        silent: what to say of one that failed and printed nothing.
 
     Returns:
         The device's conditions while it ran, twice a second.
@@ -109,7 +116,7 @@ def execute(workspace: Workspace, name: str, command: str, timeout: float) -> li
     samples, _, log = printed.partition("--- log\n")
     if code:
         log = log or printed  # of the script itself, where the program was not even started
-        reason = _last_line(log)
+        reason = _last_line(log) or silent
         if _MISSING.search(log):
             raise RuntimeMissingError(f"{what}: the device does not have this runtime: {reason}")
         if "no space left" in log.lower():
@@ -210,7 +217,7 @@ def _ending(code: int) -> str:
 
 
 def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not _SIGNALLED.match(line.strip())]
     telling = [line for line in lines if _MISSING.search(line)]
     telling = telling or [line for line in lines if re.search(r"error|fail|CANNOT", line, re.IGNORECASE)] or lines
-    return last_line("\n".join(telling)) or "it printed nothing"
+    return last_line("\n".join(telling))

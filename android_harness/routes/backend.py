@@ -35,6 +35,7 @@ class Backend(ABC):
     layout: str  # of the files that it writes: NHWC or NCHW
     version: str  # of the toolkit, as far as it is known here
     has_layers = False  # a detailed profile tells the layers' times
+    silent = "it printed nothing"  # what to say of it where it failed without a word
     names_outputs = False  # its input lists say which outputs to return
     model: ConvertedModel
 

@@ -26,6 +26,9 @@ MODES: dict[Mode, str] = {
 _MODELS: dict[Mode, str] = {"executorch-xnnpack": "avatar.xnnpack.pte", "executorch-vulkan": "avatar.vulkan.pte"}
 _DONE = re.compile(r"Model executed successfully (\d{1,9}) time\(s\) in (\d{1,15}(?:\.\d{1,15})?) ms")
 _LOADED = re.compile(r"Model loaded in (\d{1,15}(?:\.\d{1,15})?) ms")
+# Where the first is off, as it is but in Debug builds, it prints nothing; what ExecuTorch's presets for Android have in
+# place of the second, to logcat alone (tools/cmake/preset/default.cmake, android.cmake; runtime/platform/default)
+PRINTING = "-DEXECUTORCH_ENABLE_LOGGING=ON -DEXECUTORCH_PAL_DEFAULT=posix"
 PAGE = "https://docs.pytorch.org/executorch/stable/backends-overview.html"
 
 
@@ -38,6 +41,7 @@ class ExecutorchBackend(Backend):
 
     name, program = "executorch", EXECUTOR_RUNNER
     logs, layout = (TOOL_LOG,), "NCHW"
+    silent = f"it printed nothing; build it with {PRINTING}"
 
     def __init__(self, program: Path, bundle: Bundle) -> None:
         files = bundle.contract.files
@@ -69,7 +73,8 @@ class ExecutorchBackend(Backend):
         text = read_text(log, FileKind.TOOL_LOG, DeviceError)
         done, loaded = _DONE.search(text), _LOADED.search(text)
         if done is None or int(done[1]) < 1:
-            raise DeviceError(f"{log}: expected `Model executed successfully`, found none; is it executor_runner?")
+            advice = f"is it executor_runner, built with {PRINTING}?"
+            raise DeviceError(f"{log.name}: expected `Model executed successfully`, found none; {advice}")
         version = "stand-in" if "stand-in" in text.lower() else "executor_runner"
         total = 1000 * float(done[2]) / int(done[1])
         return Profile(version, total, None, 1000 * float(loaded[1]) if loaded else None, ()), text
@@ -77,5 +82,5 @@ class ExecutorchBackend(Backend):
 
 def find_executor_runner(named: Path | None) -> Path:
     """The program that --executor-runner or $BILAYER_EXECUTOR_RUNNER names; errors: see `named_program`."""
-    way_out = f"Build it for Android, with XNNPACK and Vulkan: {PAGE}"
+    way_out = f"Build it for Android, with XNNPACK and Vulkan and {PRINTING}: {PAGE}"
     return named_program(named, EXECUTOR_RUNNER, "executor-runner", way_out)

@@ -82,7 +82,9 @@ class LitertBackend(Backend):
         text = read_text(log, FileKind.TOOL_LOG, DeviceError)
         times = _TIMES.search(text)
         if times is None:
-            raise DeviceError(f"{log}: expected a line `Inference timings in us`, found none; is it benchmark_model?")
+            raise DeviceError(
+                f"{log.name}: expected a line `Inference timings in us`, found none; is it benchmark_model?"
+            )
         applied = _DELEGATE.search(text)
         used = f"{applied[1]} delegate, {applied[2]}" if applied else "no delegate named"
         stand_in = "stand-in: " if "stand-in" in text.lower() else ""

@@ -1,6 +1,7 @@
 """`--route executorch`: the bundle's .pte files in executor_runner, for which ONNX Runtime stands in."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_on_a_device_times_are_kept(executorch, exported_folder, tmp_path, phone
     (row,) = read_result(out).rows
     assert row.latency.total_ms.median == pytest.approx(INVENTED_US / 1000, abs=1e-3)
     assert row.latency.init_ms.high == INVENTED_US / 1000
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("xnnpack", "expected `Model executed successfully`, found none; is it executor_runner, built with "),
+        ("vulkan", r"\(executorch-vulkan\) \w+ with .*: it printed nothing; build it with "),
+    ],
+)
+def test_a_build_that_prints_nothing_is_told_how_to_be_built(executorch, tmp_path, phone, mode, said):
+    """ExecuTorch logs nothing in Release, and in its presets for Android to logcat: found by reading its sources."""
+    phone.environment["STAND_IN"] = "silent"
+    done = executorch("bench", *FEW, "--mode", f"executorch-{mode}", "--out", tmp_path / "a.json")
+    assert done.exit_code == 3, done.stderr
+    assert re.search(said, done.stderr.splitlines()[-1]), done.stderr
+    assert "-DEXECUTORCH_ENABLE_LOGGING=ON -DEXECUTORCH_PAL_DEFAULT=posix" in done.stderr.splitlines()[-1]
 
 
 def test_what_goes_wrong_is_one_line(executorch, exported_folder, tmp_path):

@@ -76,14 +76,14 @@ def run_hosted(
         BundleError: the bundle has none of the files.
         ToolMissingError: qai-hub is not installed.
     """
-    with naming_extras():
-        import qai_hub as hub
     if not device:
         raise InputError("--route aihub: expected --hosted-device NAME, such as 'Samsung Galaxy S23'")
     wanted = choose_modes(PROGRAM, {mode: one.title for mode, one in MODES.items()}, modes)
     files = {mode: getattr(bundle.contract.files, MODES[mode].file) for mode in wanted}
     if not any(files.values()):
         raise BundleError(f"{bundle.folder}: has no .tflite or .dlc; export it again with --also tflite")
+    with naming_extras():
+        import qai_hub as hub
     client = _asking(hub, hub.Client)
     found = _asking(hub, lambda: client.get_devices(name=device))
     if not found:
@@ -141,8 +141,8 @@ def _run(
     status = _asking(hub, job.wait)
     if not status.success:
         return _row(mode, f"the job failed: {status.message or status.code}"[:500])
-    outputs = _asking(hub, job.download_output_data)
-    profile = _asking(hub, job.download_profile)
+    outputs = _asking(hub, job.download_output_data) or {}  # both may be nothing, by its documents
+    profile = _asking(hub, job.download_profile) or {}
     kind = COMPUTES_IN[mode]
     parity = reference.compare(poses, _tensors(outputs, reference.shapes, len(poses)), kind)
     row = replace(_row(mode, None), parity=parity, processes=1)
@@ -170,19 +170,29 @@ def _tensors(
     return found
 
 
-def _latency(profile: Mapping[str, Any]) -> Latency | None:
-    """Times in microseconds, of `execution_summary`."""
-    summary = profile["execution_summary"]
-    times = sorted(summary.get("all_inference_times") or [summary["estimated_inference_time"]])
+def _latency(profile: Mapping[str, Any]) -> Latency:
+    """Times in microseconds, of `execution_summary`; a DeviceError where there are none."""
+    summary = profile.get("execution_summary") or {}
+    times = summary.get("all_inference_times") or [summary.get("estimated_inference_time")]
+    total = spread_of(times if all(map(_is_time, times)) else [])
+    if total is None:
+        raise DeviceError(
+            f"AI Hub: expected times of inference in the job's profile, found {str(summary or None)[:80]}"
+        )
     loads = summary.get("first_load_time")
-    total = spread_of(times)
-    init = spread_of([loads]) if isinstance(loads, int | float) else None
-    return None if total is None else Latency(forward_ms=None, total_ms=total, init_ms=init)
+    return Latency(forward_ms=None, total_ms=total, init_ms=spread_of([loads]) if _is_time(loads) else None)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 def _layers(profile: Mapping[str, Any]) -> list[LayerResult]:
-    details = [one for one in profile.get("execution_detail", []) if "execution_time" in one]
-    return [LayerResult(one["name"], round(one["execution_time"] / 1000, 3), one["compute_unit"]) for one in details]
+    details = [one for one in profile.get("execution_detail") or [] if _is_time(one.get("execution_time"))]
+    return [
+        LayerResult(str(one.get("name", "")), round(one["execution_time"] / 1000, 3), str(one.get("compute_unit", "")))
+        for one in details
+    ]
 
 
 def _row(mode: Mode, missing: str | None) -> ModeResult:

@@ -73,6 +73,15 @@ def test_on_a_phone_times_and_layers_are_kept(aihub, tmp_path, monkeypatch):
     assert "32.34 (31.34 to 33.34)" in make_report([result]).markdown()
 
 
+@pytest.mark.parametrize("mode", ["no profile", "no times"])
+def test_a_phone_without_times_is_refused(aihub, tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(stand_in_qai_hub, "__version__", "0.56.0")
+    done = aihub("--mode", "aihub-tflite-cpu", STAND_IN=mode)
+    assert (done.exit_code, done.exception.__class__) == (3, SystemExit), done.stderr
+    assert "AI Hub: expected times of inference in the job's profile, found " in done.stderr
+    assert not (tmp_path / "a.json").exists()
+
+
 def test_what_goes_wrong_is_one_line(aihub, tmp_path, exported_folder, monkeypatch):
     one = ("--mode", "aihub-tflite-cpu")
     failed = aihub(*one, STAND_IN="fail")
@@ -80,6 +89,7 @@ def test_what_goes_wrong_is_one_line(aihub, tmp_path, exported_folder, monkeypat
     assert read_result(tmp_path / "a.json").rows[0].missing == "the job failed: no such layer"
     for code, line, done in (
         (3, "layers: expected (1, 6, 64, 64) from the service, found (1, 63, 64, 6)", aihub(*one, STAND_IN="wrong")),
+        (3, "layers: expected 2 arrays from the service, found 0 of []", aihub(*one, STAND_IN="no outputs")),
         (3, "AI Hub: Failed to load configuration file", aihub(*one, STAND_IN="no token")),
         (3, "Another: the service has no such phone", aihub(*one, device=("--hosted-device", "Another"))),
         (3, "--route aihub: expected --hosted-device NAME", aihub(*one, device=())),

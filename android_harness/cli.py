@@ -75,17 +75,16 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.bench.setup import BenchOptions
     from bilayer.android_harness.cli_setup import clean_up, make_setup, sampler_settings, say
-    from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.motion.poses import spread
 
     out = options.out
     if options.route == "aihub":
         _finish(out, _hosted(options, emulation), as_json)
         return
-    setup, _ = make_setup(options, emulation)
+    setup, _, modes = make_setup(options, options.modes, emulation)
     setup = replace(setup, poses=setup.poses[spread(len(setup.poses), options.poses)])
     measured = BenchOptions(
-        modes=tuple(choose_modes(setup.backend.program, setup.backend.modes, options.modes)),
+        modes=tuple(modes),
         executions=options.executions,
         warm_up=options.warm_up,
         processes=options.processes,
@@ -141,13 +140,10 @@ def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_js
     from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
     from bilayer.android_harness.report.cells import PARITY_COLUMNS, decibels
-    from bilayer.android_harness.routes.vendor import choose_modes
     from bilayer.runtime.errors import ParityError
 
-    setup, rate = make_setup(options, emulation)
+    setup, rate, (chosen, *_) = make_setup(options, [options.mode] if options.mode else [], emulation)
     out, setup = options.out, replace(setup, poses=setup.poses[: options.frames])
-    wanted = [options.mode] if options.mode else []
-    (chosen, *_) = choose_modes(setup.backend.program, setup.backend.modes, wanted)
     played = play(setup, chosen, out, rate, options.timeout, say)
     clean_up(setup, options.clean)
     figures = [(title, decibels(played.parity, name)) for name, title in PARITY_COLUMNS.items()]

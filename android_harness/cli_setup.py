@@ -1,5 +1,6 @@
 """What the commands of `bilayer-device` that touch a device begin and end with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from bilayer.android_harness.routes.litert import LitertBackend, find_benchmark_
 from bilayer.android_harness.routes.ncnn import NcnnBackend, find_ncnn_runner
 from bilayer.android_harness.routes.runner_build import find_runner
 from bilayer.android_harness.routes.sdk import find_sdk
-from bilayer.android_harness.routes.vendor import choose_route
+from bilayer.android_harness.routes.vendor import Mode, choose_modes, choose_route
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.motion.poses import load_poses
@@ -27,12 +28,18 @@ def find_device(serial: str | None) -> Device:
     return Adb.find().choose(serial)
 
 
-def make_setup(options: AvatarOptions, emulation: Emulation | None) -> tuple[BenchSetup, float]:
-    """Return what to run, all of it checked before the device is asked for, and the track's frames a second."""
+def make_setup(
+    options: AvatarOptions, modes: Sequence[Mode], emulation: Emulation | None
+) -> tuple[BenchSetup, float, list[Mode]]:
+    """Return what to run, all of it checked before the device is asked for, with the track's frames a second.
+
+    Last come those of the route's modes that are wanted, in its order; none are all.
+    """
     bundle = options.check()
     poses, rate = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     backend = _backend(bundle, options)
-    return BenchSetup(find_device(options.serial), bundle, backend, poses, emulation or no_emulation), rate
+    chosen = choose_modes(backend.program, backend.modes, modes)
+    return BenchSetup(find_device(options.serial), bundle, backend, poses, emulation or no_emulation), rate, chosen
 
 
 def _backend(bundle: Bundle, options: AvatarOptions) -> Backend:

@@ -6,12 +6,17 @@ from typing import Annotated, Literal
 
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.errors import LandmarkError
+from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart, check_output, check_video
 from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
+# Options of bench that are about a phone at hand
+_OF_OWN_PHONES = {
+    "executions": "--repeats", "warm_up": "--warm-up", "processes": "--processes", "cool_down": "--cool-down",
+    "timeout": "--timeout", "clean": "--clean", "sampler_runs": "--sampler-runs", "logs": "--logs",
+}  # fmt: skip
 RouteChoice = Literal["snpe", "qnn", "ncnn", "litert", "executorch", "aihub"]
 
 
@@ -81,11 +86,28 @@ class BenchCommandOptions(AvatarOptions):
     hosted_device: Annotated[str | None, Option("Of --route aihub: a phone by its name there.", metavar="NAME")] = None
 
     def check(self) -> Bundle:
-        """Check what `AvatarOptions` checks, or raise an OutputError where the result's place cannot be written to."""
+        """Check what `AvatarOptions` checks, or raise an InputError of options that do not go with the route.
+
+        An OutputError where the result's place cannot be written to.
+        """
+        self._check_route()
         check_output(self.out)
         avatar = super().check()
         check_apart([self.out], (self.drive, self.bundle, *avatar.paths))
         return avatar
+
+    def _check_route(self) -> None:
+        """Refuse what would be ignored; options that a variable of the environment may have set can be."""
+        if self.route != "aihub":
+            if self.hosted_device is not None:
+                found = f"expected --route aihub with it, found {self.route or 'none'}"
+                raise InputError(f"--hosted-device: {found}; give that, or leave it out")
+            return
+        fields = type(self).__dataclass_fields__
+        given = [name for name in _OF_OWN_PHONES if getattr(self, name) != fields[name].default]
+        if given:
+            words = ", ".join(_OF_OWN_PHONES[name] for name in given)
+            raise InputError(f"--route aihub: the service measures in its own way, without {words}; leave that out")
 
 
 @dataclass(frozen=True, kw_only=True)

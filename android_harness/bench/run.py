@@ -65,7 +65,8 @@ def _begin(setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[s
     program = describe_file(setup.backend.executable).sha256
     runner = describe_file(options.sampler.runner).sha256 if options.sampler else ""
     same = replace(options, timeout=0, logs=None, sampler=None)  # which may be others the next time
-    parts = (setup.device.serial, facts.build, program, setup.backend.model.sha256, setup.poses.tobytes(), same)
+    brought = {name: describe_file(path).sha256 for name, path in setup.backend.files().items()}  # .pte are several
+    parts = (setup.device.serial, facts.build, brought, setup.poses.tobytes(), same)
     session = open_session(out, session_key(*parts))
     if session.parity or session.missing:
         done = f"{len(session.processes)} of {options.processes * len(options.modes)}"

@@ -93,6 +93,16 @@ def test_what_goes_wrong_is_one_line(aihub, tmp_path, exported_folder, monkeypat
         (3, "AI Hub: Failed to load configuration file", aihub(*one, STAND_IN="no token")),
         (3, "Another: the service has no such phone", aihub(*one, device=("--hosted-device", "Another"))),
         (3, "--route aihub: expected --hosted-device NAME", aihub(*one, device=())),
+        (
+            3,
+            "--route aihub: the service measures in its own way, without --repeats, --logs",
+            aihub("--repeats", "7", "--logs", str(tmp_path)),
+        ),
+        (
+            3,
+            "--route aihub: the service measures in its own way, without --processes, --clean",
+            aihub("--processes", "1", "--clean"),
+        ),
         (3, "mode cpu: qai-hub has aihub-tflite-gpu", aihub("--mode", "cpu")),
         (3, "--route aihub: expected bench, which alone runs", aihub(command="run", device=())),
     ):

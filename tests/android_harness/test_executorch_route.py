@@ -61,6 +61,30 @@ def test_a_bench_without_an_sdk(executorch, tmp_path):
         assert not any(number in text for number in (str(INVENTED_US), "31.337", "31.34"))
 
 
+def test_what_was_measured_of_another_file_is_not_gone_on_with(executorch, exported_folder, tmp_path, phone, plug_in):
+    """Of either .pte: the first one stays the same."""
+    bundle, out = with_pte(exported_folder, tmp_path / "one"), tmp_path / "a.json"
+    arguments = ("bench", *FEW, "--out", out)
+    phone.faults.unplug_on = ("< timed.txt", 2)
+    assert executorch(*arguments, bundle=bundle).exit_code == 3
+    session = out.with_name("a.json.partial").read_text()
+    assert len(json.loads(session)["processes"]) == 1
+    phone.faults.unplug_on = None
+    phone.plug_in()
+    plug_in()
+    for change, anew in ((b"", False), (b"another", True)):
+        out.with_name("a.json.partial").write_text(session)
+        contract = json.loads((bundle / "avatar.json").read_text())
+        with (bundle / "avatar.vulkan.pte").open("ab") as file:
+            file.write(change)
+        described = describe_file(bundle / "avatar.vulkan.pte")
+        contract["files"]["pte_vulkan"] |= {"bytes": described.bytes, "sha256": described.sha256}
+        (bundle / "avatar.json").write_text(json.dumps(contract))
+        again = executorch(*arguments, bundle=bundle)
+        assert again.exit_code == 0, again.stderr
+        assert ("going on where it stopped: 1 of 4" in again.stderr) == (not anew)
+
+
 def test_on_a_device_times_are_kept(executorch, exported_folder, tmp_path, phone, monkeypatch):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
     monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)

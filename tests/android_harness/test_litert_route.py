@@ -35,9 +35,9 @@ def stand_in(tmp_path):
 def litert(command, stand_in, exported_folder):
     """Runs a command on a bundle without a .dlc, with no SDK set."""
 
-    def run(name, *arguments, bundle=exported_folder, **environment):
+    def run(name, *arguments, bundle=exported_folder, route="litert", **environment):
         settings = {"SNPE_ROOT": "", "BILAYER_BENCHMARK_MODEL": str(stand_in)} | environment
-        return command(name, bundle, "--route", "litert", *arguments, **settings)
+        return command(name, bundle, *(("--route", route) if route else ()), *arguments, **settings)
 
     return run
 
@@ -93,7 +93,7 @@ def test_a_run_gives_the_players_frames(litert, exported_folder, tmp_path, track
         assert abs(found - expected).max() <= 1
 
 
-def test_what_goes_wrong_is_one_line(litert, exported_folder, tmp_path, phone):
+def test_what_goes_wrong_is_one_line(litert, exported_folder, tmp_path, phone, monkeypatch):
     out = tmp_path / "a.json"
     phone.environment["STAND_IN"] = "fail"
     failed = litert("bench", *FEW, "--mode", "litert-xnnpack", "--out", out)
@@ -109,6 +109,15 @@ def test_what_goes_wrong_is_one_line(litert, exported_folder, tmp_path, phone):
     contract = json.loads((bare / "avatar.json").read_text())
     del contract["files"]["tflite"], contract["files"]["tflite_fp16"]
     (bare / "avatar.json").write_text(json.dumps(contract))
+    for route, said in {"litert": "found litert", None: "found none"}.items():
+        routed = litert("bench", "--hosted-device", "Test Phone", "--out", out, route=route)
+        assert (routed.exit_code, routed.stderr.count("\n")) == (3, 1)
+        assert f"--hosted-device: expected --route aihub with it, {said}; give that, or leave it out" in routed.stderr
+    monkeypatch.setattr("bilayer.android_harness.cli_setup.find_device", lambda serial: pytest.fail("asked for one"))
+    for name in ("bench", "run"):
+        other = litert(name, "--mode", "ncnn-cpu", "--out", tmp_path / "frames")
+        assert (other.exit_code, other.stderr.count("\n")) == (3, 1)
+        assert "mode ncnn-cpu: benchmark_model has litert-gpu-fp16, " in other.stderr
     none = litert("bench", *FEW, "--out", out, bundle=bare)
     assert (none.exit_code, "has no .tflite; export it again with bilayer-export --also tflite" in none.stderr) == (
         3,

@@ -133,6 +133,8 @@ def check_options(options: ExportOptions) -> None:
             `check_usual` does.
     """
     check_output(bundle_dlc(options.out))
+    for file in bundle_files(options.out):
+        check_output(file)
     for photo in (options.photo, *options.others):
         check_photo_file(Path(photo))
     check_usual(options)

@@ -17,7 +17,7 @@ from pathlib import Path
 from bilayer.runtime.bundle import AVATAR, Contract, Files
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import list_folder
-from bilayer.runtime.files.writing import holding_folder, publish
+from bilayer.runtime.files.writing import check_output, holding_folder, publish
 
 _KINDS = (
     r"\.(dlc|onnx|(lids\.)?safetensors|preview\.png"
@@ -30,9 +30,11 @@ def switch(draft: Path, out: Path, contract: Contract) -> None:
 
     Raises:
         OSError: they cannot be written; the avatar that was there is there.
-        OutputError: they were, but by their passing names alone.
+        OutputError: something else than a file lies where one goes; or they were, but by their passing names alone.
     """
     names = [file.name for file in contract.files.present]
+    for name in (*names, f"{out.stem}.json"):
+        check_output(out.with_name(name))
     passing = {name: f".{out.stem}.{secrets.token_hex(4)}{name.removeprefix(out.stem)}" for name in names}
     on_the_way = draft / "passing.json"
     on_the_way.write_text(replace(contract, files=_renamed(contract.files, passing)).to_json(), encoding="utf-8")

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,10 +33,12 @@ def check_output(target: Path) -> None:
     """See that a file can be written, its folder made if need be: before the work that ends in it.
 
     Raises:
-        OutputError: it is a folder, or its place cannot be written to.
+        OutputError: it is a folder, or what a file must not take the place of; or its place cannot be written to.
     """
     if is_folder(target):
         raise OutputError(f"{target}: is a folder; name a file to write")
+    if _is_of_the_system(target):
+        raise OutputError(f"{target}: is a device, pipe or socket; name a file to write")
     with _told(target, "cannot write here"):
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(target)  # tells of a name that is too long, or of a folder above that may not be entered
@@ -259,6 +262,17 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if waiting:
             signal.raise_signal(waiting[0])
+
+
+def _is_of_the_system(target: Path) -> bool:
+    """Whether a device, a pipe or a socket lies there, or leads there: a rename would put a file in the place of
+    /dev/null, for all processes, or of /dev/stdout.
+    """
+    try:
+        leads = os.readlink(target) if os.path.islink(target) else ""  # noqa: PTH114, PTH115
+        return leads.startswith("/proc/") or not stat.S_ISREG(os.stat(target).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):  # nothing is there, or what is told elsewhere
+        return False
 
 
 def _usual_mode() -> int:

@@ -1,8 +1,11 @@
 """Files and folders are written whole or not at all, wherever their writer ends; what a killed one left is swept."""
 
+import contextlib
 import itertools
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +150,66 @@ def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path, name, 
         assert message in str(error.value)
     with pytest.raises(OutputError, match="file: is a file and not a folder"):
         make_folder(tmp_path / "file")
+
+
+def _device(path):
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except OSError:
+        pytest.skip("no right to make a device")
+
+
+def _socket(path):
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as made:  # a socket's name has 108 bytes
+        made.bind(path.name)
+
+
+def _linked(make):
+    def lay(path):
+        make(path.with_name("behind"))
+        path.symlink_to("behind")
+
+    return lay
+
+
+OF_THE_SYSTEM = {
+    "device": _device,
+    "pipe": os.mkfifo,
+    "socket": _socket,
+    "link to a device": _linked(_device),
+    "link to a pipe": _linked(os.mkfifo),
+    "as /dev/stdout": lambda path: path.symlink_to("/proc/self/fd/1"),
+    "as /dev/fd/9": lambda path: path.symlink_to("/proc/self/fd/9"),
+}
+
+
+@pytest.mark.parametrize("kind", OF_THE_SYSTEM)
+def test_nothing_takes_the_place_of_a_device_pipe_or_socket(tmp_path, kind):
+    path = tmp_path / "out.json"
+    OF_THE_SYSTEM[kind](path)
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    writers = (
+        check_output,
+        lambda target: write_file(target, "x"),
+        lambda target: write_files(target.parent, {"first": b"1", target.name: b"2"}),
+    )
+    for write in writers:
+        with pytest.raises(OutputError, match=r"out\.json: is a device, pipe or socket; name a file to write"):
+            write(path)
+    after = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert {name: (one.st_mode, one.st_ino) for name, one in before.items()} == {
+        name: (one.st_mode, one.st_ino) for name, one in after.items()
+    }
+
+
+def test_a_link_to_a_file_or_to_nothing_is_no_such(tmp_path):
+    (tmp_path / "file").write_text("old")
+    for name in ("file", "nothing"):
+        link = tmp_path / f"link-{name}"
+        link.symlink_to(name)
+        write_file(link, "new")
+        assert link.read_text() == "new"
+    assert (tmp_path / "file").read_text() == "old"
 
 
 def test_names_up_to_the_longest_are_written_with_usual_permissions(tmp_path):

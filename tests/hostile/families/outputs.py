@@ -1,6 +1,7 @@
 """Outputs in the place of what is read, or of one another: refused before any work, whatever the file is called."""
 
 import json
+import os
 import shutil
 
 from tests.hostile.case import Case
@@ -78,7 +79,46 @@ def evaluated(*words, code=3, says=OVER):
     return Case("outputs", f"eval-{words[-1]}", "eval", lay, (code,), says)
 
 
+KINDS = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/null")}
+OF_THE_SYSTEM = r"is a device, pipe or socket; name a file to write$"
+
+
+def onto(kind, name, command, lay):
+    """An output where what is no file lies."""
+
+    def laid(goods, folder):
+        words = lay(goods, folder)
+        KINDS[kind](folder / name)
+        return words
+
+    return over(f"{command}-onto-a-{kind}-{name}", command, laid, OF_THE_SYSTEM)
+
+
+def frames(goods, folder):
+    for name in ("truth", "method"):
+        (folder / name).mkdir()
+        shutil.copy(goods.photo, folder / name / "0.png")
+    return ["frames", "a=method", "--truth", "truth", "--no-landmarks", "--out", "me.json"]
+
+
+def report_to(goods, folder):
+    (folder / "phone.json").write_text(json.dumps(goods.result))
+    return ["report", "phone.json", "--html", "me.html"]
+
+
+ONTO = [
+    ("me.json", "eval", frames),
+    ("me.html", "device", report_to),
+    ("me.html", "parity", bundled(["avatar", "--quick", "--html", "me.html"])),
+    ("me.mp4", "render", bundled(["avatar", "--demo-motion", "--frames", 1, "--out", "me.mp4"])),
+    ("me.gif", "render", bundled(["avatar", "--demo-motion", "--frames", 1, "--out", "me.gif"])),
+    ("me.safetensors", "checkpoint", lambda goods, folder: ["convert", goods.runs, "--out", "me.safetensors"]),
+    *((f"me.{kind}", "export", export("--out", "me.dlc")) for kind in ("dlc", "json", "onnx", "safetensors")),
+    ("me.preview.png", "export", export("--out", "me.dlc")),
+    ("me.png", "export", export("--report", "me.png", "--out", "a.dlc")),
+]
 CASES = [
+    *(onto(kind, *one) for one in ONTO for kind in KINDS),
     over("checkpoint", "export", export("--checkpoint", "avatar.safetensors", avatar_safetensors="checkpoint")),
     over("landmarks", "export", export("--keypoints", "me.json", "--out", "me.dlc", me_json="landmarks")),
     over("another-photo", "export", export("me.preview.png", "--out", "me.dlc", me_preview_png="photo")),

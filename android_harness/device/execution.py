@@ -54,7 +54,8 @@ exit $code
 _STOP = """
 [ -e {pid} ] || exit 0
 read -r p < {pid}
-case "$(tr '\\0' ' ' < /proc/$p/cmdline)" in {programs}) all=" $p ";; *) all=;; esac
+all=
+! grep -qE '{programs}' /proc/$p/cmdline 2> /dev/null || all=" $p "
 rm -f {pid}
 found=$all
 kill -STOP $all 2> /dev/null
@@ -127,7 +128,7 @@ def execute(
 
 def stop_leftover(workspace: Workspace) -> None:
     """Stop what an interrupted call left running, if it is a program of this harness, or raise a DeviceError."""
-    programs = "|".join(f"*{name}*" for name in _PROGRAMS)
+    programs = "|".join(_PROGRAMS)
     workspace.device.shell(f"[ -d {ROOT} ] || exit 0; cd {ROOT} && {{ {_STOP.format(pid=_PID, programs=programs)}}}")
 
 

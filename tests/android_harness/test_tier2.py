@@ -17,8 +17,10 @@ from click.testing import CliRunner
 
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.adb import Adb
+from bilayer.android_harness.device.execution import execute
 from bilayer.android_harness.device.workspace import ROOT, Workspace
 from bilayer.android_harness.results import read_result
+from bilayer.android_harness.routes.per_pose import over_list
 from bilayer.runtime.bundle import describe_file
 from bilayer.runtime.errors import DeviceError
 from tests.android_harness.conftest import make_bundle, make_sdk
@@ -228,6 +230,35 @@ def test_the_battery_taken_out_it_goes_on_afterwards(phone, sdk, bundle, tmp_pat
     (row,) = (row for row in read_result(out).rows if row.mode == "cpu")
     assert (row.processes, row.latency) == (2, None)
     assert list(tmp_path.glob("a.json*")) == [out]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [over_list("parity.txt", "./bin/benchmark_model", ""), over_list("timed.txt", "", "./bin/benchmark_model")],
+    ids=["for each pose", "timed"],
+)
+def test_of_what_hangs_nothing_is_left(device, phone, command):
+    """By Android's own shell. What it says of a signal is not taken for what the program said."""
+    place = phone.inside(ROOT)
+    shutil.rmtree(place, ignore_errors=True)
+    for folder in ("bin", "out"):
+        (place / folder).mkdir(parents=True)
+    for inputs in ("parity.txt", "timed.txt"):
+        (place / inputs).write_text("pose:=a.raw\npose:=b.raw\n")
+    (place / "bin/benchmark_model").write_text("#!/system/bin/sh\nsleep 600 & echo $! > $$.hanging\nwait\n")
+    (place / "bin/benchmark_model").chmod(0o755)
+    with pytest.raises(DeviceError, match="x did not end within 4 s and was stopped"):
+        execute(Workspace(device), "x", command, timeout=4)
+    (hanging,) = place.glob("*.hanging")
+    deadline = time.monotonic() + 20
+    for pid in (hanging.stem, hanging.read_text().strip()):
+        while not re.search(r"^$|\) Z ", device.shell(f"cat /proc/{pid}/stat").out):  # adbd, the first here, reaps none
+            assert time.monotonic() < deadline
+    (place / "bin/benchmark_model").write_text("#!/system/bin/sh\nkill -ABRT $$\n")
+    with pytest.raises(
+        DeviceError, match=r"x (crashed with signal 6 \(Aborted\)|ended with code 1): qemu: .* signal 6"
+    ):
+        execute(Workspace(device), "x", command, 20)
 
 
 def wait_for_program(phone):

@@ -145,7 +145,9 @@ def _run(
     profile = _asking(hub, job.download_profile) or {}
     kind = COMPUTES_IN[mode]
     parity = reference.compare(poses, _tensors(outputs, reference.shapes, len(poses)), kind)
-    row = replace(_row(mode, None), parity=parity, processes=1)
+    integers = file is bundle.contract.files.dlc and bundle.contract.quantization is not None
+    title = MODES[mode].title.replace("FP16", "integers") if integers else MODES[mode].title
+    row = replace(_row(mode, None), title=title, parity=parity, processes=1)
     return row if stand_in else replace(row, latency=_latency(profile), layers=_layers(profile))
 
 

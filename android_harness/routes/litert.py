@@ -50,7 +50,7 @@ class LitertBackend(Backend):
         BundleError: the bundle has neither.
     """
 
-    name, program, modes = "litert", BENCHMARK_MODEL, MODES
+    name, program = "litert", BENCHMARK_MODEL
     logs, layout = (TOOL_LOG,), "NHWC"  # a delegate is one node to its profiler: it has no layers' times
 
     def __init__(self, program: Path, bundle: Bundle) -> None:
@@ -58,6 +58,8 @@ class LitertBackend(Backend):
         file = contract.files.tflite or contract.files.tflite_fp16
         if file is None:
             raise BundleError(f"{bundle.folder}: has no .tflite; export it again with bilayer-export --also tflite")
+        weights = "" if contract.files.tflite else ", weights in FP16"
+        self.modes = {mode: f"{title}{weights}" for mode, title in MODES.items()}
         self._model, self._sizes = bundle.path(file), output_bytes(contract)
         given = contract.input
         self._input = f"--input_layer={given.tensor} --input_layer_shape=1,{given.width}"

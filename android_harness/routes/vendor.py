@@ -148,9 +148,17 @@ ROUTES: dict[RouteName, Route] = {
 
 
 def held_to(mode: Mode, bundle: Bundle) -> "Kind":
-    """What a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it."""
-    of_dlc = any(mode in route.modes | route.integer_modes for route in ROUTES.values())
-    return "fp16" if of_dlc and bundle.contract.quantization is not None else COMPUTES_IN[mode]
+    """What a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it.
+
+    What computes in float from weights in FP16, of a .tflite, is held to half storage.
+    """
+    contract, kind = bundle.contract, COMPUTES_IN[mode]
+    if contract.quantization is not None and any(
+        mode in route.modes | route.integer_modes for route in ROUTES.values()
+    ):
+        return "fp16"
+    half_weights = mode.startswith("litert-") and contract.files.tflite is None
+    return "fp16-hybrid" if half_weights and kind == "fp32" else kind
 
 
 def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> Route:

@@ -64,6 +64,23 @@ def test_a_bench_without_an_sdk(litert, tmp_path):
     assert len(list((tmp_path / "logs").glob("litert-xnnpack-?.txt"))) == 2
 
 
+@pytest.mark.slow
+def test_weights_in_fp16_alone_are_no_wrong_results(litert, exported_folder, tmp_path):
+    """A bundle of `--also tflite-fp16`: what float arithmetic makes of rounded weights is held to half storage."""
+    bundle, out = tmp_path / "half", tmp_path / "a.json"
+    shutil.copytree(exported_folder, bundle)
+    contract = json.loads((bundle / "avatar.json").read_text())
+    del contract["files"]["tflite"]
+    (bundle / "avatar.json").write_text(json.dumps(contract))
+    done = litert("bench", *FEW, "--out", out, bundle=bundle)
+    assert done.exit_code == 0, done.stderr
+    rows = {row.mode: row for row in read_result(out).rows}
+    full, half = rows["litert-xnnpack"], rows["litert-xnnpack-fp16"]
+    assert (full.parity.kind, half.parity.kind) == ("fp16-hybrid", "fp16")
+    assert full.title == "LiteRT, XNNPACK, FP32, 4 threads, weights in FP16"
+    assert 50 < full.parity.worst_db < 100
+
+
 def test_on_a_device_times_are_kept(litert, tmp_path, phone, monkeypatch):
     """The same flow with the guard held open: what a device's result holds, of numbers that are invented."""
     monkeypatch.setattr("bilayer.android_harness.bench.outcome.is_android_program", lambda path: True)

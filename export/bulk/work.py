@@ -5,6 +5,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,12 +103,13 @@ def make(keyed: tuple[BulkJob, str]) -> Row:
     job, key = keyed
     start = time.perf_counter()
     row = Row(job.item.name, job.item.photo, "done", key, job.contract)
+    copies: dict[str, str] = {}
     try:
-        made = _export(job, row)
+        made = _export(job, row, copies)
     except (OutputError, ToolMissingError):
         raise
     except BilayerError as error:
-        return replace(row, status="failed", avatar=None, error=str(error))
+        return replace(row, status="failed", avatar=None, error=_as_asked(str(error), copies))
     except Exception as error:  # one photo of a million is not to stop the others, whatever it is
         problem = (
             f"{job.item.photo}: {type(error).__name__}: {in_short(error)}; this should have been told of by its name"
@@ -163,7 +165,15 @@ def _earlier(job: BulkJob, key: str) -> Row | None:
     return row if row.key == key and stores.holds(stores.join(job.out, job.contract)) else None
 
 
-def _export(job: BulkJob, row: Row) -> Row:
+def _as_asked(text: str, copies: Mapping[str, str]) -> str:
+    """A message that names what was asked for, in place of its copy in a folder that is gone when it is read."""
+    for copy, place in copies.items():
+        text = text.replace(copy, place)
+    return text
+
+
+def _export(job: BulkJob, row: Row, copies: dict[str, str]) -> Row:
+    """Make the avatar; `copies` tells what each file is a copy of that was fetched from a store."""
     from bilayer.export.allocator import keep_freed_memory
     from bilayer.export.pipeline import export_avatar
 
@@ -172,16 +182,21 @@ def _export(job: BulkJob, row: Row) -> Row:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bilayer-bulk-")))
         options = item.options(job.usual)
+
+        def fetched(
+            place: str, below: str, kind: FileKind = FileKind.PHOTO, error: type[InputError] = PhotoError
+        ) -> Path:
+            copy = stores.fetched(place, folder / below, kind, error)
+            if stores.is_url(place):
+                copies[str(copy)] = place
+            return copy
+
         options = replace(
             options,
             checkpoint=options.checkpoint or DEMO_CHECKPOINT,
-            photo=stores.fetched(item.photo, folder / "photo", FileKind.PHOTO, PhotoError),
-            others=tuple(
-                stores.fetched(other, folder / f"other-{number}", FileKind.PHOTO, PhotoError)
-                for number, other in enumerate(item.others)
-            ),
-            keypoints=item.keypoints
-            and stores.fetched(item.keypoints, folder / "keypoints", FileKind.LANDMARKS, LandmarkError),
+            photo=fetched(item.photo, "photo"),
+            others=tuple(fetched(other, f"other-{number}") for number, other in enumerate(item.others)),
+            keypoints=item.keypoints and fetched(item.keypoints, "keypoints", FileKind.LANDMARKS, LandmarkError),
             out=folder / "out" / _AVATAR if away else Path(job.out, job.contract),
         )
         trained = _trained(str(options.checkpoint), options.align_corners)
@@ -190,7 +205,8 @@ def _export(job: BulkJob, row: Row) -> Row:
         if away:
             stores.put_folder(folder / "out", stores.join(job.out, item.name), last=_AVATAR)
     missing = export.not_converted
-    return replace(row, warnings=(*heard, *export.warnings), no_dlc=None if missing is None else str(missing))
+    warnings = tuple(_as_asked(text, copies) for text in (*heard, *export.warnings))
+    return replace(row, warnings=warnings, no_dlc=None if missing is None else str(missing))
 
 
 @functools.lru_cache(maxsize=1)  # a worker keeps its model

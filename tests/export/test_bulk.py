@@ -229,6 +229,23 @@ def test_stores_are_read_and_written_by_their_urls(folder, alone):
         find_items("memory://nowhere")
 
 
+def test_what_is_wrong_with_a_photo_of_a_store_is_told_by_its_url(folder):
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    Image.fromarray(CASE["source_image"]).save(folder / "ann.png", icc_profile=b"no profile")
+    for name, content in (("ann.png", None), ("face.npy", None), ("bad.png", b"text"), ("bad.npy", b"no points")):
+        fs.pipe_file(f"/told/{name}", (folder / name).read_bytes() if content is None else content)
+    rows = [("ann.png", "face.npy", "a"), ("bad.png", "face.npy", "b"), ("ann.png", "bad.npy", "c")]
+    text = "".join(json.dumps({"photo": p, "keypoints": k, "name": n}) + "\n" for p, k, n in rows)
+    fs.pipe_file("/told/all.jsonl", text.encode())
+    plan = plan_export(find_items("memory://told/all.jsonl"), "memory://told-out", USUAL, Workers(1), lambda: None)
+    fine, no_photo, no_points = export_many(plan, Workers(1), lambda: None).rows
+    assert fine.warnings[0] == "memory://told/ann.png: its colour profile is damaged; colours taken as sRGB"
+    assert no_photo.error.startswith("memory://told/bad.png: expected a photo")
+    assert no_points.error.startswith("memory://told/bad.npy: ")
+
+
 def test_a_folder_and_a_pattern_name_what_they_find(folder):
     (folder / "more" / "deep").mkdir(parents=True)
     (folder / "more" / "deep" / "ann.JPG").write_bytes(b"")

@@ -310,8 +310,15 @@ def _summary(export: "Export", contract_file: Path, timings: bool) -> str:
     if contract.verification.verified:
         worst = min(contract.verification.psnr_db.values())
         lines.append(f"ONNX Runtime equals the trained model: {worst:.0f} dB over {contract.verification.poses} poses")
-        if contract.verification.litert_db is not None:
-            lines.append(f"LiteRT equals ONNX Runtime: {contract.verification.litert_db:.0f} dB over the same poses")
+        for runtime, decibels in (
+            ("LiteRT", contract.verification.litert_db),
+            ("ExecuTorch (XNNPACK)", contract.verification.executorch_db),
+        ):
+            if decibels is not None:
+                lines.append(f"{runtime} equals ONNX Runtime: {decibels:.0f} dB over the same poses")
+        if contract.verification.litert_fp16_frame_db is not None:
+            frame_db = contract.verification.litert_fp16_frame_db
+            lines.append(f"LiteRT with weights in FP16: {frame_db:.0f} dB of the frame")
         if contract.verification.hybrid_frame_db is not None:
             pixels = contract.verification.hybrid_uv_pixels
             lines.append(

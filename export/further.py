@@ -1,6 +1,7 @@
 """A bundle's further files, .tflite, .pte and .mlpackage: written from the folded layers, and run where that can be."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bilayer.export.network.layers import FoldedGenerator
@@ -9,7 +10,7 @@ from bilayer.export.options import AlsoFile, ConversionTarget
 from bilayer.export.tflite.read import parse_tflite
 from bilayer.export.tflite.rules import check_tflite
 from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
-from bilayer.runtime.agreement import Agreement, compare, judge
+from bilayer.runtime.agreement import FRAME, Agreement, compare, judge
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
@@ -28,6 +29,15 @@ _STORAGE: dict[AlsoFile, tuple[str, Storage]] = {  # the contract's field, and w
     "tflite": ("tflite", "float32"),
     "tflite-fp16": ("tflite_fp16", "float16"),
 }
+
+
+@dataclass(frozen=True)
+class FurtherDecibels:
+    """What each file that runs here came to, under the contract's names; None of a file that was not asked for."""
+
+    litert_db: float | None = None
+    litert_fp16_frame_db: float | None = None
+    executorch_db: float | None = None
 
 
 def wanted_files(target: ConversionTarget, also: Sequence[AlsoFile]) -> tuple[AlsoFile, ...]:
@@ -84,15 +94,16 @@ def verify_further(
     onnx: Network,
     probes: Sequence[Probe],
     compositor: FrameCompositor,
-) -> float | None:
+) -> FurtherDecibels:
     """Run what runs here: float32 files against ONNX Runtime, that with weights in FP16 against the trained model.
 
     Returns:
-        the dB of the .tflite in float32, of the worst result and pose; None where it is not among them.
+        of each file its dB, of the worst result and pose; of that with weights in FP16, of the worst frame.
 
     Raises:
         ParityError: a file differs by more than float32's or FP16 storage's thresholds; names it.
     """
+    executorch = litert = fp16_frame = None
     networks: dict[str, Network] = {
         field: TensorNetwork(given, generator.outputs, litert_tensors(content, THREADS), field)
         for field, content in contents.items()
@@ -102,14 +113,16 @@ def verify_further(
         from bilayer.export.network.executorch_write import pte_tensors
 
         infer = pte_tensors(contents["pte_xnnpack"], generator.output_tensors)
-        _same(TensorNetwork(given, generator.outputs, infer, "pte"), onnx, probes, "the .pte in ExecuTorch (XNNPACK)")
+        network = TensorNetwork(given, generator.outputs, infer, "pte")
+        executorch = _same(network, onnx, probes, "the .pte in ExecuTorch (XNNPACK)")
     if "tflite_fp16" in networks:
         half = verify_half(probes[:HALF_POSES], networks["tflite_fp16"], compositor)
         if failure := half_failure(half):
             raise ParityError(f"the .tflite with weights in FP16: {failure} (nothing was written)")
-    if "tflite" not in networks:
-        return None
-    return round(_same(networks["tflite"], onnx, probes, "the .tflite in LiteRT"), 2)
+        fp16_frame = round(half.psnr_db[FRAME], 2)
+    if "tflite" in networks:
+        litert = _same(networks["tflite"], onnx, probes, "the .tflite in LiteRT")
+    return FurtherDecibels(litert, fp16_frame, executorch)
 
 
 def _same(network: Network, onnx: Network, probes: Sequence[Probe], what: str) -> float:
@@ -119,4 +132,4 @@ def _same(network: Network, onnx: Network, probes: Sequence[Probe], what: str) -
     if ruling.verdict != "passed":
         reasons = "; ".join(ruling.reasons)
         raise ParityError(f"{what} is not the ONNX: {reasons}; report this as a bug (nothing was written)")
-    return min(found.psnr_db.values())
+    return round(min(found.psnr_db.values()), 2)

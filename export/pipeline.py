@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -185,8 +185,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                 if further:
                     from bilayer.export.further import verify_further
 
-                    litert_db = verify_further(further, generator, given, network, probes, compositor)
-                    verification = replace(verification, litert_db=litert_db)
+                    made = verify_further(further, generator, given, network, probes, compositor)
+                    verification = replace(verification, **asdict(made))
         with watch.stage("preview"):
             crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_side))
             preview = draw_preview(crop, avatar, network.run(pose), align_corners)

@@ -47,6 +47,14 @@ class Verification:
         float | None,
         Meta(description="the .tflite in LiteRT against ONNX Runtime: the worst result and pose; left out without one"),
     ] = None
+    litert_fp16_frame_db: Annotated[
+        float | None,
+        Meta(description="the .tflite with weights in FP16: of the 8-bit RGBA frame, the worst; left out without one"),
+    ] = None
+    executorch_db: Annotated[
+        float | None,
+        Meta(description="the .pte for XNNPACK against ONNX Runtime, as litert_db; left out without one"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,9 @@ def check_verification(
         pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].frame.psnr_db))
     if "litert" in found and claimed.litert_db is not None:
         pairs.append(("litert", claimed.litert_db, min(one.psnr_db for one in found["litert"].results.values())))
+    if "litert-fp16-weights" in found and claimed.litert_fp16_frame_db is not None:
+        half = found["litert-fp16-weights"].frame.psnr_db
+        pairs.append(("litert-fp16-weights frame", claimed.litert_fp16_frame_db, half))
     ort = None if integers is None else found.get(f"{integers.precision}-ort")
     if integers is not None and ort is not None and integers.frame_db is not None:
         pairs.append((f"{integers.precision} frame", integers.frame_db, ort.frame.psnr_db))

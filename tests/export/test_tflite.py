@@ -119,6 +119,7 @@ def test_a_bundle_has_the_files_that_are_asked_for(photo, tmp_path):
         files = both.contract.files
         assert (files.tflite.name, files.tflite_fp16.name) == ("avatar.tflite", "avatar.fp16.tflite")
         assert both.contract.verification.litert_db > 110
+        assert both.contract.verification.litert_fp16_frame_db > 40
         assert both.path(files.onnx).read_bytes() == plain.path(plain.contract.files.onnx).read_bytes() or size == 96
     alone = export(photo, tmp_path / "alone", target="litert").bundle
     assert (alone.contract.files.dlc, alone.contract.files.tflite.name) == (None, "avatar.tflite")

@@ -179,6 +179,8 @@ LEFT_OUT = {
     "tflite",
     "tflite_fp16",
     "litert_db",
+    "litert_fp16_frame_db",
+    "executorch_db",
     "coreml",
     "pte_xnnpack",
     "pte_vulkan",

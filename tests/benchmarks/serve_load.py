@@ -28,6 +28,7 @@ from tests.hostile.goods import Goods
 
 TOKEN = secrets.token_hex(16)
 MOST = 24 << 20  # bytes of a hostile photo that is sent
+CHARSETS = ("utf-7", "unicode_escape", "utf-16", "idna", "zlib", "undefined", "no such")
 JPEG = "Content-Type: image/jpeg"
 
 
@@ -99,6 +100,7 @@ class Load:
     def kinds(self):
         pick = self.random
         form = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+        odd = form.replace(b'"photo"', b'"+2AA-\\\\ud800"') + b"x\r\n--x--\r\n"
 
         def good():
             photo = self.photo()
@@ -148,6 +150,11 @@ class Load:
                     None, path=pick.choice(["/avatars/../../etc/passwd", "/docs", "/avatars/0"]), method="GET"
                 ),
             ),
+            "odd charset": (
+                1,
+                lambda: self.send(odd, f"multipart/form-data; boundary=x; charset={pick.choice(CHARSETS)}"),
+            ),
+            "broken host": (1, lambda: self.raw(self.head("Origin: http://[").replace(b"127.0.0.1", b"[::1"))),
             "no HTTP": (1, lambda: self.raw(os.urandom(300) + b"\r\n\r\n")),
             "health": (2, lambda: self.send(None, path="/health/ready", method="GET")),
         }
@@ -187,7 +194,7 @@ def noise(seed):
 
 
 def memory(pid):
-    """MB of the server itself, and of its processes."""
+    """MB of the server itself, and of its processes with their own, such as a converter."""
 
     def held(process):
         try:
@@ -196,12 +203,14 @@ def memory(pid):
             return 0.0
         return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
 
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        children += [c for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
-    except OSError:
-        children = []
-    return round(held(pid), 1), round(sum(map(held, set(children))), 1)
+    def below(process):
+        found = set()
+        with suppress(OSError):
+            for thread in Path(f"/proc/{process}/task").iterdir():
+                found |= set((thread / "children").read_text().split())
+        return found.union(*map(below, found))
+
+    return round(held(pid), 1), round(sum(map(held, below(pid))), 1)
 
 
 def report(load, samples, numbers, minutes, pause, clients):

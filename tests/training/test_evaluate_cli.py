@@ -43,7 +43,8 @@ def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     done = run_alone(
         *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--timings", "--threads", 1),
-        *("--out", out / "new" / "r.json", "--sheet", out / "sheet.png", "--save-frames", out / "frames"),
+        *("--drawn-lids", "--out", out / "new" / "r.json", "--sheet", out / "sheet.png"),
+        *("--save-frames", out / "frames"),
     )
     assert done.returncode == 0, done.stderr
     return out, done
@@ -68,6 +69,7 @@ def test_checkpoint_prints_tables_and_writes_what_was_asked_for(evaluated):
     by_name = {row["method"]: row for row in document["methods"]}
     assert by_name["ours + updater"]["inference_ms"] > 0
     assert by_name["ours"]["lpips"] is None
+    assert by_name["ours + fit + lids"]["gmacs"] == by_name["ours + fit"]["gmacs"] > 0
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.size == (10 * (SIZE + 4) - 4, 20 + 2 * (SIZE + 4) - 4)
     assert "next: bilayer-eval frames" in done.stderr

@@ -85,7 +85,7 @@ def _measure(job: IdentityJob) -> MeasuredCase:
     loaded = load_asked(job.options)
     size = common_size(loaded.models)
     case = read_case(job.sequence, job.options.every, size)
-    measured, truths, pictures = measure_case(case, loaded.models, loaded.mean, loaded.meter)
+    measured, truths, pictures = measure_case(case, loaded.models, loaded.mean, loaded.meter, job.options.drawn_lids)
     if job.frames is not None:
         save_case(job.frames, case, truths, pictures)
     return measured

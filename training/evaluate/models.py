@@ -25,6 +25,7 @@ from bilayer.training.evaluate.cases import (
     read_case,
     scaled_keypoints,
 )
+from bilayer.training.evaluate.drawn_lids import frames_with_lids
 from bilayer.training.evaluate.result import (
     AFFINE_WARP,
     MEAN_HEAD,
@@ -37,6 +38,7 @@ from bilayer.training.metrics.meter import Meter, Scores, remove_background, to_
 from bilayer.training.prediction import source_of
 
 LF_ONLY = "lf only"  # behind the model's name
+DRAWN_LIDS = "+ fit + lids"  # likewise
 REFINED: Mapping[Refine, str] = {"none": "", "updater": "+ updater", "fit": "+ fit"}  # likewise
 MEANS_NOTE = "Means are over frames; landmark metrics over those with a face found in truth and result."
 FRAMES_AT_ONCE = 8  # that a model renders: bounds memory
@@ -74,6 +76,7 @@ def evaluate_models(
     protocol: EvaluationProtocol = PAPER_PROTOCOL,
     meter: Meter | None = None,
     baselines: bool = True,
+    lids: bool = False,
 ) -> EvaluationResult:
     """Several models and the baselines on the same frames.
 
@@ -86,6 +89,7 @@ def evaluate_models(
         protocol: which of its frames.
         meter: by which metrics; without one, by those that need no network.
         baselines: also measure copying the source, the mean head, and the source affinely warped by its landmarks.
+        lids: also measure the fitted avatars with drawn lids.
 
     Raises:
         InputError: no data, a damaged file, or models of different sizes.
@@ -96,12 +100,12 @@ def evaluate_models(
     sequences = choose_sequences(data, protocol)
     mean = mean_head(data, size) if baselines else None
     cases = (read_case(sequence, protocol.every, size) for sequence in sequences)
-    measured = [measure_case(case, models, mean, meter)[0] for case in cases]
+    measured = [measure_case(case, models, mean, meter, lids)[0] for case in cases]
     return summarise(measured, models, data, protocol, meter)
 
 
 def measure_case(
-    case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None, meter: Meter
+    case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None, meter: Meter, lids: bool = False
 ) -> tuple[MeasuredCase, Sequence[Bytes], Pictures]:
     """What is found of one identity, its T masked truths (S, S, 3), and the pictures that were measured.
 
@@ -110,11 +114,12 @@ def measure_case(
         models: by name.
         mean: the mean head (S, S, 3); without it no baseline is measured.
         meter: by which metrics.
+        lids: also measure the fitted avatar with drawn lids.
     """
     truths = [remove_background(target.image, target.mask) for target in case.targets]
     keypoints = [scaled_keypoints(target) for target in case.targets]
     truth = meter.prepare_truth(truths, keypoints, [target.mask for target in case.targets])
-    pictures = _all_pictures(case, models, mean)
+    pictures = _all_pictures(case, models, mean, lids)
     scores = {name: meter.score(made, truth) for name, made in pictures.items()}
     faces = sum(found is not None for found in truth.landmarks)
     return MeasuredCase(scores, len(truths), faces), truths, pictures
@@ -145,8 +150,8 @@ def summarise(
     )
 
 
-def render_case(model: BilayerModel, case: EvaluationCase) -> dict[str, list[Bytes]]:
-    """Render all targets of `case`: RGB pictures by part, "lf only" and those of `REFINED` that the model has."""
+def render_case(model: BilayerModel, case: EvaluationCase, lids: bool = False) -> dict[str, list[Bytes]]:
+    """Render all targets of `case`: RGB pictures by part, "lf only", those of `REFINED` that the model has, `lids`."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
     source = source_of(frame_batch([case.source], thickness).to(device))
@@ -160,6 +165,8 @@ def render_case(model: BilayerModel, case: EvaluationCase) -> dict[str, list[Byt
                 made.setdefault(REFINED[refine], []).extend(to_bytes(rendering.image))
                 if refine == "none":
                     made[LF_ONLY].extend(to_bytes(rendering.lf_rgb))
+            if refine == "fit" and lids:
+                made[DRAWN_LIDS] = list(to_bytes(frames_with_lids(model, avatar, source.poses, targets.poses[0])))
     return made
 
 
@@ -194,7 +201,7 @@ def common_size(models: Mapping[str, BilayerModel]) -> int:
     return next(iter(sizes.values()))
 
 
-def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None) -> Pictures:
+def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None, lids: bool) -> Pictures:
     """Make the pictures of every method for one case, with a black background, by the methods' names."""
     made: Pictures = {}
     if mean is not None:
@@ -202,7 +209,7 @@ def _all_pictures(case: EvaluationCase, models: Mapping[str, BilayerModel], mean
         made[MEAN_HEAD] = [mean] * len(case.targets)
         made[AFFINE_WARP] = affine_warps(case)
     for name, model in models.items():
-        made |= {f"{name} {part}".strip(): pictures for part, pictures in render_case(model, case).items()}
+        made |= {f"{name} {part}".strip(): pictures for part, pictures in render_case(model, case, lids).items()}
     return {
         name: [remove_background(p, target.mask) for p, target in zip(pictures, case.targets, strict=True)]
         for name, pictures in made.items()
@@ -214,7 +221,7 @@ def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
     costs: dict[str, Costs] = {}
     for name, model in models.items():
         gmacs = macs_per_frame(count_costs(model.config, model.networks)) / 1e9
-        costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, *REFINED.values())}
+        costs |= {f"{name} {part}".strip(): Costs(gmacs) for part in (LF_ONLY, *REFINED.values(), DRAWN_LIDS)}
     return costs
 
 

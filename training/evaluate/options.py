@@ -86,6 +86,9 @@ class CheckpointOptions(MeterOptions, JobOptions):
     every: Annotated[
         int, Option("Frames from one target to the next: 25 is the paper's 1 FPS of a 25 FPS video.", at_least=1)
     ] = 25
+    drawn_lids: Annotated[
+        bool, Option("Also measure fitted avatars with drawn lids, as exports have them with the demo weights.")
+    ] = False
     timings: Annotated[bool, Option("Also measure initialisation and inference, in torch.", former="--times")] = False
     sheet: Annotated[Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE")] = (
         None

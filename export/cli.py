@@ -175,11 +175,11 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
     check_input(path)
     from bilayer.export.convert.run import default_target
     from bilayer.export.integer_rules import check_onnx
+    from bilayer.export.network_file import network_kind
     from bilayer.export.onnx_file import read_model
     from bilayer.export.targets import RULES_FOR
-    from bilayer.export.tflite.read import is_tflite
 
-    if is_tflite(path):
+    if network_kind(path) == ".tflite":
         from bilayer.export.tflite.read import read_tflite
         from bilayer.export.tflite.rules import check_tflite
 
@@ -210,17 +210,20 @@ def inspect_file(path: Path, as_json: bool) -> None:
         bundle = read_bundle(path)
         show(bundle_show.describe(bundle), lambda: bundle_show.as_text(bundle), as_json)
         return
-    if path.suffix == ".onnx":
+    from bilayer.export.network_file import known_network_kind
+
+    kind = known_network_kind(path)
+    if kind == ".onnx":
         from bilayer.export import onnx_show
         from bilayer.export.onnx_file import read_model
 
         model = read_model(path)
         show(onnx_show.describe(model, path), lambda: onnx_show.as_text(model, path), as_json)
         return
-    from bilayer.export.tflite import show as tflite
-    from bilayer.export.tflite.read import is_tflite, read_tflite
+    if kind == ".tflite":
+        from bilayer.export.tflite import show as tflite
+        from bilayer.export.tflite.read import read_tflite
 
-    if is_tflite(path):
         file = read_tflite(path)
         show(tflite.describe(file), lambda: tflite.as_text(file), as_json)
         return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bilayer.export.flatbuffer import FlatBuffer, Table
 from bilayer.export.tflite.build import IDENTIFIER, METADATA
 from bilayer.runtime.errors import DlcError, InputError
-from bilayer.runtime.files.reading import FileKind, open_file, read_bytes
+from bilayer.runtime.files.reading import FileKind, read_bytes
 
 _NUMPY = {
     "FLOAT32": "<f4",
@@ -98,12 +98,6 @@ class TfliteFile:
         """The name that an operator goes by: its first output's."""
         first = next((number for number in operator.outputs if number >= 0), None)
         return operator.kind if first is None else self.tensors[first].name
-
-
-def is_tflite(path: Path | str) -> bool:
-    """Whether a file begins as a .tflite does, whatever it is called, or an InputError where it cannot be read."""
-    with open_file(path, FileKind.ANY) as file:
-        return file.read(8)[4:] == IDENTIFIER
 
 
 def read_tflite(path: Path | str) -> TfliteFile:

@@ -12,10 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bilayer.export.cli import main
 from bilayer.export.integer_rules import check_onnx, without_rounding
+from bilayer.export.network_file import network_kind
 from bilayer.export.onnx_file import OnnxFile
 from bilayer.export.onnx_show import as_text, describe, stored_tensors
 from bilayer.export.stored import Stored, bytes_by_type
+from bilayer.export.tflite.build import TfliteBuilder
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
+from tests.export import dlc_writer
+from tests.export.networks import avatar_like
 
 WEIGHT = np.arange(-6, 6, dtype=np.int8).reshape(3, 4)
 SCALES = np.array([0.5, 0.25, 2.0], np.float32)
@@ -182,3 +186,41 @@ def test_symmetric_is_a_zero_in_the_middle(dtype, zero, symmetric):
     limits = np.iinfo(dtype)
     assert tensor.bounds == ((limits.min - zero) * 0.5, (limits.max - zero) * 0.5)
     assert all(map(math.isfinite, tensor.bounds))
+
+
+def a_tflite():
+    builder = TfliteBuilder()
+    given, made = builder.tensor("pose", (1, 4)), builder.tensor("y", (1, 4))
+    builder.operator("TANH", [given], made)
+    return builder.finish({"pose": given}, {"y": made}, {})
+
+
+@pytest.mark.parametrize("suffix", [".dlc", ".onnx", ".tflite", ".bin", ""])
+@pytest.mark.parametrize("kind", [".dlc", ".onnx", ".tflite"])
+def test_what_a_file_holds_is_known_by_its_content(tmp_path, kind, suffix):
+    path = tmp_path / f"network{suffix}"
+    path.write_bytes(
+        {".dlc": dlc_writer.v3(avatar_like()), ".onnx": qdq().SerializeToString(), ".tflite": a_tflite()}[kind]
+    )
+    assert network_kind(path) == kind
+    shown = run("--inspect", path)
+    heading = {".dlc": "read by", ".onnx": "opset", ".tflite": "operators"}[kind]
+    assert (shown.exit_code, f"| {heading}" in shown.output) == (0, True), shown.output
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no model", bytes(100), a_tflite()[:7]], ids=["empty", "text", "zeros", "cut"]
+)
+def test_a_damaged_file_is_what_it_is_called(tmp_path, content):
+    told = {
+        "a.dlc": "not a .dlc file",
+        "a.onnx": "ONNX model",
+        "a.tflite": "not a .tflite",
+        "a.bin": "expected a .dlc, an .onnx or a .tflite, found ",
+    }
+    for name, message in told.items():
+        (tmp_path / name).write_bytes(content)
+        done = run("--inspect", tmp_path / name)
+        assert (done.exit_code, message in done.output) == (3, True), done.output
+        assert name in done.output
+    assert "not a .tflite" in run("--check", tmp_path / "a.tflite", "--target", "litert").output

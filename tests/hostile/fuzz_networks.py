@@ -84,11 +84,12 @@ def onnx_seeds(goods):
 
 
 def read_tflite(path):
-    from bilayer.export.tflite.read import is_tflite, read_tflite
+    from bilayer.export.network_file import network_kind
+    from bilayer.export.tflite.read import read_tflite
     from bilayer.export.tflite.rules import check_tflite
     from bilayer.export.tflite.show import as_text, describe
 
-    is_tflite(path)
+    network_kind(path)
     file = read_tflite(path)
     as_text(file)
     json.dumps(describe(file))

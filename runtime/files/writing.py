@@ -265,9 +265,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _is_of_the_system(target: Path) -> bool:
-    """Whether a device, a pipe or a socket lies there, or leads there: a rename would put a file in the place of
-    /dev/null, for all processes, or of /dev/stdout.
-    """
+    """Whether a device, pipe or socket lies there, or what leads to one: a rename would take /dev/null from all."""
     try:
         leads = os.readlink(target) if os.path.islink(target) else ""  # noqa: PTH114, PTH115
         return leads.startswith("/proc/") or not stat.S_ISREG(os.stat(target).st_mode)  # noqa: PTH116

@@ -14,6 +14,8 @@ _MAGIC = {
     b"GIF8": "a picture (GIF)",
     b"II*\0": "a picture (TIFF)",
     b"MM\0*": "a picture (TIFF)",
+    b"II+\0": "a picture (TIFF)",  # BigTIFF
+    b"MM\0+": "a picture (TIFF)",
     b"IIU\0": "a camera's raw picture",  # Panasonic
     b"IIRO": "a camera's raw picture",  # Olympus
     b"IIRS": "a camera's raw picture",

@@ -178,6 +178,29 @@ def test_a_raw_files_preview_is_not_the_photo(tmp_path):
     assert "a camera's raw file" in outcome(path)[1]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("larger", [0, 1])  # of the two below
+@pytest.mark.parametrize("kind", ["rgb", "cfa"])
+def test_a_preview_that_is_not_marked_is_told_from_what_lies_below_it(tmp_path, order, big, larger, kind):
+    below = {"rgb": RGB, "cfa": deep(GREY)}[kind]
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=order, bigtiff=big) as file:
+        file.write(RGB[::2, ::2], photometric="rgb", subifds=2)
+        for number in range(2):
+            file.write(below if number == larger else below[::4, ::4], photometric=kind)
+    told = "a TIFF whose first picture is a small one of another in it"
+    if big and order == ">":
+        told = "a picture [(]TIFF[)] that is none of these"
+    with pytest.raises(PhotoError, match=f"found {told}"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("place", [0, 3, 1 << 20, (1 << 32) - 1])
+def test_damaged_places_of_pictures_below_hinder_nobody(tmp_path, place):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", extratags=[(330, "I", 2, (place, place), True)])
+    assert np.array_equal(read_photo(tmp_path / "a.tif"), RGB)
+
+
 def test_the_picture_with_smaller_ones_below_it_is_read(tmp_path):
     path = tmp_path / "pyramid.tif"
     with tifffile.TiffWriter(path) as file:

@@ -153,6 +153,8 @@ class VideoFrames:
             moving = (stream.index for stream in streams if len(times.get(stream.index, [])) > 1)
             chosen = next(moving, streams[0].index)
             length = None if file.duration is None else file.duration / self._av.time_base
+            if length is not None and file.format.name.startswith("matroska"):  # counted from 0, wherever it begins
+                length -= max(0.0, start)
         return _Scan(chosen, sorted(times.get(chosen, [])), end, length)
 
 

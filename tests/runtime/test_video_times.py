@@ -182,6 +182,15 @@ def test_a_video_that_is_cut_short_is_read_with_a_word(tmp_path, caplog, name):
         assert ("of 40 frames are there" if name == "a.avi" else "seconds are there") in caplog.text
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case != "one long pause"])
+@pytest.mark.parametrize("late", [0, 700, 60_000, 4_000_000])
+def test_a_whole_video_is_not_said_to_be_cut_wherever_its_times_begin(tmp_path, case, late, caplog):
+    times, header, name, codec = CASES[case]
+    with VideoFrames(write_slides(tmp_path / name, [time + late for time in times], codec, header)) as video:
+        list(video)
+    assert caplog.text == ""
+
+
 def test_a_webcams_uneven_times_are_one_tick_each(tmp_path):
     rate, numbers = shown(write_slides(tmp_path / "a.webm", WEBCAM, "libvpx", 1000))
     assert (rate, numbers) == (pytest.approx(1000 * 19 / WEBCAM[-1]), list(range(20)))

@@ -55,9 +55,13 @@ class _ReportErrors(click.Command):
         with _cleaning_up_on_sigterm():
             return super().main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _as_the_signal(), naming_extras():
+            with _usage_in_one_line(), _as_the_signal(), naming_extras():
                 return super().invoke(ctx)
         except BilayerError as error:
             _fail(ctx, str(error), error.exit_code)
@@ -74,6 +78,16 @@ class _ReportErrors(click.Command):
             if not _is_out_of_memory(error):
                 raise
             _fail(ctx, f"not enough memory: {str(error)[:200] or 'none left'}", 3)
+
+
+@contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    """A word that click quotes from the command line may hold line breaks, or a terminal's commands, too."""
+    try:
+        yield
+    except click.UsageError as error:
+        vars(error)["message"] = _one_line(error.message)  # which click calls final
+        raise
 
 
 @contextmanager

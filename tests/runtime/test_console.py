@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.console import WIDEST, Command, importing, table
+from bilayer.runtime.console import WIDEST, Command, Group, importing, table
 
 
 def test_nothing_is_collected_while_libraries_are_imported() -> None:
@@ -79,3 +79,27 @@ def test_another_error_stays_a_traceback():
         raise RuntimeError("a fault of ours")
 
     assert isinstance(CliRunner().invoke(click.command(cls=Command)(fail)).exception, RuntimeError)
+
+
+@pytest.mark.parametrize("words", [["a", "{}"], ["--no{}"], ["--count", "{}", "a"], ["--kind", "{}", "a"], ["gone{}"]])
+@pytest.mark.parametrize("told", ["x\ny", "x\x1b[2Jy", "x\ry", "\udcff"])
+def test_a_usage_error_is_one_line_whatever_was_typed(words, told):
+    @click.group(cls=Group)
+    def main():
+        pass
+
+    @main.command()
+    @click.argument("place", type=click.Path(exists=True))
+    @click.option("--count", type=int)
+    @click.option("--kind", type=click.Choice(["one", "two"]))
+    def some(place, count, kind):
+        raise click.UsageError(f"{place}: is not wanted")
+
+    typed = [word.format(told) for word in words]
+    for given in ([*typed], ["some", *typed]):
+        done = CliRunner().invoke(main, given)
+        assert done.exit_code == 2
+        lines = done.stderr.splitlines()
+        assert lines[-1].startswith("Error: ")
+        assert [line for line in lines if line and not line.startswith(("Usage: ", "Try ", "Error: "))] == []
+        assert "\x1b" not in done.stderr

@@ -87,7 +87,7 @@ def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
     from bilayer.training.build import choose_precision, make_base_stage, make_data, make_enhancer_stage
     from bilayer.training.loop import Data, train
     from bilayer.training.processes import join_processes
-    from bilayer.training.run_folder import RunFolder
+    from bilayer.training.run_folder import RunFolder, check_claim
 
     if options.data is not None:
         settings = replace(settings, data=replace(settings.data, root=str(options.data)))
@@ -99,9 +99,8 @@ def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
             if process.is_first:
                 click.echo(line, err=True)
 
-        folder = RunFolder(options.out)
-        if process.is_first:
-            folder.claim(name, settings)
+        asked = settings
+        check_claim(options.out, name, asked)
         settings = choose_precision(settings, process.device, say)
         training, pictures = make_data(settings, process.rank)
         measure = _validation(settings) if options.validate and pictures is not None else None
@@ -109,6 +108,9 @@ def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
             stage = make_enhancer_stage(settings, options.base, options.init, say).to(process.device)
         else:
             stage = make_base_stage(settings, options.init, say, training).to(process.device)
+        folder = RunFolder(options.out)  # of a run that can begin
+        if process.is_first:
+            folder.claim(name, asked)
         say(f"{len(training)} sequences from {settings.data.root}, on {process.count} x {process.device}")
         with progress(f"training {name}", settings.schedule.iterations) as advance:
             losses = train(stage, settings, Data(training, pictures), folder, process, advance, measure)

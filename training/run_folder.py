@@ -32,27 +32,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pictures, self.checkpoint = path / "pictures", path / "checkpoint.safetensors"
-        self.state, self.log = path / "state.pt", path / "log.jsonl"
+        self.state, self.log = path / STATE, path / "log.jsonl"
         make_folder(self.pictures)
 
     def claim(self, stage: StageName, settings: TrainingSettings) -> None:
-        """Write down the settings, or check that they are those that the run began with. How long it takes, how often
-        it reports, and where its data lies may change.
-
-        Raises:
-            InputError: a setting is another one than the run began with; names it.
-        """
-        wanted = json.loads(json.dumps({"stage": stage, **settings.to_dict()}, allow_nan=False))
-        path = self.path / "settings.json"
-        if is_there(self.state) and is_there(path):
-            begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
-            for name, value in _flat(wanted).items():
-                if not name.startswith(_CHANGEABLE) and begun.get(name) != value:
-                    raise InputError(
-                        f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
-                        "set it back, or give another --out"
-                    )
-        write_file(path, json.dumps(wanted, indent=2, allow_nan=False) + "\n")
+        """Write down the settings; errors: as `check_claim`."""
+        wanted = check_claim(self.path, stage, settings)
+        write_file(self.path / "settings.json", json.dumps(wanted, indent=2, allow_nan=False) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state as a whole: a kill leaves the one before."""
@@ -105,6 +91,27 @@ class RunFolder:
             raise OutputError(f"{self.log}: cannot be written: {error.strerror}") from error
 
 
+def check_claim(run: Path, stage: StageName, settings: TrainingSettings) -> dict[str, Any]:
+    """Check that the settings are those that a run began with, where one lies in the folder `run`; they come back as
+    they are written down. How long it takes, how often it reports, and where its data lies may change.
+
+    Raises:
+        InputError: a setting is another one than the run began with; names it.
+    """
+    wanted: dict[str, Any] = json.loads(json.dumps({"stage": stage, **settings.to_dict()}, allow_nan=False))
+    path = run / "settings.json"
+    if is_there(run / STATE) and is_there(path):
+        begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
+        for name, value in _flat(wanted).items():
+            if not name.startswith(_CHANGEABLE) and begun.get(name) != value:
+                raise InputError(
+                    f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
+                    "set it back, or give another --out"
+                )
+    return wanted
+
+
+STATE = "state.pt"
 _BUFFER = 1 << 20  # bytes
 _ANEW = "set right what is damaged, or give another --out"
 _CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")

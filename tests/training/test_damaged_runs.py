@@ -46,6 +46,19 @@ def again(begun, tiny_heads, tmp_path):
     return out, lambda *more: train(config, tiny_heads, out, "--no-validate", *more)
 
 
+def _init(folder):
+    (folder / "init.safetensors").write_bytes(bytes(100))
+    return ["--init", folder / "init.safetensors"]
+
+
+@pytest.mark.parametrize("more", [lambda folder: ["--data", folder], _init], ids=["no data", "no model"])
+def test_a_run_that_cannot_begin_leaves_nothing(begun, tiny_heads, tmp_path, more):
+    (tmp_path / "empty").mkdir()
+    done = train(begun[0], tiny_heads, tmp_path / "run", *more(tmp_path / "empty"))
+    ends_in_one_line(done, "empty")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
 def replaced(name, content):
     def damage(out):
         (out / name).write_bytes(content)

@@ -26,9 +26,6 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
         return error
 
 
-def killed(times: int) -> InputError:
+def killed(times: int, way_out: str = "run the same command again with fewer processes (--jobs)") -> InputError:
     """What became of a job whose process was killed so many times."""
-    return InputError(
-        f"a worker process was killed at this, {times} times, perhaps for want of memory; run the same command again "
-        "with fewer processes (--jobs)"
-    )
+    return InputError(f"a worker process was killed at this, {times} times, perhaps for want of memory; {way_out}")

@@ -28,7 +28,7 @@ def run_on_ray(
 
     Raises:
         OutputError, ToolMissingError: as `run_jobs`.
-        InputError: no cluster answers at `address`.
+        InputError: no cluster answers at `address`, or its node here ends in the middle.
     """
     import ray
 
@@ -51,7 +51,8 @@ def run_on_ray(
             yield job, _outcome(done[0])
     finally:
         for reference in running:
-            ray.cancel(reference, force=True)
+            with suppress(Exception):  # of a cluster that is gone
+                ray.cancel(reference, force=True)
         ray.shutdown()
 
 
@@ -103,5 +104,10 @@ def _outcome(reference: Any) -> Any:
                 "there what is here"
             ) from None
         raise error.cause from None  # as the work raised it
+    except ray.exceptions.LocalRayletDiedError:  # and so would each job be, of however many there are
+        raise InputError(
+            "--ray: the cluster's node that this command was connected to has ended; what is done is kept: run the "
+            "same command again, once there is a cluster"
+        ) from None
     except ray.exceptions.RayError:  # its worker, or its machine, was lost each time
-        return killed(TRIES)
+        return killed(TRIES, "run the same command again, or give Ray fewer cores of a machine (ray start --num-cpus)")

@@ -54,7 +54,7 @@ def run_jobs(
 
     Raises:
         OutputError, ToolMissingError: what stops all other jobs too.
-        InputError: there is no such cluster.
+        InputError: there is no such cluster, or no longer.
     """
     if workers.ray is not None:
         from bilayer.runtime.jobs.on_ray import run_on_ray

@@ -53,6 +53,7 @@ def test_each_job_has_its_result_or_its_own_fault(cluster):
     }
     assert str(found[3]) == "3: not a number to square"
     assert "a worker process was killed at this, 2 times" in str(found[5])
+    assert "--jobs" not in str(found[5])  # which goes for processes of this machine
 
 
 @CLUSTER
@@ -73,6 +74,22 @@ def test_a_path_is_from_the_folder_of_the_command(cluster, tmp_path, monkeypatch
 def test_what_stops_all_jobs_stops_the_run(cluster):
     with pytest.raises(OutputError, match="disk full"):
         list(run_jobs(fail, range(4), Workers(ray=cluster.address)))
+
+
+@CLUSTER
+def test_a_cluster_that_ends_in_the_middle_ends_the_run_in_place_of_failing_each_job(cluster, monkeypatch):
+    get, asked = ray.get, []
+
+    def ended(reference):
+        asked.append(reference)
+        if len(asked) > 2:
+            raise ray.exceptions.LocalRayletDiedError
+        return get(reference)
+
+    monkeypatch.setattr(ray, "get", ended)
+    with pytest.raises(InputError, match="node that this command was connected to has ended"):
+        list(run_jobs(abs, range(1000), Workers(ray=cluster.address)))
+    assert len(asked) == 3
 
 
 @CLUSTER

@@ -44,7 +44,9 @@ def check_names(place: str, named_photos: Sequence[tuple[str, str]], own: Collec
 def _check_name(where: str, name: str) -> None:
     parts = PurePath(name).parts
     unfit = name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts)
-    if not parts or unfit or any(ord(letter) < 32 for letter in name):  # which would break lines and terminals
+    if not parts or unfit or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in name):
+        # Control letters break lines and terminals; halves of a pair are what is no UTF-8, which ONNX Runtime
+        # does not open
         raise InputError(f"{where}: expected a name of folders, found {name[:60]!r}; rename it, {_WAY_OUT}")
     longest, whole = max(map(_bytes, parts)), _bytes(name)
     if longest > MOST_OF_ONE or whole > MOST:
@@ -72,4 +74,4 @@ def _folded(name: str) -> str:
 
 
 def _bytes(name: str) -> int:
-    return len(name.encode(errors="surrogatepass"))
+    return len(name.encode())

@@ -286,6 +286,7 @@ def test_what_a_run_of_before_left_among_the_photos_is_no_photo(folder, out):
         (("a", "a/avatar.json"), "would be a/avatar.json, where a file of .*ann.png's"),
         (("a/Avatar.preview.png/b/c", "a"), "where a file of .*ben.png's"),
         (("caf\u00e9", "cafe\u0301"), "would both be "),
+        (("a", "\udcff"), "expected a name of folders, found"),
         (("a", "b" * 251), "expected a name of at most 250 bytes a folder, 900 in all, found 251 and 251"),
         (("a", "\u00e9" * 126), "found 252 and 252"),
         (("a", "/".join(["b" * 200] * 5)), "found 200 and 1004"),

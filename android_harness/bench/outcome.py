@@ -21,7 +21,7 @@ def measured_on(facts: DeviceFacts, program: Path, runtime: str) -> tuple[Measur
     if "stand-in" in runtime.lower():
         return "stand-in", [f"{program.name} calls itself {runtime}"]
     if "emulated" in runtime.lower():
-        return "emulated", [f"{program.name} finds itself {runtime.partition('emulated: ')[2]}"]
+        return "emulated", [f"{program.name} finds itself {runtime.partition('emulated: ')[2].partition('; ')[0]}"]
     return ("emulated", facts.emulation) if facts.emulation else ("device", [])
 
 

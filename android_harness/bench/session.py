@@ -32,7 +32,7 @@ class Session:
 
     key: str  # of all that it depends on
     start_celsius: float | None = None
-    runtime: str = ""
+    runtime: str = ""  # by the logs; modes may tell of several, which "; " parts
     missing: dict[str, str] = field(default_factory=dict)  # by mode
     parity: dict[str, Parity] = field(default_factory=dict)
     processes: list[SessionProcess] = field(default_factory=list)
@@ -43,6 +43,11 @@ class Session:
     def of(self, mode: str) -> list[SessionProcess]:
         """Return the processes of a mode, in the order in which they ran."""
         return [process for process in self.processes if process.mode == mode]
+
+    def note_runtime(self, told: str) -> None:
+        """Add what a process's log tells of its runtime, if no other has told the same."""
+        known = self.runtime.split("; ") if self.runtime else []
+        self.runtime = "; ".join(dict.fromkeys([*known, *([told] if told else [])]))
 
     def save(self, path: Path) -> None:
         """Write the session as JSON, or raise an OutputError where the place cannot be written to."""

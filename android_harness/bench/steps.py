@@ -151,5 +151,5 @@ def _profile(work: Measurement, name: str) -> Profile:
             for suffix, content in {".log": raw, ".txt": text.encode()}.items():
                 with replacing(logs / f"{name}{suffix}") as part:
                     part.write_bytes(content)
-    work.session.runtime = profile.version or work.session.runtime
+    work.session.note_runtime(profile.version)
     return profile

@@ -75,7 +75,7 @@ class ExecutorchBackend(Backend):
         if done is None or int(done[1]) < 1:
             advice = f"is it executor_runner, built with {PRINTING}?"
             raise DeviceError(f"{log.name}: expected `Model executed successfully`, found none; {advice}")
-        version = "stand-in" if "stand-in" in text.lower() else "executor_runner"
+        version = "stand-in" if "stand-in" in text.lower() else "of a version that it does not tell"
         total = 1000 * float(done[2]) / int(done[1])
         return Profile(version, total, None, 1000 * float(loaded[1]) if loaded else None, ()), text
 

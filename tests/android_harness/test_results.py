@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilayer import android_harness
+from bilayer.android_harness.bench.session import Session
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.probe import parse_facts
 from bilayer.android_harness.report.pictures import page as html_page
@@ -398,3 +399,10 @@ def test_integers_on_hexagon_stand_beside_the_rate_of_integers():
 def test_a_limit_is_no_measurement_and_unknown_chips_have_none():
     assert {tuple(row[-2:]) for row in limits("emulated").values()} == {("-", "-")}
     assert limits("device", platform="unheard of") is None
+
+
+def test_what_all_processes_tell_of_their_runtime_is_kept_once():
+    session = Session("key")
+    for told in ("GPU delegate, completely", "", "XNNPACK delegate, partially", "GPU delegate, completely"):
+        session.note_runtime(told)
+    assert session.runtime == "GPU delegate, completely; XNNPACK delegate, partially"

@@ -161,6 +161,13 @@ def test_litert_and_executorch_from_bundle_to_report(command, sdk, bundle, tmp_p
             ["its programs are run by qemu"],
             route,
         )
+        assert (
+            result.tools.runtime
+            == {
+                "litert": "GPU delegate, completely; XNNPACK delegate, completely",
+                "executorch": "of a version that it does not tell",
+            }[route]
+        )
         for row in result.rows:
             assert (row.processes, row.latency, row.missing, row.parity.poses) == (1, None, None, 2)
             assert 35 < row.parity.worst_db < 80 if row.mode.endswith("fp16") else row.parity.worst_db > 100

@@ -182,8 +182,8 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
             check_output(folder / name)
             (draft / name).write_bytes(content)
             _settle(draft / name, _usual_mode())
-            with suppress(OSError):  # none was there, or the file system has no links
-                os.link(folder / name, former / name)
+            with suppress(FileNotFoundError):  # none was there
+                _keep(folder / name, former / name)
         placed: list[str] = []
         with undisturbed():
             try:
@@ -262,6 +262,16 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if waiting:
             signal.raise_signal(waiting[0])
+
+
+def _keep(file: Path, name: Path) -> None:
+    """A further name of a file, which outlives its own; a copy where the file system has no such."""
+    try:
+        os.link(file, name)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def _is_of_the_system(target: Path) -> bool:

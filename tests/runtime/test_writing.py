@@ -1,6 +1,7 @@
 """Files and folders are written whole or not at all, wherever their writer ends; what a killed one left is swept."""
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -249,6 +250,28 @@ def test_files_that_belong_together_are_written_all_or_none(tmp_path, before, ac
         write_files(folder, new)
         assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
     assert number > 10
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_files_that_were_there_come_back_where_a_rename_fails(tmp_path, monkeypatch, links):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    for name in ("a", "c"):
+        (tmp_path / name).write_text(f"former {name}")
+    replace = Path.replace
+
+    def failing(self, target):
+        if self.name == target.name == "c" and self.parent.name != "former":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OutputError, match="writing failed: Input/output error"):
+        write_files(tmp_path, {"a": b"1", "b": b"2", "c": b"3"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "former a", "c": "former c"}
 
 
 def test_a_signal_in_a_librarys_callback_is_no_failed_write(tmp_path):

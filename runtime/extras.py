@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.errors import ToolMissingError, in_short
 
 # torch>=2.10; extra == "export", but not extras that take in others
 _OF_EXTRA = re.compile(r"(?!bilayer\[)([\w.-]+).*; .*extra == [\"']([\w-]+)")
@@ -12,15 +12,18 @@ _OF_EXTRA = re.compile(r"(?!bilayer\[)([\w.-]+).*; .*extra == [\"']([\w-]+)")
 
 @contextmanager
 def naming_extras() -> Iterator[None]:
-    """Inside, a module that is not installed and comes with an extra is a ToolMissingError that names the extra."""
+    """Inside, a module of an extra that is not installed or cannot be loaded is a ToolMissingError that names it."""
     try:
         yield
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         module = (error.name or "").partition(".")[0]
         extra = extra_of(module)
         if extra is None:
             raise
-        raise ToolMissingError(f"{module} is not installed; pip install 'bilayer[{extra}]'") from error
+        if isinstance(error, ModuleNotFoundError):
+            raise ToolMissingError(f"{module} is not installed; pip install 'bilayer[{extra}]'") from error
+        way_out = f"pip install --force-reinstall 'bilayer[{extra}]'"
+        raise ToolMissingError(f"{module} cannot be loaded ({in_short(error)}); {way_out}") from error
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

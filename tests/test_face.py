@@ -16,6 +16,7 @@ import pytest
 import bilayer
 from bilayer.export.options import ExportOptions
 from bilayer.runtime import BundleError, InputError, ParityError, ToolMissingError, Track, driving_poses, read_bundle
+from bilayer.runtime.engines.base import reading
 from bilayer.runtime.extras import extra_of, naming_extras
 from tests import golden
 from tests.benchmarks.avatars import RUNS, copied, export_tiny, rewritten
@@ -215,3 +216,22 @@ def test_a_module_of_no_extra_stays_what_it_is():
         import bilayer.nowhere  # noqa: F401
     with pytest.raises(ToolMissingError, match=r"bilayer\[export\]"), naming_extras():
         raise ModuleNotFoundError("No module named 'torch.nowhere'", name="torch.nowhere")
+
+
+@pytest.mark.parametrize("module", ["ai_edge_litert", "onnx", "ncnn", "openvino"])
+def test_a_module_that_does_not_load_is_told_with_the_reason(module):
+    reason = f"{module}/native.so: undefined symbol: x"
+    told = rf"^{module} cannot be loaded \({reason}\); pip install --force-reinstall 'bilayer\[\w+\]'$"
+    with pytest.raises(ToolMissingError, match=told), naming_extras():
+        raise ImportError(reason, name=f"{module}.native")
+    with pytest.raises(ImportError, match="no name"), naming_extras():
+        raise ImportError("no name")
+
+
+@pytest.mark.parametrize("error", [ImportError, ModuleNotFoundError])
+def test_a_library_that_is_not_there_is_no_fault_of_the_file(error):
+    def load():
+        raise error("no such symbol", name="ncnn.ncnn")
+
+    with pytest.raises(ToolMissingError, match=r"bilayer\[ncnn\]"), naming_extras():
+        reading(Path("avatar.onnx"), load)

@@ -72,9 +72,11 @@ class TensorEngine(ABC):
 
 
 def reading(path: Path, load: Callable[[], Any]) -> Any:
-    """`load()`, whose errors are about the file: the engines raise many kinds."""
+    """`load()`, whose errors are about the file: the engines raise many kinds, but for a library that is not there."""
     try:
         return load()
+    except ImportError:
+        raise
     except Exception as error:
         raise BundleError(
             f"{path}: not a network that can be run ({in_short(error)}); export the avatar again"

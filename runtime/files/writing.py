@@ -9,22 +9,20 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bilayer.runtime.errors import BilayerError, OutputError, behind
 from bilayer.runtime.files.reading import StrPath, is_file, is_folder, is_there, list_folder
+from bilayer.runtime.files.undisturbed import undisturbed
 
 try:
     import fcntl
 except ImportError:  # Windows: what a killed process leaves stays
     fcntl = None  # type: ignore[assignment]
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 _DRAFT = re.compile(r"\..*\.bilayer-[0-9a-f]{8}\.part", re.DOTALL)
 
@@ -245,23 +243,6 @@ def holding_folder(folder: Path) -> Iterator[None]:
             yield
     finally:
         os.close(lock)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C wait until the block's end."""
-    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
-        yield
-        return
-    waiting: list[int] = []
-    usual = {number: signal.signal(number, lambda heard, _: waiting.append(heard)) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if waiting:
-            signal.raise_signal(waiting[0])
 
 
 def _keep(file: Path, name: Path) -> None:

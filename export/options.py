@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
+from bilayer.runtime.extras import check_installed
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import FileKind, check_input, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
@@ -94,6 +95,11 @@ class ExportOptions:
         return self.lids or ("drawn" if is_demo(self.checkpoint) else "network")
 
 
+# The packages of extras that write further files, and those that run them
+_WRITTEN_BY: dict[AlsoFile, str] = {"coreml": "coremltools", "pte-xnnpack": "executorch", "pte-vulkan": "executorch"}
+_RUN_BY: dict[AlsoFile, str] = {"tflite": "ai_edge_litert", "tflite-fp16": "ai_edge_litert"}
+
+
 def is_demo(checkpoint: StrPath) -> bool:
     """Whether a checkpoint is the demo weights' file or a copy: the same file, the same avatar, wherever it lies."""
     if Path(checkpoint) == DEMO_CHECKPOINT:
@@ -148,6 +154,7 @@ def check_usual(options: ExportOptions) -> None:
     Raises:
         CheckpointError: no checkpoint is there.
         InputError: a precision that the target does not take.
+        ToolMissingError: a package that writes or runs a file that is asked for is not installed.
     """
     if options.precision != "fp32" and options.target not in INTEGER_TARGETS:
         raise InputError(
@@ -155,3 +162,6 @@ def check_usual(options: ExportOptions) -> None:
             f"take {' or '.join(filter(None, INTEGER_TARGETS))}, or --precision fp32"
         )
     check_input(options.checkpoint, CheckpointError)
+    further = {*options.also, *(("tflite",) if options.target == "litert" else ())}
+    packages = [*_WRITTEN_BY.items(), *(_RUN_BY.items() if options.verify else ())]
+    check_installed(module for kind, module in packages if kind in further)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 
 from bilayer.runtime.errors import ToolMissingError, in_short
 
@@ -24,6 +25,14 @@ def naming_extras() -> Iterator[None]:
             raise ToolMissingError(f"{module} is not installed; pip install 'bilayer[{extra}]'") from error
         way_out = f"pip install --force-reinstall 'bilayer[{extra}]'"
         raise ToolMissingError(f"{module} cannot be loaded ({in_short(error)}); {way_out}") from error
+
+
+def check_installed(modules: Iterable[str]) -> None:
+    """Raise a ToolMissingError that names its extra for the first module that is not installed; none is loaded."""
+    with naming_extras():
+        for module in modules:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

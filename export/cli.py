@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bilayer.export.bulk.stores import is_many, is_url
+from bilayer.export.bulk.photos import is_many
 from bilayer.export.options import (
     ENLARGED,
     AlsoFile,
@@ -25,6 +25,7 @@ from bilayer.export.options import (
 from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
+from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.heard import log_handler
 from bilayer.runtime.jobs.options import JobOptions

@@ -35,11 +35,12 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     # Threads that wait for each other are to sleep: in loops they took 6 times the processor's time on a busy machine
     os.environ.setdefault(WAITING, "PASSIVE")
     with importing():
-        from bilayer.export.bulk import stores
         from bilayer.export.bulk.items import find_items
+        from bilayer.export.bulk.photos import SHEET
         from bilayer.export.bulk.run import OWN, RESULTS, export_many, plan_export
         from bilayer.export.bulk.work import RECORDS
         from bilayer.export.pipeline import load_trained
+        from bilayer.runtime.files import stores
     out = "avatars" if options.out == ExportOptions.out else str(options.out)
     items = find_items(place, out, OWN)
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
@@ -73,7 +74,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     result = {
         "out": out,
         "results": stores.join(out, RESULTS),
-        "sheet": stores.join(out, stores.SHEET),
+        "sheet": stores.join(out, SHEET),
         **_totals(report, seconds),
         "rows": [asdict(row) for row in report.rows],
     }

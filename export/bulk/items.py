@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from bilayer.export.bulk import stores
 from bilayer.export.bulk.names import check_names
+from bilayer.export.bulk.photos import MANIFESTS, list_photos
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind
 from bilayer.runtime.typed_json import typed
 from bilayer.runtime.vocabulary import LandmarkerName, Refine
@@ -54,10 +55,10 @@ def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Ite
     Raises:
         InputError: nothing is there, a row does not fit, or two photos would have one name.
     """
-    if place.lower().endswith(stores.MANIFESTS):
+    if place.lower().endswith(MANIFESTS):
         items = [replace(item, name=_plain(item.name)) for item in _manifest(place)]
     else:
-        items = [Item(photo, _without_suffix(below)) for photo, below in stores.list_photos(place, out)]
+        items = [Item(photo, _without_suffix(below)) for photo, below in list_photos(place, out)]
     check_names(place, [(item.photo, item.name) for item in items], own)
     return items
 

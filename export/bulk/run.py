@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import Item
+from bilayer.export.bulk.photos import SHEET
 from bilayer.export.bulk.sheet import contact_sheet
 from bilayer.export.bulk.work import RECORDS, BulkJob, Row, Status, as_line, for_workers, look, made_by, make
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import stores
 from bilayer.runtime.jobs.run import Workers, run_jobs
 
 RESULTS = "results.jsonl"
-OWN = (RECORDS, RESULTS, stores.SHEET)  # what lies beside the avatars' folders
+OWN = (RECORDS, RESULTS, SHEET)  # what lies beside the avatars' folders
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,5 @@ def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> Bu
     stores.write(stores.join(plan.out, RESULTS), "".join(map(as_line, report.rows)).encode())
     sheet = contact_sheet(plan.out, report.rows)
     if sheet is not None:
-        stores.write(stores.join(plan.out, stores.SHEET), sheet)
+        stores.write(stores.join(plan.out, SHEET), sheet)
     return report

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bilayer.export.bulk import stores
 from bilayer.export.bulk.work import Row
 from bilayer.export.options import PREVIEW_SUFFIX
 from bilayer.export.preview import CAPTION_HEIGHT
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind
 from bilayer.runtime.media.photo import read_photo
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import Item
 from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
@@ -25,6 +24,7 @@ from bilayer.runtime.errors import (
     ToolMissingError,
     in_short,
 )
+from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
 from bilayer.runtime.heard import heard_warnings
 from bilayer.runtime.json_text import json_text

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.export.bulk import stores
 from bilayer.export.bulk.items import find_items
 from bilayer.export.bulk.run import OWN, export_many, plan_export
 from bilayer.export.bulk.work import make
@@ -21,6 +20,7 @@ from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.files import stores
 from bilayer.runtime.jobs.run import Workers
 from tests import forked, golden
 

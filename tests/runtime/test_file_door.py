@@ -63,8 +63,6 @@ ALLOWED = {
     ("benchmarks/parity/htp.py", "np.load(found)"): "written by our worker a moment before",
     ("benchmarks/parity/htp_worker.py", "np.load(poses)"): "written by its parent a moment before",
     ("benchmarks/speed/report.py", "Path('/proc/cpuinfo').read_text(encoding='utf-8')"): "the system's",
-    ("export/bulk/stores.py", "fs.exists(path)"): "of a store that fsspec opens",
-    ("export/bulk/stores.py", "fs.glob(path)"): "of a store that fsspec opens",
     ("export/convert/qairt_worker.py", "model.read_bytes()"): "read by its parent before",
     ("export/serve/cache.py", "path.stat()"): "a zip of our own: when it was last used",
     ("export/switch.py", "shutil.copyfile(file, name)"): "a draft of our own",

@@ -49,7 +49,7 @@ _WORK = "what a service was sent: in a folder of its own, until it has answered"
 ALLOWED = {
     ("export/bundle.py", "(folder / names[role]).write_bytes(content)"): _BUNDLE,
     ("benchmarks/parity/htp.py", "path.write_bytes(network.SerializeToString())"): "for our worker",
-    ("export/bulk/stores.py", "fs.makedirs(path, exist_ok=True)"): _STORE,
+    ("runtime/files/stores.py", "fs.makedirs(path, exist_ok=True)"): _STORE,
     ("export/serve/cache.py", "work.mkdir(mode=448)"): _WORK,
     ("export/serve/cache.py", "shutil.rmtree(work, ignore_errors=True)"): _WORK,
     ("runtime/jobs/processes.py", "shutil.rmtree(folder, ignore_errors=True)"): "the workers' own temporary folder",

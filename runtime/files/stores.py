@@ -1,20 +1,19 @@
-"""Where photos come from and avatars go: folders of this machine, or any store that fsspec has a URL for."""
+"""Files by paths of this machine, or by URLs of any store that fsspec knows: photos, videos, avatars.
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+fsspec, which comes with torch, is loaded where a URL is given.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError, in_short
-from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_below, list_folder, read_bytes
+from bilayer.runtime.files.reading import FileKind, is_there, list_below, list_folder, read_bytes
 from bilayer.runtime.files.writing import write_file
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
-MANIFESTS = (".csv", ".jsonl")
-SHEET = "contact-sheet.jpg"  # of a run, beside its avatars' folders
-LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
+_PIECE = 1 << 22  # bytes read at a time
+_PACKAGES = {"smbclient": "smbprotocol"}  # by the module's name, where it is another
 
 
 def is_url(place: str) -> bool:
@@ -22,56 +21,21 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def is_many(places: Sequence[str]) -> bool:
-    """Whether what was given in place of a photo stands for many, each of somebody else; so does a URL, of one too."""
-    if len(places) != 1:
-        return False
-    (place,) = places
-    if is_url(place):
-        return True
-    return place.lower().endswith(MANIFESTS) or is_folder(place) or (has_magic(place) and not is_file(place))
-
-
 def join(place: str, *names: str) -> str:
     """A place below another."""
     return "/".join([place.rstrip("/"), *names]) if is_url(place) else str(Path(place, *names))
 
 
-def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
-    """Each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
+def find_below(place: str) -> list[tuple[str, str]]:
+    """All files below a place, sorted, each with its path below it; none where nothing is there, for a URL."""
+    if not is_url(place):
+        return [(str(path), str(path.relative_to(place))) for path in list_below(place)]
+    return _find(place, lambda fs, path: fs.find(path))
 
-    Hidden files, and others than photos by their suffix, are left out of a folder; so is what lies below `out`, which
-    may be in it, and is a picture that a run of before has left there.
 
-    Raises:
-        InputError: nothing is there.
-    """
-    if place.lower().endswith(PHOTO_SUFFIXES) and not has_magic(place) and not is_folder(place):
-        return [(place, PurePosixPath(place).name)]
-    if has_magic(place):
-        found = (
-            _find(place, lambda fs, path: fs.glob(path))
-            if is_url(place)
-            else sorted(
-                glob(place, recursive=True)  # noqa: PTH207  # of any folder, its own included
-            )
-        )
-        named = [(one, PurePosixPath(one).name) for one in found]
-    elif is_url(place):
-        found = _find(place, lambda fs, path: fs.find(path))
-        named = [(one, one.partition(_stripped(place))[2].lstrip("/")) for one in found]
-    else:
-        named = [(str(path), str(path.relative_to(place))) for path in list_below(place)]
-    photos = [
-        (one, below)
-        for one, below in named
-        if below.lower().endswith(PHOTO_SUFFIXES)
-        and not any(part.startswith(".") for part in Path(below).parts)
-        and not (one.endswith(LEFT) and out and _is_below(one, out))
-    ]
-    if not photos:
-        raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
-    return sorted(photos)
+def find_pattern(place: str) -> list[str]:
+    """What fits a URL with * or such in it, sorted."""
+    return [url for url, _ in _find(place, lambda fs, path: fs.glob(path))]
 
 
 def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> bytes:
@@ -85,10 +49,10 @@ def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> by
         return read_bytes(place, kind, error)
     with _told(place, error):
         fs, path = _open(place)
-        size = fs.size(path)
-        if size is not None and size > kind.most:
-            raise error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most")
-        content: bytes = fs.cat_file(path, end=kind.most) if size != 0 else b""  # a store has no first byte of nothing
+        found = fs.info(path)
+        _check(place, found, kind, error)
+        # A store has no first byte of nothing
+        content: bytes = fs.cat_file(path, end=kind.most) if found.get("size") != 0 else b""
         return content
 
 
@@ -106,7 +70,12 @@ def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = 
     if not is_url(place):
         return Path(place)
     copy = folder / PurePosixPath(place.partition("://")[2]).name
-    write_file(copy, read(place, kind, error))
+
+    def pour(draft: Path) -> None:
+        with draft.open("wb") as file:
+            file.writelines(_pieces(place, kind, error))
+
+    write_file(copy, pour)
     return copy
 
 
@@ -130,12 +99,6 @@ def put_folder(folder: Path, place: str, last: str) -> None:
             fs.put_file(str(file), f"{path}/{file.name}")
 
 
-def _is_below(place: str, folder: str) -> bool:
-    if is_url(place) or is_url(folder):
-        return place.startswith(f"{folder.rstrip('/')}/")
-    return Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100  # no ".." in it
-
-
 def _open(place: str) -> tuple[Any, str]:
     import fsspec
 
@@ -149,14 +112,46 @@ def _make_folder(fs: Any, path: str) -> None:
         fs.makedirs(path, exist_ok=True)
 
 
-def _stripped(place: str) -> str:
-    return str(_open(place)[1])
-
-
-def _find(place: str, look: Callable[[Any, str], list[str]]) -> list[str]:
+def _find(place: str, look: Callable[[Any, str], list[str]]) -> list[tuple[str, str]]:
+    """The URLs of what `look` finds in a store, sorted, each with its path below `place`, "" for that itself."""
     with _told(place, InputError):
         fs, path = _open(place)
-        return [str(fs.unstrip_protocol(found)) for found in sorted(look(fs, path))]
+        top = path.rstrip("/")
+        return [(str(fs.unstrip_protocol(one)), one.removeprefix(top).lstrip("/")) for one in sorted(look(fs, path))]
+
+
+def _pieces(place: str, kind: FileKind, error: type[InputError]) -> Iterator[bytes]:
+    """The content of a store's file, piece by piece; errors are those of `read`."""
+    with _told(place, error):
+        fs, path = _open(place)
+        _check(place, fs.info(path), kind, error)
+        had = 0
+        with fs.open(path, "rb") as stream:
+            while piece := stream.read(_PIECE):
+                had += len(piece)
+                if had > kind.most:  # not every store knows a size
+                    raise _too_large(place, had, kind, error)
+                yield piece
+
+
+def _check(place: str, found: Mapping[str, Any], kind: FileKind, error: type[InputError]) -> None:
+    if found["type"] == "directory":
+        raise error(f"{place}: is a folder; name {kind.what}")
+    if found["type"] == "other":  # by file://, where a pipe would hang its reader
+        raise error(f"{place}: is a device, pipe or socket; name {kind.what} that lies on a disk")
+    if (found.get("size") or 0) > kind.most:
+        raise _too_large(place, found["size"], kind, error)
+
+
+def _too_large(place: str, size: int, kind: FileKind, error: type[InputError]) -> InputError:
+    return error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most")
+
+
+def _install(problem: ImportError) -> str:
+    """The pip line for the package that a store wants, where it is known; some call it otherwise than its module."""
+    missing = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
+    module = (missing.name or "").partition(".")[0]
+    return f"; pip install {_PACKAGES.get(module, module)}" if module else ""
 
 
 @contextmanager
@@ -167,7 +162,7 @@ def _told(place: str, error: type[InputError]) -> Iterator[None]:
     except BilayerError:
         raise
     except ImportError as problem:  # fsspec names the package
-        raise ToolMissingError(f"{place}: {in_short(problem)}") from problem
+        raise ToolMissingError(f"{place}: {in_short(problem)}{_install(problem)}") from problem
     except FileNotFoundError as problem:
         raise error(f"{place}: no such file{' or bucket' if error is OutputError else ''}") from problem
     except PermissionError as problem:

@@ -26,6 +26,8 @@ class Command:
         look: raises where `out` holds what it must not, wherever the command ended.
         passing: how the name ends of what may, of a killed command, name new files by other names; `look` knows.
         often: whether it is tried at every commit; the others with all points.
+        alone: a process of its own changes its files, too, which copies of the command would disturb: each call has a
+            run of its own.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Command:
     passing: str = ""
     same: Callable[[Path, Path], None] | None = None
     often: bool = True
+    alone: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -256,6 +259,7 @@ COMMANDS = [
         look=_look_at_bundle,
         varies=lambda name: name.endswith((".dlc", ".json")),
         often=False,
+        alone=True,
     ),
     Command("export-tflite", "export", _export("none", "--also", "tflite"), look=_look_at_bundle, often=False),
     Command("export-integers", "export", _export("none", "--precision", "w8a16"), look=_look_at_bundle, often=False),

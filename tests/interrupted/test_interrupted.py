@@ -36,7 +36,7 @@ def interrupt(request, interruptions, command, action):
     """At each of the points."""
     if not command.often and request.config.getoption("--points") == 1:
         pytest.skip("only with other --points than 1")
-    if action == "full" and request.config.getoption("--points") == 0:
+    if action == "full" and request.config.getoption("--points") == 0 and not command.alone:
         tried = list(interruptions.fill_disk_everywhere(command))
         found, anew = [words for _, wrong in tried for words in wrong], sum(again for again, _ in tried)
         print(

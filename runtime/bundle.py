@@ -212,6 +212,12 @@ _KINDS = {
 }
 
 
+def kinds_of_files(contract: Contract) -> list[tuple[BundledFile, FileKind]]:
+    """The files that a contract names, each with the kind that it has to be."""
+    named = ((getattr(contract.files, setting.name), _KINDS[setting.name]) for setting in fields(contract.files))
+    return [(file, kind) for file, kind in named if file is not None]
+
+
 def describe_file(path: Path) -> BundledFile:
     """Name, size and hash of a file as it is now, or a BundleError where it cannot be read."""
     with open_file(path, FileKind.ANY, BundleError) as file:
@@ -229,10 +235,8 @@ def read_bundle(path: str | Path) -> Bundle:
     json_path = _find_json(Path(path))
     contract = _read_contract(json_path)
     bundle = Bundle(json_path.parent, contract)
-    for setting in fields(contract.files):
-        file = getattr(contract.files, setting.name)
-        if file is not None:
-            _check_file(bundle.path(file), file, _KINDS[setting.name])
+    for file, kind in kinds_of_files(contract):
+        _check_file(bundle.path(file), file, kind)
     if (contract.files.lids is None) != (contract.lids is None):
         raise BundleError(f"{json_path}: lids: expected with files.lids, or both left out; export the avatar again")
     for network in filter(None, (contract.files.onnx, contract.files.integers)):

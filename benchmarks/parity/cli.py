@@ -1,14 +1,20 @@
 """`bilayer-parity`: is what runs what was trained?"""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from bilayer.benchmarks.parity.options import ParityOptions
 from bilayer.runtime.console import Command, as_json_option, progress, show, tell
+from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import fills
+
+if TYPE_CHECKING:
+    from bilayer.runtime.files.copies import Copies
 
 
 @click.command(cls=Command)
@@ -19,15 +25,21 @@ def main(job_options: JobOptions, options: ParityOptions, as_json: bool) -> None
     """Compare every way to run an avatar with float64, from the trained model to the phone.
 
     BUNDLE is an exported avatar: its folder or its avatar.json; or a folder of such folders, of which each gets a
-    verdict. Exit code 4 where a rung is broken.
+    verdict; by a path or a store's URL. Exit code 4 where a rung is broken.
     """
     from bilayer.benchmarks.parity.many import contracts_below
+    from bilayer.runtime.bundle_copies import bundle_here
 
-    if contracts_below(options.bundle):
-        _judge_many(options, job_options, as_json)
+    if contracts := contracts_below(options.bundle):
+        _judge_many(contracts, options, job_options, as_json)
         return
     if job_options != JobOptions():
         raise click.UsageError("--jobs and --ray are for a folder of many avatars")
+    with bundle_here(options.bundle) as (bundle, copies):
+        _judge(replace(options, bundle=bundle), copies, as_json)
+
+
+def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
     avatar = options.check()
     from bilayer.benchmarks.parity import report
     from bilayer.benchmarks.parity.asked import climb_as_asked
@@ -47,8 +59,9 @@ def main(job_options: JobOptions, options: ParityOptions, as_json: bool) -> None
     if options.html:
         from bilayer.benchmarks.parity.pictures import page
 
-        write_file(options.html, page(ladder))
-    show(report.as_json(ladder), lambda: report.make_report(ladder).markdown().rstrip("\n"), as_json)
+        write_file(options.html, copies.as_asked(page(ladder)))
+    shown = copies.as_asked(report.as_json(ladder))
+    show(shown, lambda: copies.as_asked(report.make_report(ladder).markdown().rstrip("\n")), as_json)
     ladder.require()
     if not as_json:
         step = "--layers says where the error comes from" if ladder.layers is None else "--html FILE shows the frames"
@@ -56,12 +69,13 @@ def main(job_options: JobOptions, options: ParityOptions, as_json: bool) -> None
         click.echo(f"\n{ladder.verdict}; next: {step}", err=True)
 
 
-def _judge_many(options: ParityOptions, job_options: JobOptions, as_json: bool) -> None:
-    from bilayer.benchmarks.parity.many import WORKER_BYTES, contracts_below, judge_many, problems, require, summary
+def _judge_many(
+    contracts: Mapping[str, StrPath], options: ParityOptions, job_options: JobOptions, as_json: bool
+) -> None:
+    from bilayer.benchmarks.parity.many import WORKER_BYTES, judge_many, problems, require, summary
 
     if options.photo or options.device_outputs or options.write_inputs or options.html or options.layers:
         raise click.UsageError("photos, pages, layers and a phone's files are of one avatar; name its folder")
-    contracts = contracts_below(options.bundle)
     with progress("judging", len(contracts)) as advance:
         rows = judge_many(contracts, options, job_options.workers(len(contracts), WORKER_BYTES), advance)
     show({"avatars": [asdict(row) for row in rows]}, lambda: summary(rows), as_json)

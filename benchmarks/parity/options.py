@@ -20,7 +20,7 @@ from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLa
 class ParityOptions:
     """What is compared, on how many poses, and how deep."""
 
-    bundle: Annotated[Path, Option(argument=True)]
+    bundle: Annotated[Path | str, Option(argument=True)]  # a path or a URL
     photo: Annotated[
         Path | None, Option("The photo of the export: adds the trained model, and makes it the truth.")
     ] = None

@@ -3,10 +3,7 @@
 import functools
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +22,7 @@ from bilayer.runtime.errors import (
     in_short,
 )
 from bilayer.runtime.files import stores
+from bilayer.runtime.files.copies import copying
 from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
 from bilayer.runtime.heard import heard_warnings
 from bilayer.runtime.json_text import json_text
@@ -103,13 +101,12 @@ def make(keyed: tuple[BulkJob, str]) -> Row:
     job, key = keyed
     start = time.perf_counter()
     row = Row(job.item.name, job.item.photo, "done", key, job.contract)
-    copies: dict[str, str] = {}
     try:
-        made = _export(job, row, copies)
+        made = _export(job, row)
     except (OutputError, ToolMissingError):
         raise
     except BilayerError as error:
-        return replace(row, status="failed", avatar=None, error=_as_asked(str(error), copies))
+        return replace(row, status="failed", avatar=None, error=str(error))
     except Exception as error:  # one photo of a million is not to stop the others, whatever it is
         problem = (
             f"{job.item.photo}: {type(error).__name__}: {in_short(error)}; this should have been told of by its name"
@@ -165,31 +162,19 @@ def _earlier(job: BulkJob, key: str) -> Row | None:
     return row if row.key == key and stores.holds(stores.join(job.out, job.contract)) else None
 
 
-def _as_asked(text: str, copies: Mapping[str, str]) -> str:
-    """A message that names what was asked for, in place of its copy in a folder that is gone when it is read."""
-    for copy, place in copies.items():
-        text = text.replace(copy, place)
-    return text
-
-
-def _export(job: BulkJob, row: Row, copies: dict[str, str]) -> Row:
-    """Make the avatar; `copies` tells what each file is a copy of that was fetched from a store."""
+def _export(job: BulkJob, row: Row) -> Row:
     from bilayer.export.allocator import keep_freed_memory
     from bilayer.export.pipeline import export_avatar
 
     keep_freed_memory()
     item, away = job.item, stores.is_url(job.out)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bilayer-bulk-")))
-        options = item.options(job.usual)
+    with copying() as copies:
+        options, folder = item.options(job.usual), copies.folder
 
         def fetched(
             place: str, below: str, kind: FileKind = FileKind.PHOTO, error: type[InputError] = PhotoError
         ) -> Path:
-            copy = stores.fetched(place, folder / below, kind, error)
-            if stores.is_url(place):
-                copies[str(copy)] = place
-            return copy
+            return copies.fetch(place, below, kind, error)
 
         options = replace(
             options,
@@ -204,8 +189,8 @@ def _export(job: BulkJob, row: Row, copies: dict[str, str]) -> Row:
             export = export_avatar(options, trained=trained)
         if away:
             stores.put_folder(folder / "out", stores.join(job.out, item.name), last=_AVATAR)
+        warnings = tuple(map(copies.as_asked, (*heard, *export.warnings)))
     missing = export.not_converted
-    warnings = tuple(_as_asked(text, copies) for text in (*heard, *export.warnings))
     return replace(row, warnings=warnings, no_dlc=None if missing is None else str(missing))
 
 

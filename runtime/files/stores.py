@@ -30,7 +30,9 @@ def find_below(place: str) -> list[tuple[str, str]]:
     """All files below a place, sorted, each with its path below it; none where nothing is there, for a URL."""
     if not is_url(place):
         return [(str(path), str(path.relative_to(place))) for path in list_below(place)]
-    return _find(place, lambda fs, path: fs.find(path))
+    return [
+        (join(place, below) if below else place, below) for _, below in _find(place, lambda fs, path: fs.find(path))
+    ]
 
 
 def find_pattern(place: str) -> list[str]:

@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from functools import partial
 
+import fsspec
 import pytest
 from click.testing import CliRunner
 
@@ -92,3 +95,92 @@ def test_a_folder_of_avatars_has_a_verdict_on_each(tmp_path):
     assert f"failed: {NAMES[1]}/avatar.json: " in done.stderr
     assert parity(tmp_path / "out", "--layers").returncode == 2
     assert parity(tmp_path / "out" / NAMES[0], "--jobs", 2).returncode == 2
+
+
+@pytest.fixture
+def store(bundle, tmp_path):
+    """Two avatars below memory://avatars, and the same in a folder."""
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/avatars"):
+        memory.rm("/avatars", recursive=True)
+    for name in ("ann", "more/ben"):
+        shutil.copytree(bundle.folder, tmp_path / "out" / name)
+        for path in bundle.folder.iterdir():
+            memory.pipe_file(f"/avatars/{name}/{path.name}", path.read_bytes())
+    return memory, tmp_path / "out"
+
+
+def judged(*words):
+    """What the command says, in this process, where memory:// is."""
+    result = CliRunner().invoke(main, [*map(str, words), "--quick", "--poses", "1", "--json"])
+    return result.exit_code, result.stdout and json.loads(result.stdout), result.stderr
+
+
+def same_but_named(found, place):
+    """A report as JSON, whatever its avatar is called."""
+    return json.loads(json.dumps(found).replace(str(place), "PLACE"))
+
+
+def test_avatars_of_a_store_have_the_verdicts_of_a_folders(store, tmp_path, monkeypatch):
+    _, folder = store
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    for below, jobs in (("", ("--jobs", 1)), ("/ann", ()), ("/more/ben/avatar.json", ())):
+        by_url, by_path = judged(f"memory://avatars{below}", *jobs), judged(f"{folder}{below}", *jobs)
+        assert by_url[0] == by_path[0], by_url[2]
+        assert same_but_named(by_url[1], "memory://avatars") == same_but_named(by_path[1], folder), by_url[2]
+        assert not list((tmp_path / "temporary").iterdir())
+    assert [row["avatar"] for row in judged("memory://avatars", "--jobs", 1)[1]["avatars"]] == [
+        "ann/avatar.json",
+        "more/ben/avatar.json",
+    ]
+
+
+def test_what_is_wrong_with_an_avatar_of_a_store_is_told_by_its_url(store):
+    memory, _ = store
+    memory.pipe_file("/avatars/ann/avatar.safetensors", b"cut")
+    code, _, err = judged("memory://avatars/ann")
+    assert (code, err.count("\n")) == (3, 1)
+    assert err.startswith("error: memory://avatars/ann/avatar.safetensors: not the file that the avatar was exported")
+    memory.rm("/avatars/more/ben/avatar.preview.png")
+    code, found, _ = judged("memory://avatars", "--jobs", 1)
+    assert code == 3
+    assert [row["verdict"] for row in found["avatars"]] == ["failed", "failed"]
+    assert found["avatars"][1]["reason"] == "memory://avatars/more/ben/avatar.preview.png: no such file"
+    contract = json.loads(memory.cat_file("/avatars/ann/avatar.json"))
+    for name in ("../../secret", "..", "", "avatar.json"):
+        contract["files"]["preview"]["name"] = name
+        memory.pipe_file("/avatars/ann/avatar.json", json.dumps(contract).encode())
+        code, _, err = judged("memory://avatars/ann")
+        assert code == 3
+        assert err == (
+            f"error: memory://avatars/ann/avatar.json: files.{name}: expected a name in the avatar's own folder\n"
+        )
+    memory.pipe_file("/avatars/ann/other.json", b"{}")
+    assert "found avatar.json, other.json; name the file" in judged("memory://avatars/ann")[2]
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("memory://nowhere", 3, "memory://nowhere: expected one .json of an avatar in it, found none"),
+        ("file:///no/such", 3, "file:///no/such: "),
+        ("nosuch://x", 3, "nosuch://x: Protocol not known: nosuch"),
+        ("dropbox://x", 5, "dropbox://x: "),
+    ],
+)
+def test_places_that_are_no_store_or_have_no_avatar(place, code, words):
+    found, _, err = judged(place)
+    assert (found, err.count("\n")) == (code, 1)
+    assert err.startswith(f"error: {words}")
+    assert code != 5 or "; pip install " in err
+
+
+def test_a_folder_by_its_url_is_judged_on_several_processes(store):
+    _, folder = store
+    done = parity(f"file://{folder}", "--quick", "--poses", 1, "--jobs", 2, "--json")
+    alone = parity(folder, "--quick", "--poses", 1, "--json")
+    assert done.returncode == alone.returncode, done.stderr
+    assert same_but_named(json.loads(done.stdout), f"file://{folder}") == same_but_named(
+        json.loads(alone.stdout), folder
+    )

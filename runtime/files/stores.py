@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError, in_short
-from bilayer.runtime.files.reading import FileKind, is_there, list_below, list_folder, read_bytes
+from bilayer.runtime.files.reading import FileKind, is_there, list_below, list_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import write_file
 
 _PIECE = 1 << 22  # bytes read at a time
@@ -65,6 +65,16 @@ def holds(place: str) -> bool:
     with _told(place, InputError):
         fs, path = _open(place)
         return bool(fs.exists(path))
+
+
+def size(place: str) -> int | None:
+    """Bytes of a file, or None where its store does not tell; an InputError where it cannot be looked at."""
+    if not is_url(place):
+        return size_of(place)
+    with _told(place, InputError):
+        fs, path = _open(place)
+        found: int | None = fs.size(path)
+        return found
 
 
 def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = InputError) -> Path:

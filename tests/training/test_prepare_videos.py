@@ -10,16 +10,18 @@ import time
 from pathlib import Path
 
 import cv2
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from bilayer.runtime.face.crop import erode_mask
 from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.jobs.run import Workers
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.media.writers import open_writer
 from bilayer.training.data.frame_folders import list_sequences
-from bilayer.training.prepare.videos import VideoSettings, find_videos
+from bilayer.training.prepare.videos import VideoSettings, find_videos, prepare_videos
 from tests import forked
 
 av = pytest.importorskip("av")
@@ -219,6 +221,55 @@ def test_videos_are_named_by_where_they_stand(tmp_path):
     assert names(folder) == [("anna", "anna"), ("bob", "day1-y"), ("bob", "x")]
     assert names(tmp_path / "carol.film", folder / "bob/x.MOV") == [("carol", "carol"), ("x", "x")]
     assert names(folder / "anna.mp4", folder / "anna.mp4") == [("anna", "anna")]
+
+
+def test_videos_of_a_store_become_what_files_become(prepared, film, tmp_path):
+    settings = VideoSettings(size=128, picture_format="png", min_side=64)
+    root, memory = tmp_path / "data", fsspec.filesystem("memory")
+    for name, content in (("eileen.mp4", film.read_bytes()), ("bob/cut.mp4", b"no film"), (".trash/z.mp4", b"")):
+        memory.pipe_file(f"/films/{name}", content)
+    found = find_videos(["memory://films"], root, "train", settings)
+    assert [(job.person, job.video, job.path) for job in found] == [
+        ("bob", "cut", "memory://films/bob/cut.mp4"),
+        ("eileen", "eileen", "memory://films/eileen.mp4"),
+    ]
+    report = prepare_videos(found, Workers(1))
+    assert list(report.done) == ["eileen/eileen"]
+    assert report.failed["bob/cut"].startswith("memory://films/bob/cut.mp4: not a video")
+    memory.rm("/films/bob/cut.mp4")
+    assert contents(root) == contents(prepared[0])
+    (alone,) = find_videos(["memory://films/eileen.mp4"], root, "train", settings)
+    assert (alone.person, alone.video) == ("eileen", "eileen")
+    assert prepare_videos([alone], Workers(1)).finished_before == 1
+    memory.pipe_file("/films/eileen.mp4", film.read_bytes() + b"more")
+    assert prepare_videos([alone], Workers(1)).finished_before == 0
+
+
+def test_a_folder_by_its_url_is_prepared_by_the_command(prepared, film, tmp_path):
+    words = ("--out", tmp_path / "data", "--size", 128, "--format", "png", "--jobs", 2)
+    (tmp_path / "films").mkdir()
+    for name in ("eileen.mp4", "ann.mp4"):
+        shutil.copy(film, tmp_path / "films" / name)
+    done = prepare("videos", f"file://{tmp_path}/films", *words)
+    assert done.returncode == 0, done.stderr
+    found = contents(tmp_path / "data")
+    assert {name: content for name, content in found.items() if "ann" not in name} == contents(prepared[0])
+    (tmp_path / "films/ann.mp4").write_bytes(b"no film")
+    broken = prepare("videos", f"file://{tmp_path}/films", *words)
+    assert broken.returncode == 3
+    assert f"failed: file://{tmp_path}/films/ann.mp4: not a video" in broken.stderr
+    for place, code, told in (
+        ("file:///no/such", 3, "expected videos (.mp4"),
+        ("memory://empty.mp4", 3, "expected videos (.mp4"),
+        ("nosuch://x", 3, "Protocol not known: nosuch"),
+        ("dropbox://x", 5, "; pip install "),
+    ):
+        refused = prepare("videos", place, "--out", tmp_path / "none")
+        assert refused.returncode == code, refused.stderr
+        assert refused.stderr.startswith(f"error: {place}: ")
+        assert told in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+        assert not (tmp_path / "none").exists()
 
 
 def test_places_that_are_no_videos(tmp_path):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.runtime.console import Group, as_json_option, progress, show, table, tell
-from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.reading import StrPath, check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import Option, fills, with_options
+from bilayer.runtime.options import Option, PathOrUrl, fills, with_options
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.options import HeadSettings, VideoSettings
 
@@ -45,17 +45,18 @@ class IdentityOptions:
 
 
 @main.command()
-@click.argument("places", metavar="VIDEO_OR_FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("places", metavar="VIDEO_OR_FOLDER...", nargs=-1, required=True, type=PathOrUrl(path_type=Path))
 @fills(VideoSettings)
 @fills(PrepareOptions)
 @click.option("--min-side", type=click.IntRange(1), help="Pixels of the video a crop must span. [default: size / 2]")
 @as_json_option
 def videos(
-    options: PrepareOptions, settings: VideoSettings, places: tuple[Path, ...], min_side: int | None, as_json: bool
+    options: PrepareOptions, settings: VideoSettings, places: tuple[StrPath, ...], min_side: int | None, as_json: bool
 ) -> None:
     """Follow the largest face of each video, cut it out, and store landmarks and mask beside it.
 
-    A file PERSON.mp4 is one person's; a folder holds PERSON/VIDEO.mp4. Run it again to go on where it ended.
+    A file PERSON.mp4 is one person's; a folder holds PERSON/VIDEO.mp4; a store's URL is taken for either. Run
+    it again to go on where it ended.
     """
     check_output(options.out / "videos.json")
     from bilayer.training.prepare.videos import find_videos, prepare_videos

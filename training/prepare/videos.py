@@ -4,14 +4,16 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
-from bilayer.runtime.files.reading import FileKind, checked, is_folder, is_there, list_below, size_of
+from bilayer.runtime.files import stores
+from bilayer.runtime.files.copies import copying
+from bilayer.runtime.files.reading import FileKind, StrPath, checked, is_folder, is_there, size_of
 from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.media.video import VideoFrames, load_av
@@ -40,7 +42,7 @@ SETTINGS_FILE, RECORDS = "videos.json", "videos"  # in ROOT: how it was made, an
 class VideoJob:
     """One video to prepare, and where its files go."""
 
-    path: Path
+    path: StrPath  # or URL
     root: Path
     split: Split
     person: str
@@ -77,8 +79,8 @@ class VideosReport:
     failed: dict[str, str]  # PERSON/VIDEO -> what is wrong with it
 
 
-def find_videos(places: Sequence[Path], root: Path, split: Split, settings: VideoSettings) -> list[VideoJob]:
-    """The videos that `places` (files, or folders of them) hold, sorted by person and video.
+def find_videos(places: Sequence[StrPath], root: Path, split: Split, settings: VideoSettings) -> list[VideoJob]:
+    """The videos that `places` (files, or folders of them, by paths or URLs) hold, sorted by person and video.
 
     A file PERSON.mp4 is a person; in a folder, PERSON/VIDEO.mp4 and PERSON/A/B.mp4 are PERSON's videos VIDEO and A-B.
 
@@ -132,8 +134,13 @@ def prepare_video(job: VideoJob) -> VideoResult:
     Raises:
         InputError: it cannot be read; it is tried again next time.
     """
+    with copying() as copies:
+        return _prepare(job, copies.fetch(str(job.path), "video", FileKind.VIDEO))
+
+
+def _prepare(job: VideoJob, path: Path) -> VideoResult:
     settings = job.settings
-    with VideoFrames(job.path) as frames:
+    with VideoFrames(path) as frames:
         rate = frames.rate
         sightings = list(watch(frames.moments(), _faces(settings.landmarker), settings.fps, settings.seconds))
     stretches = split(sightings, settings.min_frames)
@@ -141,11 +148,11 @@ def prepare_video(job: VideoJob) -> VideoResult:
     seen = sum(sighting.landmarks is not None for sighting in sightings)
     followed = sum(len(stretch.numbers) for stretch in stretches)
     written = sum(len(stretch.numbers) for stretch in large)
-    with staging(job.root, job.split, job.person, job.video) as stage, VideoFrames(job.path) as frames:
+    with staging(job.root, job.split, job.person, job.video) as stage, VideoFrames(path) as frames:
         _write(frames, large, stage, settings)
     result = VideoResult(
-        file=job.path.name,
-        bytes=size_of(job.path),
+        file=path.name,
+        bytes=size_of(path),
         rate=rate,
         sequences=len(large),
         frames=written,
@@ -175,15 +182,19 @@ def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage,
         stage.write(f"{i:05d}", f"{j:05d}", image, mask, keypoints, picture_format=settings.picture_format)
 
 
-def _videos_of(place: Path) -> list[tuple[Path, tuple[str, ...]]]:
+def _videos_of(place: StrPath) -> list[tuple[StrPath, tuple[str, ...]]]:
     """Each video with the parts of its name."""
-    if not is_folder(place):
+    if not stores.is_url(str(place)) and not is_folder(place):
         checked(place, FileKind.VIDEO)
-        return [(place, (place.stem,))]
-    found = []
-    for path in list_below(place):
-        parts = path.relative_to(place).with_suffix("").parts
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
+        return [(place, (Path(place).stem,))]
+    listed = stores.find_below(str(place))
+    if [below for _, below in listed] == [""]:  # a store's file
+        listed = [(str(place), PurePath(place).name)]
+    found: list[tuple[StrPath, tuple[str, ...]]] = []
+    for path, below in listed:
+        name = PurePath(below)
+        parts = name.with_suffix("").parts
+        if name.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
             found.append((path, parts))
     if not found:
         raise InputError(f"{place}: expected videos ({' '.join(SUFFIXES)}) in this folder, found none")
@@ -195,7 +206,7 @@ def _is_done(job: VideoJob) -> bool:
     if not is_there(job.record):
         return False
     record = typed(VideoResult, read_content(job.record, DAMAGED), str(job.record), DAMAGED)
-    return (record.file, record.bytes) == (job.path.name, size_of(job.path))
+    return (record.file, record.bytes) == (PurePath(job.path).name, stores.size(str(job.path)))
 
 
 @functools.cache  # one a process: networks take longer to load than a frame

@@ -8,9 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bilayer.training.evaluate.baselines import mean_head
 from bilayer.training.evaluate.cli import main
 from tests.training.test_evaluate import RUNS, add_sequence
 
@@ -42,6 +45,58 @@ def by_one(data, tmp_path_factory):
     done = CliRunner().invoke(main, arguments(data, out, "--jobs", 1))
     assert done.exit_code == 0, done.stderr
     return found(out)
+
+
+def test_data_of_a_store_give_the_numbers_of_a_folders(data, tmp_path, by_one):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(data), "/people", recursive=True)
+    place = "memory://people"
+    assert memory.exists("/people/imgs/test/101/v/s/0000.png")
+    done = CliRunner().invoke(main, arguments(place, tmp_path, "--jobs", 1))
+    assert done.exit_code == 0, done.stderr
+    assert found(tmp_path) == by_one
+    file = "keypoints/test/102/v/s/0001.npy"
+    memory.pipe_file(f"/people/{file}", b"cut")
+    for number, told in enumerate((f"{place}/{file}: expected a .npy array", f"{place}/{file}: no such file")):
+        if number:
+            memory.rm(f"/people/{file}")
+        done = CliRunner().invoke(main, arguments(place, tmp_path / "again", "--jobs", 1))
+        assert done.exit_code == 3
+        assert done.stderr.splitlines()[-1].startswith(f"error: {told}")
+        assert not (tmp_path / "again/frames").exists()
+
+
+def test_data_by_their_url_are_measured_by_two_processes(data, tmp_path, by_one):
+    command = [sys.executable, "-m", "bilayer.training.evaluate.cli"]
+    words = arguments(f"file://{data}", tmp_path, "--jobs", 2)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert found(tmp_path) == by_one
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("file:///no/such", 3, "expected pictures imgs/test/PERSON"),
+        ("nosuch://x", 3, "Protocol not known: nosuch"),
+        ("dropbox://x", 5, "; pip install "),
+    ],
+)
+def test_a_store_without_data_is_told_by_its_url(place, code, words, tmp_path):
+    done = CliRunner().invoke(main, arguments(place, tmp_path, "--jobs", 1))
+    assert done.exit_code == code
+    assert done.stderr.startswith(f"error: {place}")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_mean_head_of_a_store_is_a_folders(masks, tmp_path):
+    for number in range(5):
+        add_sequence(tmp_path, "train", str(200 + number), frames=2, masks=masks)
+    place = f"heads-{masks}"
+    fsspec.filesystem("memory").put(str(tmp_path), f"/{place}", recursive=True)
+    assert np.array_equal(mean_head(f"memory://{place}", 64), mean_head(tmp_path, 64))
 
 
 def children(process):

@@ -11,6 +11,7 @@ It is the layout that the authors document for VoxCeleb2, plus `coords`: the can
 
 import io
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ MAX_COORD_SPREAD = 0.1  # standard deviation inside a shrunk pixel; above it lie
 MAX_SIDE = 8192  # px of a stored picture; a few KB of a PNG would ask for gigabytes
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"  # a decoder fills up what is cut off, without a word
-_PREPARE = "see docs/data.md, or run bilayer-prepare"
+PREPARE = "see docs/data.md, or run bilayer-prepare"
 
 
 @dataclass(frozen=True, order=True)
@@ -72,7 +73,7 @@ class FrameSequence:
         names = [name for name in _names(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
         if not names:
             raise InputError(f"{folder}: expected frames as .png or .jpg, found none; delete the folder, or fill it")
-        return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
+        return [folder / name for name in in_order(names)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
     """
     top = root / IMAGES / split
     if not is_folder(top):
-        raise InputError(f"{root}: expected a folder {IMAGES}/{split} of PERSON/VIDEO/SEQUENCE, found none; {_PREPARE}")
+        raise InputError(f"{root}: expected a folder {IMAGES}/{split} of PERSON/VIDEO/SEQUENCE, found none; {PREPARE}")
     found = [
         FrameSequence(root, split, person, video, name)
         for person in _folders(top)
@@ -103,8 +104,13 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
         for name in _folders(top / person / video)
     ]
     if not found:
-        raise InputError(f"{top}: expected folders PERSON/VIDEO/SEQUENCE, found none; {_PREPARE}")
+        raise InputError(f"{top}: expected folders PERSON/VIDEO/SEQUENCE, found none; {PREPARE}")
     return found
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of pictures in the order of their numbers."""
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def has_kind(root: Path, split: Split, kind: str) -> bool:

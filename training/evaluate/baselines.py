@@ -3,6 +3,7 @@
 Of the source the person is taken: its own background is painted black first, as it is for the embedder.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
-from bilayer.training.data.frame_folders import list_sequences
+from bilayer.runtime.files.reading import StrPath
+from bilayer.runtime.files.stores import is_url
+from bilayer.runtime.vocabulary import Split
+from bilayer.training.data.frame_folders import FrameSequence, list_sequences
+from bilayer.training.data.frame_stores import StoredSequence, list_stored
 from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_keypoints
 from bilayer.training.metrics.meter import remove_background
 
@@ -40,7 +45,7 @@ def affine_map(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDA
     return np.asarray(solution.T, np.float64)
 
 
-def mean_head(data: Path, size: int) -> Bytes:
+def mean_head(data: StrPath, size: int) -> Bytes:
     """The mean of training pictures (S, S, 3), background black: a frame each of sequences spread over the split.
 
     Without training data, of the test split's.
@@ -48,16 +53,21 @@ def mean_head(data: Path, size: int) -> Bytes:
     Raises:
         InputError: there is neither.
     """
+    sequences: Sequence[FrameSequence | StoredSequence]
     try:
-        sequences = list_sequences(data, "train")
+        sequences = _sequences(data, "train")
     except InputError:
-        sequences = list_sequences(data, "test")
+        sequences = _sequences(data, "test")
     count = min(len(sequences), MEAN_HEAD_PICTURES)
     total = np.zeros((size, size, 3), np.float64)
     for index in range(count):
         frame = first_frame(sequences[index * len(sequences) // count], size)
         total += remove_background(frame.image, frame.mask)
     return np.rint(total / count).astype(np.uint8)
+
+
+def _sequences(data: StrPath, split: Split) -> Sequence[FrameSequence | StoredSequence]:
+    return list_stored(str(data), split) if is_url(str(data)) else list_sequences(Path(data), split)
 
 
 def _move(picture: Bytes, matrix: NDArray[np.float64]) -> Bytes:

@@ -1,12 +1,17 @@
 """The paper's protocol: which frames of a dataset are a source, and which are to be made of it (section 4)."""
 
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import StrPath
+from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import (
     MASKS,
@@ -16,6 +21,9 @@ from bilayer.training.data.frame_folders import (
     list_sequences,
     read_frame,
 )
+from bilayer.training.data.frame_stores import StoredSequence, frames_here, list_stored
+
+Listed = TypeVar("Listed", FrameSequence, StoredSequence)
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,17 @@ def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequ
     Raises:
         InputError: no data, or no sequence is long enough.
     """
-    chosen: dict[str, FrameSequence] = {}
-    for sequence in list_sequences(data, protocol.split):
+    return _choose(data, protocol, list_sequences(data, protocol.split), lambda sequence: len(sequence.pictures()))
+
+
+def _choose(
+    data: StrPath, protocol: EvaluationProtocol, sequences: Sequence[Listed], length: Callable[[Listed], int]
+) -> list[Listed]:
+    chosen: dict[str, Listed] = {}
+    for sequence in sequences:
         if len(chosen) == protocol.identities:
             break
-        if sequence.person not in chosen and len(sequence.pictures()) > protocol.every:
+        if sequence.person not in chosen and length(sequence) > protocol.every:
             chosen[sequence.person] = sequence
     if not chosen:
         raise InputError(
@@ -60,19 +74,27 @@ def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequ
     return list(chosen.values())
 
 
-def read_case(sequence: FrameSequence, every: int, size: int) -> EvaluationCase:
+def sequences_of(data: StrPath, protocol: EvaluationProtocol) -> Sequence[FrameSequence | StoredSequence]:
+    """Those that `choose_sequences` chooses, of a folder, or by a URL of data in a store; errors are the same."""
+    if not is_url(str(data)):
+        return choose_sequences(Path(data), protocol)
+    return _choose(data, protocol, list_stored(str(data), protocol.split), lambda sequence: len(sequence.names))
+
+
+def read_case(sequence: FrameSequence | StoredSequence, every: int, size: int) -> EvaluationCase:
     """The frames of one identity, `size` pixels square, or an InputError where a file is missing or damaged."""
-    pictures = sequence.pictures()[::every]
-    masks = has_kind(sequence.root, sequence.split, MASKS)
-    frames = [read_frame(sequence, picture, size, masks, coords=False) for picture in pictures]
+    with frames_here(sequence, every) as (here, pictures):
+        masks = has_kind(here.root, here.split, MASKS)
+        frames = [read_frame(here, picture, size, masks, coords=False) for picture in pictures]
     names = tuple(picture.stem for picture in pictures[1:])
-    return EvaluationCase(sequence.label, names, frames[0], tuple(frames[1:]))
+    return EvaluationCase(here.label, names, frames[0], tuple(frames[1:]))
 
 
-def first_frame(sequence: FrameSequence, size: int) -> StoredFrame:
+def first_frame(sequence: FrameSequence | StoredSequence, size: int) -> StoredFrame:
     """Read a sequence's first frame, its source, or raise an InputError where a file is missing or damaged."""
-    masks = has_kind(sequence.root, sequence.split, MASKS)
-    return read_frame(sequence, sequence.pictures()[0], size, masks, coords=False)
+    with frames_here(sequence, every=sys.maxsize) as (here, pictures):
+        masks = has_kind(here.root, here.split, MASKS)
+        return read_frame(here, pictures[0], size, masks, coords=False)
 
 
 def scaled_keypoints(frame: StoredFrame) -> Floats:

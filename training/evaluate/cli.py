@@ -53,7 +53,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     options.check()
     with importing():
         from bilayer.training.evaluate.asked import without_missing
-        from bilayer.training.evaluate.cases import choose_sequences, read_case
+        from bilayer.training.evaluate.cases import read_case, sequences_of
         from bilayer.training.evaluate.many import WORKER_BYTES, evaluate_asked, load_asked
         from bilayer.training.evaluate.models import common_size
         from bilayer.training.evaluate.sheet import draw_sheet, save_sheet
@@ -61,7 +61,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     sheet, save_frames = options.sheet, options.save_frames
     asked = without_missing(options)
     models = load_asked(asked).models
-    sequences = choose_sequences(options.data, options.protocol)
+    sequences = sequences_of(options.data, options.protocol)
     workers = options.workers(len(sequences), WORKER_BYTES)
     if options.device != "cpu" and options.jobs is None and options.ray is None:
         workers = Workers(1)  # processes would share the one device

@@ -11,6 +11,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.training.data.frame_folders import FrameSequence
+from bilayer.training.data.frame_stores import StoredSequence
 from bilayer.training.evaluate.asked import make_meter
 from bilayer.training.evaluate.baselines import mean_head
 from bilayer.training.evaluate.cases import read_case
@@ -29,16 +30,16 @@ class Loaded:
 
     models: Mapping[str, BilayerModel]
     meter: Meter
-    mean: Bytes  # head (S, S, 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IdentityJob:
     """An identity to measure."""
 
     options: CheckpointOptions
-    sequence: FrameSequence
+    sequence: FrameSequence | StoredSequence
     frames: Path | None  # a draft's folder: save all frames there
+    mean: Bytes  # head (S, S, 3)
 
 
 @functools.lru_cache(maxsize=1)  # a process keeps its models
@@ -52,12 +53,12 @@ def load_asked(options: CheckpointOptions) -> Loaded:
     """
     meter = make_meter(options)
     models = {name: load_model(path).to(options.device) for name, path in options.models.items()}
-    return Loaded(models, meter, mean_head(options.data, common_size(models)))
+    return Loaded(models, meter)
 
 
 def evaluate_asked(
     options: CheckpointOptions,
-    sequences: Sequence[FrameSequence],
+    sequences: Sequence[FrameSequence | StoredSequence],
     workers: Workers,
     frames: Path | None,
     on_done: Callable[[], None],
@@ -70,8 +71,9 @@ def evaluate_asked(
         ToolMissingError: a worker's machine has not what this one has.
     """
     loaded = load_asked(options)
-    measured: dict[FrameSequence, MeasuredCase] = {}
-    jobs = [IdentityJob(options, sequence, frames) for sequence in sequences]
+    measured: dict[FrameSequence | StoredSequence, MeasuredCase] = {}
+    mean = mean_head(options.data, common_size(loaded.models))
+    jobs = [IdentityJob(options, sequence, frames, mean) for sequence in sequences]
     for job, found in run_jobs(_measure, jobs, workers):
         if isinstance(found, InputError):
             raise found
@@ -85,7 +87,7 @@ def _measure(job: IdentityJob) -> MeasuredCase:
     loaded = load_asked(job.options)
     size = common_size(loaded.models)
     case = read_case(job.sequence, job.options.every, size)
-    measured, truths, pictures = measure_case(case, loaded.models, loaded.mean, loaded.meter, job.options.drawn_lids)
+    measured, truths, pictures = measure_case(case, loaded.models, job.mean, loaded.meter, job.options.drawn_lids)
     if job.frames is not None:
         save_case(job.frames, case, truths, pictures)
     return measured

@@ -13,9 +13,11 @@ from bilayer.model.bilayer import BilayerModel
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files import stores
+from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.vocabulary import Refine
 from bilayer.training.data.dataset import frame_batch
-from bilayer.training.data.frame_folders import MASKS, has_kind
+from bilayer.training.data.frame_folders import MASKS
 from bilayer.training.evaluate.baselines import affine_warps, mean_head, source_copies
 from bilayer.training.evaluate.cases import (
     PAPER_PROTOCOL,
@@ -128,7 +130,7 @@ def measure_case(
 def summarise(
     measured: Sequence[MeasuredCase],
     models: Mapping[str, BilayerModel],
-    data: Path,
+    data: StrPath,
     protocol: EvaluationProtocol,
     meter: Meter,
 ) -> EvaluationResult:
@@ -225,8 +227,8 @@ def _costs(models: Mapping[str, BilayerModel]) -> dict[str, Costs]:
     return costs
 
 
-def _notes(data: Path, protocol: EvaluationProtocol, size: int) -> tuple[str, ...]:
-    masked = has_kind(data, protocol.split, MASKS)
+def _notes(data: StrPath, protocol: EvaluationProtocol, size: int) -> tuple[str, ...]:
+    masked = stores.holds(stores.join(str(data), MASKS, protocol.split))
     background = "painted black in truth and result by the true mask" if masked else "left in: the data has no masks"
     targets = "all frames" if protocol.every == 1 else f"one in {protocol.every} frames"
     return (

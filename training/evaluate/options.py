@@ -9,6 +9,7 @@ import click
 
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
+from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.options import Option
@@ -80,7 +81,7 @@ class CheckpointOptions(MeterOptions, JobOptions):
     """The options of `checkpoint`: which models are measured, on what data, and by how many processes."""
 
     checkpoints: Annotated[tuple[str, ...], Option(argument=True, metavar="[NAME=]CHECKPOINT...")]
-    data: Annotated[Path, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it.")]
+    data: Annotated[Path | str, Option("Dataset folder, with imgs/, keypoints/ and segs/ in it, or its URL.")]
     split: Annotated[Split, Option("Of the data folder.")] = "test"
     identities: Annotated[int, Option("People, a sequence each.", at_least=1)] = 50
     every: Annotated[
@@ -119,7 +120,8 @@ class CheckpointOptions(MeterOptions, JobOptions):
         super().check()
         for path in models.values():
             check_input(path, CheckpointError)
-        check_input(self.data)
+        if not is_url(str(self.data)):
+            check_input(self.data)
         if self.sheet is not None:
             check_output(self.sheet)
         if self.save_frames is not None:

@@ -12,7 +12,7 @@ from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, R
 from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files.reading import check_input, size_of
 from bilayer.runtime.files.writing import check_apart, check_output, write_file
-from bilayer.runtime.options import fills
+from bilayer.runtime.options import PathAlone, fills
 
 if TYPE_CHECKING:
     from bilayer.android_harness.bench.parity import Emulation
@@ -159,8 +159,8 @@ def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_js
 
 
 @main.command("report")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write an HTML page with charts as well.")
+@click.argument("results", nargs=-1, required=True, type=PathAlone(path_type=Path))
+@click.option("--html", "html_path", type=PathAlone(path_type=Path), help="Write an HTML page with charts as well.")
 @as_json_option
 def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: bool) -> None:
     """Results of bench, side by side, as Markdown."""
@@ -183,7 +183,7 @@ def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: b
 
 @main.command("build-runner")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="The program. [default: in the cache, where bench finds it]"
+    "-o", "--out", type=PathAlone(path_type=Path), help="The program. [default: in the cache, where bench finds it]"
 )
 @as_json_option
 def build_runner_command(out: Path | None, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.heard import log_handler
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import fills, with_options
+from bilayer.runtime.options import PathAlone, fills, with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
 
 if TYPE_CHECKING:
@@ -49,19 +49,19 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 @click.option("--timings", is_flag=True, help="Print how long each stage took.")
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=PathAlone(path_type=Path),
     help="Measure the likeness and write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
 )
 @click.option(
     "--web",
-    type=click.Path(path_type=Path),
+    type=PathAlone(path_type=Path),
     help="Write the avatar to this folder as a web page, too: to copy anywhere (docs/web.md).",
 )
 @click.option(
-    "--check", type=click.Path(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
+    "--check", type=PathAlone(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
 )
 @click.option(
-    "--inspect", type=click.Path(path_type=Path), help="Only print what a .dlc, .onnx or .tflite holds, or a bundle."
+    "--inspect", type=PathAlone(path_type=Path), help="Only print what a .dlc, .onnx or .tflite holds, or a bundle."
 )
 @fills(JobOptions)
 @as_json_option

@@ -12,7 +12,7 @@ from bilayer.runtime.console import Group, as_json_option, show, table
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_input, is_folder, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.options import Option, fills
+from bilayer.runtime.options import Option, PathAlone, fills
 
 if TYPE_CHECKING:
     from bilayer.model.authors_checkpoint import Value
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", type=PathAlone(path_type=Path), required=False)
 @click.option("--preset", type=click.Choice(get_args(Preset)), help="A named architecture instead of a file.")
 @fills(RunsOptions)
 @as_json_option

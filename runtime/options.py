@@ -52,6 +52,16 @@ class PathOrUrl(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+class PathAlone(click.Path):
+    """A path: a URL would be the folder "s3:" and others in it, which nobody means."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error for a URL."""
+        if "://" in str(value):
+            self.fail(f"{value} is a URL: expected a path of this machine.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class OptionalWord(click.types.StringParamType):
     """What an option takes that may be given alone: no file or folder, which is an argument that stands behind it."""
 
@@ -199,7 +209,7 @@ def _type(hint: Any, option: Option) -> Any:
     if get_origin(hint) is Literal:
         return Words([*([option.none] if option.none else []), *get_args(hint)])
     if hint is Path:
-        return click.Path(path_type=Path)
+        return PathAlone(path_type=Path)
     if hint not in (int, float):
         return hint
     if option.at_least is not None or option.at_most is not None:

@@ -16,6 +16,7 @@ from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.console import as_json_option, show
 from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.files.writing import check_output, write_file
+from bilayer.runtime.options import PathAlone
 
 Cell = str | float | int | None
 
@@ -155,5 +156,5 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
             write_file(plot, charts.bar_charts(drawn))
             click.echo(f"\n{plot}", err=True)
 
-    picture = click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw it.")
+    picture = click.option("--plot", type=PathAlone(path_type=Path), metavar="FILE.svg", help="Also draw it.")
     return picture(as_json_option(command))

@@ -61,6 +61,7 @@ def test_what_is_given_goes_into_its_field():
     [
         ("here", "Missing option '-n' / '--name'"),
         ("-n x", "Missing argument 'PLACE'"),
+        ("s3://here -n x", "s3://here is a URL: expected a path of this machine"),
         ("here -n x --count 10", "10 is not in the range 1<=x<=9"),
         ("here -n x --size 7", "7 is not in the range x>=8"),
         (f"here -n x --size {1 << 31}", "2147483648 is no number that can be used here"),

@@ -258,6 +258,9 @@ def test_a_folder_by_its_url_is_prepared_by_the_command(prepared, film, tmp_path
     broken = prepare("videos", f"file://{tmp_path}/films", *words)
     assert broken.returncode == 3
     assert f"failed: file://{tmp_path}/films/ann.mp4: not a video" in broken.stderr
+    refused = prepare("videos", film, "--out", f"file://{tmp_path}/out")
+    assert refused.returncode == 2
+    assert "is a URL: expected a path" in refused.stderr
     for place, code, told in (
         ("file:///no/such", 3, "expected videos (.mp4"),
         ("memory://empty.mp4", 3, "expected videos (.mp4"),

@@ -12,7 +12,7 @@ from bilayer.runtime.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.files.reading import StrPath, check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import Option, PathOrUrl, fills, with_options
+from bilayer.runtime.options import Option, PathAlone, PathOrUrl, fills, with_options
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.options import HeadSettings, VideoSettings
 
@@ -117,7 +117,7 @@ def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **giv
 
 
 @main.command()
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=PathAlone(path_type=Path))
 @as_json_option
 def check(root: Path, as_json: bool) -> None:
     """Read every file under ROOT, count, and name what is broken; exit code 3 if anything is."""

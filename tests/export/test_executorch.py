@@ -105,6 +105,7 @@ def stand_in(monkeypatch, error=0.0):
 
         return infer
 
+    monkeypatch.setattr("bilayer.export.options.check_installed", lambda modules: None)
     monkeypatch.setattr(executorch_write, "build_pte", build)
     monkeypatch.setattr(executorch_write, "pte_tensors", tensors)
 

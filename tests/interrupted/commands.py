@@ -28,6 +28,7 @@ class Command:
         often: whether it is tried at every commit; the others with all points.
         alone: a process of its own changes its files, too, which copies of the command would disturb: each call has a
             run of its own.
+        replaces: its worker processes; where a signal ends one, another does its work and the command goes on.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Command:
     same: Callable[[Path, Path], None] | None = None
     often: bool = True
     alone: bool = False
+    replaces: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -247,7 +249,7 @@ KILLED = [
     Command("train", "train", _train(False), goes_on=True, look=_look_at_run, same=same_run, often=False),
     Command("train-on", "train", _train(True, "--no-validate"), goes_on=True, look=_look_at_run, same=same_run),
     Command("prepare-heads", "prepare", _heads(1), goes_on=True, often=False),
-    Command("prepare-heads-jobs", "prepare", _heads(2), goes_on=True, often=False),
+    Command("prepare-heads-jobs", "prepare", _heads(2), goes_on=True, often=False, replaces=True),
     Command("prepare-videos", "prepare", _videos, goes_on=True),
 ]
 COMMANDS = [

@@ -205,7 +205,7 @@ class Interruptions:
     def _judged(self, command, folder, words, before, done, number, action):
         whole, _ = self.whole(command, action)
         out, after = folder / "here" / OUT, visible(whole)
-        found = [*_wrong_ending(done, action), *_wrong_files(command, out, before, after, done, action)]
+        found = [*_wrong_ending(command, done, action), *_wrong_files(command, out, before, after, done, action)]
         if action != "kill" and (left := [n for n in listed(folder / "tmp") if not n.startswith("torchinductor_")]):
             found.append(f"left in $TMPDIR: {left[:3]}")
         if command.goes_on or action == "kill":
@@ -245,13 +245,14 @@ def _contents(command, out):
     return digest.hexdigest()
 
 
-def _wrong_ending(done, action):
+def _wrong_ending(command, done, action):
     found = []
     if "Traceback" in done.err + done.out:
         found.append(f"a traceback: {done.err[-1500:]}")
     lines = [line for line in done.err.splitlines() if line.strip()]
     if action in ENDED:
-        if done.code not in ((ENDED[action],) if done.reached else (0,)):
+        ended = (ENDED[action], 0) if command.replaces and action == "term" else (ENDED[action],)
+        if done.code not in (ended if done.reached else (0,)):
             found.append(f"exit code {done.code}: {done.err[-500:]}")
     elif done.code == 3:
         errors = [line for line in lines if line.startswith("error: ")]

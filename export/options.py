@@ -11,7 +11,7 @@ from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import FileKind, check_input, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.options import Option
-from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine
+from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
 
 SNPE_OPSET, NEWEST_OPSET = 8, 21
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
@@ -88,6 +88,11 @@ class ExportOptions:
     ] = "fp32"
     # None: drawn with the demo weights, whose network leaves the lids open
     lids: Annotated[LidMotion | None, Option("Who shuts the eyes: pieces drawn, or the network.", none="auto")] = None
+    # None: anchored where the texture is fitted
+    warp: Annotated[
+        WarpMotion | None,
+        Option("Whether landmarks are brought to where the pose has them, or as the network has it.", none="auto"),
+    ] = None
 
     @property
     def lid_motion(self) -> LidMotion:

@@ -125,7 +125,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
         portrait, size = portraits[0], model.config.image_size
         frame_side = options.size or size
     with watch.stage("avatar"):
-        avatar = avatar_of(model, portraits, options.refine, frame_side)
+        avatar = avatar_of(model, portraits, options.refine, frame_side, options.warp)
         lids = paint_lids(model, avatar, portrait.source.poses) if options.lid_motion == "drawn" else None
     with watch.stage("fold and ONNX"):
         origin = Origin(
@@ -206,10 +206,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             origin=origin,
             quantization=quantization,
             lids=None if lids is None else lids.lids,
+            anchors=avatar.anchors[0] if avatar.anchors else None,
         )
         with watch.stage("convert and write"):
             played = (
-                (lambda bundle: verify_bundle(bundle, probes, avatar.texture, align_corners, frame_side))
+                (lambda bundle: verify_bundle(bundle, probes, avatar, align_corners, frame_side))
                 if options.verify
                 else None
             )

@@ -11,7 +11,7 @@ from bilayer.model.photo_source import Portrait, shot_of, source_of_photo
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
-from bilayer.runtime.vocabulary import Refine
+from bilayer.runtime.vocabulary import Refine, WarpMotion
 
 # Of a further photo's pixel, where those before it show the same: the first one's expression and light are kept
 OTHERS_SHARE = 0.05
@@ -67,7 +67,9 @@ def _compared(options: ExportOptions, first: Portrait, others: Sequence[Portrait
     return compared
 
 
-def avatar_of(model: BilayerModel, portraits: Sequence[Portrait], refine: Refine, size: int) -> Avatar:
+def avatar_of(
+    model: BilayerModel, portraits: Sequence[Portrait], refine: Refine, size: int, warp: WarpMotion | None = None
+) -> Avatar:
     """Return the avatar of the first portrait's person, its texture `size` texels square and fitted to all of them."""
     shots = [shot_of(portrait, size, OTHERS_SHARE if number else 1.0) for number, portrait in enumerate(portraits)]
-    return create_avatar(model, portraits[0].source, refine, shots, size)
+    return create_avatar(model, portraits[0].source, refine, shots, size, warp)

@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.anchors import move_warps
+from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
@@ -106,14 +107,14 @@ def verify_half(probes: Sequence[Probe], network: Network, compositor: FrameComp
 
 
 def verify_bundle(
-    bundle: Bundle, probes: Sequence[Probe], texture: Tensor, align_corners: bool, frame_size: int
+    bundle: Bundle, probes: Sequence[Probe], avatar: Avatar, align_corners: bool, frame_size: int
 ) -> None:
     """Play a written bundle as a user's player does, and compare its frames with the trained model's.
 
     Args:
         bundle: read back from its files.
         probes: what the trained model makes of some poses; the first PLAYED_POSES are compared.
-        texture: (1, 3, T, T) of the avatar, as torch made it.
+        avatar: of one person, as torch made it.
         align_corners: of the trained model's warp.
         frame_size: F, of the frames that the avatar was asked for.
 
@@ -127,7 +128,7 @@ def verify_bundle(
     compositor = FrameCompositor(packed, contract.align_corners, size=contract.frame_size, engine="numpy")
     player = AvatarPlayer(bundle, load_engine(path, contract, "onnxruntime", threads=THREADS), packed, compositor, lids)
     for probe in probes[:PLAYED_POSES]:
-        found, expected = player.render(probe.pose), _torch_frame(probe.expected, texture, align_corners, frame_size)
+        found, expected = player.render(probe.pose), _torch_frame(probe, avatar, align_corners, frame_size)
         db = psnr(found, expected, RANGES[FRAME])
         if not db >= DEFAULT.fp32_frame_psnr:
             raise ParityError(
@@ -137,14 +138,15 @@ def verify_bundle(
             )
 
 
-def _torch_frame(outputs: NetworkOutputs, texture: Tensor, align_corners: bool, frame_size: int) -> Bytes:
+def _torch_frame(probe: Probe, avatar: Avatar, align_corners: bool, frame_size: int) -> Bytes:
     """(F, F, 4) RGBA by torch's own interpolation and warp: equation 1 of the paper, its mask as alpha."""
-    planes = {
-        name: interpolate(torch.from_numpy(values)[None], size=(frame_size, frame_size), mode="bilinear")
-        for name, values in outputs.by_name.items()
-    }
+    results = {name: torch.from_numpy(values)[None] for name, values in probe.expected.by_name.items()}
+    if avatar.anchors:
+        results["delta_uv"] = move_warps(results["delta_uv"], torch.from_numpy(probe.pose)[None], avatar.anchors)
+    size = (frame_size, frame_size)
+    planes = {name: interpolate(values, size=size, mode="bilinear") for name, values in results.items()}
     uv = warping_field(planes["delta_uv"])
-    image = (planes["lf_rgb"] + warp(texture, uv, align_corners))[0].numpy()
+    image = (planes["lf_rgb"] + warp(avatar.texture, uv, align_corners))[0].numpy()
     mask = planes["seg"][0, 0].clamp(0, 1).numpy() if "seg" in planes else np.ones(image.shape[1:], np.float32)
     colours = np.floor((np.clip(image, -1, 1) + 1) / 2 * 255)  # as published: the fraction is cut off
     frame = np.concatenate([colours, np.rint(mask * 255)[None]]).transpose(1, 2, 0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilayer.model.adaptive import AdaptiveParameters
+from bilayer.model.anchors import find_anchors, move_warps
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.lids import PaintedLids, draw_lids
@@ -15,10 +16,11 @@ from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
 from bilayer.runtime.arrays import Floats
+from bilayer.runtime.bundle import WarpAnchors
 from bilayer.runtime.errors import PhotoError
 from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
 from bilayer.runtime.face.found import MIRRORED
-from bilayer.runtime.vocabulary import Refine
+from bilayer.runtime.vocabulary import Refine, WarpMotion
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +73,12 @@ class Avatar:
     texture: Tensor  # (B, 3, T, T), refined; that is not clamped to -1..1
     base_texture: Tensor  # (B, 3, S, S) as generated, -1..1
     refine: Refine
+    anchors: tuple[WarpAnchors, ...] = ()  # of each of the B; none: the warp is the network's
 
     def render(self, model: BilayerModel, poses: Tensor) -> Rendering:
         """Return the frames of `poses` (B * T, 136), by the model that the avatar was made with."""
         with torch.inference_mode():
-            return render(model, self.parameters, self.texture, poses, self.refine == "updater")
+            return render(model, self.parameters, self.texture, poses, self.refine == "updater", self.anchors)
 
 
 def make_source(crop: Crop, config: ModelConfig, mask: Floats | None = None) -> Source:
@@ -137,7 +140,12 @@ def enhancer_steps(
 
 @torch.inference_mode()
 def create_avatar(
-    model: BilayerModel, source: Source, refine: Refine = "fit", shots: Sequence[Shot] = (), size: int | None = None
+    model: BilayerModel,
+    source: Source,
+    refine: Refine = "fit",
+    shots: Sequence[Shot] = (),
+    size: int | None = None,
+    warp_motion: WarpMotion | None = None,
 ) -> Avatar:
     """Return the avatars of B people.
 
@@ -148,6 +156,8 @@ def create_avatar(
             keeps the network's.
         shots: the photos that are fitted to, of any size; by default the source.
         size: T, the texture's side in texels; by default that of the network's own.
+        warp_motion: "anchored" moves the warp so that landmarks lie where poses have them (bilayer.runtime.anchors),
+            "network" takes it as it is; None anchors fitted textures, whose details show where it is off.
 
     Raises:
         CheckpointError: a network that this needs is missing.
@@ -160,12 +170,21 @@ def create_avatar(
         for step in enhancer_steps(model, source, parameters, base_texture):
             texture = step.texture
     texture = resize_texture(texture, size or texture.shape[-1], model.config.align_corners)
+    anchors: tuple[WarpAnchors, ...] = ()
+    if (warp_motion or default_warp_motion(refine)) == "anchored":
+        layers = model.inference_generator(model.keypoints_embedder(source.poses), parameters)
+        anchors = find_anchors(layers.delta_uv, source.poses)
     if refine == "fit":
         shots = shots or [source.shot]
-        views = [view_of(model, parameters, shot) for shot in shots]
-        mirrored = view_of(model, parameters, mirror_shot(shots[0], model.config.image_size))
+        views = [view_of(model, parameters, shot, anchors) for shot in shots]
+        mirrored = view_of(model, parameters, mirror_shot(shots[0], model.config.image_size), anchors)
         texture = fit_texture(texture, views, model.config.align_corners, mirrored=mirrored)
-    return Avatar(embeddings, parameters, texture, base_texture, refine)
+    return Avatar(embeddings, parameters, texture, base_texture, refine, anchors)
+
+
+def default_warp_motion(refine: Refine) -> WarpMotion:
+    """Return what moves the warp where nothing is asked for: the paper's own textures have the paper's own warp."""
+    return "anchored" if refine == "fit" else "network"
 
 
 @torch.inference_mode()
@@ -175,12 +194,15 @@ def paint_lids(model: BilayerModel, avatar: Avatar, pose: Tensor) -> PaintedLids
     return draw_lids(avatar.texture, pose, layers.delta_uv, model.config.align_corners)
 
 
-def view_of(model: BilayerModel, parameters: AdaptiveParameters, shot: Shot) -> View:
-    """Return what a photo tells of the texture of an avatar with these `parameters`."""
+def view_of(
+    model: BilayerModel, parameters: AdaptiveParameters, shot: Shot, anchors: Sequence[WarpAnchors] = ()
+) -> View:
+    """Return what a photo tells of the texture of an avatar with these `parameters` and `anchors`."""
     layers = model.inference_generator(model.keypoints_embedder(shot.poses), parameters)
     size = shot.images.shape[-1]
     weights = shot.masks
     if layers.seg_logits is not None:
         weights = weights * resize_picture(torch.sigmoid(layers.seg_logits), size)
-    uv = warping_field(resize_picture(layers.delta_uv, size))
+    delta_uv = move_warps(layers.delta_uv, shot.poses, anchors) if anchors else layers.delta_uv
+    uv = warping_field(resize_picture(delta_uv, size))
     return View(uv, shot.images - resize_picture(layers.lf_rgb, size), weights**2, shot.share)

@@ -43,6 +43,8 @@ Box = Annotated[list[int], Meta(min_length=4, max_length=4)]
 # In half crops from its middle: what is a thousand of them away is no landmark
 Pose = Annotated[list[Annotated[float, Meta(gt=-1000, lt=1000)]], Meta(min_length=136, max_length=136)]
 
+TexturePlace = Annotated[float, Meta(gt=-4, lt=4, description="-1..1 across the texture, as the warp has it")]
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -146,6 +148,25 @@ class DrawnLids:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """Where one of the face's landmarks lies in the texture."""
+
+    landmark: Annotated[int, Meta(ge=0, le=67, description="which of the 68")]
+    x: TexturePlace
+    y: TexturePlace
+
+
+@dataclass(frozen=True)
+class WarpAnchors:
+    """How the warp is moved so that the landmarks come to lie where the pose has them: docs/bundle.md."""
+
+    reach: Annotated[float, Meta(ge=0.01, le=2, description="how far a landmark moves what is around it, of -1..1")]
+    ridge: Annotated[float, Meta(ge=0.001, le=1000, description="0: the landmarks lie exactly; more: less is moved")]
+    limit: Annotated[float, Meta(gt=0, le=2, description="of how much is corrected at a landmark, of -1..1")]
+    points: Annotated[list[Anchor], Meta(min_length=1, max_length=68)]
+
+
+@dataclass(frozen=True)
 class Contract:
     """The content of avatar.json."""
 
@@ -166,6 +187,10 @@ class Contract:
     ] = None
     lids: Annotated[
         DrawnLids | None, Meta(description="pieces of the texture with shut eyes; left out where there are none")
+    ] = None
+    anchors: Annotated[
+        WarpAnchors | None,
+        Meta(description="where landmarks lie in the texture; left out: the network's warp"),
     ] = None
 
     def to_json(self) -> str:

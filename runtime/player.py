@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bilayer.runtime.anchors import WarpMover
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import Bundle, Contract, read_bundle
 from bilayer.runtime.engines.base import NetworkEngine
 from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
+from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.lids import LidPainter
 from bilayer.runtime.sampler.compositor import Alpha, FrameCompositor, resize_outputs
 from bilayer.runtime.sampler.grid_sample import MAX_CHANNELS, PADDING, Sampler
@@ -61,6 +63,8 @@ class AvatarPlayer:
         self.engine, self.precision = network.name, network.precision
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
         self._network, self._texture, self._compositor, self._lids = network, texture, compositor, lids
+        self._mover = WarpMover(contract.anchors, contract.image_size) if contract.anchors else None
+        self._pose: ArrayLike = self.source_pose
         self.outputs = network.run(self.source_pose)  # the first run is the slow one
 
     @classmethod
@@ -130,13 +134,13 @@ class AvatarPlayer:
 
     def infer(self, pose: ArrayLike) -> None:
         """The first half of `render`, the network and the lids: for those who time or schedule the halves apart."""
-        self.outputs = self._network.run(pose)
+        self.outputs, self._pose = self._network.run(pose), pose
         if self._lids is not None:
             self._lids.show(pose)
 
     def compose(self, out: Bytes | None = None) -> Bytes:
         """The second half of `render`: the frame of the pose that `infer` was last given."""
-        return self._compositor.compose(self.outputs, out)
+        return self._compositor.compose(self._moved(self.outputs), out)
 
     def frames(self, poses: "Track | Iterable[ArrayLike]", out: Bytes | None = None) -> Iterator[Bytes]:
         """Frames (F, F, 4), as they come. With `out` it is the same array every time.
@@ -190,11 +194,14 @@ class AvatarPlayer:
         inner = self._texture[1 : 1 - PADDING, 1 : 1 - PADDING, :3]
         sampler = Sampler(inner, self.bundle.contract.align_corners, texture_layout="interleaved")
         centres = ((2 * np.arange(self.size) + 1) / self.size - 1).astype(np.float32)
-        outputs = resize_outputs(self.outputs.drawable(), self.size, self.size)
+        outputs = resize_outputs(self._moved(self.outputs.drawable()), self.size, self.size)
         delta = outputs.delta_uv
         uv = np.stack([delta[0] + centres, delta[1] + centres[:, None]], axis=-1)
         mask = np.ones(uv.shape[:2], np.float32) if outputs.seg is None else np.clip(outputs.seg[0], 0, 1)
         return FrameLayers(uv, outputs.lf_rgb, sampler.sample(uv), mask)
+
+    def _moved(self, outputs: NetworkOutputs) -> NetworkOutputs:
+        return outputs if self._mover is None else self._mover.move(outputs, self._pose)
 
 
 def read_texture(bundle: Bundle) -> Floats:

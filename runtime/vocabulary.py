@@ -16,6 +16,7 @@ RetargetMode = Literal["absolute", "relative", "procrustes"]
 # What is done to the network's texture: fitted to the photo, or a few steps of the paper's updater
 Refine = Literal["fit", "updater", "none"]
 LidMotion = Literal["drawn", "network"]  # who moves the lids
+WarpMotion = Literal["anchored", "network"]  # who has the last word on where the texture is sampled
 
 # What a network computes in. FP16 hybrid stores in fp16 and sums in fp32, SNPE's GPU_FLOAT32_16_HYBRID
 Precision = Literal["fp32", "bf16", "fp16", "w8a16", "w8a8"]

@@ -176,6 +176,7 @@ def test_the_schema_beside_the_code_is_that_of_the_code():
 LEFT_OUT = {
     *SIZES,
     "refine",
+    "anchors",
     "tflite",
     "tflite_fp16",
     "litert_db",

@@ -1,0 +1,94 @@
+"""Landmark anchors: the warp is moved so that the avatar's landmarks come to lie where the pose has them.
+
+A network's warp is some pixels off, so that eyes and mouth slide against the landmarks that drive them. Where each
+landmark of the photo lies in the texture is known: it is where the warp of the photo's own pose looks. The warp of any
+other pose is to look there too, under that landmark. What is missing is spread over the face around it, by Gaussian
+radial basis functions with a ridge:
+
+    e_i = q_i - uv(p_i)                            q_i the landmark's place in the texture, p_i its place in the pose
+    (K + ridge I) w = e,  K_ij = k(p_i, p_j)       k(a, b) = exp(-|a - b|^2 / (2 reach^2))
+    uv'(x) = uv(x) + sum_i w_i k(x, p_i)
+
+The sum is smooth: it is taken on a coarse grid and resized. In the photo's pose it is zero. Not in the paper.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bilayer.runtime.arrays import Floats
+from bilayer.runtime.bundle import WarpAnchors
+from bilayer.runtime.frame import NetworkOutputs, Values
+from bilayer.runtime.sampler.resize import taps
+
+GRID = 32  # points a side at which the sum is taken, some two in a reach
+
+Points = NDArray[np.float64]  # (N, 2) x, y
+
+
+class WarpMover:
+    """Moves the warps of one avatar's poses by its anchors. Not for use by several threads at once."""
+
+    def __init__(self, anchors: WarpAnchors, size: int) -> None:
+        """`size` is S, the side of the network's results."""
+        self._landmarks = [point.landmark for point in anchors.points]
+        self._places = np.array([(point.x, point.y) for point in anchors.points])
+        self._reach, self._ridge, self._limit = anchors.reach, anchors.ridge, anchors.limit
+        self._centres = (2 * np.arange(GRID) + 1) / GRID - 1
+        self._resize = _resizing(size)
+        self._moved: Floats = np.empty((2, size, size), np.float32)
+
+    def move(self, outputs: NetworkOutputs, pose: ArrayLike) -> NetworkOutputs:
+        """Return a pose's results with the warp moved, in float32: an array that the next call writes over.
+
+        `pose` is (136,) or (68, 2), the one that `outputs` are of. What is not finite moves nothing.
+        """
+        shift = self.field(outputs.delta_uv, pose)
+        for axis in range(2):
+            np.matmul(self._resize, shift[axis] @ self._resize.T, out=self._moved[axis])
+        self._moved += outputs.delta_uv
+        return NetworkOutputs(self._moved, outputs.lf_rgb, outputs.seg)
+
+    def field(self, delta_uv: Values, pose: ArrayLike) -> Floats:
+        """Return what is added to the warp (2, S, S) of a pose, at the centres of tiles: (2, GRID, GRID)."""
+        size = delta_uv.shape[-1]
+        # Landmarks are counted by pixels' numbers, the warp's own coordinates by their centres: half a pixel apart
+        points = np.asarray(pose, np.float64).reshape(-1, 2)[self._landmarks] + 1 / size
+        missing = self._places - look_up(delta_uv, points)
+        missing[~np.isfinite(missing).all(axis=1)] = 0
+        length = np.hypot(*missing.T)[:, None]
+        missing *= self._limit / np.maximum(length, self._limit)
+        x, y = points.T
+        kernel = np.exp(-0.5 / self._reach**2 * ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2))
+        kernel[np.diag_indices(len(points))] += self._ridge
+        weights = np.linalg.solve(kernel, missing)
+        # A Gaussian of two coordinates is the product of one in each
+        across, down = (np.exp(-0.5 / self._reach**2 * (self._centres[:, None] - axis) ** 2) for axis in points.T)
+        field = np.stack([(down * weights[:, axis]) @ across.T for axis in range(2)])
+        return field.astype(np.float32)
+
+
+def look_up(delta_uv: Values, points: Points) -> Points:
+    """Return where in the texture the warp (2, S, S) looks at `points` (N, 2) of the frame, -1..1 both: (N, 2).
+
+    Bilinear between pixel centres; beyond the outermost these count.
+    """
+    size = delta_uv.shape[-1]
+    place = np.clip(((points + 1) * size - 1) / 2, 0, size - 1)
+    first = np.minimum(place.astype(np.int64), max(size - 2, 0))
+    second, rest = np.minimum(first + 1, size - 1), place - first
+    (left, top), (right, bottom), (across, down) = first.T, second.T, rest.T
+    corners = [delta_uv[:, rows, columns].astype(np.float64) for rows in (top, bottom) for columns in (left, right)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        upper, lower = (a + across * (b - a) for a, b in (corners[:2], corners[2:]))
+        moved = upper + down * (lower - upper)
+    inner: Points = (2 * place + 1) / size - 1 + moved.T  # the identity, held at the border as the offsets are
+    return inner
+
+
+def _resizing(size: int) -> Floats:
+    """Return the matrix (size, GRID) that resizes GRID values to `size`, as sampler/resize.py does."""
+    first, second, weight = taps(GRID, size)
+    matrix, rows = np.zeros((size, GRID), np.float32), np.arange(size)
+    matrix[rows, first] = 1 - weight
+    matrix[rows, second] += weight
+    return matrix

@@ -14,11 +14,15 @@ from bilayer.runtime.frame import NetworkOutputs
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """How the warp is moved; by 16 synthetic people that nothing was trained on, error of eyes, mouth and pictures."""
+    """How the warp is moved; chosen by 16 drawn people that nothing was trained on or is measured by."""
 
     landmarks: range = range(17, 68)  # brows, nose, eyes and mouth: the outline's are seen on another spot in each pose
     reach: float = 0.12  # of these landmarks' extent: an eye's width or so
     ridge: float = 0.1  # nine tenths of what a landmark alone is off
+    # Lids and the lower lip, which move by themselves, are left where the network has them: pulled shut whole, an eye
+    # or a smile is squeezed flat
+    free: tuple[int, ...] = (37, 38, 40, 41, 43, 44, 46, 47, 55, 56, 57, 58, 59, 65, 66, 67)
+    free_ridge: float = 10.0  # a tenth
     limit: float = 0.1  # of -1..1: 98 of 100 are less off; beyond, it is a landmark that the head hides
 
 
@@ -31,9 +35,11 @@ def find_anchors(
         points = pose.astype(np.float64).reshape(-1, 2)[settings.landmarks]
         extent = float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2))
         places = np.clip(look_up(warp, points + 1 / warp.shape[-1]), -2, 2)
-        anchors = [Anchor(k, float(x), float(y)) for k, (x, y) in zip(settings.landmarks, places, strict=True)]
+        ridges = [settings.free_ridge if k in settings.free else settings.ridge for k in settings.landmarks]
+        rows = zip(settings.landmarks, places.tolist(), ridges, strict=True)
+        anchors = [Anchor(landmark, x, y, ridge) for landmark, (x, y), ridge in rows]
         reach = float(np.clip(settings.reach * extent, 0.01, 2))
-        found.append(WarpAnchors(reach, settings.ridge, settings.limit, anchors))
+        found.append(WarpAnchors(reach, settings.limit, anchors))
     return tuple(found)
 
 

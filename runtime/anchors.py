@@ -3,10 +3,10 @@
 A network's warp is some pixels off, so that eyes and mouth slide against the landmarks that drive them. Where each
 landmark of the photo lies in the texture is known: it is where the warp of the photo's own pose looks. The warp of any
 other pose is to look there too, under that landmark. What is missing is spread over the face around it, by Gaussian
-radial basis functions with a ridge:
+radial basis functions, with a ridge for each landmark:
 
     e_i = q_i - uv(p_i)                            q_i the landmark's place in the texture, p_i its place in the pose
-    (K + ridge I) w = e,  K_ij = k(p_i, p_j)       k(a, b) = exp(-|a - b|^2 / (2 reach^2))
+    (K + R) w = e,  K_ij = k(p_i, p_j)             k(a, b) = exp(-|a - b|^2 / (2 reach^2)),  R diagonal: the ridges
     uv'(x) = uv(x) + sum_i w_i k(x, p_i)
 
 The sum is smooth: it is taken on a coarse grid and resized. In the photo's pose it is zero. Not in the paper.
@@ -32,7 +32,8 @@ class WarpMover:
         """`size` is S, the side of the network's results."""
         self._landmarks = [point.landmark for point in anchors.points]
         self._places = np.array([(point.x, point.y) for point in anchors.points])
-        self._reach, self._ridge, self._limit = anchors.reach, anchors.ridge, anchors.limit
+        self._ridges = np.array([point.ridge for point in anchors.points])
+        self._reach, self._limit = anchors.reach, anchors.limit
         self._centres = (2 * np.arange(GRID) + 1) / GRID - 1
         self._resize = _resizing(size)
         self._moved: Floats = np.empty((2, size, size), np.float32)
@@ -59,7 +60,7 @@ class WarpMover:
         missing *= self._limit / np.maximum(length, self._limit)
         x, y = points.T
         kernel = np.exp(-0.5 / self._reach**2 * ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2))
-        kernel[np.diag_indices(len(points))] += self._ridge
+        kernel[np.diag_indices(len(points))] += self._ridges
         weights = np.linalg.solve(kernel, missing)
         # A Gaussian of two coordinates is the product of one in each
         across, down = (np.exp(-0.5 / self._reach**2 * (self._centres[:, None] - axis) ** 2) for axis in points.T)

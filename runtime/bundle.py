@@ -154,6 +154,7 @@ class Anchor:
     landmark: Annotated[int, Meta(ge=0, le=67, description="which of the 68")]
     x: TexturePlace
     y: TexturePlace
+    ridge: Annotated[float, Meta(ge=0.001, le=1000, description="0: it comes to lie exactly; more: less is moved")]
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,6 @@ class WarpAnchors:
     """How the warp is moved so that the landmarks come to lie where the pose has them: docs/bundle.md."""
 
     reach: Annotated[float, Meta(ge=0.01, le=2, description="how far a landmark moves what is around it, of -1..1")]
-    ridge: Annotated[float, Meta(ge=0.001, le=1000, description="0: the landmarks lie exactly; more: less is moved")]
     limit: Annotated[float, Meta(gt=0, le=2, description="of how much is corrected at a landmark, of -1..1")]
     points: Annotated[list[Anchor], Meta(min_length=1, max_length=68)]
 

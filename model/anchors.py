@@ -34,11 +34,11 @@ def find_anchors(
     for warp, pose in zip(delta_uv.cpu().numpy(), poses.cpu().numpy(), strict=True):
         points = pose.astype(np.float64).reshape(-1, 2)[settings.landmarks]
         extent = float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2))
-        places = np.clip(look_up(warp, points + 1 / warp.shape[-1]), -2, 2)
+        places = np.clip(look_up(warp, points + 1 / warp.shape[-1]), -2, 2).round(6)
         ridges = [settings.free_ridge if k in settings.free else settings.ridge for k in settings.landmarks]
         rows = zip(settings.landmarks, places.tolist(), ridges, strict=True)
         anchors = [Anchor(landmark, x, y, ridge) for landmark, (x, y), ridge in rows]
-        reach = float(np.clip(settings.reach * extent, 0.01, 2))
+        reach = round(float(np.clip(settings.reach * extent, 0.01, 2)), 6)
         found.append(WarpAnchors(reach, settings.limit, anchors))
     return tuple(found)
 

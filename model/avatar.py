@@ -11,6 +11,7 @@ from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.anchors import find_anchors, move_warps
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
+from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.lids import PaintedLids, draw_lids
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
@@ -170,15 +171,22 @@ def create_avatar(
         for step in enhancer_steps(model, source, parameters, base_texture):
             texture = step.texture
     texture = resize_texture(texture, size or texture.shape[-1], model.config.align_corners)
-    anchors: tuple[WarpAnchors, ...] = ()
-    if (warp_motion or default_warp_motion(refine)) == "anchored":
-        layers = model.inference_generator(model.keypoints_embedder(source.poses), parameters)
-        anchors = find_anchors(layers.delta_uv, source.poses)
+    anchored = (warp_motion or default_warp_motion(refine)) == "anchored"
+    if not anchored and refine != "fit":
+        return Avatar(embeddings, parameters, texture, base_texture, refine)
+
+    def predict(poses: Tensor) -> GeneratorOutputs:
+        return model.inference_generator(model.keypoints_embedder(poses), parameters)  # type: ignore[no-any-return]
+
+    layers = predict(source.poses)
+    anchors = find_anchors(layers.delta_uv, source.poses) if anchored else ()
     if refine == "fit":
         shots = shots or [source.shot]
-        views = [view_of(model, parameters, shot, anchors) for shot in shots]
-        mirrored = view_of(model, parameters, mirror_shot(shots[0], model.config.image_size), anchors)
-        texture = fit_texture(texture, views, model.config.align_corners, mirrored=mirrored)
+        own = [layers if torch.equal(shot.poses, source.poses) else predict(shot.poses) for shot in shots]
+        views = [_view_of(*pair, anchors) for pair in zip(own, shots, strict=True)]
+        mirrored = mirror_shot(shots[0], model.config.image_size)
+        mirror_view = _view_of(predict(mirrored.poses), mirrored, anchors)
+        texture = fit_texture(texture, views, model.config.align_corners, mirrored=mirror_view)
     return Avatar(embeddings, parameters, texture, base_texture, refine, anchors)
 
 
@@ -194,11 +202,8 @@ def paint_lids(model: BilayerModel, avatar: Avatar, pose: Tensor) -> PaintedLids
     return draw_lids(avatar.texture, pose, layers.delta_uv, model.config.align_corners)
 
 
-def view_of(
-    model: BilayerModel, parameters: AdaptiveParameters, shot: Shot, anchors: Sequence[WarpAnchors] = ()
-) -> View:
-    """Return what a photo tells of the texture of an avatar with these `parameters` and `anchors`."""
-    layers = model.inference_generator(model.keypoints_embedder(shot.poses), parameters)
+def _view_of(layers: GeneratorOutputs, shot: Shot, anchors: Sequence[WarpAnchors]) -> View:
+    """Return what a photo tells of the texture of an avatar whose network gives these `layers` for its pose."""
     size = shot.images.shape[-1]
     weights = shot.masks
     if layers.seg_logits is not None:

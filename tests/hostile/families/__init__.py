@@ -1,6 +1,7 @@
 """What is hostile, by kind: each module lists its cases."""
 
 from tests.hostile.families import (
+    anchors,
     bundles,
     checkpoints,
     data_folders,
@@ -23,6 +24,7 @@ FAMILIES = (
     checkpoints,
     dlcs,
     bundles,
+    anchors,
     lids,
     tracks,
     onnx_models,

@@ -21,6 +21,11 @@ const CALLS = {
   },
   sha256: ({ content }) => Buffer.from(web.plainSha256(bytes(content))).toString("hex"),
   external: ({ content }) => web.externalData(bytes(content)),
+  anchors: ({ contract, planes, pose }) => {
+    const given = floats(planes);
+    web.WarpMover.of(contract)?.move(given, pose);
+    return [...given];
+  },
   encode: ({ pose, harmonics }) => [...web.encodePose(pose, harmonics)],
   retarget: ({ source, mode, reference, frames, gains }) => {
     const retargeter = new web.Retargeter(source, mode, reference);

@@ -1,5 +1,6 @@
 /** An avatar, ready to be driven: a pose in, a frame on its canvas. */
 
+import { WarpMover } from "./anchors";
 import { type Bundle, fromUrl, readBundle, type ReadFile } from "./bundle";
 import type { Contract } from "./contract";
 import { BundleError } from "./errors";
@@ -19,6 +20,7 @@ export class Avatar {
   readonly sourcePose: Float32Array;
   readonly #planes: Float32Array; // (6, S, S)
   readonly #lids: LidPainter | null;
+  readonly #mover: WarpMover | null;
   #levels = [0, 0]; // of the lids in those planes' pose
 
   private constructor(
@@ -29,6 +31,7 @@ export class Avatar {
   ) {
     this.sourcePose = Float32Array.from(bundle.contract.source.pose);
     this.#lids = LidPainter.of(bundle);
+    this.#mover = WarpMover.of(bundle.contract);
     this.#planes = new Float32Array(PLANES * bundle.contract.image_size ** 2);
   }
 
@@ -62,11 +65,15 @@ export class Avatar {
     return this.sampler.canvas;
   }
 
-  /** The first half of `render`, the network: the planes (6, S, S) of a pose (136,), valid until the next call's are there. */
+  /**
+   * The first half of `render`: the planes (6, S, S) that the network gives for a pose (136,), the warp moved by the
+   * avatar's anchors. Valid until the next call's are there.
+   */
   async infer(pose: ArrayLike<number>): Promise<Float32Array> {
     const { input, outputs, image_size: size } = this.contract;
     const encoded = encodePose(pose, input.harmonics);
     const levels = this.#lids?.levelsOf(pose);
+    const landmarks = Float64Array.from(pose); // the caller may write over its own while the network runs
     const results = await this.session.run({ [input.tensor]: this.runtime.tensor(encoded, [1, input.width]) });
     const tensors: Tensors = {};
     for (const result of [outputs.delta_uv, outputs.lf_rgb, outputs.seg]) {
@@ -79,7 +86,8 @@ export class Avatar {
       tensors[result.tensor] = data;
     }
     if (levels) this.#levels = levels;
-    return gather(tensors, this.contract, this.#planes);
+    const planes = gather(tensors, this.contract, this.#planes);
+    return this.#mover?.move(planes, landmarks) ?? planes;
   }
 
   /** The second half: draws what `infer` gave, with the lids of its pose. */

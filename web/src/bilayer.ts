@@ -1,5 +1,6 @@
 /** The avatar for one's own page: docs/web.md. */
 
+export { WarpMover } from "./anchors";
 export { Avatar, type AvatarOptions, loadAvatar } from "./avatar";
 export { type Bundle, fromFiles, fromUrl, type ReadFile, readBundle, readTexture } from "./bundle";
 export { checkContract, type Contract, readContract } from "./contract";

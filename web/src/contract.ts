@@ -28,6 +28,7 @@ export interface Contract {
   files: { onnx: BundledFile; texture: BundledFile } & Record<string, BundledFile | null | undefined>;
   source: { photo_size: [number, number]; crop: [number, number, number, number]; pose: number[] };
   graph: { gmacs: number };
+  anchors?: { reach: number; limit: number; points: { landmark: number; x: number; y: number; ridge: number }[] } | null;
   lids?: { levels: number; eyes: { tensor: string; left: number; top: number; width: number; height: number }[] } | null;
 }
 

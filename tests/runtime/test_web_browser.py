@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bilayer.runtime.media.writers import open_writer
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import make_site, write_site
 from tests.runtime.conftest import POSES, only_onnx
+from tests.runtime.test_anchors import anchors
 from tests.runtime.test_lids import give_lids, with_eyes
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -87,7 +89,7 @@ def serving(server):
 
 @pytest.fixture(scope="module")
 def avatars(bundle_folder, tmp_path_factory, runtime, face_networks):
-    """Bundles by name: a tiny avatar, one with the other values of what frames depend on, one with drawn lids."""
+    """Bundles by name: a tiny avatar, of the other values that frames depend on, of drawn lids, of anchors."""
     folder = tmp_path_factory.mktemp("avatars")
     shutil.copytree(bundle_folder, folder / "plain")
     shutil.copytree(bundle_folder, folder / "larger")
@@ -95,6 +97,9 @@ def avatars(bundle_folder, tmp_path_factory, runtime, face_networks):
     contract |= {"frame_size": contract["image_size"] * 3 // 2, "align_corners": not contract["align_corners"]}
     (folder / "larger" / "avatar.json").write_text(json.dumps(contract))
     give_lids(shutil.copytree(folder / "plain", folder / "blinking"))
+    shutil.copytree(bundle_folder, folder / "anchored")
+    contract = json.loads((folder / "anchored" / "avatar.json").read_text()) | {"anchors": asdict(anchors())}
+    (folder / "anchored" / "avatar.json").write_text(json.dumps(contract))
     return folder
 
 
@@ -174,7 +179,15 @@ RENDER = """async ([sampler, poses]) => {
 
 
 @pytest.mark.parametrize(
-    ("name", "engine"), [("plain", "ort"), ("larger", "ort"), ("plain", "litert"), ("blinking", "litert")]
+    ("name", "engine"),
+    [
+        ("plain", "ort"),
+        ("larger", "ort"),
+        ("plain", "litert"),
+        ("blinking", "litert"),
+        ("anchored", "ort"),
+        ("anchored", "litert"),
+    ],
 )
 def test_frames_are_the_python_players_whatever_draws_them(browser, avatars, name, engine):
     bundle = read_bundle(avatars / name)

@@ -39,12 +39,13 @@ class Recorded(
 }
 
 /** Gives the same for every pose, and counts. */
-class Constant(val tensors: Map<String, FloatArray>, override val file: BundledFile) : Network {
+class Constant(
+    val tensors: Map<String, FloatArray>, override val file: BundledFile, override val interleaved: Boolean = true
+) : Network {
     override val mode = "litert-xnnpack"
     override val title = "a constant"
     override val program = "none"
     override val version = ""
-    override val interleaved = true
     override val initMs = 0.0
     val poses = ArrayList<FloatArray>()
     override fun run(pose: FloatArray): Map<String, FloatArray> = tensors.also { poses.add(pose) }

@@ -1,10 +1,8 @@
 """The Android app where there is no Android: its core compiled and run on a JVM with the native sampler, the rest
 compiled against declarations of the libraries it uses (app_stubs.txt), its other files parsed."""
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +13,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bilayer import android_harness
 from bilayer.android_harness.report.tables import make_report
 from bilayer.android_harness.results import read_result
 from bilayer.android_harness.routes.vendor import PERFORMANCE_PROFILE
@@ -25,86 +22,19 @@ from bilayer.runtime.face.mesh import _to_ibug
 from bilayer.runtime.motion.poses import spread
 from bilayer.runtime.player import AvatarPlayer, read_lids, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
+from tests.android_harness.app_build import APP, CORE, CPP, HERE, app_program, native_flags, needs, run, run_check
 from tests.android_harness.conftest import make_bundle
 from tests.native_sampler import ARM64, HOST
 from tests.runtime.conftest import CASE
 from tests.runtime.test_lids import give_lids, with_eyes
 from tests.runtime.test_web_lids import LIDS_GIVEN
 
-HERE = Path(__file__).parent
-APP = Path(android_harness.__file__).parent / "app"
-CORE = APP / "library/src/main/java/org/bilayer/avatar/core"
-CPP = APP / "library/src/main/cpp"
-NATIVE = APP.parent / "native"
 FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")  # Android 10's own resources
-JSON = Path("/usr/share/java/com.android.json.jar")  # Android's own org.json, as Debian packages it
-
-
-def needs(*programs):
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (apt install kotlin default-jdk-headless g++)")
-
-
-def run(*words, **options):
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """All of the app's Kotlin and the check's, as classes, and its native part for this machine's JVM."""
-    needs("kotlinc", "javac", "java", "g++")
-    if not Path("/usr/include/GLES3/gl31.h").is_file():
-        pytest.skip("no headers of OpenGL ES (apt install libegl-dev libgles-dev libegl1 libgles2)")
-    if not JSON.is_file():
-        pytest.skip(f"{JSON}: not installed (apt install libandroid-json-java)")
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if base.name.startswith("popen-") else base) / "app"  # of all workers: it takes a while
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            build(folder)
-            (folder / "done").touch()
-    return folder
-
-
-def build(folder):
-    sources = []
-    for block in (HERE / "app_stubs.txt").read_text().split("\n=== ")[1:]:
-        name, _, body = block.partition("\n")
-        path = folder / "stubs" / f"{name.replace('.', '/')}.java"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"package {name.rpartition('.')[0]};\n{body}")
-        sources.append(path)
-    run("javac", "-nowarn", "-d", folder / "classes", *sources)
-    kotlin = [path for path in sorted(APP.rglob("*.kt")) if path.name != "Backend.kt"]
-    for path in APP.glob("library/src/*/java/org/bilayer/avatar/Backend.kt"):  # a build has one; here each in a package
-        backend = path.relative_to(APP).parts[2]
-        package = f"package org.bilayer.avatar.{backend}\n\nimport org.bilayer.avatar.*\n"
-        kotlin.append(folder / f"{backend}.kt")
-        text = path.read_text()
-        kotlin[-1].write_text(text if backend == "litert" else text.replace("package org.bilayer.avatar\n", package))
-    libraries = f"{folder / 'classes'}{os.pathsep}{JSON}"
-    run("kotlinc", "-no-reflect", "-cp", libraries, "-d", folder / "classes", *kotlin, HERE / "app_check.kt")
-    sources = [CPP / "sampler_jni.cpp", CPP / "screen_jni.cpp"]
-    run("g++", *native_flags(), *sources, "-lEGL", "-lGLESv2", "-o", folder / "libbilayer_avatar_jni.so")
-
-
-def native_flags():
-    java = Path(shutil.which("javac")).resolve().parent.parent / "include"
-    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-    return [*flags, f"-I{java}", f"-I{java / 'linux'}", f"-I{NATIVE}"]
-
-
-def classpath(folder):
-    known = [Path("/usr/share/java/kotlin-stdlib.jar"), Path("/usr/share/kotlin/kotlinc/lib/kotlin-stdlib.jar")]
-    found = [path for path in known if path.is_file()]
-    if not found:
-        pytest.skip("kotlin-stdlib.jar is not where Debian has it")
-    return os.pathsep.join(map(str, [folder / "classes", JSON, found[0]]))
+    return app_program(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +94,7 @@ def blinks(folder):
 @pytest.fixture(scope="module")
 def said(program, inputs):
     """What the program printed; its files are in inputs / "kotlin"."""
-    words = ["java", f"-Djava.library.path={program}", "-Xcheck:jni", "-cp", classpath(program), "App_checkKt", inputs]
-    return run(
-        *words,
-        env=os.environ
-        | {"EGL_PLATFORM": "surfaceless", "LC_ALL": "C.UTF-8", "JAVA_TOOL_OPTIONS": "-Dfile.encoding=UTF-8"},
-    )
+    return run_check(program, "App_checkKt", inputs)
 
 
 def floats(inputs, name):

@@ -17,6 +17,7 @@ import org.bilayer.avatar.core.Planes
 import org.bilayer.avatar.core.Pose
 import org.bilayer.avatar.core.Sampler
 import org.bilayer.avatar.core.Stages
+import org.bilayer.avatar.core.WarpMover
 import org.bilayer.avatar.core.readTexture
 
 /**
@@ -35,6 +36,7 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         private set
     private val texels = readTexture(bundle)
     private val lids = bundle.lids?.let { LidPainter(bundle, texels) }
+    private val mover = bundle.anchors?.let { WarpMover(bundle, network.interleaved) }
     private val planes by lazy { Planes(bundle, network.interleaved) }
     private val rgba by lazy { ByteBuffer.allocateDirect(4 * bundle.frameSize * bundle.frameSize) }
     private val bitmap by lazy { Bitmap.createBitmap(bundle.frameSize, bundle.frameSize, Bitmap.Config.ARGB_8888) }
@@ -67,16 +69,16 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         shut(pose)
         val onGpu = screen
         if (onGpu != null) {
-            onGpu.draw(tensors)
+            onGpu.draw(moved(tensors, pose))
         } else {
-            surface?.let { show(tensors, it) }
+            surface?.let { show(moved(tensors, pose), it) }
         }
         stages.end("frame")
     }
 
     /** Runs the network and writes its frame (F, F, 4), premultiplied RGBA, into a direct buffer, by the CPU. */
     fun compose(pose: FloatArray, out: ByteBuffer) {
-        planes.fill(network.run(Pose.encode(pose, bundle.harmonics)))
+        planes.fill(moved(network.run(Pose.encode(pose, bundle.harmonics)), pose))
         shut(pose)
         sampler.compose(planes, out, true)
     }
@@ -86,6 +88,9 @@ class AvatarRenderer(val bundle: Bundle, val network: Network) : AutoCloseable {
         network.close()
         if (madeSampler.isInitialized()) sampler.close()
     }
+
+    /** The network's results with the warp moved by the anchors, where the bundle has some. */
+    private fun moved(tensors: Map<String, FloatArray>, pose: FloatArray) = mover?.move(tensors, pose) ?: tensors
 
     /** Lays the lids of a pose into the texture, and into the copies that the GPU and the CPU have of it. */
     private fun shut(pose: FloatArray) {

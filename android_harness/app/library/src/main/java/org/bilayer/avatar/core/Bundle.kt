@@ -56,7 +56,8 @@ class Bundle(
     val sourcePose: FloatArray, // (136)
     val gmacs: Double,
     val trained: Boolean,
-    val lids: DrawnLids? // null: the network moves them, if anything does
+    val lids: DrawnLids?, // null: the network moves them, if anything does
+    val anchors: WarpAnchors? // null: the warp is the network's
 ) {
     companion object {
         private const val MAX_JSON = 1L shl 20
@@ -90,6 +91,9 @@ class Bundle(
             val lids = all.optional("lids")
             val pieces = files.optional("lids")
             require((lids == null) == (pieces == null)) { "lids: expected with files.lids, or both left out" }
+            val anchors = all.optional("anchors")?.let { WarpAnchors.of(it) }
+            val deltaUv = channels(outputs.fields("delta_uv"), 2)
+            require(anchors == null || deltaUv.scale != 0f) { "outputs.delta_uv.scale: expected another than 0, with anchors" }
             return Bundle(
                 name = folder.name,
                 imageSize = imageSize,
@@ -99,7 +103,7 @@ class Bundle(
                 inputTensor = input.string("tensor"),
                 inputWidth = width,
                 harmonics = harmonics,
-                deltaUv = channels(outputs.fields("delta_uv"), 2),
+                deltaUv = deltaUv,
                 lfRgb = channels(outputs.fields("lf_rgb"), 3),
                 seg = outputs.optional("seg")?.let { channels(it, 1) },
                 onnx = file(folder, files.fields("onnx"), ""),
@@ -110,7 +114,8 @@ class Bundle(
                 sourcePose = pose,
                 gmacs = all.fields("graph").number("gmacs"),
                 trained = all.fields("origin").boolean("trained"),
-                lids = lids?.let { DrawnLids.of(it, file(folder, pieces!!, "").checked(), textureSize) }
+                lids = lids?.let { DrawnLids.of(it, file(folder, pieces!!, "").checked(), textureSize) },
+                anchors = anchors
             )
         }
 

@@ -35,7 +35,8 @@ fun items(of: JSONArray): List<Any?> = List(of.length()) { of.opt(it) }
 
 /** An object of a JSON file, whose fields are asked for by type; [where] names it in messages. */
 class Fields(content: Any?, val where: String) {
-    private val members = content as? JSONObject ?: throw IllegalArgumentException("$where: expected an object")
+    private val members = content as? JSONObject
+        ?: throw IllegalArgumentException("${where.removeSuffix(".")}: expected an object")
 
     fun string(name: String) = get<String>(name, "a string")
     fun boolean(name: String) = get<Boolean>(name, "true or false")

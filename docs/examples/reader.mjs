@@ -1,6 +1,6 @@
 // A reader of avatar bundles in plain JavaScript, after docs/bundle.md; a test holds its frames to the Python player's.
 //   node reader.mjs avatar.json pose.f32 > encoded.f32                          what the network takes
-//   node reader.mjs avatar.json pose.f32 layers=layers.f32 > frame.rgba         a frame of the network's output tensors
+//   node reader.mjs avatar.json pose.f32 layers=layers.f32 > frame.rgba         the frame of that pose's output tensors
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -39,20 +39,47 @@ export function encodePose(harmonics, pose) {
   return encoded;
 }
 
-export function composeFrame({ contract, texture }, tensors) {
-  const { image_size: S, texture_size: T = S, frame_size: F = S, align_corners, outputs } = contract;
-  const taps = Array.from({ length: F }, (_, pixel) => { // between which values of a row of S a pixel of the frame lies
-    const place = clamp((pixel + 0.5) * (S / F) - 0.5, S - 1);
-    const first = Math.floor(place);
-    return [first, Math.min(first + 1, S - 1), place - first];
+const tapsOf = (from, to) => Array.from({ length: to }, (_, pixel) => { // between which of `from` values each of `to` lies
+  const place = clamp((pixel + 0.5) * (from / to) - 0.5, from - 1);
+  return [Math.floor(place), Math.min(Math.floor(place) + 1, from - 1), place - Math.floor(place)];
+});
+const between = (value, [top, bottom, down], [left, right, across]) => {
+  const row = (at) => value(at, left) + across * (value(at, right) - value(at, left));
+  return row(top) + down * (row(bottom) - row(top));
+};
+
+// What the anchors add to delta_uv(axis, row, column) of a pose: a function of the same
+export function anchorWarp({ reach, limit, points }, S, deltaUv, pose) {
+  const bell = (distance) => Math.exp(-0.5 * (distance / reach) ** 2);
+  const places = points.map(({ landmark }) => [0, 1].map((axis) => pose[2 * landmark + axis] + 1 / S));
+  const errors = points.map(({ x, y }, i) => {
+    const at = places[i].map((place) => clamp(((place + 1) * S - 1) / 2, S - 1));
+    const [across, down] = at.map((place) => [Math.floor(place), Math.min(Math.floor(place) + 1, S - 1), place - Math.floor(place)]);
+    const uv = at.map((place, axis) => (2 * place + 1) / S - 1 + between((row, column) => deltaUv(axis, row, column), down, across));
+    const error = [x - uv[0], y - uv[1]];
+    const scale = error.every(Number.isFinite) ? limit / Math.max(Math.hypot(...error), limit) : 0;
+    return error.map((part) => (scale ? part * scale : 0));
   });
-  const result = (where, channel, i, j) => { // channel `channel` of a result at row i, column j of the frame
-    const start = (where.start + channel) * S * S;
-    const value = (row, column) => tensors[where.tensor][start + row * S + column] * where.scale + where.offset;
-    const [[top, bottom, down], [left, right, across]] = [taps[i], taps[j]];
-    const row = (at) => value(at, left) + across * (value(at, right) - value(at, left));
-    return row(top) + down * (row(bottom) - row(top));
-  };
+  const rows = places.map((a, i) => [...places.map((b, j) => bell(Math.hypot(a[0] - b[0], a[1] - b[1])) + (i === j ? points[i].ridge : 0)), ...errors[i]]);
+  rows.forEach((pivot, k) => rows.forEach((row, i) => { // Gauss and Jordan; the ridge keeps the pivots from 0
+    if (i === k) return;
+    const factor = row[k] / pivot[k];
+    for (let j = k; j < row.length; j++) row[j] -= factor * pivot[j];
+  }));
+  const centres = Array.from({ length: 32 }, (_, tile) => (2 * tile + 1) / 32 - 1);
+  const field = [0, 1].map((axis) => centres.map((y) => centres.map((x) => rows.reduce(
+    (sum, row, i) => sum + (row[points.length + axis] / row[i]) * bell(Math.hypot(x - places[i][0], y - places[i][1])), 0))));
+  const taps = tapsOf(32, S);
+  return (axis, i, j) => between((row, column) => field[axis][row][column], taps[i], taps[j]);
+}
+
+export function composeFrame({ contract, texture }, tensors, pose) {
+  const { image_size: S, texture_size: T = S, frame_size: F = S, align_corners, outputs, anchors } = contract;
+  const taps = tapsOf(S, F);
+  const given = (where, channel, row, column) => tensors[where.tensor][((where.start + channel) * S + row) * S + column] * where.scale + where.offset;
+  const moves = anchors ? anchorWarp(anchors, S, (axis, row, column) => given(outputs.delta_uv, axis, row, column), pose) : () => 0;
+  const value = (where, channel, row, column) => given(where, channel, row, column) + (where === outputs.delta_uv ? moves(channel, row, column) : 0);
+  const result = (where, channel, i, j) => between((row, column) => value(where, channel, row, column), taps[i], taps[j]);
   const packed = (u) => clamp(align_corners ? ((u + 1) * (T - 1)) / 2 + 1 : ((u + 1) * T - 1) / 2 + 1, T + 1);
   const texel = (x, y, channel) => texture[(y * (T + 3) + x) * 4 + channel];
   const frame = new Uint8Array(F * F * 4);
@@ -78,6 +105,6 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const [path, posePath, ...tensorPaths] = process.argv.slice(2);
   const [avatar, pose] = [readAvatar(path), floats(readFileSync(posePath))];
   const tensors = Object.fromEntries(tensorPaths.map((word) => [word.split("=")[0], floats(readFileSync(word.split("=")[1]))]));
-  const result = tensorPaths.length ? composeFrame(avatar, tensors) : encodePose(avatar.contract.input.harmonics, pose);
+  const result = tensorPaths.length ? composeFrame(avatar, tensors, pose) : encodePose(avatar.contract.input.harmonics, pose);
   process.stdout.write(new Uint8Array(result.buffer));
 }

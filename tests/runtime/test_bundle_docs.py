@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
@@ -15,10 +15,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from bilayer.runtime import AvatarPlayer
-from bilayer.runtime.bundle import AVATAR, Contract, PoseInput
+from bilayer.runtime.anchors import WarpMover
+from bilayer.runtime.bundle import AVATAR, Anchor, Contract, PoseInput, WarpAnchors
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
+from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.runtime.conftest import POSES
+from tests.runtime.test_anchors import anchors
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 READER = DOCS / "examples" / "reader.mjs"
@@ -80,6 +83,30 @@ def test_the_vector_is_what_python_computes():
         np.testing.assert_array_equal(frame.reshape(-1), case["frame"])
 
 
+def test_the_anchors_of_the_vector_are_what_python_computes():
+    case = VECTOR["anchors"]
+    points = [Anchor(**point) for point in case["anchors"]["points"]]
+    given = WarpAnchors(case["anchors"]["reach"], case["anchors"]["limit"], points)
+    warp = np.float32(case["delta_uv"]).reshape(2, case["image_size"], case["image_size"])
+    moved = WarpMover(given, case["image_size"]).move(NetworkOutputs(warp, warp, None), case["pose"]).delta_uv
+    np.testing.assert_allclose(moved.ravel(), case["moved"], atol=1e-6)
+    assert np.abs(moved - warp).max() > 0.01
+
+
+@needs_node
+def test_the_reader_moves_the_warp_of_the_vector(tmp_path):
+    script = tmp_path / "anchors.mjs"
+    script.write_text(
+        f"import {{ anchorWarp }} from {json.dumps(READER.as_uri())};\n"
+        f"const {{ anchors, image_size: S, delta_uv, pose }} = {json.dumps(VECTOR['anchors'])};\n"
+        "const given = (axis, row, column) => delta_uv[(axis * S + row) * S + column];\n"
+        "const moves = anchorWarp(anchors, S, given, pose);\n"
+        "const at = (index) => [Math.floor(index / (S * S)), Math.floor(index / S) % S, index % S];\n"
+        "console.log(JSON.stringify(delta_uv.map((value, index) => value + moves(...at(index)))));\n"
+    )
+    np.testing.assert_allclose(json.loads(node(script).stdout), VECTOR["anchors"]["moved"], atol=1e-6)
+
+
 @needs_node
 def test_the_reader_computes_the_vector(tmp_path):
     script = tmp_path / "vector.mjs"
@@ -129,6 +156,12 @@ def test_its_frames_are_the_players(exported, tmp_path):
 @needs_node
 def test_its_frames_of_unusual_contracts_are_too(unusual, tmp_path):
     assert_frames_are_the_players(unusual.folder, tmp_path)
+
+
+@needs_node
+def test_its_frames_of_an_avatar_with_anchors_are_too(editable, tmp_path):
+    folder = editable(lambda contract: contract.update(anchors=asdict(anchors())))
+    assert_frames_are_the_players(folder, tmp_path)
 
 
 @needs_node

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bilayer.runtime.arrays import Bytes, Floats
@@ -17,6 +18,7 @@ from bilayer.runtime.errors import LandmarkError, in_short
 
 NUM_LANDMARKS = 68
 MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
+FLATTEST = 0.02  # width over length, by deviations: points that are flatter lie on a line
 
 # First and last landmark of each stroke, drawn in this order, later over earlier; colours in channel order.
 _STROKES: tuple[tuple[list[int], bool, tuple[int, int, int]], ...] = (
@@ -75,6 +77,19 @@ def check_landmarks(landmarks: object) -> Floats:
     return points
 
 
+def on_a_line(landmarks: Floats) -> NDArray[np.bool_]:
+    """Whether points (..., N, 2) lie on a line or at a point, (...): what a broken tracker writes, and never a face.
+
+    A face in profile is still a third as wide as high, by the deviations along the axes of its points.
+    """
+    points = np.array(landmarks, np.float64)
+    points -= points.mean(axis=-2, keepdims=True)
+    x, y = points[..., 0], points[..., 1]
+    across, down, both = (x * x).sum(axis=-1), (y * y).sum(axis=-1), (x * y).sum(axis=-1)
+    flat: NDArray[np.bool_] = across * down - both**2 <= FLATTEST**2 * (across + down) ** 2
+    return flat
+
+
 def crop_box(landmarks: Floats) -> CropBox:
     """The published crop rule: twice the larger extent of the landmarks, raised by a sixth of it.
 
@@ -111,6 +126,8 @@ def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
     """Cut the face out of `photo` (H, W, 3) RGB, black outside of it, or raise a LandmarkError: they span no face."""
     points = check_landmarks(landmarks)
     box = crop_box(points)
+    if on_a_line(points):
+        raise LandmarkError("landmarks: lie on one line, expected the 68 points of a face")
     return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import LandmarkError, in_short
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, on_a_line
 from bilayer.runtime.face.expression import LID_PAIRS
 from bilayer.runtime.face.found import LEFT_EYE_CORNER, RIGHT_EYE_CORNER
 
@@ -66,10 +66,10 @@ class Track:
 
 
 def faces_among(frames: Floats) -> NDArray[np.bool_]:
-    """Which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point 68 times."""
+    """Which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point, or a line."""
     extents = np.ptp(frames, axis=1).max(axis=-1)
     usual = np.quantile(extents[extents > 0], 0.9, method="lower") if extents.any() else np.inf
-    return np.asarray(extents > NO_EXTENT * usual)
+    return np.asarray((extents > NO_EXTENT * usual) & ~on_a_line(frames))
 
 
 def hold_faces(frames: Floats) -> Floats:

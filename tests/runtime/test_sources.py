@@ -4,9 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from bilayer.runtime.errors import InputError, LandmarkError, PhotoError
+from bilayer.runtime.face.crop import crop_face, on_a_line
 from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.runtime.media.sources import open_pictures
 from bilayer.runtime.motion.drivers import LandmarkDriver, TrackedDriver
@@ -128,6 +131,40 @@ def test_a_frame_whose_points_are_in_one_place_is_no_face(nothing):
     seen = [frame.landmarks for frame in LandmarkDriver(frames, 25.0)]
     assert [points is None for points in seen] == [True, False, True, True, False, True]
     np.testing.assert_array_equal(seen[4], OTHER)
+
+
+def line(angle, jitter=0.0):
+    """68 points of a line at an angle, as long as a face."""
+    rng = np.random.default_rng(3)
+    along = rng.uniform(-80, 80, (68, 1)) * np.array([[np.cos(angle), np.sin(angle)]])
+    return np.float32(100 + along + rng.uniform(-jitter, jitter, (68, 2)))
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5])  # a pixel: rounded
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, 0.4, np.pi / 4, 2.5])
+def test_a_frame_whose_points_are_on_a_line_is_no_face(angle, jitter):
+    nothing = line(angle, jitter)
+    frames = np.stack([FACE, nothing, OTHER, nothing * np.float32(3)])
+    assert faces_among(frames).tolist() == [True, False, True, False]
+    assert [frame.landmarks is None for frame in LandmarkDriver(frames, 25.0)] == [False, True, False, True]
+    with pytest.raises(LandmarkError, match="lie on one line, expected the 68 points of a face"):
+        crop_face(np.zeros((300, 300, 3), np.uint8), nothing, 64)
+
+
+@pytest.mark.parametrize("narrow", [1.0, 0.3, 0.1])
+@pytest.mark.parametrize("angle", [0.0, 0.7, np.pi / 2])
+def test_a_face_turned_far_or_tilted_is_one(narrow, angle):
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = np.float32((FACE - FACE.mean(axis=0)) * [narrow, 1] @ turn.T + 1000)
+    assert faces_among(np.stack([FACE, turned])).all()
+
+
+@given(st.floats(-3, 3), st.floats(1e-3, 1e30), st.floats(-1e6, 1e6))
+def test_how_large_a_line_is_and_where_does_not_count(angle, scale, offset):
+    along = np.linspace(-1, 1, 68)[:, None] * [np.cos(angle), np.sin(angle)]
+    assert on_a_line(scale * (along + offset / 1e6))
+    face = (FACE - FACE.mean(axis=0)) / np.float32(100)
+    assert not on_a_line(scale * (face.astype(np.float64) + offset / 1e6))
 
 
 def test_a_track_of_faces_alone_is_left_as_it_is():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from bilayer.model.config import Preset, StoredPrecision
 from bilayer.runtime.console import Group, as_json_option, show, table
@@ -98,14 +99,20 @@ def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: b
 
 @main.command()
 @fills(CheckpointConversion)
+@click.argument("place", metavar="[OUT]", type=PathAlone(path_type=Path), required=False)
 @as_json_option
-def convert(options: CheckpointConversion, as_json: bool) -> None:
+def convert(options: CheckpointConversion, place: Path | None, as_json: bool) -> None:
     """Write the authors' checkpoint in RUNS_DIR as one .safetensors file, spectral norm resolved.
 
-    RUNS_DIR is the project, its runs folder or one experiment. Networks of a base run and of an enhancer run on top
-    of it come together. Pickles are read as tensors only; one that wants more is refused.
+    OUT stands for --out, as with cp. RUNS_DIR is the project, its runs folder or one experiment. Networks of a base
+    run and of an enhancer run on top of it come together. Pickles are read as tensors only; one that wants more is
+    refused.
     """
     out = options.out
+    if place is not None:
+        if click.get_current_context().get_parameter_source("out") is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"give either {place} or --out {out}: one file is written")
+        out = place
     if out.suffix != ".safetensors":
         raise click.UsageError(f"{out}: expected a name that ends in .safetensors")
     check_input(options.runs_dir, CheckpointError)

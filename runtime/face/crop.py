@@ -90,6 +90,13 @@ def on_a_line(landmarks: Floats) -> NDArray[np.bool_]:
     return flat
 
 
+def check_is_face(landmarks: Floats, name: str) -> None:
+    """Refuse the points (68, 2) of `name` where they lie in one place or on one line, by a LandmarkError."""
+    if on_a_line(landmarks):
+        where = "on one line" if np.ptp(landmarks, axis=0).any() else "in one place"
+        raise LandmarkError(f"{name}: all landmarks {where}; expected a face")
+
+
 def crop_box(landmarks: Floats) -> CropBox:
     """The published crop rule: twice the larger extent of the landmarks, raised by a sixth of it.
 
@@ -126,8 +133,7 @@ def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
     """Cut the face out of `photo` (H, W, 3) RGB, black outside of it, or raise a LandmarkError: they span no face."""
     points = check_landmarks(landmarks)
     box = crop_box(points)
-    if on_a_line(points):
-        raise LandmarkError("landmarks: lie on one line, expected the 68 points of a face")
+    check_is_face(points, "landmarks")
     return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)
 
 

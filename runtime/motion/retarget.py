@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, crop_box, on_a_line, pose_vector
+from bilayer.runtime.face.crop import NUM_LANDMARKS, check_is_face, check_landmarks, crop_box, on_a_line, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
 from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
 from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames, hold_faces
@@ -101,8 +101,7 @@ class Retargeter:
             LandmarkError: not 68 finite points, all of them in one place or on a line, or `out` is of another kind.
         """
         points = check_landmarks(driver)
-        if on_a_line(points):
-            raise LandmarkError(_no_face("driver", points))
+        check_is_face(points, "driver")
         if out is None:
             out = np.empty((NUM_LANDMARKS, 2), np.float32)
         elif out.shape != (NUM_LANDMARKS, 2) or out.dtype != np.float32:
@@ -204,7 +203,7 @@ def closest_frame(source: ArrayLike, driver: ArrayLike) -> int:
     frames = _complex(points)
     usable = np.flatnonzero(~on_a_line(points))
     if not len(usable):
-        raise LandmarkError(_no_face("driver", points))
+        check_is_face(points[0], "driver")
     held = _bearing(frames[usable])
     unlike = [held.yaw - own.yaw, held.roll - own.roll, (held.mouth - own.mouth) / 2]
     unusual = [np.minimum(held.eyes - np.median(held.eyes), 0), held.nod - np.median(held.nod)]
@@ -303,16 +302,10 @@ def _face(landmarks: ArrayLike, name: str) -> Complex:
         landmarks = [landmarks[at : at + 2] for at in range(0, 2 * NUM_LANDMARKS, 2)]
     points = check_landmarks(landmarks)
     face = _complex(points)
-    if on_a_line(points):
-        raise LandmarkError(_no_face(name, points))
+    check_is_face(points, name)
     if min(np.ptp(np.abs(part - part.mean())) for part in (face, face[RIGID])) <= 1e-6 * np.abs(face).max():
         raise LandmarkError(f"{name}: all landmarks in one place; expected a face")
     return face
-
-
-def _no_face(name: str, points: Floats) -> str:
-    where = "on one line" if np.ptp(points, axis=-2).any() else "in one place"
-    return f"{name}: all landmarks {where}; expected a face"
 
 
 def _complex(landmarks: Floats) -> Complex:

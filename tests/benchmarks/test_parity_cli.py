@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -183,6 +184,15 @@ def test_places_that_are_no_store_or_have_no_avatar(place, code, words):
     assert (found, err.count("\n")) == (code, 1)
     assert err.startswith(f"error: {words}")
     assert code != 5 or "; pip install " in err
+
+
+@pytest.mark.parametrize("name", ["avatar.onnx", "avatar.safetensors", "avatar.preview.png"])
+def test_a_file_beside_the_contract_is_told_what_it_is(store, name):
+    _, folder = store
+    beside = next(folder.glob(f"**/{name}")).as_uri()
+    found, _, err = judged(beside)
+    assert (found, err.count("\n")) == (3, 1)
+    assert err.startswith(f"error: {beside}: is a {Path(name).suffix} file and not an avatar; give its folder, or ")
 
 
 def test_a_folder_by_its_url_is_judged_on_several_processes(store):

@@ -617,9 +617,10 @@ def test_nothing_is_written_where_nothing_can_be(ours, tmp_path):
 run_cli = partial(forked.run, "checkpoint")
 
 
-def test_convert_then_inspect(tmp_path):
+@pytest.mark.parametrize("before", [["-o"], []])
+def test_convert_then_inspect(tmp_path, before):
     out = tmp_path / "tiny.safetensors"
-    converted = run_cli("convert", golden.CASE_A, "-o", out, "--precision", "fp16", "--no-discriminator")
+    converted = run_cli("convert", golden.CASE_A, *before, out, "--precision", "fp16", "--no-discriminator")
     assert converted.returncode == 0, converted.stderr
     assert f"next: bilayer-export PHOTO --checkpoint {out}" in converted.stderr
     report = json.loads(run_cli("inspect", out, "--json").stdout)
@@ -694,6 +695,10 @@ def test_hostile_files_are_refused_within_a_gigabyte(runs):
         ),
         (["convert", "nowhere", "--out", "x.pth"], 2, "expected a name that ends in .safetensors"),
         (["convert", "nowhere", "--out", "x.safetensors"], 3, "nowhere: no such file or folder"),
+        (["convert", "nowhere", "x.pth"], 2, "x.pth: expected a name that ends in .safetensors"),
+        (["convert", "nowhere", "x.safetensors"], 3, "nowhere: no such file or folder"),
+        (["convert", "nowhere", "x.safetensors", "--out", "y.safetensors"], 2, "give either x.safetensors or --out"),
+        (["convert", "nowhere", "x.safetensors", "y.safetensors"], 2, "unexpected extra argument (y.safetensors)"),
         (
             ["convert", str(golden.CASE_A), "--out", "x.safetensors", "--set", "epochs=1"],
             3,

@@ -25,6 +25,7 @@ from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import (
     FileKind,
+    StrPath,
     check_input,
     is_file,
     is_folder,
@@ -272,7 +273,8 @@ def read_bundle(path: str | Path) -> Bundle:
 def _find_json(path: Path) -> Path:
     if not is_folder(path):
         check_input(path, BundleError)
-        _check_kind(path)
+        contract = path.with_suffix(".json")
+        check_kind(path, kind_of(path, BundleError), contract if is_file(contract) else None)
         return path
     found = list_folder(path, "*.json", BundleError)
     if len(found) != 1:
@@ -282,18 +284,23 @@ def _find_json(path: Path) -> Path:
     return found[0]
 
 
-def _check_kind(path: Path) -> None:
-    """What is given in place of an avatar.json is told what it is, and what to give."""
-    kind, contract = kind_of(path, BundleError), path.with_suffix(".json")
+def check_kind(place: StrPath, kind: str, beside: StrPath | None) -> None:
+    """Tell of what is given in place of an avatar.json what it is, and what to give, by a BundleError.
+
+    Args:
+        place: a file's path or URL.
+        kind: what it starts like, by `files.kinds`.
+        beside: the .json of the same name, where there is one.
+    """
     if kind in ("text", "an empty file"):
         return
     if kind.startswith(("a photo", "a picture")):
-        way_out = f"make one of it: bilayer-export {shlex.quote(str(path))} --out avatar, and give avatar"
-    elif is_file(contract):
-        way_out = f"give what lies beside it: {contract}"
+        way_out = f"make one of it: bilayer-export {shlex.quote(str(place))} --out avatar, and give avatar"
+    elif beside is not None:
+        way_out = f"give what lies beside it: {beside}"
     else:
         way_out = "give the folder that bilayer-export wrote, or the avatar.json in it"
-    raise BundleError(f"{path}: is {kind} and not an avatar; {way_out}")
+    raise BundleError(f"{place}: is {kind} and not an avatar; {way_out}")
 
 
 def _read_contract(path: Path) -> Contract:

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from bilayer.runtime.bundle import AVATAR, kinds_of_files
+from bilayer.runtime.bundle import AVATAR, check_kind, kinds_of_files
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.copies import Copies, copying
+from bilayer.runtime.files.kinds import describe_head
 from bilayer.runtime.files.reading import FileKind, StrPath
-from bilayer.runtime.files.stores import find_below, is_url, join
-from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
-
-# Of the files beside an avatar.json, and of photos, which are given in its place
-OTHERS = (".onnx", ".dlc", ".safetensors", ".tflite", ".pte", ".zip", *PHOTO_SUFFIXES)
+from bilayer.runtime.files.stores import find_below, holds, is_url, join, read_head
 
 
 @contextmanager
@@ -45,11 +42,9 @@ def bundle_here(place: StrPath) -> Iterator[tuple[Path, Copies]]:
 def _contract(place: str) -> str:
     found = {below: url for url, below in find_below(place) if "/" not in below}
     if list(found) == [""]:
-        suffix = PurePosixPath(place).suffix
-        if suffix.lower() in OTHERS:  # by its name: what it holds may be a gigabyte, and far
-            beside = place.removesuffix(suffix) + ".json"
-            raise BundleError(f"{place}: is a {suffix} file and not an avatar; give its folder, or {beside}")
-        return found[""]
+        beside = f"{place.rpartition('/')[0]}/{PurePosixPath(place).stem}.json"
+        check_kind(place, describe_head(read_head(place, BundleError)), beside if holds(beside) else None)
+        return place
     contracts = [below for below in found if below.endswith(".json")]
     if len(contracts) != 1:
         names = ", ".join(contracts)

@@ -5,6 +5,7 @@ from pathlib import Path
 from bilayer.runtime.errors import InputError, PhotoError
 from bilayer.runtime.files.reading import FileKind, open_file
 
+HEAD = 512  # bytes by which a file is known
 PHOTO_KINDS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 # The brand at byte 8 tells a still picture from a video in the same container (ISO/IEC 23008-12 annex B)
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -40,11 +41,11 @@ _MAGIC = {
 def kind_of(path: Path, error: type[InputError] = InputError) -> str:
     """What a file starts like, such as "a photo (JPEG)", "a video", "text" or "data", or an InputError (`error`)."""
     with open_file(path, FileKind.ANY, error) as file:
-        return describe_head(file.read(512))
+        return describe_head(file.read(HEAD))
 
 
 def describe_head(head: bytes) -> str:
-    """`kind_of` of a file's first 512 bytes."""
+    """`kind_of` of the first HEAD bytes of a file."""
     if not head:
         return "an empty file"
     if head[:4] == b"II*\0" and head[8:10] == b"CR":
@@ -88,7 +89,7 @@ def check_photo_file(path: Path) -> None:
         PhotoError: no such file, none that has contents, or text.
     """
     with open_file(path, FileKind.PHOTO, PhotoError) as file:
-        kind = describe_head(file.read(512))
+        kind = describe_head(file.read(HEAD))
     way_out = {"an empty file": "copy or download it again", "text": "name the picture file itself"}
     way_out["a camera's raw picture"] = "develop it, and save it as JPEG or PNG"
     if kind in way_out:

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError, in_short
-from bilayer.runtime.files.reading import FileKind, is_there, list_below, list_folder, read_bytes, size_of
+from bilayer.runtime.files.kinds import HEAD
+from bilayer.runtime.files.reading import FileKind, is_there, list_below, list_folder, open_file, read_bytes, size_of
 from bilayer.runtime.files.writing import write_file
 
 _PIECE = 1 << 22  # bytes read at a time
@@ -49,13 +50,15 @@ def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> by
     """
     if not is_url(place):
         return read_bytes(place, kind, error)
-    with _told(place, error):
-        fs, path = _open(place)
-        found = fs.info(path)
-        _check(place, found, kind, error)
-        # A store has no first byte of nothing
-        content: bytes = fs.cat_file(path, end=kind.most) if found.get("size") != 0 else b""
-        return content
+    return _content(place, kind, error, kind.most)
+
+
+def read_head(place: str, error: type[InputError] = InputError) -> bytes:
+    """The first bytes of a file, by which `kinds.describe_head` knows it; errors are those of `read`."""
+    if is_url(place):
+        return _content(place, FileKind.ANY, error, HEAD)
+    with open_file(place, FileKind.ANY, error) as file:
+        return file.read(HEAD)
 
 
 def holds(place: str) -> bool:
@@ -109,6 +112,16 @@ def put_folder(folder: Path, place: str, last: str) -> None:
         _make_folder(fs, path)
         for file in sorted(list_folder(folder), key=lambda file: (file.name == last, file.name)):
             fs.put_file(str(file), f"{path}/{file.name}")
+
+
+def _content(place: str, kind: FileKind, error: type[InputError], most: int) -> bytes:
+    with _told(place, error):
+        fs, path = _open(place)
+        found = fs.info(path)
+        _check(place, found, kind, error)
+        # A store has no first byte of nothing
+        content: bytes = fs.cat_file(path, end=most) if found.get("size") != 0 else b""
+        return content
 
 
 def _open(place: str) -> tuple[Any, str]:

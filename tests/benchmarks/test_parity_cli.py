@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
-from pathlib import Path
 
 import fsspec
 import pytest
@@ -170,6 +169,38 @@ def test_what_is_wrong_with_an_avatar_of_a_store_is_told_by_its_url(store):
     assert "found avatar.json, other.json; name the file" in judged("memory://avatars/ann")[2]
 
 
+@pytest.mark.parametrize("large", [False, True])  # a contract has a megabyte at most
+@pytest.mark.parametrize(
+    ("name", "head", "found"),
+    [
+        ("avatar.onnx", b"\x08\x08\x12\x07bilayer", "is an ONNX network and not an avatar; give what lies beside it"),
+        (
+            "avatar.dlc",
+            b"PK\x03\x04....",
+            "is a .dlc or another zip archive and not an avatar; give what lies beside it",
+        ),
+        ("other.tflite", b"\x1c\0\0\0TFL3", "is a TensorFlow Lite network and not an avatar; give the folder"),
+        ("film.mp4", b"\0\0\0\x18ftypisom", "is a video and not an avatar; give the folder"),
+        (
+            "me.jpg",
+            b"\xff\xd8\xff\xe0....JFIF",
+            "is a photo (JPEG) and not an avatar; make one of it: bilayer-export PLACE",
+        ),
+        ("notes.bin", b"\0\1\2", "is data and not an avatar; give the folder"),
+    ],
+)
+def test_what_is_no_avatar_is_told_what_it_is_by_a_url_as_by_a_path(store, name, head, found, large):
+    memory, folder = store
+    content = head + bytes(2 << 20 if large else 0)
+    (folder / "ann" / name).write_bytes(content)
+    memory.pipe_file(f"/avatars/ann/{name}", content)
+    for place in ("memory://avatars", f"file://{folder}", str(folder)):
+        code, _, err = judged(f"{place}/ann/{name}")
+        assert (code, err.count("\n")) == (3, 1)
+        assert err.startswith(f"error: {place}/ann/{name}: {found}".replace("PLACE", f"{place}/ann/{name}"))
+        assert ("lies beside" not in found) or err.endswith(f": {place}/ann/avatar.json\n")
+
+
 @pytest.mark.parametrize(
     ("place", "code", "words"),
     [
@@ -184,15 +215,6 @@ def test_places_that_are_no_store_or_have_no_avatar(place, code, words):
     assert (found, err.count("\n")) == (code, 1)
     assert err.startswith(f"error: {words}")
     assert code != 5 or "; pip install " in err
-
-
-@pytest.mark.parametrize("name", ["avatar.onnx", "avatar.safetensors", "avatar.preview.png"])
-def test_a_file_beside_the_contract_is_told_what_it_is(store, name):
-    _, folder = store
-    beside = next(folder.glob(f"**/{name}")).as_uri()
-    found, _, err = judged(beside)
-    assert (found, err.count("\n")) == (3, 1)
-    assert err.startswith(f"error: {beside}: is a {Path(name).suffix} file and not an avatar; give its folder, or ")
 
 
 def test_a_folder_by_its_url_is_judged_on_several_processes(store):

@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -88,10 +89,12 @@ def contracts():
         return contract
 
     eye = {"tensor": "left", "left": 3, "top": 0, "width": 5, "height": 4}
+    point = {"landmark": 30, "x": 0.0, "y": -0.1, "ridge": 0.1}
+    anchors = {"reach": 0.1, "limit": 0.1, "points": [point]}
     places = {
         "format": [KeyError, "bilayer", None],
         "version": [KeyError, 2, "1", None],
-        "image_size": [KeyError, 0, 4097, -1, 1.5, "256", None, True, 4096],
+        "image_size": [KeyError, 0, 4097, 2**64, -1, 1.5, "256", None, True, 4096],
         "texture_size": [0, None, "256", 512],
         "frame_size": [5000, None, 512],
         "align_corners": [KeyError, 0, None, True],
@@ -118,8 +121,15 @@ def contracts():
         "lids": [None, {}, {"levels": 8, "eyes": [eye, eye]}, {"levels": 0, "eyes": [eye, eye]}]
         + [{"levels": 1e9, "eyes": [eye, eye]}, {"levels": 8, "eyes": [eye]}, {"levels": 8, "eyes": [eye, {}]}]
         + [{"levels": 8, "eyes": [eye, eye | {name: bad}]} for name, bad in (("left", -1), ("top", 1.5), ("width", 0))],
+        "anchors": [None, {}, "x", [], True, anchors, anchors | {"ridge": 0.1}, anchors | {"points": [point] * 68}]
+        + [anchors | {"reach": bad} for bad in (0, 0.01, 2, 2.5, -1, "1", None, True)]
+        + [anchors | {"limit": bad} for bad in (0, 2, 3, -1, [1])]
+        + [anchors | {"points": bad} for bad in ([], {}, [point] * 69, [{}], [[30, 0, 0, 1]], [point, None])]
+        + [anchors | {"points": [point | {"landmark": bad}]} for bad in (68, 67, -1, 0.5, "30", None)]
+        + [anchors | {"points": [point | {name: bad}]} for name in "xy" for bad in (4, -4, 3.9, "0", None)]
+        + [anchors | {"points": [point | {"ridge": bad}]} for bad in (0, 0.001, 1000, 1001, "1")],
         "source.photo_size": [[1], [1, 2, 3], [0, 1], ["1", 2]],
-        "source.crop": [[1, 2, 3], [1.5, 2, 3, 4], [-5, -5, 9, 9]],
+        "source.crop": [[1, 2, 3], [1.5, 2, 3, 4], [-5, -5, 9, 9], [-(2**63), 0, 1, 2], [-(2**64), 0, 1, 2]],
         "source.pose": [[0.5] * 135, [0.5] * 137, [1000.0] * 136, ["a"] * 136, [None] * 136, [1] * 136],
         "graph.opset": [0, None],
         "graph.gmacs": [-1, "1", 0],
@@ -134,9 +144,9 @@ def contracts():
     }
     yield "as it is", good
     for path, contents in places.items():
-        for content in contents:
+        for number, content in enumerate(contents):
             label = "left out" if content is KeyError else str(content)[:20]
-            yield f"{path} {label}", changed(path, content)
+            yield f"{path} {label}, {number}", changed(path, content)
     for path, content in (("outputs", None), ("files", []), ("origin", "x")):
         yield f"{path} {content}", changed(path, content)
     yield "a list", [good]
@@ -173,12 +183,18 @@ def test_the_contract_is_refused_where_the_player_refuses_it(tmp_path):
     refused = {label: python_says(content, tmp_path) for label, content in cases.items()}
     assert sum(said is None for said in refused.values()) > 10
     assert sum(said is not None for said in refused.values()) > 60
+    compared = 0
     for (label, said), answer in zip(refused.items(), answers, strict=True):
         assert (said is not None) == ("error" in answer), (label, said, answer)
         assert answer.get("error") in (None, "BundleError"), (label, answer)
         field = label.split(" ")[0]
         if said and "error" in answer and field in said:  # the same field is named
             assert field.split(".")[-1] in answer["message"], (label, said, answer)
+        words = re.search(r": (expected .*), found (.*); export", said or "")
+        if words and not (words[1] == "expected int" and words[2].endswith(".0")):  # which JavaScript reads as whole
+            assert f"{words[1]}, found " in answer["message"], (label, said, answer)
+            compared += 1
+    assert compared > 80
 
 
 def test_a_contract_that_is_read_has_the_sizes_that_were_left_out():

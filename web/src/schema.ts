@@ -19,54 +19,59 @@ export interface Schema {
   $defs?: Record<string, Schema>;
 }
 
-const shown = (value: unknown) => JSON.stringify(value)?.slice(0, 60) ?? "nothing";
+// What is expected is told in the words of bilayer.runtime.typed_json
+const WORDS: Record<string, string> = { object: "object", array: "array", integer: "int", number: "float", string: "str", boolean: "bool" };
 
-/** What is wrong with a value, as "input.width: expected integer, found "1""; null where nothing is. */
-export function fault(schema: Schema, value: unknown, where = "", root: Schema = schema): string | null {
+const shown = (value: unknown) => (typeof value === "number" ? String(value) : (JSON.stringify(value)?.slice(0, 60) ?? "nothing"));
+
+/** What is wrong with a value, as "input.width: expected int, found "1""; null where nothing is. `or`: what it may be, too. */
+export function fault(schema: Schema, value: unknown, where = "", root: Schema = schema, or = ""): string | null {
   const told = (what: string) => `${where}${where && ": "}${what}, found ${shown(value)}`;
-  if (schema.$ref) return fault(root.$defs![schema.$ref.split("/").pop()!], value, where, root);
+  if (schema.$ref) return fault(root.$defs![schema.$ref.split("/").pop()!], value, where, root, or);
   if (schema.anyOf) {
-    if (value === null && schema.anyOf.some((one) => one.type === "null")) return null;
     const others = schema.anyOf.filter((one) => one.type !== "null");
-    return others.map((one) => fault(one, value, where, root)).reduce((least, one) => (least === null ? null : one));
+    const nullable = others.length < schema.anyOf.length;
+    if (value === null && nullable) return null;
+    const faults = others.map((one) => fault(one, value, where, root, nullable ? " | null" : ""));
+    return faults.reduce((least, one) => (least === null ? null : one));
   }
   if ("const" in schema) return value === schema.const ? null : told(`expected ${shown(schema.const)}`);
   if (schema.enum) return schema.enum.includes(value) ? null : told(`expected ${schema.enum.join(" or ")}`);
+  const expected = `expected ${WORDS[schema.type ?? ""]}`;
   switch (schema.type) {
     case "object":
-      if (typeof value !== "object" || value === null || Array.isArray(value)) return told("expected object");
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return told(expected + or);
       return objectFault(schema, value as Record<string, unknown>, where, root);
     case "array": {
-      if (!Array.isArray(value)) return told("expected array");
-      const [least, most] = [schema.minItems ?? 0, schema.maxItems ?? Infinity];
-      if (value.length < least || value.length > most) {
-        return `${where}: expected ${least === most ? least : `${least} to ${most}`} items, found ${value.length}`;
-      }
+      if (!Array.isArray(value)) return told(expected + or);
+      const beyond = outside(value.length, { minimum: schema.minItems, maximum: schema.maxItems });
+      if (beyond !== null) return `${where}: ${expected} of length ${beyond}, found ${value.length} items`;
       return first(value.map((item, index) => () => fault(schema.items ?? {}, item, `${where}[${index}]`, root)));
     }
     case "integer":
     case "number": {
       const whole = schema.type === "integer";
-      if (typeof value !== "number" || !Number.isFinite(value) || (whole && !Number.isInteger(value))) {
-        return told(`expected ${whole ? "whole number" : "finite number"}`);
-      }
-      const inside =
-        value >= (schema.minimum ?? -Infinity) &&
-        value <= (schema.maximum ?? Infinity) &&
-        value > (schema.exclusiveMinimum ?? -Infinity) &&
-        value < (schema.exclusiveMaximum ?? Infinity);
-      const bounds = (["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"] as const)
-        .filter((name) => schema[name] !== undefined)
-        .map((name) => `${name} ${schema[name]}`);
-      if (whole && Math.abs(value) >= 2 ** 63) return told("expected a number of at most 64 bits");
-      return inside ? null : told(`expected ${bounds.join(", ")}`);
+      if (typeof value !== "number" || (whole && !Number.isInteger(value))) return told(expected + or);
+      const beyond = outside(value, schema);
+      if (beyond !== null) return told(`${expected} ${beyond}${!whole && /^[^.]*$/.test(beyond) ? ".0" : ""}`);
+      if (whole && (value >= 2 ** 63 || value < -(2 ** 63))) return told("expected a number of at most 64 bits");
+      return Number.isFinite(value) ? null : told("expected a finite number");
     }
     case "string":
     case "boolean":
-      return typeof value === schema.type ? null : told(`expected ${schema.type}`);
+      return typeof value === schema.type ? null : told(expected + or);
     default:
       return null;
   }
+}
+
+/** The bound that a number does not keep, as ">= 1"; null where it keeps all. */
+function outside(value: number, { minimum, exclusiveMinimum, maximum, exclusiveMaximum }: Schema): string | null {
+  if (minimum !== undefined && value < minimum) return `>= ${minimum}`;
+  if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) return `> ${exclusiveMinimum}`;
+  if (maximum !== undefined && value > maximum) return `<= ${maximum}`;
+  if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) return `< ${exclusiveMaximum}`;
+  return null;
 }
 
 function objectFault(schema: Schema, value: Record<string, unknown>, where: string, root: Schema): string | null {

@@ -107,6 +107,15 @@ def broken_text(charset, name, file=False):
     return {"body": "".join(parts).encode(), "Content_Type": f"multipart/form-data; boundary=x; charset={charset}"}
 
 
+def ready(server):
+    """Waits until the checkpoint is loaded."""
+    for _ in range(1200):
+        if server.ask("/health/ready")[0].status == 200:
+            return
+        assert server.process.poll() is None
+        time.sleep(0.1)
+
+
 @contextmanager
 def serving(cache, *options, token=TOKEN):
     command = [sys.executable, "-m", "bilayer.export.serve.cli", "--port", "0", "--cache", str(cache), "--json",
@@ -116,11 +125,7 @@ def serving(cache, *options, token=TOKEN):
     ) as process:
         try:
             server = Server(process, cache)
-            for _ in range(1200):
-                if server.ask("/health/ready")[0].status == 200:
-                    break
-                assert process.poll() is None
-                time.sleep(0.1)
+            ready(server)
             yield server
         finally:
             process.kill()

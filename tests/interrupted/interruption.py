@@ -264,6 +264,10 @@ def _wrong_ending(command, done, action):
     return found
 
 
+def _of_part(contents, part):
+    return {name: content for name, content in contents.items() if name.startswith(part)}
+
+
 def _wrong_files(command, out, before, after, done, action):
     """What lies there now is what was there before or what the whole command writes, each file; and all, at its end."""
     here, found = visible(out), []
@@ -277,7 +281,10 @@ def _wrong_files(command, out, before, after, done, action):
     if done.code == 0:
         return found + ([] if command.same else _differences(command, here, after, ""))
     for name in sorted(before.keys() - here.keys()):
-        if action == "full" or name in after:  # ended past its switch, a new avatar is whole, and has fewer files
+        # Ended past its switch, a new avatar is whole, and has fewer files; with a full disk its part is as it ends
+        parts = [part for part in command.parts if name.startswith(part)]
+        whole = any(_of_part(here, part) == _of_part(after, part) for part in parts)
+        if name in after or (action == "full" and not (len(command.parts) > 1 and whole)):
             found.append(f"{name} is gone")
     if not command.same:
         for name, content in here.items():

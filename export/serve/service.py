@@ -80,8 +80,8 @@ class Service:
     async def _outcome(self, task: asyncio.Task[Made | Refused]) -> Made:
         try:
             made = await asyncio.shield(task)  # whoever leaves does not stop it: others may wait for it, or it is kept
-        except OSError as error:
-            _log.error("the photo cannot be laid down: %s", error)
+        except (OSError, OutputError) as error:
+            _log.error("no avatar, as nothing can be written: %s", error)
             raise RequestError(
                 503, "service", "", "the service cannot write to its disk; tell who runs it", 30
             ) from None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PHOTO = "photo"  # a request's picture is called so in its folder, and in messages
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of a zip's files: the same avatar, the same bytes
 _COMMENT = 65535  # bytes of a zip's comment at most
-_OURS = (CheckpointError, ConversionError, OutputError, ToolMissingError)  # no other photo would help
+_OURS = (CheckpointError, ConversionError, ToolMissingError)  # no other photo would help
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,11 @@ def describe(checkpoint: str) -> tuple[str, ...]:
 
 
 def make(options: ExportOptions) -> Made | Refused:
-    """The avatar of a photo in a folder of its own, as a zip; or why there is none."""
+    """The avatar of a photo in a folder of its own, as a zip; or why there is none.
+
+    Raises:
+        OutputError, OSError: the folder cannot be written to, which is no matter of the photo's.
+    """
     from bilayer.export.pipeline import Stopwatch, export_avatar
 
     folder, watch = Path(options.photo).parent, Stopwatch()
@@ -84,6 +88,8 @@ def make(options: ExportOptions) -> Made | Refused:
             with heard_warnings() as heard:
                 export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
             content = pack(Path(out), [text.replace(f"{folder}/", "") for text in (*heard, *export.warnings)])
+    except OutputError:  # in words of files that the client does not see
+        raise
     except BilayerError as error:
         status = 503 if isinstance(error, _OURS) else 422
         field = "keypoints" if isinstance(error, LandmarkError) and options.keypoints else PHOTO

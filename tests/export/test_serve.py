@@ -117,12 +117,13 @@ def ready(server):
 
 
 @contextmanager
-def serving(cache, *options, token=TOKEN):
+def serving(cache, *options, token=TOKEN, **environment):
     command = [sys.executable, "-m", "bilayer.export.serve.cli", "--port", "0", "--cache", str(cache), "--json",
                "--target", "none", "--checkpoint", str(golden.CASE_A / "runs"), *options]  # fmt: skip
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"BILAYER_TOKEN": token}
-    ) as process:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"BILAYER_TOKEN": token} | environment,
+    ) as process:  # fmt: skip
         try:
             server = Server(process, cache)
             ready(server)

@@ -5,7 +5,8 @@
 //   INTERPOSED_PLACES  folders, separated by colons
 //   INTERPOSED_NUMBER  of the call, from 1; 0 acts at none
 //   INTERPOSED_ACTION  kill, term or full
-//   INTERPOSED_COUNT   a file of 8 bytes, in which the calls are counted
+//   INTERPOSED_COUNT   a file of 8 bytes, in which the calls are counted; of 16, where the next 8 are the NUMBER, which
+//                      may become another at any time: 0, or one beyond the calls so far, gives the disk room again
 //   INTERPOSED_FORKS   of full, a folder: at each call that the first process's main thread makes, a copy of it goes on
 //                      with a full disk in a view of its own of the folder INTERPOSED_VIEW; how that ends is left below
 //                      FORKS/number: printed.1, printed.2, code, out and tmp. The process itself is not disturbed.
@@ -35,8 +36,9 @@
 
 static char places[4 * PATH_MAX];
 static long number;
-static char action;  // k, t or f; 0: not armed
-static _Atomic long *count;
+static char action;                 // k, t or f; 0: not armed
+static _Atomic long *count, *live;  // live: the number, where it may become another
+static int limited;
 static const char *forks, *view;
 static pid_t forker;
 static int is_fork;
@@ -50,8 +52,11 @@ void arm_from_environment(void) {
     const char *folders = getenv("INTERPOSED_PLACES");
     if (!folders) return;
     FILE *counter = fopen(getenv("INTERPOSED_COUNT"), "r+");
-    count = counter ? mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(counter), 0) : MAP_FAILED;
-    if (count == MAP_FAILED) abort();
+    count =
+        counter ? mmap(NULL, 2 * sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(counter), 0) : MAP_FAILED;
+    struct stat size;
+    if (count == MAP_FAILED || fstat(fileno(counter), &size)) abort();
+    live = size.st_size >= 16 ? count + 1 : NULL;
     fclose(counter);
     snprintf(places, sizeof places, "%s", folders);
     number = atol(getenv("INTERPOSED_NUMBER"));
@@ -105,18 +110,31 @@ static int of_below(int descriptor) {
 
 enum { NONE, ROOM, ONCE };
 
+// Whether what a C library writes of its buffers by itself fails, too
+static void limit_files(int limits) {
+    struct rlimit limit = {0, RLIM_INFINITY};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = limits ? 0 : limit.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    limited = limits;
+}
+
+// The number of the call to act at, as it is now
+static long acts_at(void) {
+    if (live) number = atomic_load(live);
+    if (limited && (!number || atomic_load(count) + 1 < number)) limit_files(0);
+    return number;
+}
+
 // A call: whether it must fail for want of ROOM. What takes NONE is not counted where the disk is full; a new name for
 // what is there takes it once, of its folder.
 static int met_here(int takes) {
+    acts_at();
     long now = atomic_fetch_add(count, 1) + 1;
     if (!number || now < number || (action == 'f' && takes == ONCE && now > number)) return 0;
     if (action == 'f') {
-        // What a C library writes of its buffers by itself fails, too
-        struct rlimit limit = {0, RLIM_INFINITY};
-        getrlimit(RLIMIT_FSIZE, &limit);
-        limit.rlim_cur = 0;
-        signal(SIGXFSZ, SIG_IGN);
-        setrlimit(RLIMIT_FSIZE, &limit);
+        limit_files(1);
         errno = ENOSPC;
         return 1;
     }
@@ -170,24 +188,24 @@ OPENS_STREAM(fopen64)
 
 // A disk has room for half of what it is asked for, and then for nothing: so half is written, and the next call fails.
 // A process that is killed has written half.
-#define WRITES(name, kind, length, note, parameters, call, half)                         \
-    ssize_t name parameters {                                                            \
-        REAL(name)                                                                       \
-        if (!of_below(kind)) {                                                           \
-            note;                                                                        \
-            return real call;                                                            \
-        }                                                                                \
-        if (action == 'f') forked(atomic_load(count) + 1);                               \
-        if (number && action != 't' && atomic_load(count) + 1 == number && length > 1) { \
-            if (action == 'f') {                                                         \
-                ssize_t done = real half;                                                \
-                met_here(ROOM);                                                          \
-                return done;                                                             \
-            }                                                                            \
-            real half;                                                                   \
-        }                                                                                \
-        if (met_here(ROOM)) return -1;                                                   \
-        return real call;                                                                \
+#define WRITES(name, kind, length, note, parameters, call, half)                            \
+    ssize_t name parameters {                                                               \
+        REAL(name)                                                                          \
+        if (!of_below(kind)) {                                                              \
+            note;                                                                           \
+            return real call;                                                               \
+        }                                                                                   \
+        if (action == 'f') forked(atomic_load(count) + 1);                                  \
+        if (acts_at() && action != 't' && atomic_load(count) + 1 == number && length > 1) { \
+            if (action == 'f') {                                                            \
+                ssize_t done = real half;                                                   \
+                met_here(ROOM);                                                             \
+                return done;                                                                \
+            }                                                                               \
+            real half;                                                                      \
+        }                                                                                   \
+        if (met_here(ROOM)) return -1;                                                      \
+        return real call;                                                                   \
     }
 #define NOTHING (void)0
 #define PRINTED \

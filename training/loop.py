@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bilayer.model.checkpoint import save_checkpoint
 from bilayer.model.safe_load import count_not_finite
 from bilayer.runtime.errors import CheckpointError, InputError, TrainingError
+from bilayer.runtime.files.reading import is_file
 from bilayer.training.average import WeightAverage
 from bilayer.training.data.batches import training_batches
 from bilayer.training.data.dataset import FramePairs, TrainingBatch
@@ -32,6 +33,7 @@ _STANDING_SEED = 1 << 20  # added to the seed: batches for the standing statisti
 _WAY_OUT = (
     "what was saved before is sound: go on from its checkpoint with a lower learning rate, by --init in another --out"
 )
+_ANEW = "nothing was saved before: begin anew with a lower learning rate, in another --out"
 
 Validate = Callable[[Path], dict[str, float]]  # a saved checkpoint -> named results
 
@@ -155,7 +157,7 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{self._folder.path}: {name} is {value} at iteration {self.iteration - 1}; {_WAY_OUT}"
+                    f"{self._folder.path}: {name} is {value} at iteration {self.iteration - 1}; {self._way_out()}"
                 )
         if self._log:
             self._log.losses(self.iteration - 1, values)
@@ -176,8 +178,11 @@ class _Run:
             if bad := count_not_finite(tensor):
                 raise TrainingError(
                     f"{self._folder.path}: {name} has {bad} numbers that are NaN or infinite at iteration "
-                    f"{self.iteration}; nothing of it was saved: {_WAY_OUT}"
+                    f"{self.iteration}; nothing of it was saved: {self._way_out()}"
                 )
+
+    def _way_out(self) -> str:
+        return _WAY_OUT if is_file(self._folder.checkpoint) else _ANEW
 
     def draw_pictures(self) -> None:
         """A grid of held-out people, as the averaged weights predict them."""
@@ -209,7 +214,7 @@ class _Run:
             try:
                 save_checkpoint(self._folder.checkpoint, model.config, states)
             except CheckpointError as error:  # weights that are finite, of which the standing statistics are not
-                raise TrainingError(f"{error} at iteration {self.iteration}; {_WAY_OUT}") from error
+                raise TrainingError(f"{error} at iteration {self.iteration}; {self._way_out()}") from error
         if validate and self._log:
             self._log.metrics(self.iteration - 1, validate(self._folder.checkpoint))
 

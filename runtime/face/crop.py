@@ -18,7 +18,7 @@ from bilayer.runtime.errors import LandmarkError, in_short
 
 NUM_LANDMARKS = 68
 MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
-FLATTEST = 0.02  # width over length, by deviations: points that are flatter lie on a line
+FLATTEST = 0.05  # width over length, by deviations: points that are flatter lie on a line, to a pixel or two
 
 # First and last landmark of each stroke, drawn in this order, later over earlier; colours in channel order.
 _STROKES: tuple[tuple[list[int], bool, tuple[int, int, int]], ...] = (

@@ -140,7 +140,7 @@ def line(angle, jitter=0.0):
     return np.float32(100 + along + rng.uniform(-jitter, jitter, (68, 2)))
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.5])  # a pixel: rounded
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 2.0])  # of 160 px
 @pytest.mark.parametrize("angle", [0.0, np.pi / 2, 0.4, np.pi / 4, 2.5])
 def test_a_frame_whose_points_are_on_a_line_is_no_face(angle, jitter):
     nothing = line(angle, jitter)

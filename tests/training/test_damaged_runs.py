@@ -190,8 +190,10 @@ def test_a_run_that_diverges_keeps_the_last_good_files(again, tmp_path, begun, t
             schedule={"iterations": 6, "checkpoint_every": 1, "validate_every": 1, "pictures_every": 1},
         )
     )
-    ends_in_one_line(train(config, tiny_heads, out, "--no-validate"), "iteration")
-    if (out / "checkpoint.safetensors").exists():
+    begun = (out / "checkpoint.safetensors").exists
+    done = train(config, tiny_heads, out, "--no-validate")
+    ends_in_one_line(done, "what was saved before is sound" if begun() else "nothing was saved before")
+    if begun():
         load_model(out / "checkpoint.safetensors")
     if (out / "state.pt").exists():
         saved = torch.load(out / "state.pt", weights_only=True)
@@ -216,7 +218,8 @@ def test_what_becomes_infinite_in_a_step_is_not_saved(again, monkeypatch, what):
 
     monkeypatch.setattr(_Run, "step", spoiling)
     monkeypatch.setattr(_Run, "report", lambda self, losses: None)  # which sees a loss that is not finite, later
-    ends_in_one_line(go_on(), "NaN or infinite at iteration")
+    ends_in_one_line(done := go_on(), "NaN or infinite at iteration")
+    assert "what was saved before is sound" in done.stderr
     assert {name: (out / name).read_bytes() for name in kept} == kept
 
 

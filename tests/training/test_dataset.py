@@ -396,6 +396,8 @@ BREAKS = [
     ("keypoints", lambda path: path.write_bytes(b"text"), "damaged data"),
     ("keypoints", npy(np.zeros((67, 2))), r"expected shape \(68, 2\), found \(67, 2\)"),
     ("keypoints", npy(np.full((68, 2), np.nan)), "expected finite pixel positions"),
+    ("keypoints", npy(np.ones((68, 2))), "keypoints: all landmarks in one place; expected a face"),
+    ("keypoints", npy(np.outer(np.arange(68), [3, 1])), "keypoints: all landmarks on one line; expected a face"),
     ("keypoints", npy(np.array([{}], dtype=object)), "expected numbers, found object"),
     ("coords", Path.unlink, "expected this file, found none"),
     ("coords", npy(np.zeros((SIZE, SIZE, 3), np.float16)), r"expected float16 of shape \(S, S, 2\)"),

@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.face.crop import check_landmarks
+from bilayer.runtime.face.crop import check_is_face, check_landmarks
 from bilayer.runtime.files.arrays import parse_npy
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, read_bytes
 from bilayer.runtime.vocabulary import Split
@@ -133,6 +133,7 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
     keypoints = read_array(sequence.folder(KEYPOINTS) / frame)
     try:
         keypoints = check_landmarks(keypoints)
+        check_is_face(keypoints, "keypoints")
     except LandmarkError as error:
         raise InputError(f"{sequence.folder(KEYPOINTS) / frame}: {error}") from error
     mask = np.full((size, size), 255, np.uint8)

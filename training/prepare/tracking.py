@@ -9,7 +9,7 @@ import numpy as np
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.face.crop import CropBox, crop_box
+from bilayer.runtime.face.crop import CropBox, check_is_face, crop_box
 from bilayer.runtime.face.found import Face, Landmarker
 from bilayer.runtime.motion.drivers import FollowsFaces
 
@@ -130,6 +130,7 @@ def _stretch(run: Sequence[Sighting]) -> Stretch:
 def _has_box(landmarks: Floats) -> bool:
     try:
         crop_box(landmarks)
+        check_is_face(landmarks, "landmarks")
     except LandmarkError:
         return False
     return True

@@ -190,10 +190,10 @@ def test_a_run_that_diverges_keeps_the_last_good_files(again, tmp_path, begun, t
             schedule={"iterations": 6, "checkpoint_every": 1, "validate_every": 1, "pictures_every": 1},
         )
     )
-    begun = (out / "checkpoint.safetensors").exists
+    kept = (out / "checkpoint.safetensors").exists
     done = train(config, tiny_heads, out, "--no-validate")
-    ends_in_one_line(done, "what was saved before is sound" if begun() else "nothing was saved before")
-    if begun():
+    ends_in_one_line(done, "what was saved before is sound" if kept() else "nothing was saved before")
+    if kept():
         load_model(out / "checkpoint.safetensors")
     if (out / "state.pt").exists():
         saved = torch.load(out / "state.pt", weights_only=True)

@@ -362,8 +362,10 @@ def test_a_reference_of_ones_own_and_odd_faces_are_taken_as_python_takes_them():
 
 def test_faces_that_are_none_are_refused_where_python_refuses_them():
     source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0])
-    one_place, mirrored = np.ones_like(source), source * [-1, 1]
-    for own, frame in ((source, one_place), (one_place, source), (source, source), (source, mirrored)):
+    one_place, mirrored, thin = np.ones_like(source), source * [-1, 1], source * [0.04, 1]
+    line = np.outer(np.linspace(-1, 1, 68), [0.3, 0.8]) + np.random.default_rng(2).uniform(-0.02, 0.02, (68, 2))
+    pairs = [(source, one_place), (one_place, source), (source, source), (source, mirrored), (line, source)]
+    for own, frame in (*pairs, (source, line), (source, thin), (source, source * [0.15, 1])):
         try:
             Retargeter(own).pose(frame)
             said = None
@@ -372,6 +374,7 @@ def test_faces_that_are_none_are_refused_where_python_refuses_them():
         request = {"source": own.ravel().tolist(), "frames": [np.asarray(frame).ravel().tolist()]}
         (answer,) = ask({"call": "retarget", "mode": "relative", **request})
         assert answer.get("error") == (None if said is None else "LandmarkError"), (said, answer)
+        assert said is None or answer["message"] == str(said)
 
 
 @pytest.mark.parametrize("mode", ["relative", "procrustes"])

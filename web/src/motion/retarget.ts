@@ -20,6 +20,7 @@ export interface Gains {
 }
 
 const SHUT = 0.08; // eye widths; between lids nearer than this there is no opening to compare
+const FLATTEST = 0.05; // width over length, by deviations: points that are flatter lie on a line
 const MAX_GAIN = 4; // times; lids and lips move no further than this beyond what the faces' sizes ask for
 const ALL = Array.from({ length: NUM_LANDMARKS }, (_, index) => index);
 
@@ -46,7 +47,7 @@ export class Retargeter {
   /** Landmarks (136,) of the driver's frame -> the avatar's pose (136,); in mode "absolute" they must be in pixels. */
   pose(driver: ArrayLike<number>): Float32Array {
     const points = checkLandmarks(driver, "driver");
-    if (extent(points, ALL) === 0) throw new LandmarkError("driver: all landmarks in one place; expected a face");
+    checkIsFace(points, "driver");
     if (this.mode === "absolute") return cropPose(points);
     if (!this.#transfer) this.#refer(checkFace(points, "driver"));
     return this.#transfer!.move(points, this.gains);
@@ -164,8 +165,24 @@ class Transfer {
   }
 }
 
+/** Throws where points lie in one place or on one line, flatter than a face is: runtime/face/crop.py. */
+function checkIsFace(points: Float64Array, name: string): void {
+  const [x, y] = middle(points, ALL);
+  let [across, down, both] = [0, 0, 0];
+  for (const n of ALL) {
+    const [right, below] = [points[2 * n] - x, points[2 * n + 1] - y];
+    across += right * right;
+    down += below * below;
+    both += right * below;
+  }
+  if (across * down - both * both > FLATTEST ** 2 * (across + down) ** 2) return;
+  const where = ALL.some((n) => points[2 * n] !== points[0] || points[2 * n + 1] !== points[1]) ? "on one line" : "in one place";
+  throw new LandmarkError(`${name}: all landmarks ${where}; expected a face`);
+}
+
 function checkFace(landmarks: ArrayLike<number>, name: string): Float64Array {
   const face = checkLandmarks(landmarks, name);
+  checkIsFace(face, name);
   const largest = Math.max(...ALL.map((n) => length(at(face, n))));
   if (Math.min(extent(face, ALL), extent(face, RIGID)) <= 1e-6 * largest) {
     throw new LandmarkError(`${name}: all landmarks in one place; expected a face`);

@@ -22,6 +22,8 @@ from bilayer.runtime.sampler.resize import taps
 
 GRID = 32  # points a side at which the sum is taken, some two in a reach
 
+FAR = 1e6  # of -1..1: what is this far away moves nothing of the frame, and its square is no overflow
+
 Points = NDArray[np.float64]  # (N, 2) x, y
 
 
@@ -54,6 +56,7 @@ class WarpMover:
         size = delta_uv.shape[-1]
         # Landmarks are counted by pixels' numbers, the warp's own coordinates by their centres: half a pixel apart
         points = np.asarray(pose, np.float64).reshape(-1, 2)[self._landmarks] + 1 / size
+        points = np.clip(np.nan_to_num(points, nan=FAR), -FAR, FAR)
         missing = self._places - look_up(delta_uv, points)
         missing[~np.isfinite(missing).all(axis=1)] = 0
         length = np.hypot(*missing.T)[:, None]

@@ -145,6 +145,19 @@ def test_what_is_not_finite_moves_nothing():
     assert not WarpMover(anchors(), SIZE).field(network.delta_uv, POSE).any()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_landmark_of_no_place_moves_nothing(value):
+    pose = POSE.copy()
+    pose[40:] = value
+    found = WarpMover(anchors(), SIZE).field(outputs().delta_uv, pose)
+    places = anchors()
+    seen = WarpMover(replace(places, points=places.points[: 40 - 17]), SIZE)
+    np.testing.assert_allclose(found, seen.field(outputs().delta_uv, POSE), atol=1e-7)
+    pose[:] = value
+    assert not WarpMover(anchors(), SIZE).field(outputs().delta_uv, pose).any()
+
+
 def test_half_precision_is_moved_in_single():
     network = outputs()
     half = replace(network, delta_uv=network.delta_uv.astype(np.float16))

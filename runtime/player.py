@@ -64,7 +64,7 @@ class AvatarPlayer:
         self.source_pose: Floats = np.array(contract.source.pose, np.float32)
         self._network, self._texture, self._compositor, self._lids = network, texture, compositor, lids
         self._mover = WarpMover(contract.anchors, contract.image_size) if contract.anchors else None
-        self._pose: ArrayLike = self.source_pose
+        self._pose: Floats = self.source_pose
         self.outputs = network.run(self.source_pose)  # the first run is the slow one
 
     @classmethod
@@ -134,7 +134,7 @@ class AvatarPlayer:
 
     def infer(self, pose: ArrayLike) -> None:
         """The first half of `render`, the network and the lids: for those who time or schedule the halves apart."""
-        self.outputs, self._pose = self._network.run(pose), pose
+        self.outputs, self._pose = self._network.run(pose), np.array(pose, np.float32)  # the caller may write over it
         if self._lids is not None:
             self._lids.show(pose)
 

@@ -211,6 +211,10 @@ def test_composing_again_shows_the_last_pose(anchored):
     player = AvatarPlayer.load(anchored[0], engine="onnxruntime", threads=1)
     first = player.render(POSES[0])
     np.testing.assert_array_equal(player.compose(), first)
+    pose = np.array(POSES[0])
+    player.infer(pose)
+    pose[:] = POSES[-1]  # the caller's own, used again
+    np.testing.assert_array_equal(player.compose(), first)
     batch = player.render_batch(POSES)
     np.testing.assert_array_equal(batch[0], first)
 

@@ -23,7 +23,7 @@ class AnchorSettings:
     # or a smile is squeezed flat
     free: tuple[int, ...] = (37, 38, 40, 41, 43, 44, 46, 47, 55, 56, 57, 58, 59, 65, 66, 67)
     free_ridge: float = 10.0  # a tenth
-    limit: float = 0.1  # of -1..1: 98 of 100 are less off; beyond, it is a landmark that the head hides
+    limit: float = 0.1  # of -1..1: 19 of 20 are less off; beyond, it is a landmark that the head hides
 
 
 def find_anchors(

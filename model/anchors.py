@@ -1,4 +1,4 @@
-"""Landmark anchors in torch: found once per person, and the warp moved by them; see bilayer.runtime.anchors."""
+"""Landmark anchors in torch: found once per person, and the warp moved by them; see bilayer.runtime.anchors.mover."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bilayer.runtime.anchors import WarpMover, look_up
+from bilayer.runtime.anchors.mover import WarpMover, look_up
 from bilayer.runtime.bundle import Anchor, WarpAnchors
 from bilayer.runtime.frame import NetworkOutputs
 

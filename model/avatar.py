@@ -157,7 +157,7 @@ def create_avatar(
             keeps the network's.
         shots: the photos that are fitted to, of any size; by default the source.
         size: T, the texture's side in texels; by default that of the network's own.
-        warp_motion: "anchored" moves the warp so that landmarks lie where poses have them (bilayer.runtime.anchors),
+        warp_motion: "anchored" moves the warp so that landmarks lie where poses have them (runtime/anchors),
             "network" takes it as it is; None anchors fitted textures, whose details show where it is off.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from bilayer.runtime.anchors import WarpMover
+from bilayer.runtime.anchors.mover import WarpMover
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.frame import NetworkOutputs

@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.model import create_avatar, load_model, make_source
 from bilayer.runtime import crop_face
-from bilayer.runtime.anchors import GRID, WarpMover, look_up
+from bilayer.runtime.anchors.mover import GRID, WarpMover, look_up
 from bilayer.runtime.bundle import Anchor, WarpAnchors, read_bundle
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.player import AvatarPlayer
@@ -69,6 +70,9 @@ def expected_field(delta_uv, pose, given_anchors, size=GRID):
     return (kernel(np.stack([x.ravel(), y.ravel()], -1), at) @ weights).T.reshape(2, size, size)
 
 
+compiled_or_not = pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "numba"])
+
+
 @pytest.mark.parametrize("limit", [2.0, 0.03])
 @pytest.mark.parametrize("reach", [0.08, 0.3, 2.0])
 def test_the_field_is_the_formulas(reach, limit):
@@ -78,10 +82,11 @@ def test_the_field_is_the_formulas(reach, limit):
 
 
 @pytest.mark.parametrize("size", [GRID, 48, SIZE, 256])
-def test_the_warp_is_moved_by_the_formula_over_every_pixel(size):
+@compiled_or_not
+def test_the_warp_is_moved_by_the_formula_over_every_pixel(size, compiled):
     given_anchors, network = anchors(), outputs(size=size)
     before = network.delta_uv.copy()
-    moved = WarpMover(given_anchors, size).move(network, POSE.ravel())
+    moved = WarpMover(given_anchors, size, compiled=compiled).move(network, POSE.ravel())
     expected = expected_field(before, POSE, given_anchors, size)
     assert np.abs(moved.delta_uv - before - expected).max() < 0.05 * np.abs(expected).max()  # the grid is coarse
     np.testing.assert_array_equal(network.delta_uv, before)
@@ -89,9 +94,10 @@ def test_the_warp_is_moved_by_the_formula_over_every_pixel(size):
     assert moved.lf_rgb is network.lf_rgb
 
 
-def test_the_grid_is_resized_as_torch_does():
+@compiled_or_not
+def test_the_grid_is_resized_as_torch_does(compiled):
     given_anchors, network = anchors(), outputs()
-    mover = WarpMover(given_anchors, SIZE)
+    mover = WarpMover(given_anchors, SIZE, compiled=compiled)
     field = torch.from_numpy(mover.field(network.delta_uv, POSE))[None]
     resized = torch.nn.functional.interpolate(field, (SIZE, SIZE), mode="bilinear")[0].numpy()
     moved = mover.move(network, POSE).delta_uv
@@ -108,11 +114,12 @@ def test_landmarks_come_to_lie_where_the_texture_has_them():
     assert after.mean() < 0.35 * before.mean()  # what is left: places drawn at random, nearer together than the grid
 
 
-def test_nothing_is_moved_in_the_photos_own_pose():
+@compiled_or_not
+def test_nothing_is_moved_in_the_photos_own_pose(compiled):
     network = outputs()
     places = warp_at(network.delta_uv, POSE + 1 / SIZE)
     points = [Anchor(k, *map(float, places[k]), 0.1) for k in range(68)]
-    moved = WarpMover(WarpAnchors(0.1, 0.1, points), SIZE).move(network, POSE)
+    moved = WarpMover(WarpAnchors(0.1, 0.1, points), SIZE, compiled=compiled).move(network, POSE)
     np.testing.assert_allclose(moved.delta_uv, network.delta_uv, atol=1e-6)
 
 
@@ -158,12 +165,39 @@ def test_a_landmark_of_no_place_moves_nothing(value):
     assert not WarpMover(anchors(), SIZE).field(outputs().delta_uv, pose).any()
 
 
-def test_half_precision_is_moved_in_single():
+@compiled_or_not
+def test_half_precision_is_moved_in_single(compiled):
     network = outputs()
     half = replace(network, delta_uv=network.delta_uv.astype(np.float16))
     exact = replace(network, delta_uv=half.delta_uv.astype(np.float32))
-    found = WarpMover(anchors(), SIZE).move(half, POSE).delta_uv
-    np.testing.assert_array_equal(found, WarpMover(anchors(), SIZE).move(exact, POSE).delta_uv)
+    found, single = (WarpMover(anchors(), SIZE, compiled=compiled).move(one, POSE).delta_uv for one in (half, exact))
+    np.testing.assert_array_equal(found, single)
+
+
+def poses(test):
+    """A test of any landmarks, now and then none, of any extent."""
+    coordinate = st.one_of(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.floats(allow_nan=True, allow_infinity=True))
+    return given(arrays(np.float64, (68, 2), elements=coordinate))(test)
+
+
+@poses
+def test_numbas_move_is_numpys_for_any_pose(pose):
+    network = outputs()
+    network.delta_uv[:, ::7, ::5] = np.nan
+    for given_anchors in (anchors(), anchors(reach=0.01, limit=0.02), anchors(landmarks=[30], ridge=0.001)):
+        found, expected = (
+            WarpMover(given_anchors, SIZE, compiled=compiled).move(network, pose).delta_uv for compiled in (True, False)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 33])
+def test_numbas_move_is_numpys_at_any_size(size):
+    network = outputs(size=size)
+    found, expected = (
+        WarpMover(anchors(), size, compiled=compiled).move(network, POSE).delta_uv for compiled in (True, False)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
 @given(st.integers(1, 70), st.floats(-3, 3), st.floats(-3, 3))

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from bilayer.runtime import AvatarPlayer
-from bilayer.runtime.anchors import WarpMover
+from bilayer.runtime.anchors.mover import WarpMover
 from bilayer.runtime.bundle import AVATAR, Anchor, Contract, PoseInput, WarpAnchors
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.frame import NetworkOutputs

@@ -98,6 +98,13 @@ def test_one_pose_a_batch_and_a_track_are_the_same_frames(bundle_folder):
         avatar.render_batch(POSES, batch[:2])
 
 
+@pytest.mark.parametrize("threads", [2, 3, None])
+def test_a_frame_is_the_same_on_any_number_of_threads(bundle_folder, threads):
+    alone, together = (AvatarPlayer.load(bundle_folder, engine="onnxruntime", threads=n) for n in (1, threads))
+    for pose in POSES:
+        np.testing.assert_allclose(together.render(pose).astype(int), alone.render(pose), atol=1)  # the network's sums
+
+
 def test_backgrounds(bundle_folder):
     frame = AvatarPlayer.load(bundle_folder, threads=1).render(POSES[0]).astype(float)
     colour = np.array([10, 200, 90])

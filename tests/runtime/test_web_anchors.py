@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from bilayer.runtime.anchors import WarpMover
+from bilayer.runtime.anchors.mover import WarpMover
 from bilayer.runtime.bundle import AVATAR, Anchor, WarpAnchors, read_bundle
 from bilayer.runtime.errors import BundleError
 from tests.runtime.test_anchors import POSE, anchors, outputs

@@ -2,7 +2,7 @@
 
 import type { Contract } from "./contract";
 
-const GRID = 32; // tiles a side: runtime/anchors.py
+const GRID = 32; // tiles a side: runtime/anchors/mover.py
 
 /** Moves the warps of an avatar's poses, in place. */
 export class WarpMover {

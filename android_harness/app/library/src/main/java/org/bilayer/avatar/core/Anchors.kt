@@ -1,6 +1,6 @@
 package org.bilayer.avatar.core
 
-private const val GRID = 32 // points a side at which the field is taken: runtime/anchors.py
+private const val GRID = 32 // points a side at which the field is taken: runtime/anchors/mover.py
 
 /** Where one of the face's landmarks lies in the texture, -1..1 across it; the larger its [ridge], the less it moves. */
 class Anchor(val landmark: Int, val x: Double, val y: Double, val ridge: Double)
@@ -38,7 +38,7 @@ class WarpAnchors(val reach: Double, val limit: Double, val points: List<Anchor>
     }
 }
 
-/** Moves the warps of a bundle's poses by its anchors, as runtime/anchors.py does. The bundle has some. */
+/** Moves the warps of a bundle's poses by its anchors, as runtime/anchors/mover.py does. The bundle has some. */
 class WarpMover(private val bundle: Bundle, private val interleaved: Boolean) {
     private val anchors = bundle.anchors!!
     private val warp = bundle.deltaUv

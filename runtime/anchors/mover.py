@@ -12,13 +12,17 @@ radial basis functions, with a ridge for each landmark:
 The sum is smooth: it is taken on a coarse grid and resized. In the photo's pose it is zero. Not in the paper.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import WarpAnchors
 from bilayer.runtime.frame import NetworkOutputs, Values
-from bilayer.runtime.sampler.resize import taps
+from bilayer.runtime.sampler.resize import resize, taps
+from bilayer.runtime.sampler.rows import input_array
 
 GRID = 32  # points a side at which the sum is taken, some two in a reach
 
@@ -30,33 +34,34 @@ Points = NDArray[np.float64]  # (N, 2) x, y
 class WarpMover:
     """Moves the warps of one avatar's poses by its anchors. Not for use by several threads at once."""
 
-    def __init__(self, anchors: WarpAnchors, size: int) -> None:
-        """`size` is S, the side of the network's results."""
-        self._landmarks = [point.landmark for point in anchors.points]
+    def __init__(self, anchors: WarpAnchors, size: int, *, compiled: bool = False) -> None:
+        """`size` is S, the side of the network's results; `compiled`: by Numba, some five times as fast."""
+        self._landmarks = np.array([point.landmark for point in anchors.points])
         self._places = np.array([(point.x, point.y) for point in anchors.points])
         self._ridges = np.array([point.ridge for point in anchors.points])
         self._reach, self._limit = anchors.reach, anchors.limit
         self._centres = (2 * np.arange(GRID) + 1) / GRID - 1
-        self._resize = _resizing(size)
+        self._taps = taps(GRID, size)
         self._moved: Floats = np.empty((2, size, size), np.float32)
+        self._compiled = _compiled(len(anchors.points), size) if compiled else None
 
     def move(self, outputs: NetworkOutputs, pose: ArrayLike) -> NetworkOutputs:
         """Return a pose's results with the warp moved, in float32: an array that the next call writes over.
 
         `pose` is (136,) or (68, 2), the one that `outputs` are of. What is not finite moves nothing.
         """
-        shift = self.field(outputs.delta_uv, pose)
-        for axis in range(2):
-            np.matmul(self._resize, shift[axis] @ self._resize.T, out=self._moved[axis])
-        self._moved += outputs.delta_uv
+        if self._compiled is None:
+            shift = self.field(outputs.delta_uv, pose)
+            np.add(outputs.delta_uv, resize(shift, *self._moved.shape[1:]), out=self._moved)
+        else:
+            landmarks = np.ascontiguousarray(pose, np.float64).reshape(-1, 2)
+            wanted = self._landmarks, self._places, self._ridges, self._reach, self._limit
+            self._compiled(input_array(outputs.delta_uv), landmarks, *wanted, FAR, *self._taps, self._moved)
         return NetworkOutputs(self._moved, outputs.lf_rgb, outputs.seg)
 
     def field(self, delta_uv: Values, pose: ArrayLike) -> Floats:
         """Return what is added to the warp (2, S, S) of a pose, at the centres of tiles: (2, GRID, GRID)."""
-        size = delta_uv.shape[-1]
-        # Landmarks are counted by pixels' numbers, the warp's own coordinates by their centres: half a pixel apart
-        points = np.asarray(pose, np.float64).reshape(-1, 2)[self._landmarks] + 1 / size
-        points = np.clip(np.nan_to_num(points, nan=FAR), -FAR, FAR)
+        points = self._points(pose)
         missing = self._places - look_up(delta_uv, points)
         missing[~np.isfinite(missing).all(axis=1)] = 0
         length = np.hypot(*missing.T)[:, None]
@@ -69,6 +74,12 @@ class WarpMover:
         across, down = (np.exp(-0.5 / self._reach**2 * (self._centres[:, None] - axis) ** 2) for axis in points.T)
         field = np.stack([(down * weights[:, axis]) @ across.T for axis in range(2)])
         return field.astype(np.float32)
+
+    def _points(self, pose: ArrayLike) -> Points:
+        # Landmarks are counted by pixels' numbers, the warp's own coordinates by their centres: half a pixel apart
+        points = np.asarray(pose, np.float64).reshape(-1, 2)[self._landmarks] + 1 / self._moved.shape[-1]
+        finite: Points = np.clip(np.nan_to_num(points, nan=FAR), -FAR, FAR)
+        return finite
 
 
 def look_up(delta_uv: Values, points: Points) -> Points:
@@ -89,10 +100,13 @@ def look_up(delta_uv: Values, points: Points) -> Points:
     return inner
 
 
-def _resizing(size: int) -> Floats:
-    """Return the matrix (size, GRID) that resizes GRID values to `size`, as sampler/resize.py does."""
-    first, second, weight = taps(GRID, size)
-    matrix, rows = np.zeros((size, GRID), np.float32), np.arange(size)
-    matrix[rows, first] = 1 - weight
-    matrix[rows, second] += weight
-    return matrix
+def _compiled(points: int, size: int) -> Callable[..., None]:
+    """Return the kernel, with the arrays that it writes over on its way."""
+    from bilayer.runtime.anchors.kernel import move_warp, workspace  # its start takes longer than a few frames
+
+    own = workspace(points, GRID, size)
+
+    def move(*given: Any) -> None:
+        move_warp(*given[:-1], *own, given[-1])
+
+    return move

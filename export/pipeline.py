@@ -37,10 +37,11 @@ from bilayer.export.verify import (
     verify_bundle,
     verify_half,
 )
-from bilayer.model.avatar import Avatar, paint_lids
+from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
+from bilayer.model.lids import draw_lids
 from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Contract, PhotoSource, PoseInput
@@ -126,7 +127,9 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
         frame_side = options.size or size
     with watch.stage("avatar"):
         avatar = avatar_of(model, portraits, options.refine, frame_side, options.warp)
-        lids = paint_lids(model, avatar, portrait.source.poses) if options.lid_motion == "drawn" else None
+        rest, align_corners = portrait.source.poses, model.config.align_corners
+        drawn = options.lid_motion == "drawn"
+        lids = draw_lids(avatar.texture, rest, avatar.at_rest.delta_uv, align_corners) if drawn else None
     with watch.stage("fold and ONNX"):
         origin = Origin(
             checkpoint=Path(options.checkpoint).name,
@@ -137,7 +140,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             refine=avatar.refine,
         )
         generator, graph = fold_avatar(model, avatar, options)
-        pose, align_corners = portrait.crop.pose, model.config.align_corners
+        pose = portrait.crop.pose
         texture = avatar.texture[0].numpy()
         # numpy's loops have the bytes of Numba's, whose start takes longer than these few frames
         compositor = FrameCompositor(texture, align_corners, size=frame_side, engine="numpy")
@@ -169,7 +172,7 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             quantization = None if integers is None else make.describe_integers(integers)
             if options.verify:
                 with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
-                    probes = make_probes(model, avatar.parameters, pose)
+                    probes = make_probes(model, avatar, pose)
                 verification = verify(probes, network, options.keep_norms)
                 stored = hybrid_network(generator, given)
                 half = verify_half(probes[:HALF_POSES], stored, compositor)

@@ -13,7 +13,7 @@ from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.anchors import move_warps
-from bilayer.model.avatar import Avatar
+from bilayer.model.avatar import Avatar, predict_layers
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
@@ -47,11 +47,14 @@ class TrainedNetwork:
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
         """The trained model's results for a pose (136,), in new arrays."""
+        poses = torch.from_numpy(np.asarray(pose, np.float32).reshape(1, -1))
         with torch.inference_mode():
-            embedding = self.model.keypoints_embedder(torch.from_numpy(np.asarray(pose, np.float32).reshape(1, -1)))
-            layers: GeneratorOutputs = self.model.inference_generator(embedding, self.parameters)
-        seg = None if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)[0].numpy()
-        return NetworkOutputs(layers.delta_uv[0].numpy(), layers.lf_rgb[0].numpy(), seg)
+            return _first_of(predict_layers(self.model, self.parameters, poses))
+
+
+def _first_of(layers: GeneratorOutputs) -> NetworkOutputs:
+    seg = None if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)[0].numpy()
+    return NetworkOutputs(layers.delta_uv[0].numpy(), layers.lf_rgb[0].numpy(), seg)
 
 
 def onnx_network(model: onnx.ModelProto, given: PoseInput, outputs: Outputs) -> Network:
@@ -77,10 +80,11 @@ class Probe:
     expected: NetworkOutputs
 
 
-def make_probes(model: BilayerModel, parameters: AdaptiveParameters, pose: Floats, count: int = POSES) -> list[Probe]:
+def make_probes(model: BilayerModel, avatar: Avatar, pose: Floats, count: int = POSES) -> list[Probe]:
     """Return `count` probes by the trained model: the source's pose (136,), then others of the built-in motion."""
-    trained = TrainedNetwork(model, parameters)
-    return [Probe(probe, trained.run(probe)) for probe in choose_poses(pose, count)]
+    trained = TrainedNetwork(model, avatar.parameters)
+    first, *others = choose_poses(pose, count)
+    return [Probe(first, _first_of(avatar.at_rest)), *(Probe(other, trained.run(other)) for other in others)]
 
 
 def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) -> Verification:

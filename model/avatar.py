@@ -12,7 +12,6 @@ from bilayer.model.anchors import find_anchors, move_warps
 from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.generators import GeneratorOutputs
-from bilayer.model.lids import PaintedLids, draw_lids
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
@@ -74,6 +73,7 @@ class Avatar:
     texture: Tensor  # (B, 3, T, T), refined; that is not clamped to -1..1
     base_texture: Tensor  # (B, 3, S, S) as generated, -1..1
     refine: Refine
+    at_rest: GeneratorOutputs  # the network's, in the photo's own pose
     anchors: tuple[WarpAnchors, ...] = ()  # of each of the B; none: the warp is the network's
 
     def render(self, model: BilayerModel, poses: Tensor) -> Rendering:
@@ -115,17 +115,22 @@ def embed(model: BilayerModel, source: Source) -> tuple[Tensor, ...]:
 
 
 def enhancer_steps(
-    model: BilayerModel, source: Source, parameters: AdaptiveParameters, texture: Tensor
+    model: BilayerModel,
+    source: Source,
+    parameters: AdaptiveParameters,
+    texture: Tensor,
+    at_rest: GeneratorOutputs | None = None,
 ) -> Iterator[EnhancerStep]:
     """Yield M updates of the texture (B, 3, S, S) towards the source picture (paper, equation 7).
 
     The loss is half the sum of squared errors of the source's reconstruction, seen through its predicted mask. It
     is linear in the texture up to the square, so its gradient is the error scattered back through the warp:
     no autograd. Gradients that flow from a later loss pass through the updates alone, not through this gradient.
+    `at_rest` is what the network gives for the source's poses, where that is known.
     """
     align_corners = model.config.align_corners
     with torch.no_grad():
-        layers = model.inference_generator(model.keypoints_embedder(source.poses), parameters)
+        layers = at_rest or predict_layers(model, parameters, source.poses)
         uv = warping_field(layers.delta_uv)
         mask = torch.ones_like(source.masks) if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)
         target = on_black(source.images, mask)
@@ -166,40 +171,37 @@ def create_avatar(
     model.require(*AVATAR_NETWORKS, *(ENHANCER if refine == "updater" else ()))
     embeddings = embed(model, source)
     parameters = model.inference_generator.predict_parameters(embeddings)
+    at_rest = predict_layers(model, parameters, source.poses)
     texture = base_texture = model.texture_generator(embeddings)
     if refine == "updater":
-        for step in enhancer_steps(model, source, parameters, base_texture):
+        for step in enhancer_steps(model, source, parameters, base_texture, at_rest):
             texture = step.texture
     texture = resize_texture(texture, size or texture.shape[-1], model.config.align_corners)
     anchored = (warp_motion or default_warp_motion(refine)) == "anchored"
-    if not anchored and refine != "fit":
-        return Avatar(embeddings, parameters, texture, base_texture, refine)
-
-    def predict(poses: Tensor) -> GeneratorOutputs:
-        return model.inference_generator(model.keypoints_embedder(poses), parameters)  # type: ignore[no-any-return]
-
-    layers = predict(source.poses)
-    anchors = find_anchors(layers.delta_uv, source.poses) if anchored else ()
+    anchors = find_anchors(at_rest.delta_uv, source.poses) if anchored else ()
     if refine == "fit":
         shots = shots or [source.shot]
-        own = [layers if torch.equal(shot.poses, source.poses) else predict(shot.poses) for shot in shots]
-        views = [_view_of(*pair, anchors) for pair in zip(own, shots, strict=True)]
         mirrored = mirror_shot(shots[0], model.config.image_size)
-        mirror_view = _view_of(predict(mirrored.poses), mirrored, anchors)
+        *views, mirror_view = [
+            _view_of(
+                at_rest if torch.equal(shot.poses, source.poses) else predict_layers(model, parameters, shot.poses),
+                shot,
+                anchors,
+            )
+            for shot in (*shots, mirrored)
+        ]
         texture = fit_texture(texture, views, model.config.align_corners, mirrored=mirror_view)
-    return Avatar(embeddings, parameters, texture, base_texture, refine, anchors)
+    return Avatar(embeddings, parameters, texture, base_texture, refine, at_rest, anchors)
+
+
+def predict_layers(model: BilayerModel, parameters: AdaptiveParameters, poses: Tensor) -> GeneratorOutputs:
+    """Return the network's results for `poses` (B, 136), one of each of the B people whose `parameters` these are."""
+    return model.inference_generator(model.keypoints_embedder(poses), parameters)  # type: ignore[no-any-return]
 
 
 def default_warp_motion(refine: Refine) -> WarpMotion:
     """Return what moves the warp where nothing is asked for: the paper's own textures have the paper's own warp."""
     return "anchored" if refine == "fit" else "network"
-
-
-@torch.inference_mode()
-def paint_lids(model: BilayerModel, avatar: Avatar, pose: Tensor) -> PaintedLids | None:
-    """Return the lids of one person's avatar by the pose (1, 136) of the photo; see `draw_lids`."""
-    layers = model.inference_generator(model.keypoints_embedder(pose), avatar.parameters)
-    return draw_lids(avatar.texture, pose, layers.delta_uv, model.config.align_corners)
 
 
 def _view_of(layers: GeneratorOutputs, shot: Shot, anchors: Sequence[WarpAnchors]) -> View:

@@ -176,7 +176,7 @@ def test_fp16_storage_keeps_the_frames_of_the_demo_weights(align_corners):
     crop = crop_face(case["source_image"], case["source_landmarks"], model.config.image_size)
     avatar = create_avatar(model, make_source(crop, model.config), "none")
     generator = equalize(lower(fold_norms(fold(model, avatar.parameters))[0], GraphOptions()))
-    probes = make_probes(model, avatar.parameters, crop.pose, count=2)
+    probes = make_probes(model, avatar, crop.pose, count=2)
     given = PoseInput("pose", generator.input_width, model.config.pse_num_harmonics)
     texture, network = avatar.texture[0].numpy(), hybrid_network(generator, given)
     found = verify_half(probes, network, FrameCompositor(texture, model.config.align_corners, engine="numpy"))

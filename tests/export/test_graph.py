@@ -167,7 +167,7 @@ def test_the_same_avatar_gives_the_same_bytes_whatever_the_process(tmp_path):
 def test_verification_measures_every_result(case_a_avatar, generators):
     model, avatar, crop = case_a_avatar
     network = onnx_network(build_onnx(generators["deconv"]), GIVEN, generators["deconv"].outputs)
-    found = verify(make_probes(model, avatar.parameters, crop.pose, count=3), network)
+    found = verify(make_probes(model, avatar, crop.pose, count=3), network)
     assert found.verified
     assert found.poses == 3
     assert found.psnr_db.keys() == {"delta_uv", "lf_rgb", "seg"}
@@ -192,7 +192,7 @@ def test_verification_catches_planted_faults(case_a_avatar, generators, fault):
     tensor.CopyFrom(onnx.numpy_helper.from_array(change(array).astype(np.float32), name))
     network = onnx_network(proto, GIVEN, generators["nearest"].outputs)
     with pytest.raises(ParityError, match="expected at least 100 dB"):
-        verify(make_probes(model, avatar.parameters, crop.pose), network)
+        verify(make_probes(model, avatar, crop.pose), network)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -205,7 +205,7 @@ def test_an_overflow_of_one_pixel_in_fp16_fails_the_gate(case_a_avatar, generato
         return layers
 
     monkeypatch.setattr("bilayer.export.verify.emulate", overflowing)
-    probes, texture = make_probes(model, avatar.parameters, crop.pose, count=1), avatar.texture[0].numpy()
+    probes, texture = make_probes(model, avatar, crop.pose, count=1), avatar.texture[0].numpy()
     network = hybrid_network(generators["deconv"], GIVEN)
     found = verify_half(probes, network, FrameCompositor(texture, model.config.align_corners, engine="numpy"))
     assert (found.psnr_db["frame"] > 0, found.uv_pixels, found.not_finite) == (True, 64, 1)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bilayer.model.avatar import Avatar, paint_lids
+from bilayer.model.avatar import Avatar
 from bilayer.model.bilayer import BilayerModel
+from bilayer.model.lids import draw_lids
 from bilayer.runtime.lids import LidPainter
 from bilayer.runtime.sampler.grid_sample import pack_texture
 
@@ -16,7 +17,7 @@ def frames_with_lids(model: BilayerModel, avatar: Avatar, photo: Tensor, poses: 
 
     Where an eye is shut in the photo nothing is drawn, as the export draws nothing.
     """
-    painted = paint_lids(model, avatar, photo)
+    painted = draw_lids(avatar.texture, photo, avatar.at_rest.delta_uv, model.config.align_corners)
     if painted is None:
         return avatar.render(model, poses).image
     device, side = avatar.texture.device, avatar.texture.shape[-1]

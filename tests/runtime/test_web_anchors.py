@@ -18,7 +18,7 @@ pytestmark = needs_node
 
 def moved_by_page(network, pose, given):
     size = network.delta_uv.shape[-1]
-    request = {"call": "anchors", "pose": np.asarray(pose, np.float64).ravel().tolist()}
+    request = {"call": "anchors", "pose": packed(np.float32(pose).tobytes())}
     request["contract"] = {"image_size": size, "anchors": None if given is None else asdict(given)}
     planes = np.concatenate([network.delta_uv, np.ones((4, size, size), np.float32)])
     found = np.float32(value(request | {"planes": packed(planes.tobytes())})).reshape(6, size, size)
@@ -57,6 +57,20 @@ def test_what_is_not_finite_moves_nothing():
     network.delta_uv[0, :40] = np.nan
     expected = WarpMover(anchors(), 64).move(network, POSE).delta_uv
     np.testing.assert_allclose(moved_by_page(network, POSE, anchors()), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("axes", [[0], [1], [0, 1]], ids=["x", "y", "both"])
+def test_a_landmark_of_no_place_moves_nothing(value, axes):
+    pose = np.float32(POSE)
+    pose[40:, axes] = value
+    given, network = anchors(), outputs()
+    found = moved_by_page(network, pose, given)
+    seen = replace(given, points=given.points[: 40 - 17])
+    np.testing.assert_allclose(found, WarpMover(seen, 64).move(network, POSE).delta_uv, atol=1e-6)
+    np.testing.assert_allclose(found, WarpMover(given, 64).move(network, pose).delta_uv, atol=1e-6)
+    pose[:, axes] = value
+    np.testing.assert_array_equal(moved_by_page(network, pose, given), network.delta_uv)
 
 
 POINT = Anchor(30, 0.0, 0.1, 0.1)

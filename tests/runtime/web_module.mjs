@@ -23,7 +23,7 @@ const CALLS = {
   external: ({ content }) => web.externalData(bytes(content)),
   anchors: ({ contract, planes, pose }) => {
     const given = floats(planes);
-    web.WarpMover.of(contract)?.move(given, pose);
+    web.WarpMover.of(contract)?.move(given, floats(pose));
     return [...given];
   },
   encode: ({ pose, harmonics }) => [...web.encodePose(pose, harmonics)],

@@ -3,6 +3,7 @@
 import type { Contract } from "./contract";
 
 const GRID = 32; // tiles a side: runtime/anchors/mover.py
+const FAR = 1e6; // of -1..1: what is this far away moves nothing of the frame, and its square is no overflow
 
 /** Moves the warps of an avatar's poses, in place. */
 export class WarpMover {
@@ -29,7 +30,10 @@ export class WarpMover {
     return anchors ? new WarpMover(anchors, image_size) : null;
   }
 
-  /** Moves the warp in the first two planes (6, S, S) that the network gave for a pose (136,); gives the planes. */
+  /**
+   * Moves the warp in the first two planes (6, S, S) that the network gave for a pose (136,); gives the planes. What is
+   * not finite moves nothing.
+   */
   move(planes: Float32Array, pose: ArrayLike<number>): Float32Array {
     this.#solve(planes, pose);
     this.#sum();
@@ -42,7 +46,7 @@ export class WarpMover {
     const { limit, points, reach } = this.anchors;
     const count = points.length;
     points.forEach(({ landmark, x, y }, index) => {
-      const [right, down] = [pose[2 * landmark] + 1 / this.size, pose[2 * landmark + 1] + 1 / this.size];
+      const [right, down] = [2 * landmark, 2 * landmark + 1].map((at) => held(pose[at] + 1 / this.size));
       const [u, v] = lookUp(planes, this.size, right, down);
       const [across, along] = [x - u, y - v];
       const finite = Number.isFinite(across) && Number.isFinite(along);
@@ -102,6 +106,11 @@ export class WarpMover {
       }
     }
   }
+}
+
+/** A landmark's coordinate, far away where it is none. */
+function held(at: number): number {
+  return Number.isNaN(at) ? FAR : Math.min(Math.max(at, -FAR), FAR);
 }
 
 interface Taps {

@@ -88,6 +88,20 @@ class Server:
         return found
 
 
+def photo_file():
+    """The golden photo, as it is sent."""
+    file = io.BytesIO()
+    Image.fromarray(CASE["source_image"]).save(file, "PNG")
+    return file.getvalue()
+
+
+def keypoints_file():
+    """Its landmarks, as they are sent: no detector."""
+    file = io.BytesIO()
+    np.save(file, CASE["source_landmarks"])
+    return file.getvalue()
+
+
 def form(photo, keypoints=None, fields=()):
     parts = []
     files = [("photo", "me.png", photo), *([("keypoints", "points.npy", keypoints)] if keypoints else [])]
@@ -140,16 +154,12 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photo():
-    file = io.BytesIO()
-    Image.fromarray(CASE["source_image"]).save(file, "PNG")
-    return file.getvalue()
+    return photo_file()
 
 
 @pytest.fixture(scope="module")
 def keypoints():
-    file = io.BytesIO()
-    np.save(file, CASE["source_landmarks"])
-    return file.getvalue()
+    return keypoints_file()
 
 
 def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, keypoints, tmp_path):

@@ -4,7 +4,6 @@ What one request writes is the photo, its landmarks, the avatar's files, and the
 is the folders and the lock.
 """
 
-import io
 import json
 import os
 import random
@@ -14,16 +13,13 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests import golden
-from tests.export.test_serve import serving
+from tests.export.test_serve import keypoints_file, photo_file, serving
 from tests.hostile.sandbox import listed
 from tests.interrupted.commands import hidden
 from tests.interrupted.interruption import compile_library
-from tests.runtime.conftest import CASE
 
 
 class Disk:
@@ -64,20 +60,6 @@ class Disk:
 def library(tmp_path_factory):
     library = compile_library(tmp_path_factory.mktemp("library"))
     return library or pytest.skip("no C compiler: apt install gcc")
-
-
-@pytest.fixture(scope="module")
-def photo():
-    file = io.BytesIO()
-    Image.fromarray(CASE["source_image"]).save(file, "PNG")
-    return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def keypoints():
-    file = io.BytesIO()
-    np.save(file, CASE["source_landmarks"])
-    return file.getvalue()
 
 
 @contextmanager
@@ -142,8 +124,9 @@ def points_of(request, calls, most):
     return everywhere if not request.config.getoption("--points") else sorted(random.Random(0).sample(everywhere, few))
 
 
-def test_each_answer_of_a_full_disk_is_told_and_the_service_goes_on(request, library, tmp_path, photo, keypoints):
+def test_each_answer_of_a_full_disk_is_told_and_the_service_goes_on(request, library, tmp_path):
     disk, found, statuses = Disk(tmp_path, library), [], Counter()
+    photo, keypoints = photo_file(), keypoints_file()
     with served(disk) as server:
 
         def ask():

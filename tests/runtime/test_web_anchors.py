@@ -11,7 +11,7 @@ from bilayer.runtime.anchors.mover import WarpMover
 from bilayer.runtime.bundle import AVATAR, Anchor, WarpAnchors, read_bundle
 from bilayer.runtime.errors import BundleError
 from tests.runtime.test_anchors import POSE, anchors, outputs
-from tests.runtime.test_web_module import ask, needs_node, packed, value
+from tests.runtime.web_module import ask, needs_node, packed, value
 
 pytestmark = needs_node
 

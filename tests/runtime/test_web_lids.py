@@ -14,7 +14,7 @@ from bilayer.runtime.lids import LidPainter, shut_eyes
 from bilayer.runtime.player import read_lids, read_texture
 from tests.runtime.conftest import POSES
 from tests.runtime.test_lids import LIDS, POSE, give_lids, pieces_of, with_eyes
-from tests.runtime.test_web_module import ask, needs_node, packed, value
+from tests.runtime.web_module import ask, needs_node, packed, value
 
 pytestmark = needs_node
 OPENINGS = [(1, 1), (0.6, 1), (0.6, 0.2), (0.61, 0.2), (0, 0), (1.3, 0.5), (1, 1)]

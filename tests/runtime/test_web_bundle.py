@@ -1,75 +1,24 @@
-"""The page's module computes what Python computes, and refuses what Python refuses: asked under Node.js, as built."""
+"""The page's module takes and refuses the contracts and files that Python does: asked under Node.js, as built."""
 
-import base64
 import copy
 import hashlib
 import json
 import re
-import shutil
-import subprocess
-import tempfile
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from bilayer.runtime import bundle
-from bilayer.runtime.bundle import AVATAR, PoseInput, read_bundle
+from bilayer.runtime.bundle import AVATAR, read_bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
-from bilayer.runtime.errors import BundleError, LandmarkError
-from bilayer.runtime.face import model_files
-from bilayer.runtime.face.tflite import TfliteNetwork
-from bilayer.runtime.motion.drivers import DriverFrame
-from bilayer.runtime.motion.quality import problems
-from bilayer.runtime.motion.retarget import Gains, Retargeter
-from bilayer.runtime.motion.smoothing import OneEuro, PoseSmoother, latency_ms
-from bilayer.runtime.motion.track import demo_motion
+from bilayer.runtime.errors import BundleError
 from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.player import read_texture
-from bilayer.runtime.sampler.compositor import FrameCompositor
-from bilayer.runtime.sampler.grid_sample import pack_texture
-from bilayer.runtime.web.site import PAGE, SCHEMA
-from tests.runtime.synthetic_faces import BROAD, NARROW, performance
+from tests.runtime.web_module import EXAMPLE, ask, needs_node, packed, value
 
-ASK = Path(__file__).with_name("web_module.mjs")
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "avatar.json"
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 pytestmark = needs_node
-
-
-@cache
-def module():
-    """A folder with the module and the schema beside it, as a page has them; it goes with the process."""
-    folder = tempfile.TemporaryDirectory()
-    for path in (PAGE / "bilayer.js", SCHEMA):
-        shutil.copy(path, folder.name)
-    Path(folder.name, "package.json").write_text('{"type": "module"}')
-    return folder
-
-
-def ask(*requests):
-    """Each request's answer: {"value": ...} or {"error": class, "message": ...}."""
-    sent = json.dumps(requests)
-    words = ["node", ASK, module().name]
-    done = subprocess.run(words, input=sent, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def value(request):
-    (answer,) = ask(request)
-    assert "value" in answer, answer
-    return answer["value"]
-
-
-def packed(content):
-    return base64.b64encode(content).decode()
-
-
-# ---- the contract ----
 
 
 def contracts():
@@ -204,9 +153,6 @@ def test_a_contract_that_is_read_has_the_sizes_that_were_left_out():
     assert (found["texture_size"], found["frame_size"]) == (expected.texture_size, expected.frame_size)
 
 
-# ---- the files ----
-
-
 @pytest.fixture
 def files(plain):
     return {path.name: path.read_bytes() for path in plain.iterdir()}
@@ -321,162 +267,3 @@ def test_weights_in_other_files_are_seen_where_python_sees_them(files):
     models = [files["avatar.onnx"], onnx.ModelProto(graph=onnx.GraphProto(node=[node])).SerializeToString(), b""]
     answers = ask(*({"call": "external", "content": packed(model)} for model in models))
     assert [answer["value"] for answer in answers] == [external_data(model) for model in models] == [False, True, False]
-
-
-# ---- poses ----
-
-
-@pytest.mark.parametrize("harmonics", [0, 1, 4, 16])
-def test_poses_are_encoded_as_python_encodes_them(harmonics):
-    pose = np.random.default_rng(harmonics).uniform(-1.5, 1.5, 136).astype(np.float32)
-    encoder = PoseEncoder(PoseInput("pose", 272 * harmonics or 136, harmonics), "test")
-    found = value({"call": "encode", "pose": pose.tolist(), "harmonics": harmonics})
-    np.testing.assert_allclose(found, encoder.encode(pose), atol=1e-6)
-
-
-@pytest.mark.parametrize("mode", ["relative", "procrustes", "absolute"])
-@pytest.mark.parametrize(("source", "driver"), [(NARROW, BROAD), (BROAD, NARROW)], ids=["to narrow", "to broad"])
-def test_the_same_track_gives_the_same_poses(mode, source, driver):
-    own = performance(source, size=1.0, at=(0.0, 0.0))[0] / 2
-    frames = np.float32(performance(driver, size=160.0, at=(300.0, 200.0)))
-    retargeter = Retargeter(own, mode)
-    expected = [retargeter.pose(frame) for frame in frames]
-    request = {"source": own.ravel().tolist(), "frames": frames.reshape(len(frames), -1).tolist()}
-    found = value({"call": "retarget", "mode": mode, **request})
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.ptp(expected, axis=0).max() > 0.05
-
-
-def test_a_reference_of_ones_own_and_odd_faces_are_taken_as_python_takes_them():
-    rng = np.random.default_rng(1)
-    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
-    frames = np.float32(performance(BROAD, size=90.0, at=(200.0, 150.0)))
-    noisy = frames + rng.normal(0, 4, frames.shape).astype(np.float32)  # lips cross, lids too
-    for mode in ("relative", "procrustes"):
-        retargeter = Retargeter(source, mode, frames[7])
-        expected = [retargeter.pose(frame) for frame in noisy]
-        request = {"source": source.ravel().tolist(), "reference": frames[7].ravel().tolist()}
-        found = value({"call": "retarget", "mode": mode, **request, "frames": noisy.reshape(len(noisy), -1).tolist()})
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_faces_that_are_none_are_refused_where_python_refuses_them():
-    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0])
-    one_place, mirrored, thin = np.ones_like(source), source * [-1, 1], source * [0.04, 1]
-    line = np.outer(np.linspace(-1, 1, 68), [0.3, 0.8]) + np.random.default_rng(2).uniform(-0.02, 0.02, (68, 2))
-    pairs = [(source, one_place), (one_place, source), (source, source), (source, mirrored), (line, source)]
-    for own, frame in (*pairs, (source, line), (source, thin), (source, source * [0.15, 1])):
-        try:
-            Retargeter(own).pose(frame)
-            said = None
-        except LandmarkError as error:
-            said = error
-        request = {"source": own.ravel().tolist(), "frames": [np.asarray(frame).ravel().tolist()]}
-        (answer,) = ask({"call": "retarget", "mode": "relative", **request})
-        assert answer.get("error") == (None if said is None else "LandmarkError"), (said, answer)
-        assert said is None or answer["message"] == str(said)
-
-
-@pytest.mark.parametrize("mode", ["relative", "procrustes"])
-@pytest.mark.parametrize("gains", [Gains(head=0), Gains(mouth=0), Gains(eyes=0), Gains(0.4, 1.7, 2.5)], ids=str)
-def test_gains_are_pythons(mode, gains):
-    """What they do is asked of Python's in test_smoothing.py."""
-    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
-    frames = np.float32(performance(BROAD, size=160.0, at=(300.0, 200.0)))
-    retargeter = Retargeter(source, mode, gains=gains)
-    expected = [retargeter.pose(frame) for frame in frames]
-    request = {"call": "retarget", "mode": mode, "source": source.ravel().tolist(), "gains": vars(gains)}
-    found = value({**request, "frames": frames.reshape(len(frames), -1).tolist()})
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_the_built_in_motion_is_pythons():
-    source = np.float32(performance(BROAD, size=1.0, at=(0.1, -0.1))[0] / 2)
-    track = demo_motion(source)
-    times = (np.arange(len(track)) / track.fps).tolist()
-    found = np.array(value({"call": "demo", "source": source.ravel().tolist(), "times": [*times, 6.0]}))
-    np.testing.assert_allclose(found[:-1], track.landmarks.reshape(len(track), -1), atol=1e-5)
-    np.testing.assert_allclose(found[-1], found[0], atol=1e-6)
-
-
-def test_smoothing_is_pythons():
-    """One-euro filters, and poses smoothed by them: a noisy performance, seen at uneven times."""
-    rng = np.random.default_rng(2)
-    source = np.float32(performance(NARROW, size=1.0, at=(0.0, 0.0))[0] / 2)
-    track = demo_motion(source).landmarks
-    poses = (track + rng.normal(0, 0.3 / 128, track.shape)).astype(np.float32).reshape(len(track), -1)
-    times = np.cumsum(rng.uniform(0.01, 0.08, len(poses)))
-    times[40] = times[39]  # no time has passed
-    plain = OneEuro(1.5, 0.7)
-    asked = {"call": "smooth", "cutoff": 1.5, "haste": 0.7, "values": poses.tolist(), "times": times.tolist()}
-    filtered = [plain(pose, now) for pose, now in zip(poses, times, strict=True)]
-    np.testing.assert_allclose(value(asked), filtered, atol=1e-9)
-    for amount in (0, 0.3, 0.75, 1):
-        smoother = PoseSmoother(source, amount)
-        expected = [smoother(pose, now) for pose, now in zip(poses, times, strict=True)]
-        request = {"call": "poses", "source": source.ravel().tolist(), "amount": amount, "times": times.tolist()}
-        np.testing.assert_allclose(value({**request, "poses": poses.tolist()}), expected, atol=1e-6)
-    amounts = [0, 0.05, 0.5, 1]
-    np.testing.assert_allclose(value({"call": "latency", "amounts": amounts}), list(map(latency_ms, amounts)))
-    (refused,) = ask({"call": "latency", "amounts": [1.01]})
-    assert refused == {"error": "InputError", "message": "smoothing: expected 0 to 1, found 1.01"}
-
-
-def test_a_drivers_problems_are_pythons():
-    rng = np.random.default_rng(4)
-    good = performance(BROAD, size=160.0, at=(300.0, 200.0))[0]
-    frames = [np.float32(good * rng.uniform(0.1, 0.6) + rng.normal(0, 2, good.shape)) for _ in range(40)]
-    for frame in frames:
-        frame[27] += (frame[16] - frame[0]) * rng.uniform(-0.6, 0.6)
-    lights = [None, *rng.uniform(0, 80, 39)]
-    expected = [
-        [name.replace("_", " ") for name, _ in problems(DriverFrame(frame, None, light=light))]
-        for frame, light in zip(frames, lights, strict=True)
-    ]
-    assert {name for names in expected for name in names} == {"too small", "too dark", "turned"}
-    sent = [frame.ravel().tolist() for frame in frames]
-    assert value({"call": "problems", "frames": [*sent, None], "lights": [*lights, None]}) == [*expected, ["lost"]]
-
-
-# ---- frames ----
-
-
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize(("side", "texture_side", "frame"), [(32, 32, 32), (32, 48, 50), (32, 20, 17)])
-def test_frames_are_the_compositors_to_two_levels(align_corners, side, texture_side, frame):
-    rng = np.random.default_rng(side + frame)
-    texture = pack_texture(rng.uniform(-1.2, 1.2, (3, texture_side, texture_side)))
-    layers = rng.normal(0, 0.3, (6, side, side)).astype(np.float32)
-    layers[0, 0, :3] = np.nan, np.inf, -np.inf
-    layers[2:, 1, 0] = np.nan
-    compositor = FrameCompositor(texture, align_corners, mask_scale=0.5, mask_offset=0.5, size=frame)
-    expected = compositor.render(layers[:2], layers[2:5], layers[5:])
-    contract = json.loads(EXAMPLE.read_text(encoding="utf-8")) | {
-        "image_size": side, "texture_size": texture_side, "frame_size": frame, "align_corners": align_corners,
-    }  # fmt: skip
-    request = {
-        "contract": contract,
-        "texture": packed(texture.tobytes()),
-        "tensors": {"layers": packed(layers.tobytes())},
-    }
-    found = np.frombuffer(base64.b64decode(value({"call": "compose", "view": "frame", **request})), np.uint8)
-    off = np.abs(found.reshape(expected.shape).astype(int) - expected)
-    if frame == side:
-        assert off.max() <= 1
-    assert (off <= 2).mean() > 0.999
-
-
-# ---- the face networks ----
-
-
-@pytest.mark.parametrize("model", [model_files.FACE_DETECTOR, model_files.FACE_MESH], ids=["detector", "mesh"])
-def test_a_face_network_as_onnx_gives_what_litert_gives(face_networks, model):
-    content = model_files.load(model)
-    converted = value({"call": "onnx", "tflite": packed(content)})
-    network = onnxruntime.InferenceSession(base64.b64decode(converted["onnx"]), providers=["CPUExecutionProvider"])
-    given = network.get_inputs()[0]
-    picture = np.random.default_rng(3).uniform(-1, 1, (given.shape[2], given.shape[3], 3)).astype(np.float32)
-    results = network.run(converted["outputs"], {given.name: np.ascontiguousarray(picture.transpose(2, 0, 1)[None])})
-    for found, expected in zip(results, TfliteNetwork(content)(picture), strict=True):
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)

@@ -15,7 +15,7 @@ from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import InputError, ParityError
-from bilayer.runtime.frame import Network
+from bilayer.runtime.frame import Network, NetworkOutputs
 from bilayer.runtime.sampler.compositor import FrameCompositor
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def verify_further(
     contents: Mapping[str, bytes],
     generator: FoldedGenerator,
     given: PoseInput,
-    onnx: Network,
+    results: Sequence[NetworkOutputs],
     probes: Sequence[Probe],
     compositor: FrameCompositor,
 ) -> FurtherDecibels:
-    """Run what runs here: float32 files against ONNX Runtime, that with weights in FP16 against the trained model.
+    """Run what runs here: float32 files against ONNX Runtime's `results`, weights in FP16 against the trained model.
 
     Returns:
         of each file its dB, of the worst result and pose; of that with weights in FP16, of the worst frame.
@@ -114,20 +114,20 @@ def verify_further(
 
         infer = pte_tensors(contents["pte_xnnpack"], generator.output_tensors)
         network = TensorNetwork(given, generator.outputs, infer, "pte")
-        executorch = _same(network, onnx, probes, "the .pte in ExecuTorch (XNNPACK)")
+        executorch = _same(network, results, probes, "the .pte in ExecuTorch (XNNPACK)")
     if "tflite_fp16" in networks:
         half = verify_half(probes[:HALF_POSES], networks["tflite_fp16"], compositor)
         if failure := half_failure(half):
             raise ParityError(f"the .tflite with weights in FP16: {failure} (nothing was written)")
         fp16_frame = round(half.psnr_db[FRAME], 2)
     if "tflite" in networks:
-        litert = _same(networks["tflite"], onnx, probes, "the .tflite in LiteRT")
+        litert = _same(networks["tflite"], results, probes, "the .tflite in LiteRT")
     return FurtherDecibels(litert, fp16_frame, executorch)
 
 
-def _same(network: Network, onnx: Network, probes: Sequence[Probe], what: str) -> float:
+def _same(network: Network, results: Sequence[NetworkOutputs], probes: Sequence[Probe], what: str) -> float:
     """Return the dB of the worst result and pose; raise a ParityError where they are under fp32's."""
-    found = Agreement.worst(compare(network.run(probe.pose), onnx.run(probe.pose)) for probe in probes)
+    found = Agreement.worst(compare(network.run(probe.pose), one) for one, probe in zip(results, probes, strict=True))
     ruling = judge(found, "fp32")
     if ruling.verdict != "passed":
         reasons = "; ".join(ruling.reasons)

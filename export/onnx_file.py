@@ -18,6 +18,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, is_there, open_file
 
+_FEW = 64  # values: shapes, sizes and scales of Reshape, Resize and their like have fewer
 _SHOWN = 80  # characters of a name
 _VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")  # of a Constant node
 
@@ -102,7 +103,7 @@ class OnnxFile:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by name, where it is known and static."""
         try:
-            inferred = shape_inference.infer_shapes(self.proto).graph
+            inferred = shape_inference.infer_shapes(_without_weights(self.proto)).graph
         except (shape_inference.InferenceError, ValueError, DecodeError, RuntimeError):
             inferred = self.proto.graph  # an operator that this opset has in another form: other rules tell
         shapes = {name: tuple(tensor.dims) for name, tensor in self.constants.items()}
@@ -112,6 +113,21 @@ class OnnxFile:
                 if all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
                     shapes[value.name] = tuple(dim.dim_value for dim in dims)
         return shapes
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose tensors of more than a shape's or a scale's few values have none: shapes follow all the same.
+
+    Those are most of a network's bytes, and inference would write and read them twice.
+    """
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph, whole = bare.graph, model.graph
+    for kept in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, kept).extend(getattr(whole, kept))
+    for tensor in whole.initializer:
+        shape = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        graph.initializer.append(tensor if math.prod(tensor.dims) <= _FEW else shape)
+    return bare
 
 
 def is_standard(node: onnx.NodeProto) -> bool:

@@ -182,7 +182,8 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
             if options.verify:
                 with torch_threads(1 if draft.conversion else THREADS):  # the converter has the other core
                     probes = make_probes(model, avatar, pose)
-                verification = verify(probes, network, options.keep_norms)
+                results = [network.run(probe.pose) for probe in probes]
+                verification = verify(probes, results, options.keep_norms)
                 stored = hybrid_network(generator, given)
                 half = verify_half(probes[:HALF_POSES], stored, compositor)
                 verification = replace(
@@ -197,11 +198,11 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
                 if further:
                     from bilayer.export.further import verify_further
 
-                    made = verify_further(further, generator, given, network, probes, compositor)
+                    made = verify_further(further, generator, given, results, probes, compositor)
                     verification = replace(verification, **asdict(made))
         with watch.stage("preview"):
             crop = replace(portrait.crop, image=cut_box(portrait.photo, portrait.crop.box, frame_side))
-            preview = draw_preview(crop, avatar, network.run(pose), align_corners)
+            preview = draw_preview(crop, avatar, results[0] if options.verify else network.run(pose), align_corners)
         contract = partial(
             Contract,
             image_size=size,

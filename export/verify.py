@@ -87,15 +87,15 @@ def make_probes(model: BilayerModel, avatar: Avatar, pose: Floats, count: int = 
     return [Probe(first, _first_of(avatar.at_rest)), *(Probe(other, trained.run(other)) for other in others)]
 
 
-def verify(probes: Sequence[Probe], network: Network, keep_norms: bool = False) -> Verification:
-    """Return the worst agreement of `network` with the trained model over the probes.
+def verify(probes: Sequence[Probe], results: Sequence[NetworkOutputs], keep_norms: bool = False) -> Verification:
+    """Return the worst agreement of the exported network's `results` with the trained model's, for each of the probes.
 
     `keep_norms` tells what was asked for already, so that the message does not advise it again.
 
     Raises:
         ParityError: a result is under Thresholds.fp32_psnr in a pose; names it.
     """
-    found = Agreement.worst(compare(network.run(probe.pose), probe.expected) for probe in probes)
+    found = Agreement.worst(compare(one, probe.expected) for one, probe in zip(results, probes, strict=True))
     ruling = judge(found, "fp32")
     if ruling.verdict != "passed":
         reasons = "; ".join(ruling.reasons)

@@ -41,6 +41,19 @@ def test_our_graphs_break_no_rule(generators, variant, target):
     assert check_target(OnnxFile(build_onnx(generators[variant])), target) == []
 
 
+@pytest.mark.parametrize("variant", ["nearest", "deconv", "phase"])
+def test_shapes_are_those_that_onnx_infers_of_the_whole_model(generators, variant):
+    proto = build_onnx(generators[variant])
+    inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True).graph
+    expected = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]
+    }
+    found = OnnxFile(proto).shapes
+    assert len(expected) > 30
+    assert {name: found[name] for name in expected} == expected
+
+
 def test_phase_convolutions_are_a_risk_that_is_said(generators):
     model = build_onnx(generators["phase"])
     assert rules_broken(model) == set()

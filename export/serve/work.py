@@ -7,8 +7,8 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -56,7 +56,6 @@ class Refused:
 def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
     """Make this process a worker: it ends with its owner, holds at most `memory` bytes, and has the checkpoint."""
     start_worker(end)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: a converter is stopped
     with suppress(ValueError, OSError):  # not every system has it, or lets it be set
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a face
@@ -83,7 +82,7 @@ def make(options: ExportOptions) -> Made | Refused:
 
     folder, watch = Path(options.photo).parent, Stopwatch()
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as out:
+        with _ended_in_order(), tempfile.TemporaryDirectory(dir=folder) as out:
             placed = replace(options, out=Path(out, "avatar.dlc"))
             with heard_warnings() as heard:
                 export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
@@ -101,6 +100,16 @@ def make(options: ExportOptions) -> Made | Refused:
             return _too_much()
         raise
     return Made(content, watch.seconds)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end what is done inside by way of every `finally`, so that a converter is stopped, too."""
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def pack(folder: Path, warnings: Sequence[str] = ()) -> bytes:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _LOADING = 120.0  # s: torch and a checkpoint from a cold disk
+_ENDING = 10.0  # s, after which a process that was told to end is left to its lifeline
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class WorkerPool:
         self.restarts += 1
         former, self._pools[place] = self._pools[place], self._new_pool()
         former.stop()  # type: ignore[no-untyped-call]
-        await asyncio.to_thread(former.join)
+        await asyncio.to_thread(_join, former)
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(1, context=SPAWNED, initializer=begin, initargs=self._start)
@@ -130,7 +132,14 @@ class WorkerPool:
         for pool in self._pools:
             pool.stop()  # type: ignore[no-untyped-call]
         for pool in self._pools:
-            pool.join()
+            _join(pool)
+
+
+def _join(pool: ProcessPool) -> None:
+    """Wait for a pool that was stopped: not for ever, where a process was killed with the lock of the pool's pipe."""
+    waiting = threading.Thread(target=pool.join, daemon=True)
+    waiting.start()
+    waiting.join(_ENDING)
 
 
 @contextmanager

@@ -85,6 +85,8 @@ def _usage_in_one_line() -> Iterator[None]:
     """A word that click quotes from the command line may hold line breaks, or a terminal's commands, too."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:  # its message is the whole --help, with a line for each command
+        raise
     except click.UsageError as error:
         vars(error)["message"] = _one_line(error.message)  # which click calls final
         raise

@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 
 from bilayer.cli import COMMANDS
@@ -20,6 +22,10 @@ ROOT = Path(__file__).parent.parent
 def run(*arguments, module="bilayer.cli", **environment):
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+def is_group(module):
+    return isinstance(import_module(module).main, click.Group)
 
 
 def test_the_list_of_commands_imports_none_of_them():
@@ -73,6 +79,15 @@ def test_a_command_of_the_group_is_the_program_itself(tmp_path):
     alone = run(tmp_path / "none", "--demo-motion", "--out", "a.mp4", module="bilayer.runtime.cli")
     assert (group.returncode, group.stderr) == (alone.returncode, alone.stderr)
     assert group.returncode == 3
+
+
+@pytest.mark.parametrize("name", ["", *(name for name, (module, _) in COMMANDS.items() if is_group(module))])
+def test_a_group_alone_prints_what_help_does_and_ends_with_2(name):
+    words = [name] if name else []
+    alone, asked = run(*words), run(*words, "--help")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert alone.stderr == asked.stdout
+    assert "\nCommands:\n" in alone.stderr
 
 
 def test_no_such_command():

@@ -5,7 +5,7 @@ ROOMS := android_harness benchmarks export model runtime training
 
 # Another version formats otherwise
 CLANG_FORMAT := $(shell command -v clang-format-14)
-CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*/*.cpp tests/*/*.[ch])
+CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*.cpp tests/*/*/*.cpp tests/*/*.[ch])
 
 .PHONY: test setup lint format options types contracts unit coverage web fuzz kills avatar clean
 test: lint types contracts unit

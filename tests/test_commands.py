@@ -126,3 +126,14 @@ def test_demo_of_no_photo_writes_nothing(tmp_path):
     assert (done.returncode, done.stdout) == (3, "")
     assert "no such file" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bench_of_no_avatar_ends_before_torch_is_loaded(tmp_path):
+    (tmp_path / "me.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    for place, told in ((tmp_path / "none", "no such file"), (tmp_path / "me.png", "and not an avatar")):
+        command = [sys.executable, "-X", "importtime", "-m", "bilayer.cli", "bench", "frame", "--bundle", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert done.returncode == 3
+        assert told in done.stderr
+        assert not {name.split(".")[0] for name in names} & {"torch", "onnx", "numba"}

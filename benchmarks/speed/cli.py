@@ -47,6 +47,7 @@ def sampler(options: SamplerOptions) -> list[BenchReport]:
 @with_results
 def frame(options: FrameBench) -> list[BenchReport]:
     """Play an avatar with every engine, and say where the frame's time goes."""
+    options.check()
     from bilayer.benchmarks.speed.player import time_frames
 
     return [time_frames(options, lambda line: click.echo(f"left out: {line}", err=True))]

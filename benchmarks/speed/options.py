@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from bilayer.export.options import ConversionTarget
 from bilayer.model.config import Preset
+from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
@@ -50,6 +51,11 @@ class FrameBench(PresetOptions):
     warm_up: Annotated[int, Option("Frames before each turn.", at_least=0)] = 1
     threads: Annotated[int, Option("Of the network.", at_least=1, at_most=256)] = 2
     vulkan: Annotated[bool, Option("ncnn on its Vulkan device as well.")] = False
+
+    def check(self) -> None:
+        """Raise a BundleError where the avatar cannot be used, before torch is loaded."""
+        if self.bundle is not None:
+            read_bundle(self.bundle)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The process's environment, for as long as a library is loaded that reads it."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,3 +32,23 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     onnxruntime.disable_telemetry_events()  # of versions before, on Windows
     return onnxruntime
+
+
+def import_openvino() -> Any:
+    """The package openvino, its telemetry off: that would tell Google Analytics of each import, unless asked not to.
+
+    It would leave an identifier in ~/intel, and a thread. Without its module of telemetry OpenVINO takes a stub.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    telemetry = "openvino_telemetry"
+    hidden = telemetry not in sys.modules
+    if hidden:
+        sys.modules[telemetry] = None  # type: ignore[assignment]  # to an import: not installed
+    try:
+        import openvino
+    finally:
+        if hidden:
+            del sys.modules[telemetry]
+    return openvino

@@ -5,6 +5,7 @@ from typing import Any
 
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
+from bilayer.runtime.environment import import_openvino
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.vocabulary import Precision
@@ -16,8 +17,7 @@ class OpenVino(TensorEngine):
     name = "openvino"
 
     def __init__(self, path: Path, contract: Contract, precision: Precision, threads: int | None) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError("precision bf16: this processor does not compute in it; --precision fp32")

@@ -47,8 +47,29 @@ make_session(model.SerializeToString())
     assert not list(tmp_path.iterdir())
 
 
-def test_onnx_runtime_is_imported_in_one_place():
-    imports = re.compile(r"^\s*(import|from) onnxruntime\b", re.MULTILINE)
+def test_openvino_leaves_nothing_asks_no_host_and_starts_no_thread(tmp_path):
+    """Its telemetry writes an identifier to ~/intel, and sends an event from a thread."""
+    pytest.importorskip("openvino")
+    code = """
+import socket, sys, threading
+from bilayer.runtime.environment import import_openvino
+asked = []
+socket.getaddrinfo = lambda host, *rest, **named: asked.append(host) or []
+openvino = import_openvino()
+print(openvino.Core().available_devices != [], threading.active_count(), "openvino_telemetry" in sys.modules, asked)
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_ID")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=environment | {"HOME": str(tmp_path)}, check=True, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout == "True 1 False []\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+def test_what_has_telemetry_is_imported_in_one_place(package):
+    imports = re.compile(rf"^\s*(import|from) {package}\b", re.MULTILINE)
     files = [path for room in ROOMS for path in (TOP / room).rglob("*.py")]
     found = [path.relative_to(TOP).as_posix() for path in files if imports.search(path.read_text("utf-8"))]
     assert found == ["runtime/environment.py"]

@@ -11,7 +11,7 @@ from bilayer.model.config import ModelConfig
 from bilayer.model.warp import resize_picture
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import PhotoError
-from bilayer.runtime.face.crop import Crop, crop_face, cut_box, scale_image
+from bilayer.runtime.face.crop import Crop, crop_face, cut_box, photo_part, scale_image
 from bilayer.runtime.face.find import face_concerns, find_face
 from bilayer.runtime.face.found import Face, Landmarker, face_from_landmarks
 from bilayer.runtime.face.landmark_files import read_landmarks
@@ -32,11 +32,14 @@ class Portrait:
 
 
 def shot_of(portrait: Portrait, size: int, share: float = 1.0) -> Shot:
-    """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square; see `Shot`."""
-    image = scale_image(cut_box(portrait.photo, portrait.crop.box, size))
-    return Shot(
-        torch.from_numpy(image)[None], resize_picture(portrait.source.masks, size), portrait.source.poses, share
-    )
+    """Return a photo as a texture is fitted to it: its crop cut anew from the photo, `size` px square; see `Shot`.
+
+    What the crop shows beyond the photo, black, is nobody: the person's mask may run on there, and would bring a bar.
+    """
+    photo, box = portrait.photo, portrait.crop.box
+    image, part = scale_image(cut_box(photo, box, size)), photo_part(photo, box, size)
+    masks = resize_picture(portrait.source.masks, size) * torch.from_numpy(part)
+    return Shot(torch.from_numpy(image)[None], masks, portrait.source.poses, share)
 
 
 def source_of_photo(

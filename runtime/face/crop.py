@@ -143,6 +143,21 @@ def cut_box(photo: Bytes, box: CropBox, image_size: int) -> Bytes:
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
 
 
+def photo_part(photo: Bytes, box: CropBox, image_size: int) -> Floats:
+    """Where `cut_box` shows the photo (H, W, 3): (S, S), 1 there, 0 where there is anything of the black beyond it."""
+    left, top, right, bottom = box.corners
+    height, width = photo.shape[:2]
+    return np.outer(_within(height, top, bottom, image_size), _within(width, left, right, image_size))
+
+
+def _within(length: int, first: int, last: int, size: int) -> Floats:
+    """Which of `size` pixels, of a row cut from `first` to `last`, are made of none beyond 0 to `length`: 1, else 0."""
+    row = Image.fromarray(np.ones((1, length), np.float32)).crop((first, 0, last, 1))
+    shares = np.asarray(row.resize((size, 1), Image.Resampling.BICUBIC))[0]
+    within: Floats = (np.abs(shares - 1) < 1e-3).astype(np.float32)
+    return within
+
+
 def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
     """The landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness` pixels wide."""
     points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bilayer.model import ModelConfig, make_source, source_of_photo
-from bilayer.model.photo_source import Portrait
+from bilayer.model.photo_source import Portrait, shot_of
 from bilayer.runtime import PersonMasker, crop_face, erode_mask, face_from_landmarks, find_face, read_photo
 from bilayer.runtime.errors import LandmarkError, PhotoError
 from tests import golden
@@ -33,6 +33,20 @@ def test_files_give_what_their_contents_give(tmp_path):
     np.save(tmp_path / "a.npy", LANDMARKS)
     found = source_of_photo(tmp_path / "a.png", CONFIG, landmarks=tmp_path / "a.npy", mask=False)
     assert_same_source(found, source_of_photo(PHOTO, CONFIG, landmarks=LANDMARKS, mask=False).source)
+
+
+@pytest.mark.parametrize("size", [64, 128, 200])
+def test_a_texture_is_not_fitted_to_what_lies_beyond_the_photo(size):
+    """A photo that ends at the chin: the black below it is nobody's, though the whole crop is taken for the person."""
+    chin = int(LANDMARKS[:, 1].max()) + 1
+    cut = source_of_photo(PHOTO[:chin], CONFIG, landmarks=LANDMARKS, mask=False)
+    whole = source_of_photo(PHOTO, CONFIG, landmarks=LANDMARKS, mask=False)
+    assert cut.source.masks.min() == 1
+    below, found = (chin - cut.crop.box.corners[1]) / cut.crop.box.side * size, shot_of(cut, size)
+    assert not found.masks[:, :, int(below) :].any()
+    seen = found.masks.bool().expand_as(found.images)
+    assert seen[:, :, : int(below - 0.1 * size)].float().mean() > 0.8
+    np.testing.assert_allclose(found.images[seen], shot_of(whole, size).images[seen], atol=2 / 255)
 
 
 def test_the_photo_is_turned_clockwise_before_its_face_is_found():

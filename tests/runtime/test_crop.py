@@ -7,11 +7,14 @@ from hypothesis.extra.numpy import arrays
 
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import (
+    CropBox,
     check_landmarks,
     crop_box,
     crop_face,
+    cut_box,
     draw_stickman,
     erode_mask,
+    photo_part,
     pose_vector,
     scale_image,
 )
@@ -111,3 +114,26 @@ def test_a_number_beyond_float32_is_told_and_not_warned_of(beyond):
     points[5][1] = beyond
     with pytest.raises(LandmarkError, match=r"point 5 is \[10\.0, -?inf\]|pairs of numbers"):
         check_landmarks(points)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(-30, 60), st.integers(-30, 60), st.integers(1, 30))
+def test_the_photos_part_of_a_crop_is_what_nothing_beyond_it_changes(width, height, x, y, half):
+    """Of a photo in a white frame and in a black one the same square shows the same there, and nowhere else."""
+    box, margin, size = CropBox(x, y, half), 128, 24
+    photo = np.full((height, width, 3), 128, np.uint8)
+    framed = (np.pad(photo, [(margin, margin)] * 2 + [(0, 0)], constant_values=level) for level in (0, 255))
+    black, white = (cut_box(one, CropBox(x + margin, y + margin, half), size).astype(int) for one in framed)
+    part = photo_part(photo, box, size)
+    assert set(np.unique(part)) <= {0, 1}
+    np.testing.assert_array_equal(cut_box(photo, box, size), black)
+    off = np.abs(white - black).max(axis=-1)
+    assert off[part == 1].max(initial=0) <= 1
+    assert not part[off > 2].any()
+    # A pixel that is further within than the bicubic filter reaches is the photo's
+    scale = box.side / size
+    centres, reach = (np.arange(size) + 0.5) * scale, 2 * max(scale, 1) + 1
+    inside = [
+        (first + centres - reach >= 0) & (first + centres + reach <= length)
+        for first, length in ((y - half, height), (x - half, width))
+    ]
+    assert part[np.outer(*inside)].all()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import njit, types
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
@@ -27,6 +27,11 @@ class _MendingCache(FunctionCache):
         """Nothing where the disk is full: what was compiled is used all the same."""
         with suppress(OSError):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+
+def any_array(element: Any, dimensions: int = 1) -> Any:
+    """The type that any C-contiguous array, writable or not, converts to: no second compilation."""
+    return types.Array(element, dimensions, "C", readonly=True, aligned=False)
 
 
 def cached_njit(

@@ -14,12 +14,7 @@ import numpy as np
 from numba import float32, float64, int32, int64, types, uint32, void
 from numpy.typing import NDArray
 
-from bilayer.runtime.numba_cache import cached_njit
-
-
-def _given(element, dimensions):
-    """Any C-contiguous array, writable or not, converts to this: no second compilation."""
-    return types.Array(element, dimensions, "C", readonly=True, aligned=False)
+from bilayer.runtime.numba_cache import any_array, cached_njit
 
 
 def _own(element, dimensions):
@@ -27,8 +22,8 @@ def _own(element, dimensions):
 
 
 _MOVE = void(
-    _given(float32, 3), _given(float64, 2), _given(int64, 1), _given(float64, 2), _given(float64, 1),
-    float64, float64, float64, _given(int32, 1), _given(int32, 1), _given(float32, 1),
+    any_array(float32, 3), any_array(float64, 2), any_array(int64, 1), any_array(float64, 2), any_array(float64, 1),
+    float64, float64, float64, any_array(int32, 1), any_array(int32, 1), any_array(float32, 1),
     _own(float64, 2), _own(float64, 2), _own(float64, 3), _own(float64, 3), _own(float32, 3), _own(float32, 3),
 )  # fmt: skip
 

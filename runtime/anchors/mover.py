@@ -36,7 +36,7 @@ class WarpMover:
 
     def __init__(self, anchors: WarpAnchors, size: int, *, compiled: bool = False) -> None:
         """`size` is S, the side of the network's results; `compiled`: by Numba, some five times as fast."""
-        self._landmarks = np.array([point.landmark for point in anchors.points])
+        self._landmarks = np.array([point.landmark for point in anchors.points], np.int64)
         self._places = np.array([(point.x, point.y) for point in anchors.points])
         self._ridges = np.array([point.ridge for point in anchors.points])
         self._reach, self._limit = anchors.reach, anchors.limit

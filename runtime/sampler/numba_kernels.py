@@ -20,7 +20,7 @@ from typing import Any
 
 from numba import boolean, carray, float32, int32, intp, types, uint32, void
 
-from bilayer.runtime.numba_cache import cached_njit
+from bilayer.runtime.numba_cache import any_array, cached_njit
 from bilayer.runtime.sampler import numba_passes, vector_code
 from bilayer.runtime.sampler.numba_passes import (
     HALF,
@@ -44,16 +44,11 @@ def _compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 # --- the kernels: arrays are flat but for the texture, (H+3, W+3, 4) --------------------------------------------------
 
 
-def _input(element: Any, dimensions: int = 1) -> Any:
-    """Any C-contiguous array, writable or not, converts to this: no second compilation."""
-    return types.Array(element, dimensions, "C", readonly=True, aligned=False)
-
-
 def _output(element: Any) -> Any:
     return types.Array(element, 1, "C", aligned=False)
 
 
-_SAMPLE = void(_input(float32, 3), _input(float32), boolean, _output(float32), intp, intp, intp, intp, intp)
+_SAMPLE = void(any_array(float32, 3), any_array(float32), boolean, _output(float32), intp, intp, intp, intp, intp)
 
 
 @functools.cache
@@ -111,8 +106,8 @@ def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[.
 
 
 _FRAME = void(
-    _input(float32, 3), _input(float32), _input(float32), _input(float32), boolean, float32, float32, _input(uint32),
-    boolean, float32, _output(uint32), intp, intp, intp, intp,
+    any_array(float32, 3), any_array(float32), any_array(float32), any_array(float32), boolean, float32, float32,
+    any_array(uint32), boolean, float32, _output(uint32), intp, intp, intp, intp,
 )  # fmt: skip
 
 

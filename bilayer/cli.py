@@ -106,7 +106,8 @@ def demo(options: DemoOptions, as_json: bool) -> None:
     """
     from bilayer.export.cli import run_export
     from bilayer.export.options import ExportOptions
-    from bilayer.runtime.cli import RenderOptions, render
+    from bilayer.runtime.cli import render
+    from bilayer.runtime.render_options import RenderOptions
 
     folder = options.out
     video = folder / ("demo.mp4" if find_spec("av") else "demo.gif")

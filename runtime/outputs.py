@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bilayer.runtime.console import tell
 from bilayer.runtime.live import Live
@@ -14,11 +13,9 @@ from bilayer.runtime.media.sound import Sound, open_sound
 from bilayer.runtime.media.virtual_camera import open_virtual_camera
 from bilayer.runtime.media.window import RealTime, open_window
 from bilayer.runtime.media.writers import FrameWriter, open_writer
+from bilayer.runtime.render_options import RenderOptions
 from bilayer.runtime.rendering import Pacer
 from bilayer.runtime.vocabulary import ANY_CAMERA, TRACK_SUFFIXES
-
-if TYPE_CHECKING:
-    from bilayer.runtime.cli import RenderOptions
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Output:
 
 
 @contextmanager
-def open_output(options: "RenderOptions", rate: float, size: tuple[int, int], panels: int) -> Iterator[Output]:
+def open_output(options: RenderOptions, rate: float, size: tuple[int, int], panels: int) -> Iterator[Output]:
     """Open what the options ask for.
 
     Args:
@@ -66,7 +63,7 @@ def open_output(options: "RenderOptions", rate: float, size: tuple[int, int], pa
         yield Output(live, pace, live)
 
 
-def _open_sound(options: "RenderOptions") -> AbstractContextManager[Sound | None]:
+def _open_sound(options: RenderOptions) -> AbstractContextManager[Sound | None]:
     """The driver's sound, where it is wanted and may have one."""
     path = Path(options.drive or "")
     silent = options.drive is None or options.webcam is not None or path.suffix.lower() in TRACK_SUFFIXES

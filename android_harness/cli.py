@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
-from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.options import PathAlone, fills
 from bilayer.runtime.files.reading import check_input, size_of
 from bilayer.runtime.files.writing import check_apart, check_output, write_file
-from bilayer.runtime.options import PathAlone, fills
 
 if TYPE_CHECKING:
     from bilayer.android_harness.bench.parity import Emulation

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart, check_output, check_video
-from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
 # Options of bench that are about a phone at hand

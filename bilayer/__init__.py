@@ -20,7 +20,7 @@ _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    from bilayer.runtime.extras import naming_extras
+    from bilayer.runtime.command.extras import naming_extras
 
     with naming_extras():
         return _load(name)

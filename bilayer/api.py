@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ParamSpec, overload
 
 from bilayer.export.options import ConversionTarget, ExportOptions
 from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.extras import naming_extras
 from bilayer.runtime.player import AvatarPlayer
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
         ToolMissingError: torch or onnx is not installed.
     """
     from bilayer.benchmarks.parity.ladder import check_bundle
-    from bilayer.export.onnx_file import read_model
+    from bilayer.export.formats.onnx_file import read_model
     from bilayer.export.targets import RULES_FOR, check_target
 
     given = Path(path)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, show
-from bilayer.runtime.extras import naming_extras
+from bilayer.runtime.command.console import Group, as_json_option, show
+from bilayer.runtime.command.extras import naming_extras
+from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.files.writing import check_output
-from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.runtime.agreement import Kind
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {  # by module, and what each does
     "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),
     "serve": ("bilayer.export.serve.cli", "Serves avatars by HTTP: a photo in, a bundle out."),
-    "render": ("bilayer.runtime.cli", "Drives an avatar: a track, a video, a photo, a webcam."),
+    "render": ("bilayer.runtime.rendering.cli", "Drives an avatar: a track, a video, a photo, a webcam."),
     "web": ("bilayer.runtime.web.cli", "Shows an avatar in a browser; writes a page for any host."),
     "parity": ("bilayer.benchmarks.parity.cli", "Compares every way to run an avatar with the trained model."),
     "device": ("bilayer.android_harness.cli", "Measures and checks an avatar on a phone, by adb."),
@@ -65,7 +65,7 @@ def emulate(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOut
         ToolMissingError: torch or onnx is not installed.
     """
     with naming_extras():
-        from bilayer.benchmarks.parity.rungs import EmulatedRung
+        from bilayer.benchmarks.parity.rungs.rung import EmulatedRung
         from bilayer.benchmarks.parity.subject import open_subject
 
         subject = open_subject(bundle, poses)
@@ -106,8 +106,8 @@ def demo(options: DemoOptions, as_json: bool) -> None:
     """
     from bilayer.export.cli import run_export
     from bilayer.export.options import ExportOptions
-    from bilayer.runtime.cli import render
-    from bilayer.runtime.render_options import RenderOptions
+    from bilayer.runtime.rendering.cli import render
+    from bilayer.runtime.rendering.options import RenderOptions
 
     folder = options.out
     video = folder / ("demo.mp4" if find_spec("av") else "demo.gif")

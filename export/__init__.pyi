@@ -7,6 +7,7 @@ from .dlc.check import compare_weights as compare_weights
 from .dlc.read import Dlc as Dlc
 from .dlc.read import describe as describe
 from .dlc.read import read_dlc as read_dlc
+from .formats.onnx_file import read_model as read_model
 from .network.evaluate import evaluate as evaluate
 from .network.fold import PlainGenerator as PlainGenerator
 from .network.fold import fold as fold
@@ -15,7 +16,6 @@ from .network.lower import GraphOptions as GraphOptions
 from .network.lower import lower as lower
 from .network.onnx_write import build_onnx as build_onnx
 from .network.rewrite import fold_norms as fold_norms
-from .onnx_file import read_model as read_model
 from .options import ExportOptions as ExportOptions
 from .pipeline import Export as Export
 from .pipeline import export_avatar as export_avatar

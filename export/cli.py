@@ -22,14 +22,14 @@ from bilayer.export.options import (
     check_options,
     is_demo,
 )
-from bilayer.runtime.console import Command, as_json_option, importing, progress, show, table, tell
+from bilayer.runtime.command.console import Command, as_json_option, importing, progress, show, table, tell
+from bilayer.runtime.command.heard import log_handler
+from bilayer.runtime.command.options import PathAlone, fills, with_options
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.heard import log_handler
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import PathAlone, fills, with_options
 from bilayer.runtime.web.cli import describe_parts, serve_command, write_page
 
 if TYPE_CHECKING:
@@ -175,9 +175,9 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
         raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
     check_input(path)
     from bilayer.export.convert.run import default_target
-    from bilayer.export.integer_rules import check_onnx
-    from bilayer.export.network_file import network_kind
-    from bilayer.export.onnx_file import read_model
+    from bilayer.export.formats.network_file import network_kind
+    from bilayer.export.formats.onnx_file import read_model
+    from bilayer.export.integers.rules import check_onnx
     from bilayer.export.targets import RULES_FOR
 
     if network_kind(path) == ".tflite":
@@ -205,18 +205,18 @@ def inspect_file(path: Path, as_json: bool) -> None:
     from bilayer.export.dlc.read import as_text, describe, read_dlc
 
     if is_folder(path) or path.suffix == ".json":
-        from bilayer.export import bundle_show
+        from bilayer.export.inspect import bundle_show
         from bilayer.runtime.bundle import read_bundle
 
         bundle = read_bundle(path)
         show(bundle_show.describe(bundle), lambda: bundle_show.as_text(bundle), as_json)
         return
-    from bilayer.export.network_file import known_network_kind
+    from bilayer.export.formats.network_file import known_network_kind
 
     kind = known_network_kind(path)
     if kind == ".onnx":
-        from bilayer.export import onnx_show
-        from bilayer.export.onnx_file import read_model
+        from bilayer.export.formats.onnx_file import read_model
+        from bilayer.export.inspect import onnx_show
 
         model = read_model(path)
         show(onnx_show.describe(model, path), lambda: onnx_show.as_text(model, path), as_json)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.runtime.command.extras import check_installed
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
-from bilayer.runtime.extras import check_installed
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import FileKind, check_input, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
 
 SNPE_OPSET, NEWEST_OPSET = 8, 21

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from bilayer.export.bundle import BundleParts, draft_bundle, write_bundle
 from bilayer.export.convert.host import PackageHost
 from bilayer.export.convert.run import chosen_target
+from bilayer.export.formats.onnx_file import OnnxFile
 from bilayer.export.metadata import describe_contract, seal
 from bilayer.export.network.equalize import equalize
 from bilayer.export.network.fold import fold
@@ -22,7 +23,6 @@ from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
-from bilayer.export.onnx_file import OnnxFile
 from bilayer.export.options import ConversionTarget, ExportOptions, bundle_dlc, check_options
 from bilayer.export.portraits import avatar_of, read_portraits
 from bilayer.export.preview import draw_preview
@@ -39,15 +39,15 @@ from bilayer.export.verify import (
     verify_half,
 )
 from bilayer.model.avatar import Avatar
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
 from bilayer.model.config import ModelConfig
 from bilayer.model.lids import draw_lids
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.threads import THREADS, torch_threads
 from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.bundle import Bundle, Contract, PhotoSource, PoseInput
+from bilayer.runtime.command.extras import installed_versions
 from bilayer.runtime.errors import InputError, ParityError, ToolMissingError
-from bilayer.runtime.extras import installed_versions
 from bilayer.runtime.face.crop import cut_box
 from bilayer.runtime.provenance import Graph, Origin
 from bilayer.runtime.sampler.compositor import FrameCompositor

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from bilayer.export.options import ENLARGED, ExportOptions
 from bilayer.model.avatar import Avatar, create_avatar
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.photo_source import Portrait, shot_of, source_of_photo
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.fan import FanLandmarker

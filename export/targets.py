@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from bilayer.export.onnx_file import OnnxFile, is_standard, printable, type_name
+from bilayer.export.formats.onnx_file import OnnxFile, is_standard, printable, type_name
 from bilayer.export.options import ConversionTarget
 
 TargetName = Literal["snpe-1.32", "qairt-2", "litert-gpu"]

@@ -11,11 +11,11 @@ from torch.nn.functional import interpolate
 
 from bilayer.export.network.emulate import emulate
 from bilayer.export.network.layers import FoldedGenerator
-from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.anchors import move_warps
 from bilayer.model.avatar import Avatar, predict_layers
-from bilayer.model.bilayer import BilayerModel
-from bilayer.model.generators import GeneratorOutputs
+from bilayer.model.networks.adaptive import AdaptiveParameters
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.generators import GeneratorOutputs
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, compare_drawn, judge, psnr
 from bilayer.runtime.arrays import Bytes, Floats

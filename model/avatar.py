@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.anchors import find_anchors, move_warps
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
-from bilayer.model.generators import GeneratorOutputs
+from bilayer.model.networks.adaptive import AdaptiveParameters
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.generators import GeneratorOutputs
 from bilayer.model.render import Rendering, on_black, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field

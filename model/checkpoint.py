@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bilayer.model.authors_checkpoint import Value, find_run
-from bilayer.model.bilayer import BUILDERS, BilayerModel
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName, StoredPrecision
-from bilayer.model.eight_bits import from_eight_bits, to_eight_bits
+from bilayer.model.files.authors_checkpoint import Value, find_run
+from bilayer.model.files.eight_bits import from_eight_bits, to_eight_bits
+from bilayer.model.files.safe_load import count_not_finite, is_torch_file, read_safetensors
+from bilayer.model.files.shapes import DERIVED, OPTIONAL, check_shapes
+from bilayer.model.networks.bilayer import BUILDERS, BilayerModel
 from bilayer.model.reparameterize import reparameterize_model
-from bilayer.model.safe_load import count_not_finite, is_torch_file, read_safetensors
-from bilayer.model.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.files.writing import write_file

@@ -9,15 +9,15 @@ import click
 from click.core import ParameterSource
 
 from bilayer.model.config import Preset, StoredPrecision
-from bilayer.runtime.console import Group, as_json_option, show, table
+from bilayer.runtime.command.console import Group, as_json_option, show, table
+from bilayer.runtime.command.options import Option, PathAlone, fills
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_input, is_folder, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.options import Option, PathAlone, fills
 
 if TYPE_CHECKING:
-    from bilayer.model.authors_checkpoint import Value
     from bilayer.model.config import ModelConfig, NetworkName
+    from bilayer.model.files.authors_checkpoint import Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class RunsOptions:
         for setting, _, equals, _ in named:
             if not equals:
                 raise click.UsageError(f"--set {setting}: expected NAME=VALUE")
-        from bilayer.model.authors_checkpoint import parse_value
+        from bilayer.model.files.authors_checkpoint import parse_value
 
         return {name: parse_value(name, text) for _, name, _, text in named}
 
@@ -136,9 +136,9 @@ def convert(options: CheckpointConversion, place: Path | None, as_json: bool) ->
 def _look_into(
     path: Path, experiment: str | None, epoch: int | None, overrides: "dict[str, Value]"
 ) -> "tuple[ModelConfig, tuple[NetworkName, ...], dict[str, str]]":
-    from bilayer.model.authors_checkpoint import find_run
     from bilayer.model.checkpoint import read_checkpoint
     from bilayer.model.config import NETWORKS
+    from bilayer.model.files.authors_checkpoint import find_run
 
     if is_folder(path):
         run = find_run(path, experiment, epoch, overrides)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import NETWORKS, ModelConfig, NetworkName
+from bilayer.model.networks.bilayer import BilayerModel
 
 # GMACs a frame in the paper's Table 2, by preset
 PAPER_GMACS = {"small": 1.08, "medium": 4.32, "large": 17.3}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.anchors import move_warps
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.adaptive import AdaptiveParameters
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.bundle import WarpAnchors
 

@@ -1,13 +1,13 @@
-"""The same networks, quicker to evaluate: convolutions joined with the resizing beside them (model/resized_conv.py)."""
+"""The same networks, quicker to evaluate: convolutions joined with the resizing beside them (networks/resized_conv)."""
 
 from copy import deepcopy
 
 import torch
 from torch import nn
 
-from bilayer.model.bilayer import BilayerModel
-from bilayer.model.blocks import AdaptiveUpBlock
-from bilayer.model.generators import Heads
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.blocks import AdaptiveUpBlock
+from bilayer.model.networks.generators import Heads
 
 
 def reparameterize_model(model: BilayerModel, inplace: bool = False) -> BilayerModel:

@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.onnx_external import external_data
 from bilayer.runtime.files.reading import (
     FileKind,
     StrPath,
@@ -34,7 +35,6 @@ from bilayer.runtime.files.reading import (
     open_file,
     read_bytes,
 )
-from bilayer.runtime.onnx_external import external_data
 from bilayer.runtime.provenance import Count, DlcInfo, Graph, Index, Origin, Quantization, Verification
 from bilayer.runtime.typed_json import FileFormat
 

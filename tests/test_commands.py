@@ -33,7 +33,7 @@ def test_the_list_of_commands_imports_none_of_them():
         [sys.executable, "-X", "importtime", "-m", "bilayer.cli", "--help"], capture_output=True, text=True, check=True
     )
     names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "bilayer.runtime.console" in names
+    assert "bilayer.runtime.command.console" in names
     assert not {name.split(".")[0] for name in names} & HEAVY
     assert not {module for module, _ in COMMANDS.values()} & names
     for name in ("demo", *COMMANDS):
@@ -76,7 +76,7 @@ def test_an_option_is_a_flag_in_all_commands_or_in_none():
 
 def test_a_command_of_the_group_is_the_program_itself(tmp_path):
     group = run("render", tmp_path / "none", "--demo-motion", "--out", "a.mp4")
-    alone = run(tmp_path / "none", "--demo-motion", "--out", "a.mp4", module="bilayer.runtime.cli")
+    alone = run(tmp_path / "none", "--demo-motion", "--out", "a.mp4", module="bilayer.runtime.rendering.cli")
     assert (group.returncode, group.stderr) == (alone.returncode, alone.stderr)
     assert group.returncode == 3
 

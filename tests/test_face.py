@@ -16,8 +16,8 @@ import pytest
 import bilayer
 from bilayer.export.options import ExportOptions
 from bilayer.runtime import BundleError, InputError, ParityError, ToolMissingError, Track, driving_poses, read_bundle
+from bilayer.runtime.command.extras import extra_of, naming_extras
 from bilayer.runtime.engines.base import reading
-from bilayer.runtime.extras import extra_of, naming_extras
 from tests import golden
 from tests.benchmarks.avatars import RUNS, copied, export_tiny, rewritten
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import read_checkpoint
 from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError, InputError
 from bilayer.runtime.files.reading import check_input, size_of
 from bilayer.runtime.files.writing import check_output
-from bilayer.runtime.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.training.settings import StageName, TrainingSettings

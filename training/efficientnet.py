@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bilayer.model.safe_load import read_pth
+from bilayer.model.files.safe_load import read_pth
 from bilayer.runtime.errors import CheckpointError, ToolMissingError, in_short
 from bilayer.runtime.files.reading import is_file
 from bilayer.training.feature_stacks import check_digest

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bilayer.model.safe_load import read_pth, read_safetensors
+from bilayer.model.files.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file
 

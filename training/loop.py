@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bilayer.model.checkpoint import save_checkpoint
-from bilayer.model.safe_load import count_not_finite
+from bilayer.model.files.safe_load import count_not_finite
 from bilayer.runtime.errors import CheckpointError, InputError, TrainingError
 from bilayer.runtime.files.reading import is_file
 from bilayer.training.average import WeightAverage

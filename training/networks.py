@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import ModelConfig, NetworkName, doublings
-from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.processes import is_distributed, synchronize_batch_norms
 from bilayer.training.settings import Optimisation

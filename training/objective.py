@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bilayer.model.discriminator import Discriminator
+from bilayer.model.networks.discriminator import Discriminator
 from bilayer.model.render import on_black
 from bilayer.model.warp import warping_field
 from bilayer.training.data.dataset import FrameBatch

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bilayer.model.adaptive import AdaptiveParameters
 from bilayer.model.avatar import Source, embed
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.adaptive import AdaptiveParameters
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import warp, warping_field
 from bilayer.training.data.dataset import FrameBatch

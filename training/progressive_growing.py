@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bilayer.model.avatar import Source, embed
-from bilayer.model.bilayer import BilayerModel
-from bilayer.model.blocks import ResidualBlock
-from bilayer.model.generators import Decoder
-from bilayer.model.projector import Projector
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.blocks import ResidualBlock
+from bilayer.model.networks.generators import Decoder
+from bilayer.model.networks.projector import Projector
 from bilayer.training.data.dataset import TrainingBatch
 from bilayer.training.prediction import source_of
 

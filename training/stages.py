@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from bilayer.model.avatar import enhancer_steps
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.config import NetworkName
-from bilayer.model.discriminator import Discriminator
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.discriminator import Discriminator
 from bilayer.training.data.dataset import TrainingBatch, in_one_row
 from bilayer.training.networks import BASE_NETWORKS
 from bilayer.training.objective import Losses, Objective

@@ -15,21 +15,14 @@ import numpy as np
 from bilayer.android_harness.bench.outcome import model_info, spread_of, utc_now
 from bilayer.android_harness.bench.parity import Reference, Tensors
 from bilayer.android_harness.device.probe import DeviceFacts
-from bilayer.android_harness.results import (
-    BenchProtocol,
-    Latency,
-    LayerResult,
-    ModeResult,
-    Result,
-    Tools,
-)
+from bilayer.android_harness.results import BenchProtocol, Latency, LayerResult, ModeResult, Result, Tools
 from bilayer.android_harness.routes.backend import ConvertedModel
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode, choose_modes
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle, BundledFile
+from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError, DeviceError, InputError
-from bilayer.runtime.extras import naming_extras
 
 PROGRAM = "qai-hub"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.files.reading import size_of
-from bilayer.runtime.subprocesses import last_line
+from bilayer.runtime.process.subprocesses import last_line
 
 QUICK = 30.0  # seconds for what takes milliseconds; starting adb's server takes some
 SLOWEST_LINK = 1 << 20  # bytes a second: USB 2 has 30 times that

@@ -14,7 +14,7 @@ from bilayer.android_harness.device.workspace import OUT, ROOT, Workspace
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import DeviceError
 from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read_bytes
-from bilayer.runtime.subprocesses import last_line
+from bilayer.runtime.process.subprocesses import last_line
 
 SAMPLER_RUNNER, NCNN_RUNNER = "bilayer-sampler-runner", "bilayer-ncnn-runner"
 BENCHMARK_MODEL, EXECUTOR_RUNNER = "benchmark_model", "executor_runner"  # LiteRT's, ExecuTorch's

@@ -11,7 +11,7 @@ from bilayer.android_harness.routes.vendor import Mode, Profiling, Route
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.files.reading import is_file
-from bilayer.runtime.subprocesses import run
+from bilayer.runtime.process.subprocesses import run
 
 VIEWER_SECONDS = 120.0  # snpe-diagview and its like, here
 

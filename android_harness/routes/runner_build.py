@@ -13,9 +13,9 @@ from bilayer.runtime.errors import ConversionError, ToolMissingError
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.files.released import cache_folder
 from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.process.subprocesses import run
 from bilayer.runtime.sampler import build as sampler_build
 from bilayer.runtime.sampler.build import HEADER, OBJECT, Architecture, object_file
-from bilayer.runtime.subprocesses import run
 
 PROGRAM = "bilayer-sampler-runner"
 TARGET: Architecture = "aarch64-linux-android"  # of the Numba-built object, which both compilers link

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from bilayer.benchmarks.parity.device import open_device
-from bilayer.benchmarks.parity.dlc import open_dlc
-from bilayer.benchmarks.parity.engines import bfloat16, vulkan
-from bilayer.benchmarks.parity.htp import FP16, FP16_LABEL, simulator
-from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, Ladder, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.litert import litert
 from bilayer.benchmarks.parity.options import ParityOptions
-from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung, Rung
+from bilayer.benchmarks.parity.rungs.device import open_device
+from bilayer.benchmarks.parity.rungs.dlc import open_dlc
+from bilayer.benchmarks.parity.rungs.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.rungs.htp import FP16, FP16_LABEL, simulator
+from bilayer.benchmarks.parity.rungs.integers import integer_rungs
+from bilayer.benchmarks.parity.rungs.litert import litert
+from bilayer.benchmarks.parity.rungs.rung import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
@@ -26,7 +26,7 @@ def climb_as_asked(
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
     if options.photo is not None:
-        from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+        from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 
         source = ExportOptions(
             photo=options.photo,

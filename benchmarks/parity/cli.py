@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.benchmarks.parity.options import ParityOptions
-from bilayer.runtime.console import Command, as_json_option, progress, show, tell
+from bilayer.runtime.command.console import Command, as_json_option, progress, show, tell
+from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import fills
 
 if TYPE_CHECKING:
     from bilayer.runtime.files.copies import Copies
@@ -48,7 +48,7 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
 
     subject = open_subject(avatar, choose_poses(avatar.contract.source.pose, options.poses, options.drive))
     if options.write_inputs:
-        from bilayer.benchmarks.parity.device import write_inputs
+        from bilayer.benchmarks.parity.rungs.device import write_inputs
 
         path = write_inputs(subject, options.write_inputs, options.layers)
         following = "snpe-net-run on it, pull Result_*, then --device-outputs FOLDER"

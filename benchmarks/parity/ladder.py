@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bilayer.benchmarks.parity.compare import Comparison, compare
-from bilayer.benchmarks.parity.dlc import open_dlc
-from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.layer_errors import LayerReport
-from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, NotRun, OnnxRung, Rung
+from bilayer.benchmarks.parity.rungs.dlc import open_dlc
+from bilayer.benchmarks.parity.rungs.integers import integer_rungs
+from bilayer.benchmarks.parity.rungs.rung import EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.static_checks import (
     Check,
     check_contract,

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from bilayer.benchmarks.parity.diagnosis import explain, recognise
-from bilayer.benchmarks.parity.integers import float_layers
-from bilayer.benchmarks.parity.rungs import Rung
+from bilayer.benchmarks.parity.rungs.integers import float_layers
+from bilayer.benchmarks.parity.rungs.rung import Rung
 from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Conv, ConvTranspose, FoldedGenerator, Gemm, Layer
 from bilayer.runtime.agreement import MOST_DB, Kind, decibels

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bilayer.benchmarks.parity.options import ParityOptions
-from bilayer.runtime.console import table
+from bilayer.runtime.command.console import table
 from bilayer.runtime.errors import InputError, ParityError
 from bilayer.runtime.files.reading import StrPath, is_file, is_folder, list_below, list_folder
 from bilayer.runtime.files.stores import find_below, is_url

@@ -8,11 +8,11 @@ import click
 
 from bilayer.benchmarks.report.document import require
 from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLayout
 
 

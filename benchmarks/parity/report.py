@@ -6,8 +6,8 @@ from typing import Any
 from bilayer.benchmarks.parity.ladder import Ladder, Step
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.report.document import Report, Section
+from bilayer.runtime.command.json_text import finite
 from bilayer.runtime.frame import RESULTS
-from bilayer.runtime.json_text import finite
 
 MOST_LAYERS = 12  # rows of the layer table
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bilayer.benchmarks.parity.compare import Comparison
-from bilayer.benchmarks.parity.rungs import NotRun
+from bilayer.benchmarks.parity.rungs.rung import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from bilayer.runtime.console import is_numeric, table
+from bilayer.runtime.command.console import is_numeric, table
 from bilayer.runtime.errors import ToolMissingError
 
 # Colours of charts that a page takes from its reader's light or dark theme: see page.html

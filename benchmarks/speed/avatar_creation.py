@@ -14,10 +14,10 @@ from bilayer.benchmarks.speed.options import InitBench
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.model.avatar import Source, embed, enhancer_steps
-from bilayer.model.bilayer import BilayerModel, random_model
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, PRESETS, ModelConfig
+from bilayer.model.networks.bilayer import BilayerModel, random_model
 from bilayer.model.reparameterize import reparameterize_model
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.export.bulk.items import Item, find_items
 from bilayer.export.bulk.run import export_many, plan_export
 from bilayer.export.options import ExportOptions
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.files.reading import FileKind, is_folder, list_folder, read_bytes
 from bilayer.runtime.jobs.run import Workers

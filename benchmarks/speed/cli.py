@@ -14,8 +14,8 @@ from bilayer.benchmarks.speed.options import (
     VariantsBench,
 )
 from bilayer.benchmarks.speed.report import BenchReport, with_results
-from bilayer.runtime.console import Group
-from bilayer.runtime.options import fills
+from bilayer.runtime.command.console import Group
+from bilayer.runtime.command.options import fills
 
 
 @click.group(cls=Group)

@@ -9,7 +9,7 @@ from bilayer.benchmarks.speed.timing import Samples
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import Stopwatch, export_avatar
 from bilayer.model.config import DEMO_CHECKPOINT
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-qnn", "ai-edge-litert")
 

@@ -17,10 +17,10 @@ from bilayer.export.network.layers import FoldedGenerator, ScaleShift
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import MAX_KAPPA, fold_norms
-from bilayer.model.adaptive import AdaptiveParameters
-from bilayer.model.bilayer import BilayerModel, random_model
 from bilayer.model.config import PRESETS
-from bilayer.model.embedders import harmonic_encoding
+from bilayer.model.networks.adaptive import AdaptiveParameters
+from bilayer.model.networks.bilayer import BilayerModel, random_model
+from bilayer.model.networks.embedders import harmonic_encoding
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.frame import NetworkOutputs
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from bilayer.export.options import ConversionTarget
 from bilayer.model.config import Preset
 from bilayer.runtime.bundle import read_bundle
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.options import Option
 
 Repeats = Annotated[int, Option("Timed turns.", at_least=1)]
 WarmUp = Annotated[int, Option("Turns before them.", at_least=0)]

@@ -25,7 +25,7 @@ from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.rewrite import fold_norms
 from bilayer.model.config import PRESETS
 from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 from bilayer.runtime.engines.load import PRECISIONS
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import InputError, ToolMissingError

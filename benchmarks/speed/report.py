@@ -13,10 +13,10 @@ import click
 from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
-from bilayer.runtime.console import as_json_option, show
-from bilayer.runtime.extras import installed_versions
+from bilayer.runtime.command.console import as_json_option, show
+from bilayer.runtime.command.extras import installed_versions
+from bilayer.runtime.command.options import PathAlone
 from bilayer.runtime.files.writing import check_output, write_file
-from bilayer.runtime.options import PathAlone
 
 Cell = str | float | int | None
 

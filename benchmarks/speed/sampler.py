@@ -15,7 +15,7 @@ from bilayer.benchmarks.speed import sampler_sides
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.sampler_sides import Side
 from bilayer.benchmarks.speed.timing import Samples
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 
 PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 

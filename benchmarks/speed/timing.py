@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bilayer.runtime.console import progress
+from bilayer.runtime.command.console import progress
 
 
 @dataclass(frozen=True)

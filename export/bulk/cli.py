@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions, check_usual
-from bilayer.runtime.console import importing, progress, show, table, tell
+from bilayer.runtime.command.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.files.writing import check_output, sweep_drafts

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from bilayer.export.bulk.items import Item
 from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.runtime.command.heard import heard_warnings
+from bilayer.runtime.command.json_text import json_text
 from bilayer.runtime.errors import (
     BilayerError,
     CheckpointError,
@@ -24,8 +26,6 @@ from bilayer.runtime.errors import (
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.copies import copying
 from bilayer.runtime.files.reading import FileKind, StrPath, is_folder, list_below, open_file
-from bilayer.runtime.heard import heard_warnings
-from bilayer.runtime.json_text import json_text
 from bilayer.runtime.typed_json import typed
 
 if TYPE_CHECKING:

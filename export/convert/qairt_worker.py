@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bilayer.runtime.environment import import_onnxruntime
+from bilayer.runtime.process.environment import import_onnxruntime
 
 NOT_LOADED = 5
 

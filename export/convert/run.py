@@ -20,19 +20,12 @@ from bilayer.export.dlc.check import EndMatch, WeightReport
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
 from bilayer.export.dlc.stamp import source_date, stamped
-from bilayer.export.onnx_file import read_model
+from bilayer.export.formats.onnx_file import read_model
 from bilayer.export.options import ConversionTarget, ExportOptions
-from bilayer.runtime.errors import (
-    ConversionError,
-    DlcError,
-    InputError,
-    OutputError,
-    ParityError,
-    ToolMissingError,
-)
+from bilayer.runtime.errors import ConversionError, DlcError, InputError, OutputError, ParityError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, is_file, list_folder, read_bytes
 from bilayer.runtime.files.writing import check_output, write_file
-from bilayer.runtime.subprocesses import Finished, run
+from bilayer.runtime.process.subprocesses import Finished, run
 
 _ROUTES: dict[ConversionTarget, Callable[[Job], Invocation]] = {
     "qairt": tools.package,

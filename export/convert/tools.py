@@ -14,7 +14,7 @@ from bilayer.export.convert import qairt_worker
 from bilayer.export.convert.host import WORKER
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.reading import is_file
-from bilayer.runtime.subprocesses import run
+from bilayer.runtime.process.subprocesses import run
 
 _HOST = "x86_64-linux-clang"  # the SDKs' folders of Linux programs and libraries
 _PACKAGE = "onnxruntime-qnn"

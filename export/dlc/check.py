@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from bilayer.export.dlc.graph import DlcNode, DlcTensor, base_name
 from bilayer.export.dlc.read import Dlc
-from bilayer.export.onnx_file import read_model
+from bilayer.export.formats.onnx_file import read_model
 from bilayer.runtime.errors import InputError, ParityError
 
 Array = NDArray[np.generic]

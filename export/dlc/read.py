@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bilayer.export.dlc import v3, v4
 from bilayer.export.dlc.container import read_header, read_members
 from bilayer.export.dlc.graph import DlcGraph, DlcTensor
-from bilayer.export.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
+from bilayer.export.formats.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.runtime.errors import DlcError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 

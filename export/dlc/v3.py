@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, as_array, check_shape
-from bilayer.export.flatbuffer import FlatBuffer, Table
+from bilayer.export.formats.flatbuffer import FlatBuffer, Table
 from bilayer.runtime.errors import DlcError
 
 _UINT8, _FLOAT32 = 6, 9  # TensorData.dtype

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.export.dlc.graph import DlcGraph, DlcNode, DlcTensor, Setting, Steps, as_array, check_shape
-from bilayer.export.flatbuffer import FlatBuffer, Table
+from bilayer.export.formats.flatbuffer import FlatBuffer, Table
 from bilayer.runtime.errors import DlcError
 
 Chunks = Mapping[str, memoryview]  # bytes by the tensor's name

@@ -20,7 +20,7 @@ import numpy as np
 
 from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
-from bilayer.runtime.extras import naming_extras
+from bilayer.runtime.command.extras import naming_extras
 
 PACKAGE = "avatar.mlpackage"  # in the .zip
 _MODEL, _WEIGHTS = "com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"

@@ -17,7 +17,7 @@ from bilayer.export.network.evaluate import run_layer
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ConversionError, ToolMissingError
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.native_stderr import sifting
 
 PteBackend = Literal["xnnpack", "vulkan"]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bilayer.export.network.layers import Array
-from bilayer.model.adaptive import AdaptiveBatchNorm, AdaptiveParameters, Affine, Conv1x1
-from bilayer.model.bilayer import BilayerModel
-from bilayer.model.blocks import AdaptiveUpBlock
-from bilayer.model.spectral import resolve_spectral_norm
+from bilayer.model.networks.adaptive import AdaptiveBatchNorm, AdaptiveParameters, Affine, Conv1x1
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.blocks import AdaptiveUpBlock
+from bilayer.model.networks.spectral import resolve_spectral_norm
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from bilayer.export.network.fold import Block, PlainGenerator, Weights
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 from bilayer.export.network.rewrite import merge_heads, upsampled_as_phases, upsampled_as_transposed
 from bilayer.export.options import UpsampleKind
-from bilayer.model.blocks import LEAKY_SLOPE
+from bilayer.model.networks.blocks import LEAKY_SLOPE
 from bilayer.runtime.bundle import Channels, Outputs
 
 

@@ -7,7 +7,7 @@ import torch
 
 from bilayer.export.network.fold import BatchNorm, Block, PlainGenerator, Weights
 from bilayer.export.network.layers import Array
-from bilayer.model.resized_conv import upsampled_kernel
+from bilayer.model.networks.resized_conv import upsampled_kernel
 
 MAX_KAPPA = 16.0  # measured: beyond, folding a first norm costs more of FP16 than it saves
 

@@ -17,7 +17,7 @@ from bilayer.export.serve.cache import KEY
 from bilayer.export.serve.options import LOOPBACK, Wanted
 from bilayer.export.serve.request import RequestError
 from bilayer.export.serve.service import Service
-from bilayer.runtime.extras import installed_versions
+from bilayer.runtime.command.extras import installed_versions
 
 _OPEN = ("/health/live", "/health/ready")  # without a token: they tell nothing of anybody
 _ERRORS: dict[int | str, dict[str, Any]] = {

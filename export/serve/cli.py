@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.serve.options import LOOPBACK, ServeOptions
-from bilayer.runtime.console import Command, as_json_option, show, tell
+from bilayer.runtime.command.console import Command, as_json_option, show, tell
+from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import BilayerError, CheckpointError, InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, check_input, read_text
-from bilayer.runtime.options import fills
 from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from bilayer.export.options import ConversionTarget, ExportPrecision, StrPath
 from bilayer.model.config import DEMO_CHECKPOINT
-from bilayer.runtime.options import Option
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.vocabulary import Refine
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

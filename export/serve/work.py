@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bilayer.export.options import ExportOptions
+from bilayer.runtime.command.heard import heard_warnings
 from bilayer.runtime.errors import (
     BilayerError,
     CheckpointError,
@@ -24,7 +25,6 @@ from bilayer.runtime.errors import (
     ToolMissingError,
 )
 from bilayer.runtime.files.reading import FileKind, list_folder, read_bytes
-from bilayer.runtime.heard import heard_warnings
 from bilayer.runtime.jobs.processes import start_worker
 
 if TYPE_CHECKING:

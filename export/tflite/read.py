@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.flatbuffer import FlatBuffer, Table
+from bilayer.export.formats.flatbuffer import FlatBuffer, Table
 from bilayer.export.tflite.build import IDENTIFIER, METADATA
 from bilayer.runtime.errors import DlcError, InputError
 from bilayer.runtime.files.reading import FileKind, read_bytes

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bilayer.export.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
+from bilayer.export.formats.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
 
 

@@ -11,7 +11,7 @@ from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.reading import FileKind, read_bytes
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.native_stderr import sifting
 from bilayer.runtime.vocabulary import Precision
 
 # How many inputs each operator of an avatar has, 0: any. XNNPACK looks at as many without asking how many there are,

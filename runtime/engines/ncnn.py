@@ -9,9 +9,9 @@ import numpy as np
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.engines.ncnn_convert import NcnnNetwork, ncnn_network
-from bilayer.runtime.environment import environment_default
 from bilayer.runtime.errors import BundleError, ConversionError, ToolMissingError
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.environment import environment_default
+from bilayer.runtime.process.native_stderr import sifting
 
 Half = Literal["no", "store", "compute"]
 

@@ -19,7 +19,7 @@ from bilayer.runtime.engines.onnx_runtime import make_session, session_ends
 from bilayer.runtime.errors import ConversionError, InputError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.runtime.files.released import cache_folder, keep
-from bilayer.runtime.subprocesses import run
+from bilayer.runtime.process.subprocesses import run
 from bilayer.runtime.typed_json import read_content, typed
 
 TIMEOUT = 300  # s; a medium avatar takes 2

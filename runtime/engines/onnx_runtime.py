@@ -9,9 +9,9 @@ import numpy as np
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
-from bilayer.runtime.environment import import_onnxruntime
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.reading import FileKind, checked
+from bilayer.runtime.process.environment import import_onnxruntime
 from bilayer.runtime.vocabulary import Precision
 
 

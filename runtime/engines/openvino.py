@@ -5,9 +5,9 @@ from typing import Any
 
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
-from bilayer.runtime.environment import import_openvino
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, read_bytes
+from bilayer.runtime.process.environment import import_openvino
 from bilayer.runtime.vocabulary import Precision
 
 

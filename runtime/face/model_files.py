@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from bilayer.runtime.console import Command
+from bilayer.runtime.command.console import Command
 from bilayer.runtime.files.released import Release, ReleasedFile
 
 WHEEL = "mediapipe==0.10.21"

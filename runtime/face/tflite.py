@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.native_stderr import sifting
 
 
 class TfliteNetwork:

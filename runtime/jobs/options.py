@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.jobs.run import Workers, usual_processes
-from bilayer.runtime.options import Option
 
 
 @dataclass(frozen=True, kw_only=True)

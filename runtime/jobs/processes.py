@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
+from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.heard import hush_libraries
 
 WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
 _TEMPORARY, _PREFIX = "TMPDIR", "bilayer-jobs-"

@@ -22,7 +22,7 @@ from bilayer.runtime.errors import PhotoError, in_short
 from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
 from bilayer.runtime.files.reading import FileKind, open_file
 from bilayer.runtime.media.tiff import black_and_white, misread
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.native_stderr import sifting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")  # HEIF: where pillow-heif is installed
 ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")  # of them, those that may move

@@ -12,15 +12,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, open_file
-from bilayer.runtime.media.frame_times import (
-    DEFAULT_RATE,
-    MAX_PAUSE,
-    MAX_RATE,
-    Clock,
-    choose_pace,
-    intervals_of,
-    paced,
-)
+from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, MAX_RATE, Clock, choose_pace, intervals_of, paced
 
 # FFmpeg's names of containers that hold pictures themselves. Playlists (concat, hls, dash) would open other files,
 # devices and text are no videos

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from bilayer.runtime.arrays import Bytes
-from bilayer.runtime.environment import environment_default
 from bilayer.runtime.errors import ToolMissingError
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.environment import environment_default
+from bilayer.runtime.process.native_stderr import sifting
 
 MAX_ZOOM = 16  # times; SDL takes no window that is much larger than a desktop
 NOTE_SIZE = 24  # px, a line

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.runtime.options import Option
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.vocabulary import RetargetMode
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.files.reading import size_of
-from bilayer.runtime.options import Option, fills
 from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, Architecture, build
 
 

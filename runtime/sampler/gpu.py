@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bilayer.runtime.arrays import Bytes, Floats
+from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.extras import naming_extras
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import MAX_FRAME, Alpha, Rounding
 from bilayer.runtime.sampler.grid_sample import PADDING, pack_texture

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from bilayer.runtime.console import Command, as_json_option, show, table, tell
-from bilayer.runtime.options import Option, fills
+from bilayer.runtime.command.console import Command, as_json_option, show, table, tell
+from bilayer.runtime.command.options import Option, fills
 
 if TYPE_CHECKING:
     from bilayer.runtime.bundle import Bundle

@@ -14,7 +14,7 @@ from typing import Literal
 
 import click
 
-from bilayer.runtime.console import Command
+from bilayer.runtime.command.console import Command
 from bilayer.runtime.files.released import Release, ReleasedFile
 
 WebEngine = Literal["litert", "ort"]

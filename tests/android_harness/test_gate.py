@@ -17,7 +17,7 @@ from bilayer.android_harness.cli import main
 from bilayer.android_harness.report.tables import make_report
 from bilayer.android_harness.results import read_result
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode
-from bilayer.benchmarks.parity.rungs import EmulatedRung
+from bilayer.benchmarks.parity.rungs.rung import EmulatedRung
 from bilayer.benchmarks.parity.subject import open_subject
 from bilayer.cli import emulate
 from bilayer.cli import main as all_commands
@@ -155,7 +155,7 @@ def test_without_an_emulation_the_wider_gate_is_named(avatar, network_of_another
 
 def test_without_torch_the_extra_is_named(avatar, monkeypatch):
     bundle, poses, _, run = avatar
-    for module in ("bilayer.benchmarks.parity.rungs", "bilayer.export.network.emulate"):  # to be imported anew
+    for module in ("bilayer.benchmarks.parity.rungs.rung", "bilayer.export.network.emulate"):  # to be imported anew
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
     reference = Reference(bundle, "numpy", emulate)

@@ -15,10 +15,10 @@ import onnx
 from onnx import helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from bilayer.benchmarks.parity.dlc import open_dlc
 from bilayer.benchmarks.parity.ladder import climb
-from bilayer.benchmarks.parity.rungs import EmulatedRung, OnnxRung
-from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+from bilayer.benchmarks.parity.rungs.dlc import open_dlc
+from bilayer.benchmarks.parity.rungs.rung import EmulatedRung, OnnxRung
+from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 from bilayer.export.dlc.container import read_members
 from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.tflite_write import build_tflite

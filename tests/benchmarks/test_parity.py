@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from bilayer.benchmarks.parity.compare import compare, compare_frames
-from bilayer.benchmarks.parity.device import open_device, write_inputs
-from bilayer.benchmarks.parity.engines import bfloat16, vulkan
-from bilayer.benchmarks.parity.htp import simulator
 from bilayer.benchmarks.parity.ladder import Pictures, check_bundle, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.pictures import strip
 from bilayer.benchmarks.parity.report import make_report
-from bilayer.benchmarks.parity.rungs import EmulatedRung, Float64, OnnxRung
-from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+from bilayer.benchmarks.parity.rungs.device import open_device, write_inputs
+from bilayer.benchmarks.parity.rungs.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.rungs.htp import simulator
+from bilayer.benchmarks.parity.rungs.rung import EmulatedRung, Float64, OnnxRung
+from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 from bilayer.benchmarks.speed.export_variants import variants_of
 from bilayer.export.network.emulate import emulate
 from bilayer.export.network.equalize import equalize
@@ -34,10 +34,10 @@ from bilayer.export.pipeline import export_avatar
 from bilayer.export.portraits import read_portraits
 from bilayer.export.verify import hybrid_network, make_probes, verify_half
 from bilayer.model.avatar import create_avatar, embed, make_source
-from bilayer.model.bilayer import random_model
 from bilayer.model.checkpoint import load_model, read_checkpoint, save_checkpoint
 from bilayer.model.config import DEMO_CHECKPOINT, PRESETS
-from bilayer.model.embedders import harmonic_encoding
+from bilayer.model.networks.bilayer import random_model
+from bilayer.model.networks.embedders import harmonic_encoding
 from bilayer.runtime.agreement import Thresholds, judge, uv_pixels
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.errors import BundleError, InputError, ParityError, ToolMissingError
@@ -376,7 +376,7 @@ def test_which_face_and_who_found_it_are_as_the_export_had_them(made, bundle, mo
         seen.append((options.face, options.landmarker, options.rotate))
         return read_portraits(options, config)
 
-    monkeypatch.setattr("bilayer.benchmarks.parity.trained.read_portraits", read)
+    monkeypatch.setattr("bilayer.benchmarks.parity.rungs.trained.read_portraits", read)
     make_trained(subject_of(bundle), replace(source_of(made[0]), face=2, landmarker="face-alignment"))
     assert seen == [(2, "face-alignment", 0)]
 

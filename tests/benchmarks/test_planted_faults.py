@@ -14,15 +14,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bilayer.benchmarks.parity.device import open_device, write_inputs
-from bilayer.benchmarks.parity.engines import bfloat16, vulkan
-from bilayer.benchmarks.parity.htp import simulator
 from bilayer.benchmarks.parity.ladder import FOLDED, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.litert import litert
-from bilayer.benchmarks.parity.rungs import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
+from bilayer.benchmarks.parity.rungs.device import open_device, write_inputs
+from bilayer.benchmarks.parity.rungs.engines import bfloat16, vulkan
+from bilayer.benchmarks.parity.rungs.htp import simulator
+from bilayer.benchmarks.parity.rungs.litert import litert
+from bilayer.benchmarks.parity.rungs.rung import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
+from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 from bilayer.benchmarks.parity.static_checks import check_dlc
-from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import NetworkOutputs
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants

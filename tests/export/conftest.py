@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bilayer.model import create_avatar, load_model, make_source, random_model
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime import crop_face
 from tests import golden
 from tests.model.test_networks import TINY

@@ -9,12 +9,7 @@ import zipfile
 
 import flatbuffers
 import numpy as np
-from flatbuffers.number_types import (
-    Float32Flags,
-    Int32Flags,
-    Uint8Flags,
-    Uint64Flags,
-)
+from flatbuffers.number_types import Float32Flags, Int32Flags, Uint8Flags, Uint64Flags
 
 from tests.export import networks
 

@@ -17,7 +17,7 @@ from bilayer.export.network.fold import BatchNorm, fold
 from bilayer.export.network.layers import Conv, ConvTranspose, Layer, ScaleShift
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.rewrite import fold_norms, upsampled_as_phases, upsampled_as_transposed
-from bilayer.model.spectral import add_spectral_norm
+from bilayer.model.networks.spectral import add_spectral_norm
 from bilayer.runtime.frame import NetworkOutputs
 from tests.export.conftest import reference
 
@@ -78,7 +78,7 @@ def test_every_architecture_folds(tiny_predicted, settings, merged):
 
 
 def test_harmonic_poses_are_encoded_before_the_network(tiny_predicted):
-    from bilayer.model.embedders import harmonic_encoding
+    from bilayer.model.networks.embedders import harmonic_encoding
 
     model, parameters = tiny_predicted(pse_use_harmonic_enc=True)
     generator = lower(fold(model, parameters))

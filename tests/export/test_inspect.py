@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from bilayer.export.cli import main
-from bilayer.export.integer_rules import check_onnx, without_rounding
-from bilayer.export.network_file import network_kind
-from bilayer.export.onnx_file import OnnxFile
-from bilayer.export.onnx_show import as_text, describe, stored_tensors
-from bilayer.export.stored import Stored, bytes_by_type
+from bilayer.export.formats.network_file import network_kind
+from bilayer.export.formats.onnx_file import OnnxFile
+from bilayer.export.formats.stored import Stored, bytes_by_type
+from bilayer.export.inspect.onnx_show import as_text, describe, stored_tensors
+from bilayer.export.integers.rules import check_onnx, without_rounding
 from bilayer.export.tflite.build import TfliteBuilder
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from tests.export import dlc_writer

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bilayer.benchmarks.parity.integers import float_layers, integer_rungs
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.rungs import Float64
-from bilayer.export import bundle_show
+from bilayer.benchmarks.parity.rungs.integers import float_layers, integer_rungs
+from bilayer.benchmarks.parity.rungs.rung import Float64
+from bilayer.export.inspect import bundle_show
 from bilayer.export.integers import make
 from bilayer.export.integers.calibrate import calibration_poses, network_outputs
 from bilayer.export.integers.equalize import equalized

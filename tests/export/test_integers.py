@@ -9,12 +9,14 @@ import torch
 from onnx import numpy_helper
 
 from bilayer.benchmarks.parity.cli import ParityOptions
-from bilayer.benchmarks.parity.integers import integer_rungs
 from bilayer.benchmarks.parity.ladder import check_bundle
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.report import make_report
-from bilayer.benchmarks.parity.rungs import Float64
-from bilayer.export import bundle_show, onnx_show
+from bilayer.benchmarks.parity.rungs.integers import integer_rungs
+from bilayer.benchmarks.parity.rungs.rung import Float64
+from bilayer.export.formats.onnx_file import OnnxFile
+from bilayer.export.formats.stored import quantised
+from bilayer.export.inspect import bundle_show, onnx_show
 from bilayer.export.integers import calibrate
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
 from bilayer.export.integers.gate import excess_of
@@ -27,8 +29,6 @@ from bilayer.export.integers.scheme import MOST, activation_grid, make_grid
 from bilayer.export.network.evaluate import evaluate, run_layer
 from bilayer.export.network.layers import Add, Conv, ConvTranspose, Gemm, Weighted
 from bilayer.export.network.onnx_read import read_layers
-from bilayer.export.onnx_file import OnnxFile
-from bilayer.export.stored import quantised
 from bilayer.runtime.agreement import Agreement, psnr
 from bilayer.runtime.bundle import PoseInput, read_bundle
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors

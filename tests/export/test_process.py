@@ -18,7 +18,7 @@ import torch
 import bilayer
 from bilayer.benchmarks.parity.ladder import climb
 from bilayer.benchmarks.parity.subject import open_subject
-from bilayer.benchmarks.parity.trained import ExactTrained, make_trained
+from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 from bilayer.export.options import ExportOptions
 
 photo, landmarks, checkpoint, out = map(Path, sys.argv[1:])

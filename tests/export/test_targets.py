@@ -10,11 +10,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from bilayer.export import targets
+from bilayer.export.formats.onnx_file import OnnxFile, read_model
 from bilayer.export.network.fold import fold
 from bilayer.export.network.lower import GraphOptions, lower
 from bilayer.export.network.onnx_write import build_onnx
 from bilayer.export.network.rewrite import fold_norms
-from bilayer.export.onnx_file import OnnxFile, read_model
 from bilayer.export.targets import check_target, fits_deconvolution
 from bilayer.model import PRESETS, random_model
 from bilayer.runtime.errors import InputError

@@ -9,7 +9,7 @@ from tests.hostile.raw_safetensors import safetensors
 
 
 def read_pth(path):
-    from bilayer.model.safe_load import read_pth
+    from bilayer.model.files.safe_load import read_pth
 
     read_pth(path)
 
@@ -55,7 +55,7 @@ def dlc_seeds(goods):
 
 
 def read_onnx(path):
-    from bilayer.export.onnx_file import read_model
+    from bilayer.export.formats.onnx_file import read_model
     from bilayer.export.targets import RULES, check_target
 
     model = read_model(path)
@@ -84,7 +84,7 @@ def onnx_seeds(goods):
 
 
 def read_tflite(path):
-    from bilayer.export.network_file import network_kind
+    from bilayer.export.formats.network_file import network_kind
     from bilayer.export.tflite.read import read_tflite
     from bilayer.export.tflite.rules import check_tflite
     from bilayer.export.tflite.show import as_text, describe
@@ -118,9 +118,9 @@ def tflite_seeds(goods):
 
 
 def read_integers(path):
-    from bilayer.export.integer_rules import check_onnx
-    from bilayer.export.onnx_file import read_model
-    from bilayer.export.onnx_show import as_text, describe
+    from bilayer.export.formats.onnx_file import read_model
+    from bilayer.export.inspect.onnx_show import as_text, describe
+    from bilayer.export.integers.rules import check_onnx
     from bilayer.export.targets import RULES
 
     model = read_model(path)

@@ -133,7 +133,7 @@ def _frame_seeds(goods):
 
 
 def _args(path):
-    from bilayer.model.authors_checkpoint import make_config, read_args
+    from bilayer.model.files.authors_checkpoint import make_config, read_args
 
     make_config(read_args(path), str(path))
 

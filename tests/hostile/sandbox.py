@@ -12,20 +12,20 @@ from tests.hostile.case import MEMORY, SECONDS, Outcome
 
 ROOT = Path(__file__).parents[2]
 _BOTH = ("bilayer.runtime.sampler.compositor", "bilayer.runtime.media.photo", "bilayer.runtime.media.video",
-         "bilayer.runtime.media.writers", "bilayer.runtime.face.mediapipe", "bilayer.runtime.outputs",
+         "bilayer.runtime.media.writers", "bilayer.runtime.face.mediapipe", "bilayer.runtime.rendering.outputs",
          "bilayer.android_harness.cli_setup", "bilayer.android_harness.bench.session", "onnxruntime",
          "pillow_heif")  # fmt: skip
 # Numba is for the one without torch: both together leave a case too little of its address space
 _WARM = {
-    False: ("bilayer.runtime.cli", "bilayer.runtime.rendering", "bilayer.runtime.player", "bilayer.runtime.live",
-            "bilayer.runtime.sampler.numba_kernels", "bilayer.runtime.engines.onnx_runtime",
-            "bilayer.runtime.engines.openvino", "bilayer.android_harness.cli",
+    False: ("bilayer.runtime.rendering.cli", "bilayer.runtime.rendering.render", "bilayer.runtime.player",
+            "bilayer.runtime.rendering.live", "bilayer.runtime.sampler.numba_kernels",
+            "bilayer.runtime.engines.onnx_runtime", "bilayer.runtime.engines.openvino", "bilayer.android_harness.cli",
             "bilayer.android_harness.bench.playing", "bilayer.android_harness.report.tables",
             "bilayer.android_harness.report.pictures", "jinja2", "matplotlib.figure",
             "matplotlib.backends.backend_svg", "openvino", "safetensors.numpy"),
     True: ("bilayer.export.cli", "bilayer.export.pipeline", "bilayer.export.dlc.read", "bilayer.export.dlc.check",
            "bilayer.export.bulk.cli", "bilayer.export.bulk.work", "bilayer.export.tflite.show",
-           "bilayer.export.bundle_show", "bilayer.export.onnx_show", "bilayer.export.integer_rules",
+           "bilayer.export.inspect.bundle_show", "bilayer.export.inspect.onnx_show", "bilayer.export.integers.rules",
            "bilayer.model.cli", "bilayer.benchmarks.parity.ladder", "bilayer.benchmarks.parity.cli",
            "bilayer.benchmarks.parity.asked", "bilayer.benchmarks.parity.many",
            "bilayer.training.cli", "bilayer.training.loop", "bilayer.training.build", "bilayer.training.prepare.cli",

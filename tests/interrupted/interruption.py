@@ -17,7 +17,7 @@ from tests.interrupted.commands import OUT, hidden, visible
 
 HERE = Path(__file__).parent
 LIBRARY = "interpose.so"
-WARM = ("bilayer.runtime.sampler.numba_kernels", "bilayer.training.heads.render", "bilayer.runtime.rendering",
+WARM = ("bilayer.runtime.sampler.numba_kernels", "bilayer.training.heads.render", "bilayer.runtime.rendering.render",
         "bilayer.runtime.engines.onnx_runtime", "bilayer.runtime.face.person_mask", "bilayer.benchmarks.report.charts",
         "bilayer.benchmarks.parity.pictures", "bilayer.android_harness.report.tables", "torch._dynamo",
         "torch.utils.tensorboard", "scipy.linalg", "jinja2", "matplotlib.figure")  # fmt: skip
@@ -54,9 +54,9 @@ class MoreGoods(Goods):
     @cached_property
     def checkpoint64(self):
         """A model of 64 px, as the data is."""
-        from bilayer.model.bilayer import random_model
         from bilayer.model.checkpoint import save_checkpoint
         from bilayer.model.config import AVATAR_NETWORKS
+        from bilayer.model.networks.bilayer import random_model
         from tests.training import tiny
 
         path, model = self.folder / "model64.safetensors", random_model(tiny.CONFIG, 0, AVATAR_NETWORKS)

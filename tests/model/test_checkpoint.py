@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bilayer.model import NETWORKS, ModelConfig, load_model, read_checkpoint, save_checkpoint
-from bilayer.model.authors_checkpoint import find_run, parse_value, read_args
-from bilayer.model.safe_load import read_pth
+from bilayer.model.files.authors_checkpoint import find_run, parse_value, read_args
+from bilayer.model.files.safe_load import read_pth
 from bilayer.runtime.errors import CheckpointError, OutputError
 from tests import forked, golden
 
@@ -588,7 +588,7 @@ def read_checkpoint_networks(path):
 
 
 def inference_shapes():
-    from bilayer.model.shapes import expected_shapes
+    from bilayer.model.files.shapes import expected_shapes
 
     return expected_shapes(ModelConfig(), "inference_generator")
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from bilayer.model import BilayerModel, Source, create_avatar, enhancer_steps
-from bilayer.model.adaptive import Affine, Conv1x1
-from bilayer.model.authors_checkpoint import find_run
 from bilayer.model.avatar import embed
+from bilayer.model.files.authors_checkpoint import find_run
+from bilayer.model.files.safe_load import read_pth
+from bilayer.model.networks.adaptive import Affine, Conv1x1
+from bilayer.model.networks.spectral import add_spectral_norm
 from bilayer.model.render import on_black
-from bilayer.model.safe_load import read_pth
-from bilayer.model.spectral import add_spectral_norm
 from bilayer.runtime import crop_face, scale_image
 from tests import golden
 

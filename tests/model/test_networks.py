@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bilayer.model.bilayer import BUILDERS, BilayerModel, random_model
 from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
-from bilayer.model.embedders import KeypointsEmbedder
 from bilayer.model.macs import count_costs, macs_per_frame
+from bilayer.model.networks.bilayer import BUILDERS, BilayerModel, random_model
+from bilayer.model.networks.embedders import KeypointsEmbedder
+from bilayer.model.networks.resized_conv import ConvThenPool, UpsampleThenConv
+from bilayer.model.networks.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.model.render import render
 from bilayer.model.reparameterize import for_training, reparameterize_model
-from bilayer.model.resized_conv import ConvThenPool, UpsampleThenConv
-from bilayer.model.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from tests import golden
 

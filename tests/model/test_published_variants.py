@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bilayer.model import NETWORKS, ModelConfig, create_avatar, load_model, make_source, random_model
-from bilayer.model.spectral import add_spectral_norm
+from bilayer.model.networks.spectral import add_spectral_norm
 from bilayer.runtime import Crop, CropBox
 from tests.model.test_networks import TINY
 

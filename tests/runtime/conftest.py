@@ -14,9 +14,9 @@ from PIL import Image
 from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.model import create_avatar, load_model, make_source
-from bilayer.model.bilayer import BilayerModel, random_model
 from bilayer.model.checkpoint import save_checkpoint
 from bilayer.model.config import AVATAR_NETWORKS
+from bilayer.model.networks.bilayer import BilayerModel, random_model
 from bilayer.runtime import crop_face
 from bilayer.runtime.bundle import describe_file
 from tests import golden

@@ -8,17 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bilayer.runtime.agreement import (
-    DEFAULT,
-    MOST_DB,
-    Agreement,
-    compare,
-    decibels,
-    judge,
-    psnr,
-    ssim,
-    uv_pixels,
-)
+from bilayer.runtime.agreement import DEFAULT, MOST_DB, Agreement, compare, decibels, judge, psnr, ssim, uv_pixels
 from bilayer.runtime.frame import NetworkOutputs
 from tests import golden
 

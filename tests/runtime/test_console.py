@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.console import WIDEST, Command, Group, importing, table
+from bilayer.runtime.command.console import WIDEST, Command, Group, importing, table
 
 
 def test_nothing_is_collected_while_libraries_are_imported() -> None:
@@ -37,7 +37,7 @@ def test_collection_that_was_off_stays_off() -> None:
 def test_the_process_ends_without_a_search_for_cycles_and_with_its_exit_code() -> None:
     script = """
 import atexit, gc, click
-from bilayer.runtime.console import Command
+from bilayer.runtime.command.console import Command
 from bilayer.runtime.errors import InputError
 
 @click.command(cls=Command)

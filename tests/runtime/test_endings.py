@@ -14,7 +14,7 @@ COMMAND = """
 import sys, time
 from pathlib import Path
 import click
-from bilayer.runtime.console import Command
+from bilayer.runtime.command.console import Command
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.writing import replacing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bilayer.runtime.environment import environment_default
+from bilayer.runtime.process.environment import environment_default
 
 TOP = Path(__file__).parents[2]
 ROOMS = ("runtime", "model", "export", "training", "benchmarks", "android_harness", "bilayer")
@@ -52,7 +52,7 @@ def test_openvino_leaves_nothing_asks_no_host_and_starts_no_thread(tmp_path):
     pytest.importorskip("openvino")
     code = """
 import socket, sys, threading
-from bilayer.runtime.environment import import_openvino
+from bilayer.runtime.process.environment import import_openvino
 asked = []
 socket.getaddrinfo = lambda host, *rest, **named: asked.append(host) or []
 openvino = import_openvino()
@@ -72,4 +72,4 @@ def test_what_has_telemetry_is_imported_in_one_place(package):
     imports = re.compile(rf"^\s*(import|from) {package}\b", re.MULTILINE)
     files = [path for room in ROOMS for path in (TOP / room).rglob("*.py")]
     found = [path.relative_to(TOP).as_posix() for path in files if imports.search(path.read_text("utf-8"))]
-    assert found == ["runtime/environment.py"]
+    assert found == ["runtime/process/environment.py"]

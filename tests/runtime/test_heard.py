@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bilayer.runtime.heard import heard_warnings, log_handler
+from bilayer.runtime.command.heard import heard_warnings, log_handler
 
 LIBRARIES = ("PIL.TiffImagePlugin", "av", "bilayers", "root", "numexpr.utils")
 
@@ -41,7 +41,7 @@ def test_who_listens_hears_ours_alone():
 def test_a_command_prints_no_librarys_words(name):
     script = f"""
 import logging, click
-from bilayer.runtime.console import Command
+from bilayer.runtime.command.console import Command
 from bilayer.runtime.errors import InputError
 
 @click.command(cls=Command)

@@ -77,7 +77,7 @@ def test_the_public_names_need_neither():
 
 LIGHT = [
     "engines.load", "engines.ncnn_convert", "engines.ncnn", "engines.openvino", "engines.pose_encoding", "player",
-    "cli", "stages", "media.video", "media.window", "options", "vocabulary",
+    "rendering.cli", "rendering.stages", "media.video", "media.window", "command.options", "vocabulary",
 ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_the_help_of_a_program_loads_nothing_heavy(script):
     assert not found & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("module", ["cli", "sampler.cli", "face.model_files", "web.engines"])
+@pytest.mark.parametrize("module", ["rendering.cli", "sampler.cli", "face.model_files", "web.engines"])
 def test_the_help_of_a_module_loads_nothing_heavy(module):
     found = imported("-m", f"bilayer.runtime.{module}", "--help")
     assert "click" in found
@@ -110,7 +110,7 @@ def test_the_help_of_a_module_loads_nothing_heavy(module):
 
 
 RENDER = f"""{WITHOUT}
-from bilayer.runtime.cli import main
+from bilayer.runtime.rendering.cli import main
 main(sys.argv[1:], standalone_mode=False)
 {LOADED}"""
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.console import Command, as_json_option, show
-from bilayer.runtime.json_text import json_text
+from bilayer.runtime.command.console import Command, as_json_option, show
+from bilayer.runtime.command.json_text import json_text
 
 TOP = Path(__file__).parents[2]
 ROOMS = ("android_harness", "benchmarks", "bilayer", "export", "model", "runtime", "training")
@@ -79,13 +79,12 @@ def test_json_is_imported_by_that_name_alone(trees):
 
 def test_every_commands_json_goes_through_one_door(trees):
     """`as_json` is handed on, at last to `show`, or asked for what text alone adds: nothing else prints by it."""
-    asked = 0
+    asked, door = 0, "runtime/command/console.py"
     for name, tree in trees.items():
         handed_on = {id(v) for call in calls(tree) for v in (*call.args, *(k.value for k in call.keywords))}
         handed_on |= {id(n.operand) for n in ast.walk(tree) if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.Not)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node.id == "as_json" and isinstance(node.ctx, ast.Load):
                 asked += 1
-                door = name == "runtime/console.py"
-                assert door or id(node) in handed_on, f"{name}:{node.lineno}: print by `show` of runtime/console.py"
+                assert name == door or id(node) in handed_on, f"{name}:{node.lineno}: print by `show` of {door}"
     assert asked > 30

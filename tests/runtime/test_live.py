@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.runtime.live import HELP, MAX_REPEATS, Live
 from bilayer.runtime.media import writers
+from bilayer.runtime.rendering.live import HELP, MAX_REPEATS, Live
 
 
 class Screen:
@@ -141,7 +141,7 @@ def test_help_names_every_key_and_goes_again(screen, tmp_path, key):
 @pytest.fixture
 def as_pictures(monkeypatch):
     """What is recorded becomes a .gif, which needs no extra."""
-    monkeypatch.setattr("bilayer.runtime.live.find_spec", lambda _: None)
+    monkeypatch.setattr("bilayer.runtime.rendering.live.find_spec", lambda _: None)
 
 
 def frames_and_length(path):

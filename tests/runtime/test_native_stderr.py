@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bilayer.runtime.native_stderr import sifting
+from bilayer.runtime.process.native_stderr import sifting
 
 
 def test_chatter_is_dropped_and_the_rest_passed_on(capfd):
@@ -29,7 +29,7 @@ def test_an_error_inside_still_restores_the_descriptor(capfd):
 def test_a_closed_descriptor_is_no_error():
     code = (
         "import os; os.close(2)\n"
-        "from bilayer.runtime.native_stderr import sifting\n"
+        "from bilayer.runtime.process.native_stderr import sifting\n"
         "with sifting(lambda _: True): print('done')"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "done\n"

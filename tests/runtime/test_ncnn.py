@@ -196,7 +196,7 @@ def test_without_a_vulkan_device_it_says_so(avatar, monkeypatch):
 def test_vulkan(avatar, upsample):
     """Single precision is ONNX Runtime's; half, in storage alone and in the arithmetic as well, is near."""
     from bilayer.runtime.engines.ncnn import Ncnn, NcnnSettings
-    from bilayer.runtime.native_stderr import sifting
+    from bilayer.runtime.process.native_stderr import sifting
 
     with sifting(lambda line: True):
         if ncnn.get_gpu_count() == 0:

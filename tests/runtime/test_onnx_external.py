@@ -14,7 +14,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import BundleError
-from bilayer.runtime.onnx_external import external_data
+from bilayer.runtime.files.onnx_external import external_data
 from bilayer.runtime.player import AvatarPlayer
 
 WEIGHTS = np.arange(2000, dtype=np.float32)
@@ -91,7 +91,7 @@ def test_either_mark_alone_counts():
 
 def test_no_message_of_onnx_that_leads_to_a_tensor_is_forgotten():
     """Of onnx's own description: every way from a model to a tensor is one that is looked at."""
-    from bilayer.runtime.onnx_external import _LEADS
+    from bilayer.runtime.files.onnx_external import _LEADS
 
     names = {"TrainingInfoProto": "Training", "SparseTensorProto": "Sparse"}
 
@@ -166,7 +166,7 @@ def test_no_engine_plays_a_bundle_with_external_data(outside, engine):
 
 def test_parity_and_render_go_through_the_same_door(outside, tmp_path):
     from bilayer.benchmarks.parity.cli import main as parity
-    from bilayer.runtime.cli import main as render
+    from bilayer.runtime.rendering.cli import main as render
 
     for command, arguments in ((parity, []), (render, ["--demo-motion", "--out", str(tmp_path / "a.gif")])):
         done = CliRunner().invoke(command, [str(outside), *arguments])

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.console import Command
-from bilayer.runtime.options import Option, fills
+from bilayer.runtime.command.console import Command
+from bilayer.runtime.command.options import Option, fills
 
 
 @dataclass(frozen=True)

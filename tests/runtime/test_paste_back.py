@@ -6,9 +6,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.runtime.bundle import PhotoSource
-from bilayer.runtime.cli import main
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.paste_back import ALIKE, MAX_SIDE, PasteBack
+from bilayer.runtime.rendering.cli import main
+from bilayer.runtime.rendering.paste_back import ALIKE, MAX_SIDE, PasteBack
 
 SIDE = 64  # of the crop, and of the frame
 CHIN = 0.7  # of the crop's height

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.cli import main
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.player import AvatarPlayer
 from bilayer.runtime.reduced_precision import check_reduced_precision
+from bilayer.runtime.rendering.cli import main
 
 
 class Coarse:

@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.runtime import Retargeter, closest_frame
-from bilayer.runtime.cli import main
 from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.runtime.media.video import VideoFrames
 from bilayer.runtime.motion.drivers import TrackedDriver
 from bilayer.runtime.motion.track_files import read_track
 from bilayer.runtime.player import AvatarPlayer
-from bilayer.runtime.rendering import layer_pictures
+from bilayer.runtime.rendering.cli import main
+from bilayer.runtime.rendering.render import layer_pictures
 from tests import forked
 from tests.runtime.conftest import CASE
 
@@ -35,7 +35,7 @@ render = partial(forked.run, "render", strict=True)
 
 def render_alone(*arguments):
     """In a process of its own."""
-    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.rendering.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
@@ -301,7 +301,7 @@ def test_no_bundle_is_one_line():
 def test_what_is_no_bundle_is_told_what_it_is_before_a_library_is_loaded(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "avatar.json").touch()
-    code = "import sys; from bilayer.runtime.cli import main; main(sys.argv[1:], standalone_mode=False); "
+    code = "import sys; from bilayer.runtime.rendering.cli import main; main(sys.argv[1:], standalone_mode=False); "
     code += "print([name for name in ('numpy', 'PIL', 'onnxruntime') if name in sys.modules])"
     arguments = [str(tmp_path / name), "--demo-motion", "--out", str(tmp_path / "a.mp4")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
@@ -361,7 +361,7 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_old(bundle_folder, tmp_path, name):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     out = tmp_path / name
     arguments = (bundle_folder, "--drive", tmp_path / "track.npy", "--out", out, "--engine", "onnxruntime")
-    process = start(["-m", "bilayer.runtime.cli", *arguments])
+    process = start(["-m", "bilayer.runtime.rendering.cli", *arguments])
     ended = interrupt(process, lambda: list(tmp_path.glob(f".{name}.*.part")))
     assert ended == (130, "", "interrupted: nothing was written\n")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -375,7 +375,7 @@ def read_texture(bundle):
     Path(sys.argv[-1]).with_name("ready").touch()
     time.sleep(600)
 bilayer.runtime.player.read_texture = read_texture
-from bilayer.runtime.cli import main
+from bilayer.runtime.rendering.cli import main
 main(prog_name="bilayer-render")
 """
 
@@ -414,7 +414,7 @@ class Camera:
         return there, frame
 
 cv2.VideoCapture = Camera
-from bilayer.runtime.cli import main
+from bilayer.runtime.rendering.cli import main
 main(sys.argv[3:], prog_name="bilayer-render")
 """
 
@@ -510,7 +510,7 @@ def test_a_window_plays_until_ctrl_c(bundle_folder, face_networks, face_video, a
 def test_a_window_stops_after_so_many_frames(bundle_folder):
     pytest.importorskip("pygame")
     arguments = [bundle_folder, "--demo-motion", "--out", "window", "--frames", 5]
-    process = start(["-m", "bilayer.runtime.cli", *arguments], SDL_VIDEODRIVER="dummy")
+    process = start(["-m", "bilayer.runtime.rendering.cli", *arguments], SDL_VIDEODRIVER="dummy")
     stdout, stderr = process.communicate(timeout=200)
     assert (process.returncode, stderr) == (0, "\nnext: the same with --out a.mp4\n")
     assert stdout.splitlines()[-1].startswith("network: ")

@@ -9,16 +9,7 @@ from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import crop_box, pose_vector
 from bilayer.runtime.motion.retarget import Retargeter, closest_frame, driving_poses, retarget
 from bilayer.runtime.motion.track import LIP_PAIRS, Track, demo_motion
-from tests.runtime.synthetic_faces import (
-    BROAD,
-    NARROW,
-    eye_opening,
-    face,
-    mouth_opening,
-    performance,
-    seen,
-    unlikeness,
-)
+from tests.runtime.synthetic_faces import BROAD, NARROW, eye_opening, face, mouth_opening, performance, seen, unlikeness
 
 MOVED = ["relative", "procrustes"]
 PEOPLE = pytest.mark.parametrize(

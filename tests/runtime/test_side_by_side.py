@@ -10,7 +10,7 @@ from PIL import Image
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.motion.drivers import LiveDriver, TrackedDriver
 from bilayer.runtime.player import AvatarPlayer
-from bilayer.runtime.rendering import Panels, render_video
+from bilayer.runtime.rendering.render import Panels, render_video
 from tests.runtime.conftest import CASE
 
 FACE = CASE["source_landmarks"] - CASE["source_landmarks"].mean(axis=0)

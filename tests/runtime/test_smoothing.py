@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bilayer.runtime import Gains, OneEuro, PoseSmoother, Retargeter, demo_motion, jitter_px, latency_ms
-from bilayer.runtime.cli import main
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.found import face_from_landmarks
 from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver
 from bilayer.runtime.motion.follow import Follower
 from bilayer.runtime.motion.smoothing import LIVE_SMOOTHING
+from bilayer.runtime.rendering.cli import main
 from tests.runtime.synthetic_faces import NARROW, performance
 
 RATE = 25.0

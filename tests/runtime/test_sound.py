@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bilayer.runtime.cli import main
 from bilayer.runtime.media.sound import open_sound
 from bilayer.runtime.media.writers import open_writer
+from bilayer.runtime.rendering.cli import main
 
 av = pytest.importorskip("av")
 

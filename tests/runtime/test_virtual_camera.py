@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bilayer.runtime.cli import main
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.media.virtual_camera import open_virtual_camera
+from bilayer.runtime.rendering.cli import main
 
 MADE = []
 

@@ -14,7 +14,7 @@ from bilayer.runtime import bundle
 from bilayer.runtime.bundle import AVATAR, read_bundle
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import BundleError
-from bilayer.runtime.onnx_external import external_data
+from bilayer.runtime.files.onnx_external import external_data
 from bilayer.runtime.player import read_texture
 from tests.runtime.web_module import EXAMPLE, ask, needs_node, packed, value
 

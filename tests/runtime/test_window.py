@@ -159,7 +159,7 @@ def test_no_display_is_an_error_and_not_an_unseen_window(pygame, bundle_folder, 
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     if driver:
         environment["SDL_VIDEODRIVER"] = driver
-    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.cli"]
+    command = [sys.executable, "-W", "error", "-m", "bilayer.runtime.rendering.cli"]
     done = subprocess.run(
         [*command, bundle_folder, "--demo-motion", "--out", "window", "--frames", "1"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], env=environment,

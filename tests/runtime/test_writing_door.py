@@ -48,7 +48,7 @@ _STORE = "of a store that fsspec opens"
 _WORK = "what a service was sent: in a folder of its own, until it has answered"
 ALLOWED = {
     ("export/bundle.py", "(folder / names[role]).write_bytes(content)"): _BUNDLE,
-    ("benchmarks/parity/htp.py", "path.write_bytes(network.SerializeToString())"): "for our worker",
+    ("benchmarks/parity/rungs/htp.py", "path.write_bytes(network.SerializeToString())"): "for our worker",
     ("runtime/files/stores.py", "fs.makedirs(path, exist_ok=True)"): _STORE,
     ("export/serve/cache.py", "work.mkdir(mode=448)"): _WORK,
     ("export/serve/cache.py", "shutil.rmtree(work, ignore_errors=True)"): _WORK,
@@ -68,9 +68,9 @@ ALLOWED = {
     ("android_harness/bench/run.py", "session_path(out).unlink(missing_ok=True)"): "a session that is over",
     ("android_harness/cli.py", "session_path(out).unlink(missing_ok=True)"): "a session that is over",
     ("android_harness/bench/setup.py", "self.session.save(session_path(self.out))"): "by write_file",
-    ("benchmarks/parity/htp.py", "np.save(poses, self.subject.encoded()[indices])"): "for our worker",
+    ("benchmarks/parity/rungs/htp.py", "np.save(poses, self.subject.encoded()[indices])"): "for our worker",
     ("export/convert/qairt_worker.py", "os.open(log, os.O_WRONLY | os.O_APPEND)"): "its owner's log of it",
-    ("benchmarks/parity/htp_worker.py", "np.savez(results, allow_pickle=False, **arrays)"): "for its parent",
+    ("benchmarks/parity/rungs/htp_worker.py", "np.savez(results, allow_pickle=False, **arrays)"): "for its parent",
     ("export/bundle.py", "out.with_name(f'{out.name}.log').unlink()"): "of an earlier conversion that failed",
     ("export/bundle.py", "(folder / f'{out.stem}.json').write_text(contract.to_json(), encoding='utf-8')"): _BUNDLE,
     ("export/bundle.py", "parts.preview.save(folder / names['preview'], compress_level=4)"): _BUNDLE,
@@ -83,7 +83,7 @@ ALLOWED = {
     ("runtime/engines/ncnn_convert.py", "(folder / 'network.onnx').write_bytes(read_bytes(onnx, FileKind.ONNX))"): (
         "a temporary folder of its caller's"
     ),
-    ("runtime/subprocesses.py", "log.open('wb')"): "a tool's output, in a temporary folder",
+    ("runtime/process/subprocesses.py", "log.open('wb')"): "a tool's output, in a temporary folder",
     ("training/evaluate/frames.py", "path.write_bytes(content)"): "a draft of new_folder",
     ("training/evaluate/frames.py", "path.parent.mkdir(parents=True, exist_ok=True)"): "a draft of new_folder",
     ("training/board.py", "self._path.open('ab')"): "events, which are appended; half of one ends its file",

@@ -3,10 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bilayer.model.authors_checkpoint import find_run
 from bilayer.model.avatar import Source
-from bilayer.model.bilayer import BilayerModel
-from bilayer.model.spectral import add_spectral_norm
+from bilayer.model.files.authors_checkpoint import find_run
+from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.networks.spectral import add_spectral_norm
 from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
     coordinate_loss,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bilayer.model import random_model
 from bilayer.model.avatar import embed
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.average import WeightAverage
 from bilayer.training.data.dataset import FramePairs, collate

@@ -6,7 +6,7 @@ from typing import TypeVar
 import click
 import torch
 
-from bilayer.runtime.console import tell
+from bilayer.runtime.command.console import tell
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.recognition import IdentityRecogniser
 from bilayer.training.efficientnet import load_feature_distance

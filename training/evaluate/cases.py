@@ -13,14 +13,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import (
-    MASKS,
-    FrameSequence,
-    StoredFrame,
-    has_kind,
-    list_sequences,
-    read_frame,
-)
+from bilayer.training.data.frame_folders import MASKS, FrameSequence, StoredFrame, has_kind, list_sequences, read_frame
 from bilayer.training.data.frame_stores import StoredSequence, frames_here, list_stored
 
 Listed = TypeVar("Listed", FrameSequence, StoredSequence)

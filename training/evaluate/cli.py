@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, importing, progress, show
+from bilayer.runtime.command.console import Group, as_json_option, importing, progress, show
+from bilayer.runtime.command.json_text import json_text
+from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.writing import new_folder, write_file
 from bilayer.runtime.jobs.run import Workers
-from bilayer.runtime.json_text import json_text
-from bilayer.runtime.options import fills
 from bilayer.training.evaluate.options import CheckpointOptions, FramesOptions, MeterOptions
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bilayer.model.avatar import Avatar
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.lids import draw_lids
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime.lids import LidPainter
 from bilayer.runtime.sampler.grid_sample import pack_texture
 

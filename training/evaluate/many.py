@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.checkpoint import load_model
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs

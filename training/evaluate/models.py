@@ -9,8 +9,8 @@ import numpy as np
 from torch import nn
 
 from bilayer.model.avatar import create_avatar
-from bilayer.model.bilayer import BilayerModel
 from bilayer.model.macs import count_costs, macs_per_frame
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
@@ -28,14 +28,7 @@ from bilayer.training.evaluate.cases import (
     scaled_keypoints,
 )
 from bilayer.training.evaluate.drawn_lids import frames_with_lids
-from bilayer.training.evaluate.result import (
-    AFFINE_WARP,
-    MEAN_HEAD,
-    SOURCE_COPY,
-    Costs,
-    EvaluationResult,
-    MethodResult,
-)
+from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, Costs, EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background, to_bytes
 from bilayer.training.prediction import source_of
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_folder, check_input
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import Option
 from bilayer.runtime.vocabulary import Split
 
 if TYPE_CHECKING:

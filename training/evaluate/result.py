@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.runtime.console import table
+from bilayer.runtime.command.console import table
 from bilayer.runtime.face.expression import follow_ratio
 from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON
 from bilayer.training.metrics.catalogue import EXPRESSION_METRICS, IDENTITY_METRICS, METRICS

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.model.avatar import create_avatar
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.render import Rendering
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import draw_stickman

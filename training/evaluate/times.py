@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from bilayer.model.avatar import create_avatar
-from bilayer.model.bilayer import BilayerModel
+from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.evaluate.cases import EvaluationCase
 from bilayer.training.evaluate.models import LF_ONLY, REFINED, evaluating, refinements

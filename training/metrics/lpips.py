@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bilayer.model.safe_load import read_pth, read_safetensors
+from bilayer.model.files.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_there
 from bilayer.training.feature_stacks import FeatureStack, vgg16_lpips

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.console import Group, as_json_option, progress, show, table, tell
+from bilayer.runtime.command.console import Group, as_json_option, progress, show, table, tell
+from bilayer.runtime.command.options import Option, PathAlone, PathOrUrl, fills, with_options
 from bilayer.runtime.files.reading import StrPath, check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
-from bilayer.runtime.options import Option, PathAlone, PathOrUrl, fills, with_options
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.options import HeadSettings, VideoSettings
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bilayer.runtime.options import Option
+from bilayer.runtime.command.options import Option
 from bilayer.runtime.vocabulary import LandmarkerName, PictureFormat
 
 

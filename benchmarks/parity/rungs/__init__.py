@@ -1,0 +1,1 @@
+"""The rungs of the ladder: everything that computes the network once more."""

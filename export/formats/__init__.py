@@ -1,0 +1,1 @@
+"""Files of networks as they are found: which kind, what is in them, how their numbers are stored."""

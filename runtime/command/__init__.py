@@ -1,0 +1,1 @@
+"""What all commands share: their options, words, progress, results and how they end."""

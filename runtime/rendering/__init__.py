@@ -1,0 +1,1 @@
+"""A motion drawn by an avatar: into files, a window, a camera, or back into the photo."""

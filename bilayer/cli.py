@@ -12,7 +12,7 @@ import click
 from bilayer.runtime.command.console import Group, as_json_option, show
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.options import Option, fills
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
     from bilayer.runtime.agreement import Kind
@@ -92,7 +92,9 @@ class DemoOptions:
     """The options of `demo`: of whom it makes an avatar, where to, and how long that moves."""
 
     photo: Annotated[Path, Option(argument=True)]
-    out: Annotated[Path, Option("The avatar's folder, made if need be.", ("-o",))] = Path("avatar")
+    out: Annotated[Path, Option("As bilayer-export takes it: a folder, or any file of the avatar.", ("-o",))] = Path(
+        "avatar"
+    )
     seconds: Annotated[float, Option("Of the built-in motion.", at_least=0.04, at_most=6)] = 4.0
 
 
@@ -105,17 +107,19 @@ def demo(options: DemoOptions, as_json: bool) -> None:
     What it writes is what bilayer-export and bilayer-render write, without a .dlc.
     """
     from bilayer.export.cli import run_export
-    from bilayer.export.options import ExportOptions
+    from bilayer.export.options import ExportOptions, bundle_dlc
     from bilayer.runtime.rendering.cli import render
     from bilayer.runtime.rendering.options import RenderOptions
 
-    folder = options.out
-    video = folder / ("demo.mp4" if find_spec("av") else "demo.gif")
+    dlc = bundle_dlc(options.out)
+    whose = "" if dlc.parent == options.out else f"{dlc.stem}."  # in a folder of others' files it is the avatar's own
+    video = dlc.with_name(f"{whose}demo.{'mp4' if find_spec('av') else 'gif'}")
     check_output(video)
-    export, contract = run_export(ExportOptions(options.photo, folder / "avatar.dlc", target="none"))
+    check_apart([video], [options.photo])
+    export, contract = run_export(ExportOptions(options.photo, dlc, target="none"))
     clip = RenderOptions(contract, video, demo_motion=True, frames=max(1, round(options.seconds * 25)))
     _, rendered, rate = render(clip)
-    report = {"out": str(video), "bundle": str(folder), "frames": rendered.frames, "frame_rate": rate}
+    report = {"out": str(video), "bundle": str(dlc.parent), "frames": rendered.frames, "frame_rate": rate}
     size = export.bundle.contract.frame_size
     text = f"{contract}  the avatar\n{video}  {rendered.frames} frames of {size} px: open this file"
     following = f"bilayer-render {shlex.quote(str(contract))} --drive VIDEO_OR_PHOTO --out {video.name}"

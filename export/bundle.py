@@ -14,10 +14,11 @@ from safetensors.numpy import save
 
 from bilayer.export.convert.host import PackageHost
 from bilayer.export.convert.run import Conversion, ConvertOptions, convert_onnx
-from bilayer.export.options import FURTHER_SUFFIXES, PREVIEW_SUFFIX, ConversionTarget
+from bilayer.export.options import ConversionTarget
 from bilayer.export.switch import switch
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Bundle, Contract, Files, describe_file, read_bundle
+from bilayer.runtime.bundle_names import PREVIEW_SUFFIX, SUFFIXES
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.writing import drafting
 from bilayer.runtime.provenance import DlcInfo
@@ -100,7 +101,8 @@ def write_bundle(
     (folder / names["texture"]).write_bytes(save(texture))  # `save_file` has its own errors for a full disk
     parts.preview.save(folder / names["preview"], compress_level=4)  # half the time of 6, and 2 % larger
     for role, content in parts.further.items():
-        names[role] = f"{out.stem}{FURTHER_SUFFIXES[role]}"
+        (suffix,) = SUFFIXES[role]
+        names[role] = f"{out.stem}{suffix}"
         (folder / names[role]).write_bytes(content)
     try:
         conversion = draft.conversion.result() if draft.conversion else None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, avatar_name, check_avatar_name
 from bilayer.runtime.command.extras import check_installed
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
@@ -15,16 +16,6 @@ from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMo
 
 SNPE_OPSET, NEWEST_OPSET = 8, 21
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
-BUNDLE_SUFFIXES = (".dlc", ".onnx", ".json", ".safetensors", ".tflite")
-FURTHER_SUFFIXES = {  # by their fields of the contract
-    "tflite": ".tflite",
-    "tflite_fp16": ".fp16.tflite",
-    "pte_xnnpack": ".xnnpack.pte",
-    "pte_vulkan": ".vulkan.pte",
-    "coreml": ".mlpackage.zip",
-    "lids": ".lids.safetensors",
-}
-PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
 
 # What makes the .dlc, if anything; litert makes a .tflite in its place
 ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
@@ -119,21 +110,22 @@ def bundle_dlc(out: StrPath) -> Path:
     """The .dlc of a bundle, beside which its other files lie, from the name of any of them, or of its folder.
 
     Raises:
-        OutputError: another suffix.
+        OutputError: another suffix, or a name whose files would be another avatar's.
     """
     out = Path(out)
     if is_folder(out) or not out.suffix:
         return out / "avatar.dlc"
-    if out.suffix not in BUNDLE_SUFFIXES:
+    name = avatar_name(out)
+    if name is None:
         raise OutputError(f"{out}: expected a folder or a name that ends in {', '.join(BUNDLE_SUFFIXES)}")
-    return out.with_suffix(".dlc")
+    check_avatar_name(out, name)
+    return out.with_name(f"{name}.dlc")
 
 
 def bundle_files(out: StrPath) -> list[Path]:
     """All files that an export to `out` may write; raises as `bundle_dlc`."""
     dlc = bundle_dlc(out)
-    suffixes = (*BUNDLE_SUFFIXES, *FURTHER_SUFFIXES.values(), PREVIEW_SUFFIX)
-    return [dlc.with_suffix(suffix) for suffix in suffixes]
+    return [dlc.with_suffix(suffix) for suffix in BUNDLE_SUFFIXES]
 
 
 def check_options(options: ExportOptions) -> None:

@@ -15,14 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from bilayer.runtime.bundle import AVATAR, Contract, Files
+from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, CONTRACT_SUFFIX
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import list_folder
 from bilayer.runtime.files.writing import check_output, holding_folder, publish
 
-_KINDS = (
-    r"\.(dlc|onnx|(lids\.)?safetensors|preview\.png"
-    r"|(fp16\.)?tflite|(xnnpack|vulkan)\.pte|mlpackage\.zip|w8a(16|8)\.onnx)"
-)
+_KINDS = f"({'|'.join(re.escape(suffix) for suffix in BUNDLE_SUFFIXES if suffix != CONTRACT_SUFFIX)})"
 
 
 def switch(draft: Path, out: Path, contract: Contract) -> None:

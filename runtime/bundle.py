@@ -21,6 +21,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, avatar_name
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.onnx_external import external_data
@@ -273,8 +274,9 @@ def read_bundle(path: str | Path) -> Bundle:
 def _find_json(path: Path) -> Path:
     if not is_folder(path):
         check_input(path, BundleError)
-        contract = path.with_suffix(".json")
-        check_kind(path, kind_of(path, BundleError), contract if is_file(contract) else None)
+        name = avatar_name(path)
+        contract = None if name is None else path.with_name(name + CONTRACT_SUFFIX)
+        check_kind(path, kind_of(path, BundleError), contract if contract and is_file(contract) else None)
         return path
     found = list_folder(path, "*.json", BundleError)
     if len(found) != 1:
@@ -290,14 +292,14 @@ def check_kind(place: StrPath, kind: str, beside: StrPath | None) -> None:
     Args:
         place: a file's path or URL.
         kind: what it starts like, by `files.kinds`.
-        beside: the .json of the same name, where there is one.
+        beside: the .json of the avatar that it belongs to by its name, where there is one.
     """
     if kind in ("text", "an empty file"):
         return
-    if kind.startswith(("a photo", "a picture")):
-        way_out = f"make one of it: bilayer-export {shlex.quote(str(place))} --out avatar, and give avatar"
-    elif beside is not None:
+    if beside is not None:
         way_out = f"give what lies beside it: {beside}"
+    elif kind.startswith(("a photo", "a picture")):
+        way_out = f"make one of it: bilayer-export {shlex.quote(str(place))} --out avatar, and give avatar"
     else:
         way_out = "give the folder that bilayer-export wrote, or the avatar.json in it"
     raise BundleError(f"{place}: is {kind} and not an avatar; {way_out}")

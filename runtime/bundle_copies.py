@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from bilayer.runtime.bundle import AVATAR, check_kind, kinds_of_files
+from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, avatar_name
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.copies import Copies, copying
 from bilayer.runtime.files.kinds import describe_head
@@ -42,8 +43,9 @@ def bundle_here(place: StrPath) -> Iterator[tuple[Path, Copies]]:
 def _contract(place: str) -> str:
     found = {below: url for url, below in find_below(place) if "/" not in below}
     if list(found) == [""]:
-        beside = f"{place.rpartition('/')[0]}/{PurePosixPath(place).stem}.json"
-        check_kind(place, describe_head(read_head(place, BundleError)), beside if holds(beside) else None)
+        name = avatar_name(place)
+        beside = None if name is None else f"{place.rpartition('/')[0]}/{name}{CONTRACT_SUFFIX}"
+        check_kind(place, describe_head(read_head(place, BundleError)), beside if beside and holds(beside) else None)
         return place
     contracts = [below for below in found if below.endswith(".json")]
     if len(contracts) != 1:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from bilayer.cli import COMMANDS
+from bilayer.cli import COMMANDS, main
+from bilayer.runtime.errors import InputError
 from tests.option_table import option_table, options, written
 
 HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "numba", "PIL", "cv2", "av"}
@@ -119,6 +121,41 @@ def test_demo_makes_an_avatar_and_a_video(astronaut_path, face_networks, tmp_pat
     assert report["frames"] == 5
     assert Path(report["out"]).stat().st_size > 1000
     assert Path(report["out"]).parent == Path(report["bundle"]) == tmp_path / "new" / "me"
+
+
+@pytest.mark.parametrize(
+    ("out", "avatar", "video"),
+    [
+        ("new", "new/avatar.dlc", "new/demo"),
+        ("new/me.json", "new/me.dlc", "new/me.demo"),
+        ("me.preview.png", "me.dlc", "me.demo"),
+        ("me.fp16.tflite", "me.dlc", "me.demo"),
+    ],
+)
+def test_demo_takes_the_name_that_an_export_takes(out, avatar, video, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(options):
+        asked.append(options)
+        raise InputError("enough")
+
+    looked = []
+    monkeypatch.setattr("bilayer.export.cli.run_export", stop)
+    monkeypatch.setattr("bilayer.cli.check_output", looked.append)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["demo", "me.jpg", "--out", out]).exit_code == 3
+    assert asked[0].out == Path(avatar)
+    assert looked[0].with_suffix("") == Path(video)
+
+
+def test_demo_does_not_write_its_video_over_the_photo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo.gif", "demo.mp4"):
+        Path(name).write_bytes(b"GIF89a")
+        done = CliRunner().invoke(main, ["demo", name, "--out", "."])
+        assert done.exit_code == 3
+        assert Path(name).read_bytes() == b"GIF89a"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.gif", "demo.mp4"]
 
 
 def test_demo_of_no_photo_writes_nothing(tmp_path):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.export.options import BUNDLE_SUFFIXES, ExportOptions, check_usual
+from bilayer.export.options import ExportOptions, check_usual
+from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import is_folder

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.export.bulk.work import Row
-from bilayer.export.options import PREVIEW_SUFFIX
 from bilayer.export.preview import CAPTION_HEIGHT
+from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, PREVIEW_SUFFIX
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind
@@ -53,7 +53,7 @@ def _pair(out: str, row: Row, folder: Path) -> Image.Image | None:
     """Photo and result of an avatar's preview, the first and the last of its strip."""
     if row.avatar is None:
         return None
-    place = stores.join(out, row.avatar.replace(".json", PREVIEW_SUFFIX))
+    place = stores.join(out, row.avatar.removesuffix(CONTRACT_SUFFIX) + PREVIEW_SUFFIX)
     try:
         strip = read_photo(stores.fetched(place, folder, FileKind.PHOTO))  # (H, W, 3)
     except InputError:

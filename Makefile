@@ -1,4 +1,4 @@
-# make test: everything a change must pass, from nothing but Python 3.11+, make and a C compiler.
+# make test: what a change must pass, from nothing but Python 3.11+, make and a C compiler. CI runs `make test sweeps`.
 PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := android_harness benchmarks export model runtime training
@@ -7,7 +7,10 @@ ROOMS := android_harness benchmarks export model runtime training
 CLANG_FORMAT := $(shell command -v clang-format-14)
 CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*.cpp tests/*/*/*.cpp tests/*/*.[ch])
 
-.PHONY: test setup lint format options types contracts unit coverage web fuzz kills avatar clean
+# A thousand damaged inputs, and ends at every call: CI runs them, a developer's `make test` does not wait for them
+SWEEPS := tests/hostile tests/interrupted
+
+.PHONY: test setup lint format options types contracts unit sweeps coverage web fuzz kills avatar clean
 test: lint types contracts unit
 
 setup: .venv/.installed
@@ -48,7 +51,10 @@ contracts: setup .types
 	cd .types && ../$(BIN)/lint-imports --no-logo ../pyproject.toml --cache-dir ../.import_linter_cache
 
 unit: setup
-	$(BIN)/python -m pytest -n auto --dist worksteal --durations 40 --durations-min 5
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations 40 --durations-min 5 $(addprefix --ignore ,$(SWEEPS))
+
+sweeps: setup
+	$(BIN)/python -m pytest -n auto --dist worksteal $(SWEEPS)
 
 # The tests, and how much of the code they run: half as much time again, so not in `test`
 coverage: setup

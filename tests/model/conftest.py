@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from bilayer.model import NETWORKS, load_model, make_source
+from bilayer.model import NETWORKS, load_model, make_source, read_checkpoint, save_checkpoint
 from bilayer.runtime import crop_face
 from tests import golden
 
@@ -17,3 +19,18 @@ def case_a_source(case_a):
     case = golden.load("case_a/preproc.npz")
     crop = crop_face(case["source_image"], case["source_landmarks"], 64)
     return make_source(crop, case_a[False].config, case["source_segs"][0, 0, 0])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The authors' folder of experiments, to change."""
+    shutil.copytree(golden.CASE_A / "runs", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def ours(tmp_path):
+    """The same model in a .safetensors."""
+    config, tensors = read_checkpoint(golden.CASE_A / "runs")
+    save_checkpoint(tmp_path / "ours.safetensors", config, tensors)
+    return tmp_path / "ours.safetensors"

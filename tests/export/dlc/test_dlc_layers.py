@@ -15,8 +15,8 @@ from bilayer.export.dlc.read import parse_dlc, read_dlc
 from bilayer.export.network.numpy_run import run_layers
 from bilayer.runtime.errors import ParityError
 from tests.export import dlc_writer
+from tests.export.dlc.dlc_files import NETWORKS
 from tests.export.networks import avatar_like
-from tests.export.test_dlc import NETWORKS, real  # noqa: F401  # a fixture
 
 POSE = np.random.default_rng(0).uniform(-1, 1, 136).astype(np.float32)
 FLOAT32 = [name for name, options in NETWORKS.items() if "dtype" not in options]
@@ -37,7 +37,7 @@ def _v3():
 
 
 @pytest.mark.parametrize("name", FLOAT32)
-def test_a_real_file_is_its_model_and_computes_what_onnx_runtime_does(real, name):  # noqa: F811
+def test_a_real_file_is_its_model_and_computes_what_onnx_runtime_does(real, name):
     path, model = real(name)
     report = compare_dlc(read_dlc(path), model)
     assert [layer.name for layer in sorted(report.graph.layers, key=lambda layer: layer.name)] == sorted(
@@ -113,7 +113,7 @@ def faults(dlc):
 
 
 @pytest.mark.parametrize("name", FLOAT32)
-def test_any_one_difference_in_a_real_file_is_refused(real, name):  # noqa: F811
+def test_any_one_difference_in_a_real_file_is_refused(real, name):
     path, model = real(name)
     count = 0
     for what, wrong in faults(read_dlc(path)):

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.android_harness.options import BenchCommandOptions, DeviceChoice, RunCommandOptions
+from bilayer.android_harness.options import (
+    BenchCommandOptions,
+    DeviceChoice,
+    ReportOptions,
+    RunCommandOptions,
+    RunnerOptions,
+)
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
-from bilayer.runtime.command.options import PathAlone, fills
-from bilayer.runtime.files.reading import check_input, size_of
-from bilayer.runtime.files.writing import check_apart, check_output, write_file
+from bilayer.runtime.command.options import fills
+from bilayer.runtime.files.reading import size_of
+from bilayer.runtime.files.writing import write_file
 
 if TYPE_CHECKING:
     from bilayer.android_harness.bench.parity import Emulation
@@ -159,45 +165,39 @@ def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_js
 
 
 @main.command("report")
-@click.argument("results", nargs=-1, required=True, type=PathAlone(path_type=Path))
-@click.option("--html", "html_path", type=PathAlone(path_type=Path), help="Write an HTML page with charts as well.")
+@fills(ReportOptions)
 @as_json_option
-def report_command(results: tuple[Path, ...], html_path: Path | None, as_json: bool) -> None:
+def report_command(options: ReportOptions, as_json: bool) -> None:
     """Results of bench, side by side, as Markdown."""
-    for path in results:
-        check_input(path)
-    if html_path:
-        check_output(html_path)
-        check_apart([html_path], results)
+    options.check()
     from bilayer.android_harness.report.pictures import page
     from bilayer.android_harness.report.tables import make_report
     from bilayer.android_harness.results import read_result
 
-    read: list[Result] = [read_result(path) for path in results]
-    if html_path:
-        write_file(html_path, page(read))
-    following = f"open {shlex.quote(str(html_path))}" if html_path else ""
+    read: list[Result] = [read_result(path) for path in options.results]
+    if options.html:
+        write_file(options.html, page(read))
+    following = f"open {shlex.quote(str(options.html))}" if options.html else ""
     report = {"results": [json.loads(result.to_json()) for result in read]}
     show(report, lambda: make_report(read).markdown().rstrip("\n"), as_json, following)
 
 
 @main.command("build-runner")
-@click.option(
-    "-o", "--out", type=PathAlone(path_type=Path), help="The program. [default: in the cache, where bench finds it]"
-)
+@fills(RunnerOptions)
 @as_json_option
-def build_runner_command(out: Path | None, as_json: bool) -> None:
+def build_runner_command(options: RunnerOptions, as_json: bool) -> None:
     """Compile what times the sampler on a phone, with the NDK of $ANDROID_NDK_HOME or aarch64-linux-gnu-g++.
 
     Exits with 5 and the command to give to a compiler if there is none here.
     """
     from bilayer.android_harness.routes.runner_build import build_runner, find_compiler, kept_runner
 
+    out = options.out or kept_runner()
     compiler = find_compiler()
     with progress("compiling", 2) as advance:
-        program = build_runner(out or kept_runner(), compiler, advance=lambda line: advance(description=line))
+        program = build_runner(out, compiler, advance=lambda line: advance(description=line))
     found = {"out": str(program), "bytes": size_of(program), "compiler": compiler.command[0]}
-    named = f" --runner {shlex.quote(str(program))}" if out else ""
+    named = f" --runner {shlex.quote(str(program))}" if options.out else ""
     show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")
 
 

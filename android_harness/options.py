@@ -122,3 +122,26 @@ class RunCommandOptions(AvatarOptions):
         """Check what `AvatarOptions` checks, or raise an OutputError where frames cannot be written there."""
         check_video(self.out)
         return super().check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """The options of `report`: which results, and where their page goes."""
+
+    results: Annotated[tuple[Path, ...], Option(argument=True)]
+    html: Annotated[Path | None, Option("Write an HTML page with charts as well.")] = None
+
+    def check(self) -> None:
+        """Raise an InputError where a result is not there, or an OutputError where the page cannot be written."""
+        for path in self.results:
+            check_input(path)
+        if self.html is not None:
+            check_output(self.html)
+            check_apart([self.html], self.results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """The options of `build-runner`: where the program goes."""
+
+    out: Annotated[Path | None, Option("The program.", ("-o",), default="in the cache, where bench finds it")] = None

@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bilayer.export.bulk.photos import is_many
+from bilayer.export.inspect.commands import check_file, inspect_file
 from bilayer.export.options import (
     ENLARGED,
     AlsoFile,
-    ConversionTarget,
     ExportOptions,
+    ExportTask,
     bundle_dlc,
     bundle_files,
     check_options,
@@ -24,9 +25,8 @@ from bilayer.export.options import (
 )
 from bilayer.runtime.command.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.command.heard import log_handler
-from bilayer.runtime.command.options import PathAlone, fills, with_options
+from bilayer.runtime.command.options import fills, with_options
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.reading import check_input, is_folder
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.jobs.options import JobOptions
@@ -44,38 +44,11 @@ what they can and cannot do; the authors' checkpoint gives the paper's quality."
 
 
 @click.command(cls=Command)
-@click.argument("photos", metavar="PHOTO...", type=click.Path(), nargs=-1)
 @with_options(ExportOptions)
-@click.option("--timings", is_flag=True, help="Print how long each stage took.")
-@click.option(
-    "--report",
-    type=PathAlone(path_type=Path),
-    help="Measure the likeness and write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
-)
-@click.option(
-    "--web",
-    type=PathAlone(path_type=Path),
-    help="Write the avatar to this folder as a web page, too: to copy anywhere (docs/web.md).",
-)
-@click.option(
-    "--check", type=PathAlone(path_type=Path), help="Only check any ONNX or .tflite file against the target's rules."
-)
-@click.option(
-    "--inspect", type=PathAlone(path_type=Path), help="Only print what a .dlc, .onnx or .tflite holds, or a bundle."
-)
+@fills(ExportTask)
 @fills(JobOptions)
 @as_json_option
-def main(
-    job_options: JobOptions,
-    photos: tuple[str, ...],
-    check: Path | None,
-    inspect: Path | None,
-    timings: bool,
-    report: Path | None,
-    web: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any) -> None:
     """Make PHOTO's face an avatar for a phone: avatar.dlc, and beside it its ONNX, texture, contract and preview.
 
     Further photos of the same person fill in what the first, whose face and expression it is, does not show.
@@ -87,29 +60,26 @@ def main(
     2.x. With $SNPE_ROOT set, that SDK's snpe-onnx-to-dlc is used; with $QAIRT_SDK_ROOT, its qairt-converter.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[log_handler(sys.stderr)])
-    if [bool(photos), check is not None, inspect is not None].count(True) != 1:
-        raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
-    if report is not None and not photos:
-        raise click.UsageError("--report measures the avatar of a PHOTO; give one")
-    if web is not None and not photos:
-        raise click.UsageError("--web writes the avatar of a PHOTO; give one, or see bilayer-web --out")
-    if check is not None:
-        check_file(check, given["target"], as_json)
-    elif inspect is not None:
-        inspect_file(inspect, as_json)
-    elif is_many(photos) or is_url(str(given["out"])):
+    task.check()
+    photos = [str(photo) for photo in task.photos]
+    many = is_many(photos) or (bool(photos) and is_url(str(given["out"])))
+    if job_options != JobOptions() and not many:
+        raise click.UsageError("--jobs and --ray are for many people: give a folder, a pattern or a manifest")
+    if task.checked is not None:
+        check_file(task.checked, given["target"], as_json)
+    elif task.inspected is not None:
+        inspect_file(task.inspected, as_json)
+    elif many:
         if len(photos) > 1:
             raise click.UsageError("several photos of one person and URLs: give them in a manifest (docs/bulk.md)")
-        if report is not None or web is not None or timings:
+        if task.report is not None or task.web is not None or task.timings:
             raise click.UsageError("--report, --web and --timings are of one person's avatar; leave them out")
         from bilayer.export.bulk.cli import export_photos
 
         export_photos(photos[0], ExportOptions("", **given), job_options, as_json)
     else:
-        if job_options != JobOptions():
-            raise click.UsageError("--jobs and --ray are for many people: give a folder, a pattern or a manifest")
         photo, *others = photos
-        export_photo(ExportOptions(photo, others=tuple(others), **given), timings, as_json, report, web)
+        export_photo(ExportOptions(photo, others=tuple(others), **given), task, as_json)
 
 
 def run_export(options: ExportOptions) -> "tuple[Export, Path]":
@@ -135,15 +105,14 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")
 
 
-def export_photo(
-    options: ExportOptions, timings: bool, as_json: bool, sheet: Path | None = None, web: Path | None = None
-) -> None:
+def export_photo(options: ExportOptions, task: ExportTask, as_json: bool) -> None:
     """PHOTO to a bundle, and what there is to say of it; its likeness and its page too where they are asked for.
 
     Raises:
         ToolMissingError: the converter is not installed; all but the .dlc has been written, and told. Or what a page
             needs is not set up; then nothing has been.
     """
+    sheet, web = task.report, task.web
     if sheet is not None:
         _check_sheet(sheet, options, web)
     if web is not None:
@@ -162,74 +131,9 @@ def export_photo(
         report |= {"web": {"out": str(web), "bytes": parts}}
         told += [f"{web}  a page, to copy anywhere", describe_parts(parts)]
         following = serve_command(web)
-    show(report, lambda: "\n".join([_summary(export, contract_file, timings), *told]), as_json, following)
+    show(report, lambda: "\n".join([_summary(export, contract_file, task.timings), *told]), as_json, following)
     if export.not_converted is not None:
         raise export.not_converted
-
-
-def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> None:
-    """Print the rules of `target` that an ONNX or .tflite file breaks; raise an InputError if one is an error."""
-    from bilayer.runtime.errors import InputError
-
-    if target == "none":
-        raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
-    check_input(path)
-    from bilayer.export.convert.run import default_target
-    from bilayer.export.formats.network_file import network_kind
-    from bilayer.export.formats.onnx_file import read_model
-    from bilayer.export.integers.rules import check_onnx
-    from bilayer.export.targets import RULES_FOR
-
-    if network_kind(path) == ".tflite":
-        from bilayer.export.tflite.read import read_tflite
-        from bilayer.export.tflite.rules import check_tflite
-
-        if target not in (None, "litert"):
-            raise click.UsageError(f"{path} is a .tflite, which --target {target} does not read; check it for litert")
-        rules, findings = RULES_FOR["litert"], check_tflite(read_tflite(path))
-    else:
-        rules = RULES_FOR[target or default_target()]
-        findings = check_onnx(read_model(path), rules)
-    lines = [f"{finding.severity}: {finding.describe()}\n    source: {finding.source}" for finding in findings]
-    errors = sum(finding.severity == "error" for finding in findings)
-    if not errors:
-        lines.append(f"{path}: fits {rules}" + (f", with {len(findings)} warnings" if findings else ""))
-    report = {"file": str(path), "target": rules, "findings": [asdict(finding) for finding in findings]}
-    show(report, lambda: "\n".join(lines), as_json)
-    if errors:
-        raise InputError(f"{path}: {errors} rules of {rules} broken; correct the model and check it again")
-
-
-def inspect_file(path: Path, as_json: bool) -> None:
-    """Print what a .dlc, .onnx or .tflite holds, or a bundle's networks."""
-    from bilayer.export.dlc.read import as_text, describe, read_dlc
-
-    if is_folder(path) or path.suffix == ".json":
-        from bilayer.export.inspect import bundle_show
-        from bilayer.runtime.bundle import read_bundle
-
-        bundle = read_bundle(path)
-        show(bundle_show.describe(bundle), lambda: bundle_show.as_text(bundle), as_json)
-        return
-    from bilayer.export.formats.network_file import known_network_kind
-
-    kind = known_network_kind(path)
-    if kind == ".onnx":
-        from bilayer.export.formats.onnx_file import read_model
-        from bilayer.export.inspect import onnx_show
-
-        model = read_model(path)
-        show(onnx_show.describe(model, path), lambda: onnx_show.as_text(model, path), as_json)
-        return
-    if kind == ".tflite":
-        from bilayer.export.tflite import show as tflite
-        from bilayer.export.tflite.read import read_tflite
-
-        file = read_tflite(path)
-        show(tflite.describe(file), lambda: tflite.as_text(file), as_json)
-        return
-    dlc = read_dlc(path)
-    show(describe(dlc), lambda: as_text(dlc), as_json)
 
 
 def _check_web(web: Path, options: ExportOptions) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
+
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, avatar_name, check_avatar_name
 from bilayer.runtime.command.extras import check_installed
@@ -89,6 +91,40 @@ class ExportOptions:
     def lid_motion(self) -> LidMotion:
         """Who moves the lids."""
         return self.lids or ("drawn" if is_demo(self.checkpoint) else "network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportTask:
+    """What `bilayer-export` is to do: of what, and what else than an avatar."""
+
+    photos: Annotated[tuple[Path | str, ...], Option(argument=True, metavar="PHOTO...")] = ()
+    timings: Annotated[bool, Option("Print how long each stage took.")] = False
+    report: Annotated[
+        Path | None,
+        Option("Measure the likeness, write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness."),
+    ] = None
+    web: Annotated[
+        Path | None, Option("Write the avatar to this folder as a web page, too: to copy anywhere (docs/web.md).")
+    ] = None
+    checked: Annotated[
+        Path | None, Option("Only check any ONNX or .tflite file against the target's rules.", ("--check",))
+    ] = None
+    inspected: Annotated[
+        Path | None, Option("Only print what a .dlc, .onnx or .tflite holds, or a bundle.", ("--inspect",))
+    ] = None
+
+    def check(self) -> None:
+        """Raise a UsageError unless it is one task, and what goes with it."""
+        if [bool(self.photos), self.checked is not None, self.inspected is not None].count(True) != 1:
+            raise click.UsageError("give one of PHOTO, --check FILE and --inspect FILE")
+        if self.photos:
+            return
+        if self.report is not None:
+            raise click.UsageError("--report measures the avatar of a PHOTO; give one")
+        if self.web is not None:
+            raise click.UsageError("--web writes the avatar of a PHOTO; give one, or see bilayer-web --out")
+        if self.timings:
+            raise click.UsageError("--timings are an export's; give a PHOTO")
 
 
 # The packages of extras that write further files, and those that run them

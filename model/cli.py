@@ -3,14 +3,14 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 from click.core import ParameterSource
 
 from bilayer.model.config import Preset, StoredPrecision
 from bilayer.runtime.command.console import Group, as_json_option, show, table
-from bilayer.runtime.command.options import Option, PathAlone, fills
+from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import check_input, is_folder, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
@@ -49,10 +49,25 @@ class RunsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointChoice(RunsOptions):
+    """What is looked into: a checkpoint, or an architecture by its name."""
+
+    path: Annotated[Path | None, Option(argument=True)] = None
+    preset: Annotated[Preset | None, Option("A named architecture instead of a file.")] = None
+
+    def check(self) -> None:
+        """Raise a UsageError where not one of them is given, or a CheckpointError where no file is there."""
+        if (self.path is None) == (self.preset is None):
+            raise click.UsageError("give either PATH or --preset")
+        check_input(self.path, CheckpointError)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointConversion(RunsOptions):
     """What is converted, and what of it is kept."""
 
     runs_dir: Annotated[Path, Option(argument=True)]
+    place: Annotated[Path | None, Option(argument=True, metavar="[OUT]")] = None
     out: Annotated[Path, Option("The .safetensors to write.", ("-o",))] = Path("checkpoint.safetensors")
     precision: Annotated[
         StoredPrecision, Option("Of the matrices: fp16 halves the size; int8 also quarters the texture generator's.")
@@ -66,21 +81,18 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("path", type=PathAlone(path_type=Path), required=False)
-@click.option("--preset", type=click.Choice(get_args(Preset)), help="A named architecture instead of a file.")
-@fills(RunsOptions)
+@fills(CheckpointChoice)
 @as_json_option
-def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: bool) -> None:
+def inspect(options: CheckpointChoice, as_json: bool) -> None:
     """Networks, parameters, multiply-accumulates and settings of a checkpoint.
 
     PATH is a .safetensors file of ours, or the authors' project, runs or experiment folder.
     """
-    if (path is None) == (preset is None):
-        raise click.UsageError("give either PATH or --preset")
-    check_input(path, CheckpointError)
+    options.check()
+    path, preset = options.path, options.preset
     from bilayer.model.config import NETWORKS, PRESETS, ModelConfig
 
-    overrides = runs.overrides()
+    overrides = options.overrides()
     missing: dict[str, str] = {}
     if path is None:
         assert preset is not None
@@ -88,7 +100,7 @@ def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: b
         networks = NETWORKS
         source = f"preset {preset}"
     else:
-        config, networks, missing = _look_into(path, runs.experiment, runs.epoch, overrides)
+        config, networks, missing = _look_into(path, options.experiment, options.epoch, overrides)
         source = str(path)
     report = _report(source, config, networks, missing)
     show(report, lambda: _as_text(report), as_json)
@@ -99,16 +111,15 @@ def inspect(runs: RunsOptions, path: Path | None, preset: str | None, as_json: b
 
 @main.command()
 @fills(CheckpointConversion)
-@click.argument("place", metavar="[OUT]", type=PathAlone(path_type=Path), required=False)
 @as_json_option
-def convert(options: CheckpointConversion, place: Path | None, as_json: bool) -> None:
+def convert(options: CheckpointConversion, as_json: bool) -> None:
     """Write the authors' checkpoint in RUNS_DIR as one .safetensors file, spectral norm resolved.
 
     OUT stands for --out, as with cp. RUNS_DIR is the project, its runs folder or one experiment. Networks of a base
     run and of an enhancer run on top of it come together. Pickles are read as tensors only; one that wants more is
     refused.
     """
-    out = options.out
+    out, place = options.out, options.place
     if place is not None:
         if click.get_current_context().get_parameter_source("out") is not ParameterSource.DEFAULT:
             raise click.UsageError(f"give either {place} or --out {out}: one file is written")

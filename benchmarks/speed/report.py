@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
@@ -15,7 +15,7 @@ from bilayer.benchmarks.report.document import Section, require
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.command.console import as_json_option, show
 from bilayer.runtime.command.extras import installed_versions
-from bilayer.runtime.command.options import PathAlone
+from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.files.writing import check_output, write_file
 
 Cell = str | float | int | None
@@ -140,11 +140,19 @@ def _show(value: Cell) -> str:
     return str(value)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """What is made of a benchmark's reports beside their text."""
+
+    plot: Annotated[Path | None, Option("Also draw it.", metavar="FILE.svg")] = None
+
+
 def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[..., None]:
     """Make of a function that returns reports a command that shows them, with --json and --plot."""
 
     @wraps(measure)
-    def command(*options: Any, plot: Path | None, as_json: bool) -> None:
+    def command(shown: PlotOptions, *options: Any, as_json: bool) -> None:
+        plot = shown.plot
         if plot is not None:
             require("matplotlib")
             check_output(plot)
@@ -156,5 +164,4 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
             write_file(plot, charts.bar_charts(drawn))
             click.echo(f"\n{plot}", err=True)
 
-    picture = click.option("--plot", type=PathAlone(path_type=Path), metavar="FILE.svg", help="Also draw it.")
-    return picture(as_json_option(command))
+    return fills(PlotOptions)(as_json_option(command))

@@ -162,6 +162,7 @@ class Group(_ReportErrors, click.Group):
     command_class = Command
 
 
+# In no dataclass of options: it is not of what a command does, but of how `show` prints what came of it
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 

@@ -48,7 +48,8 @@ class PathOrUrl(click.Path):
     """A path, or a URL of another place, which stays a string."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return a Path of all that is no URL."""
+        """Return a Path of all that is no URL; raises a usage error for an empty word."""
+        _check_not_empty(self, value, param, ctx)
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
@@ -56,10 +57,17 @@ class PathAlone(click.Path):
     """A path: a URL would be the folder "s3:" and others in it, which nobody means."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises a usage error for a URL."""
+        """Raises a usage error for a URL, or an empty word."""
+        _check_not_empty(self, value, param, ctx)
         if "://" in str(value):
             self.fail(f"{value} is a URL: expected a path of this machine.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _check_not_empty(kind: click.Path, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    """Refuse what a script's variable without a value gives: a Path of it would be the current folder."""
+    if not str(value):
+        kind.fail("expected a path, found an empty word.", param, ctx)
 
 
 class OptionalWord(click.types.StringParamType):
@@ -165,13 +173,12 @@ def _renamed(former: str, name: str, flag: bool) -> click.Parameter:
 
 
 def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Parameter:
-    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    place = {str, Path} <= set(choices)
-    (hint,) = (one for one in choices if one is not NoneType and not (one is str and place))
+    hint, url = _without_none(hint)
     parts = get_args(hint) if get_origin(hint) is tuple else (hint,)
     several = Ellipsis in parts
+    single, of_several_url = _without_none(parts[0])
     settings: dict[str, Any] = {
-        "type": PathOrUrl(path_type=Path) if place else _type(parts[0], option),
+        "type": PathOrUrl(path_type=Path) if url or of_several_url else _type(single, option),
         "nargs": 1 if several else len(parts),
         "required": default is MISSING,
         "metavar": option.metavar,
@@ -199,6 +206,14 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
         show_default=shown and not option.default,
         **{"is_flag": hint is bool} | settings,
     )
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    """A type without None, and whether it is `Path | str`, a path or a URL, which comes back as Path alone."""
+    choices = set(get_args(hint)) - {NoneType} if get_origin(hint) in (Union, UnionType) else {hint}
+    url = {str, Path} <= choices
+    (hint,) = choices - {str} if url else choices
+    return hint, url
 
 
 def _none_for(word: str) -> Callable[..., Any]:

@@ -66,6 +66,7 @@ def fetch() -> None:
     RELEASE.fetch([sys.executable, "-m", "pip"], ["--quiet", "--no-input", "--disable-pip-version-check"], "--dest")
 
 
+# By hand, of no dataclass: a step of the set-up, not one of the commands; click sees that the archive is there
 @click.command(cls=Command)
 @click.option(
     "--wheel",

@@ -134,6 +134,7 @@ def _is_wasm(name: str) -> bool:
     return name.endswith(".wasm")
 
 
+# By hand, of no dataclass: a step of the set-up, not one of the commands; click sees that the archive is there
 @click.command(cls=Command)
 @click.argument("engine", type=click.Choice(["litert", "ort"]), required=False)
 @click.option(

@@ -1,5 +1,6 @@
 """Options of a command from the dataclass that they fill."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,7 @@ class Settings:
     least: Annotated[float, Option("Of it.", at_least=0.1)] = 1.0
     seed: Annotated[int, Option("Of chance.")] = 0
     hidden: int = 7
+    others: Annotated[tuple[Path | str, ...], Option("More places.", ("--other",))] = ()
 
 
 @click.command(cls=Command)
@@ -101,3 +103,26 @@ def test_help_tells_defaults_and_ranges():
         "-h, --help",
     ):
         assert words in text, (words, text)
+
+
+def test_several_places_are_paths_or_urls():
+    done = run("here", "-n", "x", "--other", "a//b", "--other", "s3://c//d")
+    assert done.stdout == f"{(Settings(Path('here'), 'x', others=(Path('a/b'), 's3://c//d')), False)!r}\n"
+
+
+def test_an_empty_word_is_no_place():
+    for words in (["", "-n", "x"], ["here", "-n", "x", "--other", ""]):
+        done = run(*words)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "expected a path, found an empty word" in done.stderr
+
+
+def test_all_options_come_from_dataclasses():
+    """But for --json, of `show`, -h and --version, which click has by itself, and two steps of the set-up."""
+    top = Path(__file__).parents[2]
+    rooms = ("android_harness", "benchmarks", "bilayer", "export", "model", "runtime", "training")
+    files = [path for room in rooms for path in (top / room).rglob("*.py")]
+    by_hand = re.compile(r"\bclick\.(?:option|argument|Option|Argument)\(")
+    found = {path.relative_to(top).as_posix() for path in files if by_hand.search(path.read_text(encoding="utf-8"))}
+    set_up = {"runtime/face/model_files.py", "runtime/web/engines.py"}
+    assert found == {"runtime/command/console.py", "runtime/command/options.py"} | set_up

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, table, tell
-from bilayer.runtime.command.options import Option, PathAlone, PathOrUrl, fills, with_options
-from bilayer.runtime.files.reading import StrPath, check_input
+from bilayer.runtime.command.options import Option, fills, with_options
+from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
@@ -34,6 +34,23 @@ class PrepareOptions(JobOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VideoOptions(PrepareOptions):
+    """The videos that become data, and what of their faces is too small to."""
+
+    places: Annotated[tuple[Path | str, ...], Option(argument=True, metavar="VIDEO_OR_FOLDER...")]
+    min_side: Annotated[int | None, Option("Pixels of the video a crop must span.", at_least=1, default="size / 2")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataChoice:
+    """The data folder that is checked."""
+
+    root: Annotated[Path, Option(argument=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class IdentityOptions:
     """The identities to render, and by which head model."""
 
@@ -45,14 +62,10 @@ class IdentityOptions:
 
 
 @main.command()
-@click.argument("places", metavar="VIDEO_OR_FOLDER...", nargs=-1, required=True, type=PathOrUrl(path_type=Path))
 @fills(VideoSettings)
-@fills(PrepareOptions)
-@click.option("--min-side", type=click.IntRange(1), help="Pixels of the video a crop must span. [default: size / 2]")
+@fills(VideoOptions)
 @as_json_option
-def videos(
-    options: PrepareOptions, settings: VideoSettings, places: tuple[StrPath, ...], min_side: int | None, as_json: bool
-) -> None:
+def videos(options: VideoOptions, settings: VideoSettings, as_json: bool) -> None:
     """Follow the largest face of each video, cut it out, and store landmarks and mask beside it.
 
     A file PERSON.mp4 is one person's; a folder holds PERSON/VIDEO.mp4; a store's URL is taken for either. Run
@@ -61,8 +74,8 @@ def videos(
     check_output(options.out / "videos.json")
     from bilayer.training.prepare.videos import find_videos, prepare_videos
 
-    settings = replace(settings, min_side=min_side or settings.size // 2)
-    found = find_videos(places, options.out, options.split, settings)
+    settings = replace(settings, min_side=options.min_side or settings.size // 2)
+    found = find_videos(options.places, options.out, options.split, settings)
     with progress("preparing videos", len(found)) as advance:
         report = prepare_videos(found, options.workers(len(found)), advance)
     results = report.done.values()
@@ -117,13 +130,14 @@ def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **giv
 
 
 @main.command()
-@click.argument("root", type=PathAlone(path_type=Path))
+@fills(DataChoice)
 @as_json_option
-def check(root: Path, as_json: bool) -> None:
+def check(options: DataChoice, as_json: bool) -> None:
     """Read every file under ROOT, count, and name what is broken; exit code 3 if anything is."""
     from bilayer.runtime.errors import InputError
     from bilayer.training.prepare.check import SHOWN_PROBLEMS, check_dataset, sequences_of
 
+    root = options.root
     total = sum(len(sequences) for sequences in sequences_of(root).values())
     with progress("checking", total) as advance:
         found = check_dataset(root, advance)

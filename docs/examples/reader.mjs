@@ -1,110 +1,60 @@
-// A reader of avatar bundles in plain JavaScript, after docs/bundle.md; a test holds its frames to the Python player's.
-//   node reader.mjs avatar.json pose.f32 > encoded.f32                          what the network takes
-//   node reader.mjs avatar.json pose.f32 layers=layers.f32 > frame.rgba         the frame of that pose's output tensors
+// Avatar bundles in plain JavaScript, after docs/bundle.md; frame.mjs has the order of work, with lids.mjs and anchors.mjs.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
 
 const clamp = (value, top) => (value > 0 ? Math.min(value, top) : 0); // NaN, which is greater than nothing, is 0
-const floats = (bytes) => new Float32Array(Uint8Array.from(bytes).buffer); // little-endian, as all machines that run Node
+const mix = (one, other, share) => (share ? one + share * (other - one) : one);
 
-export function readAvatar(path) {
-  const contract = JSON.parse(readFileSync(path, "utf8"));
-  if (contract.format !== "bilayer-avatar" || contract.version !== 1) throw new Error(`${path}: no avatar of version 1`);
+export function readAvatar(folder) { // avatar.json, and the bytes of the files that it names
+  const contract = JSON.parse(readFileSync(`${folder}/avatar.json`, "utf8"));
+  if (contract.format !== "bilayer-avatar" || contract.version !== 1) throw new Error(`${folder}: no avatar of version 1`);
   const content = {};
-  for (const [role, file] of Object.entries(contract.files)) {
-    if (file === null) continue; // no .dlc was made
-    if (/[/\\]|^\.*$/.test(file.name)) throw new Error(`${path}: ${role} is not beside it`);
-    content[role] = readFileSync(join(dirname(path), file.name));
+  for (const [role, file] of Object.entries(contract.files).filter(([, file]) => file)) { // null: no .dlc was made
+    if (/[/\\]|^\.*$/.test(file.name)) throw new Error(`${folder}: files.${role}: not in it`);
+    content[role] = readFileSync(`${folder}/${file.name}`);
     const hash = createHash("sha256").update(content[role]).digest("hex");
-    if (content[role].length !== file.bytes || hash !== file.sha256) throw new Error(`${file.name}: another file`);
+    if (hash !== file.sha256) throw new Error(`${file.name}: another file`);
   }
-  const start = 8 + Number(content.texture.readBigUInt64LE(0)); // .safetensors: length of the header, header, data
-  const { dtype, shape, data_offsets } = JSON.parse(content.texture.toString("utf8", 8, start)).texture;
-  const side = (contract.texture_size ?? contract.image_size) + 3;
-  if (dtype !== "F32" || String(shape) !== String([side, side, 4])) throw new Error(`texture: ${dtype} (${shape})`);
-  return { contract, texture: floats(content.texture.subarray(start + data_offsets[0], start + data_offsets[1])) };
+  return { contract, content };
 }
 
-export function encodePose(harmonics, pose) {
-  if (harmonics === 0) return pose;
-  const encoded = new Float32Array(2 * 136 * harmonics);
-  for (let c = 0; c < 136; c++)
-    for (let k = 0; k < harmonics; k++) {
-      const phase = Math.fround(pose[c] * Math.fround(Math.fround(Math.PI) * 2 ** k));
-      encoded[c * harmonics + k] = Math.sin(phase);
-      encoded[(136 + c) * harmonics + k] = Math.cos(phase);
-    }
-  return encoded;
+export function readTensor(bytes, name, shape) { // of a .safetensors file: length of the header, header, data
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const { dtype, shape: found, data_offsets: [from, to] } = JSON.parse(bytes.toString("utf8", 8, start))[name];
+  if (dtype !== "F32" || String(found) !== String(shape)) throw new Error(`${name}: ${dtype} (${found}), not F32 (${shape})`);
+  return new Float32Array(Uint8Array.from(bytes.subarray(start + from, start + to)).buffer);
 }
 
-const tapsOf = (from, to) => Array.from({ length: to }, (_, pixel) => { // between which of `from` values each of `to` lies
-  const place = clamp((pixel + 0.5) * (from / to) - 0.5, from - 1);
-  return [Math.floor(place), Math.min(Math.floor(place) + 1, from - 1), place - Math.floor(place)];
-});
-const between = (value, [top, bottom, down], [left, right, across]) => {
-  const row = (at) => value(at, left) + across * (value(at, right) - value(at, left));
-  return row(top) + down * (row(bottom) - row(top));
-};
+export function encodePose(harmonics, pose) { // what the network takes of a pose, a Float32Array of 136
+  if (!pose.every(Number.isFinite)) throw new Error("pose: a number is not finite");
+  const phase = (at, k) => Math.fround(at * Math.fround(Math.PI) * 2 ** k);
+  const phases = Array.from(pose).flatMap((at) => Array.from({ length: harmonics }, (_, k) => phase(at, k)));
+  return harmonics ? Float32Array.from([...phases.map(Math.sin), ...phases.map(Math.cos)]) : pose;
+}
 
-// What the anchors add to delta_uv(axis, row, column) of a pose: a function of the same
-export function anchorWarp({ reach, limit, points }, S, deltaUv, pose) {
-  const bell = (distance) => Math.exp(-0.5 * (distance / reach) ** 2);
-  const places = points.map(({ landmark }) => [0, 1].map((axis) => pose[2 * landmark + axis] + 1 / S));
-  const errors = points.map(({ x, y }, i) => {
-    const at = places[i].map((place) => clamp(((place + 1) * S - 1) / 2, S - 1));
-    const [across, down] = at.map((place) => [Math.floor(place), Math.min(Math.floor(place) + 1, S - 1), place - Math.floor(place)]);
-    const uv = at.map((place, axis) => (2 * place + 1) / S - 1 + between((row, column) => deltaUv(axis, row, column), down, across));
-    const error = [x - uv[0], y - uv[1]];
-    const scale = error.every(Number.isFinite) ? limit / Math.max(Math.hypot(...error), limit) : 0;
-    return error.map((part) => (scale ? part * scale : 0));
+export function readResults({ image_size: S, outputs }, tensors) { // planes (C, S, S) by name; null where there is no seg
+  const planes = ({ tensor, start, stop, scale, offset }) =>
+    Float32Array.from(tensors[tensor].slice(start * S * S, stop * S * S), (value) => value * scale + offset);
+  return Object.fromEntries(Object.entries(outputs).map(([name, where]) => [name, where && planes(where)]));
+}
+
+export function bilinear(planes, S, c, x, y) { // plane c at (x, y), counted from the middle of its first pixel; held beyond
+  const [across, down] = [clamp(x, S - 1), clamp(y, S - 1)];
+  const value = (row, column) => planes[(c * S + Math.min(row, S - 1)) * S + Math.min(column, S - 1)];
+  const along = (row) => mix(value(row, Math.floor(across)), value(row, Math.floor(across) + 1), across % 1);
+  return mix(along(Math.floor(down)), along(Math.floor(down) + 1), down % 1);
+}
+
+export function composeFrame({ image_size: S, texture_size: T = S, frame_size: F = S, align_corners }, texture, results) {
+  const at = (name, c, i, j) => bilinear(results[name], S, c, ((j + 0.5) * S) / F - 0.5, ((i + 0.5) * S) / F - 0.5);
+  const packed = (u) => clamp((align_corners ? (u + 1) * (T - 1) : (u + 1) * T - 1) / 2 + 1, T + 1);
+  return Uint8Array.from({ length: F * F * 4 }, (_, index) => {
+    const [i, j, c] = [Math.floor(index / (F * 4)), Math.floor(index / 4) % F, index % 4];
+    if (c === 3) return results.seg ? clamp(at("seg", 0, i, j), 1) * 255 + 0.5 : 255;
+    const [x, y] = [j, i].map((place, axis) => packed(-1 + (2 * place + 1) / F + at("delta_uv", axis, i, j)));
+    const texel = (row, column) => texture[(row * (T + 3) + column) * 4 + c];
+    const along = (row) => mix(texel(row, Math.floor(x)), texel(row, Math.floor(x) + 1), x % 1);
+    const colour = mix(along(Math.floor(y)), along(Math.floor(y) + 1), y % 1) + at("lf_rgb", c, i, j);
+    return clamp((colour + 1) * 127.5, 255); // an array of bytes cuts the fraction off
   });
-  const rows = places.map((a, i) => [...places.map((b, j) => bell(Math.hypot(a[0] - b[0], a[1] - b[1])) + (i === j ? points[i].ridge : 0)), ...errors[i]]);
-  rows.forEach((pivot, k) => rows.forEach((row, i) => { // Gauss and Jordan; the ridge keeps the pivots from 0
-    if (i === k) return;
-    const factor = row[k] / pivot[k];
-    for (let j = k; j < row.length; j++) row[j] -= factor * pivot[j];
-  }));
-  const centres = Array.from({ length: 32 }, (_, tile) => (2 * tile + 1) / 32 - 1);
-  const field = [0, 1].map((axis) => centres.map((y) => centres.map((x) => rows.reduce(
-    (sum, row, i) => sum + (row[points.length + axis] / row[i]) * bell(Math.hypot(x - places[i][0], y - places[i][1])), 0))));
-  const taps = tapsOf(32, S);
-  return (axis, i, j) => between((row, column) => field[axis][row][column], taps[i], taps[j]);
-}
-
-export function composeFrame({ contract, texture }, tensors, pose) {
-  const { image_size: S, texture_size: T = S, frame_size: F = S, align_corners, outputs, anchors } = contract;
-  const taps = tapsOf(S, F);
-  const given = (where, channel, row, column) => tensors[where.tensor][((where.start + channel) * S + row) * S + column] * where.scale + where.offset;
-  const moves = anchors ? anchorWarp(anchors, S, (axis, row, column) => given(outputs.delta_uv, axis, row, column), pose) : () => 0;
-  const value = (where, channel, row, column) => given(where, channel, row, column) + (where === outputs.delta_uv ? moves(channel, row, column) : 0);
-  const result = (where, channel, i, j) => between((row, column) => value(where, channel, row, column), taps[i], taps[j]);
-  const packed = (u) => clamp(align_corners ? ((u + 1) * (T - 1)) / 2 + 1 : ((u + 1) * T - 1) / 2 + 1, T + 1);
-  const texel = (x, y, channel) => texture[(y * (T + 3) + x) * 4 + channel];
-  const frame = new Uint8Array(F * F * 4);
-  for (let i = 0; i < F; i++)
-    for (let j = 0; j < F; j++) {
-      const pixel = i * F + j;
-      const x = packed(-1 + (2 * j + 1) / F + result(outputs.delta_uv, 0, i, j));
-      const y = packed(-1 + (2 * i + 1) / F + result(outputs.delta_uv, 1, i, j));
-      const [left, top] = [Math.floor(x), Math.floor(y)];
-      const [right, down] = [x - left, y - top];
-      for (let c = 0; c < 3; c++) {
-        const near = texel(left, top, c) * (1 - down) + texel(left, top + 1, c) * down;
-        const far = texel(left + 1, top, c) * (1 - down) + texel(left + 1, top + 1, c) * down;
-        const colour = near * (1 - right) + far * right + result(outputs.lf_rgb, c, i, j);
-        frame[pixel * 4 + c] = clamp((colour + 1) * 127.5, 255); // the fraction is cut off
-      }
-      frame[pixel * 4 + 3] = outputs.seg === null ? 255 : clamp(result(outputs.seg, 0, i, j), 1) * 255 + 0.5;
-    }
-  return frame;
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [path, posePath, ...tensorPaths] = process.argv.slice(2);
-  const [avatar, pose] = [readAvatar(path), floats(readFileSync(posePath))];
-  const tensors = Object.fromEntries(tensorPaths.map((word) => [word.split("=")[0], floats(readFileSync(word.split("=")[1]))]));
-  const result = tensorPaths.length ? composeFrame(avatar, tensors, pose) : encodePose(avatar.contract.input.harmonics, pose);
-  process.stdout.write(new Uint8Array(result.buffer));
 }

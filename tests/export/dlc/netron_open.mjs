@@ -11,21 +11,21 @@ const load = (name) => import(pathToFileURL(path.join(folder, name)));
 const base = await load('base.js');
 const view = await load('view.js');
 const host = {
-    type: 'Test',
-    require: (id) => load(`${id}.js`),
-    asset: async (name) => fs.readFileSync(path.join(folder, name), 'utf-8'),
-    event: () => {},
-    environment: () => undefined,
-    exception: (error) => { throw error; }
+  type: 'Test',
+  require: (id) => load(`${id}.js`),
+  asset: async (name) => fs.readFileSync(path.join(folder, name), 'utf-8'),
+  event: () => {},
+  environment: () => undefined,
+  exception: (error) => { throw error; }
 };
 const context = {
-    identifier: path.basename(file),
-    stream: new base.BinaryStream(new Uint8Array(fs.readFileSync(file))),
-    entries: new Map(),
-    asset: host.asset,
-    require: host.require,
-    fetch: async () => { throw new Error('no other files here'); },
-    error: host.exception
+  identifier: path.basename(file),
+  stream: new base.BinaryStream(new Uint8Array(fs.readFileSync(file))),
+  entries: new Map(),
+  asset: host.asset,
+  require: host.require,
+  fetch: async () => { throw new Error('no other files here'); },
+  error: host.exception
 };
 
 const model = await new view.ModelFactoryService(host).open(context);
@@ -33,9 +33,9 @@ const [graph] = model.modules;
 const value = (v) => ({ name: v.name, dtype: v.type ? v.type.dataType : null, shape: v.type ? Array.from(v.type.shape.dimensions) : null });
 const argument = (a) => Array.isArray(a.value) ? a.value.map(value) : [];
 const nodes = graph.nodes.map((node) => ({
-    name: node.name,
-    type: node.type.name,
-    inputs: node.inputs.flatMap(argument),
-    outputs: node.outputs.flatMap(argument)
+  name: node.name,
+  type: node.type.name,
+  inputs: node.inputs.flatMap(argument),
+  outputs: node.outputs.flatMap(argument)
 }));
 console.log(JSON.stringify({ format: model.format, source: model.source || null, version: model.version || null, inputs: graph.inputs.map((a) => a.name), nodes }));

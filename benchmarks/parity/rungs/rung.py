@@ -22,7 +22,7 @@ THREADS = 2
 
 
 class Rung(ABC):
-    """One way to compute the avatar's network, read as avatar.json says, as a player would."""
+    """One way to compute the avatar's network, read as avatar.json says, as a player would, unless it is a truth."""
 
     subject: Subject
     name: str  # short, for options and JSON
@@ -30,17 +30,19 @@ class Rung(ABC):
     kind: Kind  # what it is held to
     emulated = False  # computed here in imitation of another machine
     rounded = False  # its weights and biases are integers: others than the truth's on purpose
+    by_generator = False  # read as the subject's generator is made, whatever avatar.json says
     slow = False  # it takes seconds a frame, and is compared on fewer poses
     made_of = ""  # the rung that it is compared with beside the truth; by default the one above it
 
     @property
     def align_corners(self) -> bool:
         """Whether the warp that its frames are composed with aligns corners."""
-        return self.subject.bundle.contract.align_corners
+        return (self.subject if self.by_generator else self.subject.bundle.contract).align_corners
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
         """The network's results for these poses of the subject, one after the other."""
-        return [NetworkOutputs.read(self.subject.bundle.contract.outputs, self.layers(index)) for index in indices]
+        outputs = (self.subject.generator if self.by_generator else self.subject.bundle.contract).outputs
+        return [NetworkOutputs.read(outputs, self.layers(index)) for index in indices]
 
     @abstractmethod
     def layers(self, index: int) -> dict[str, Values]:
@@ -64,15 +66,7 @@ class Float64(Rung):
     label: str
     name: str = "float64"
     kind = "fp32"
-
-    @property
-    def align_corners(self) -> bool:
-        """What the network was made for, whatever avatar.json says."""
-        return self.subject.align_corners
-
-    def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses, where the subject's own generator has them."""
-        return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
+    by_generator = True
 
     def layers(self, index: int) -> dict[str, Values]:
         """The output (1, ...) of every layer of the subject's generator, in float64."""

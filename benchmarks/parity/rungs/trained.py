@@ -72,9 +72,8 @@ class ExactTrained(TrainedRung):
         parameters = trained.parameters.map(lambda tensor: tensor.double())
         return cls(trained.subject, deepcopy(trained.model).double(), parameters)
 
-    def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses in float64, out of the layers that make them."""
-        return [NetworkOutputs.read(self.subject.generator.outputs, self.layers(index)) for index in indices]
+    by_generator = True
+    results = Rung.results  # out of the layers that make them, in float64
 
 
 @torch_threads()

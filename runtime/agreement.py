@@ -69,6 +69,11 @@ class Agreement:
     not_finite: int = 0  # numbers of what was found
     frame_ssim: float = 1.0  # over four channels; 1 also where no frames were compared
 
+    @property
+    def worst_db(self) -> float:
+        """The least PSNR of the network's results, in dB; the frame does not count."""
+        return min(db for name, db in self.psnr_db.items() if name != FRAME)
+
     @classmethod
     def worst(cls, poses: Iterable["Agreement"]) -> "Agreement":
         """The worst of each figure by itself; numbers that are not finite are added up."""

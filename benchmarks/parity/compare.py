@@ -3,11 +3,13 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from bilayer.runtime.agreement import FRAME, RANGES, Agreement, frame_ssim, psnr, uv_pixels
+from bilayer.runtime import agreement
+from bilayer.runtime.agreement import FRAME, Agreement
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import NetworkOutputs, Values
 
@@ -15,45 +17,37 @@ LEVELS = (0, 1, 2, 4, 8, 16, 256)  # bounds of the histogram: differences of 0, 
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far one result is off over the poses."""
+class Errors:
+    """How far the numbers of one result are off over the poses."""
 
     max_abs: float  # of all poses; infinite where a value is not finite
     mean_abs: float
-    psnr_db: float  # of the worst pose
     cosine: float  # of the worst pose
-    max_pixels: float | None  # delta_uv's largest distance, in texture pixels
-
-
-@dataclass(frozen=True)
-class FrameDifference:
-    """How far the RGBA frames are off over the poses."""
-
-    psnr_db: float  # of 8-bit values, the worst pose's
-    ssim: float  # of the worst pose, over four channels
-    level_shares: dict[str, float]  # share of all values by how many levels they differ
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One rung compared with another."""
 
-    results: dict[str, Difference]
-    frame: FrameDifference
-    not_finite: int = 0  # numbers that the first gave
-
-    @property
-    def worst_psnr(self) -> float:
-        """The least PSNR of the results in dB; the frame does not count."""
-        return min(difference.psnr_db for difference in self.results.values())
+    poses: tuple[Agreement, ...]  # of each pose
+    errors: dict[str, Errors]  # by result
+    level_shares: dict[str, float]  # share of all values of the frames by how many levels they differ
 
     @property
     def agreement(self) -> Agreement:
-        """The figures that the gate judges by."""
-        psnr_db = {name: difference.psnr_db for name, difference in self.results.items()}
-        pixels = self.results["delta_uv"].max_pixels
-        assert pixels is not None
-        return Agreement(psnr_db | {FRAME: self.frame.psnr_db}, pixels, self.not_finite, self.frame.ssim)
+        """The figures that the gate judges by: each the worst pose's."""
+        return Agreement.worst(self.poses)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as JSON values, by result and for the frame."""
+        worst = self.agreement
+        results: dict[str, dict[str, float | None]] = {
+            name: {**asdict(errors), "psnr_db": worst.psnr_db[name], "uv_pixels": None}
+            for name, errors in self.errors.items()
+        }
+        results["delta_uv"]["uv_pixels"] = worst.uv_pixels
+        frame = {"psnr_db": worst.psnr_db[FRAME], "ssim": worst.frame_ssim, "level_shares": self.level_shares}
+        return {"results": results, "frame": frame, "not_finite": worst.not_finite}
 
 
 def compare(
@@ -62,24 +56,25 @@ def compare(
     frames: Sequence[Bytes],
     expected_frames: Sequence[Bytes],
 ) -> Comparison:
-    """Compare results and frames with those expected, both pose by pose."""
-    results = {
-        name: _difference(name, [f.by_name[name] for f in found], [e.by_name[name] for e in expected])
-        for name in expected[0].by_name
-    }
-    return Comparison(results, compare_frames(frames, expected_frames), sum(one.not_finite for one in found))
+    """Compare results and frames (S, S, 4) with those expected, both pose by pose."""
+    return Comparison(
+        tuple(agreement.compare(*pose) for pose in zip(found, expected, frames, expected_frames, strict=True)),
+        {
+            name: _errors([f.by_name[name] for f in found], [e.by_name[name] for e in expected])
+            for name in expected[0].by_name
+        },
+        _level_shares(frames, expected_frames),
+    )
 
 
-def _difference(name: str, found: list[Values], expected: list[Values]) -> Difference:
+def _errors(found: list[Values], expected: list[Values]) -> Errors:
     pairs = list(zip(found, expected, strict=True))
     finite = all(np.isfinite(values).all() for pair in pairs for values in pair)
     errors = [np.abs(f.astype(np.float64) - e) for f, e in pairs] if finite else [np.array(math.inf)]
-    return Difference(
+    return Errors(
         max_abs=max(float(error.max()) for error in errors),
         mean_abs=float(np.mean([error.mean() for error in errors])),
-        psnr_db=min(psnr(*pair, RANGES[name]) for pair in pairs),
         cosine=min(_cosine(*pair) for pair in pairs) if finite else 0.0,
-        max_pixels=max(uv_pixels(*pair) for pair in pairs) if name == "delta_uv" else None,
     )
 
 
@@ -89,17 +84,11 @@ def _cosine(found: Values, expected: Values) -> float:
     return float(np.dot(a, b)) / lengths if lengths else float(not a.any() and not b.any())
 
 
-def compare_frames(frames: Sequence[Bytes], expected: Sequence[Bytes]) -> FrameDifference:
-    """Compare RGBA frames (S, S, 4) with those expected."""
-    pairs = list(zip(frames, expected, strict=True))
-    apart = np.stack([np.abs(a.astype(np.int16) - b) for a, b in pairs])
+def _level_shares(frames: Sequence[Bytes], expected: Sequence[Bytes]) -> dict[str, float]:
+    apart = np.stack([np.abs(a.astype(np.int16) - b) for a, b in zip(frames, expected, strict=True)])
     counts, _ = np.histogram(apart, LEVELS)
     names = [_level_name(low, high) for low, high in itertools.pairwise(LEVELS)]
-    return FrameDifference(
-        psnr_db=min(psnr(*pair, RANGES[FRAME]) for pair in pairs),
-        ssim=min(frame_ssim(*pair) for pair in pairs),
-        level_shares={name: float(count / apart.size) for name, count in zip(names, counts, strict=True)},
-    )
+    return {name: float(count / apart.size) for name, count in zip(names, counts, strict=True)}
 
 
 def _level_name(low: int, high: int) -> str:

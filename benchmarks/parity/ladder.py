@@ -21,7 +21,7 @@ from bilayer.benchmarks.parity.static_checks import (
     check_verification,
 )
 from bilayer.benchmarks.parity.subject import Subject, open_subject
-from bilayer.runtime.agreement import DEFAULT, Kind, Ruling, Thresholds, Verdict, judge, uv_pixels
+from bilayer.runtime.agreement import DEFAULT, Kind, Ruling, Thresholds, Verdict, judge
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import ParityError, ToolMissingError
@@ -52,7 +52,6 @@ class Pictures:
 
     found: dict[int, Bytes]
     expected: dict[int, Bytes]
-    uv_pixels: list[float]  # delta_uv's largest distance from the truth, pose by pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +149,12 @@ def climb(
         steps.append(
             Step(rung.name, rung.label, rung.kind, rung.emulated, len(indices), comparison, with_above, ruling)
         )
-        pixels = [uv_pixels(results.delta_uv, expected[i].delta_uv) for i, results in found.items()]
-        pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices}, pixels)
+        pictures[rung.name] = Pictures(frames, {i: expected_frames[i] for i in indices})
         done[rung.name] = found, frames
         advance(rung.name)
     checks = [check_contract(subject), check_metadata(subject), *check_integers(subject)]
     claimed = subject.bundle.contract
-    found_anew = {step.name: step.truth for step in steps}
+    found_anew = {step.name: step.truth.agreement for step in steps}
     checks.append(check_verification(claimed.verification, found_anew, claimed.quantization))
     dlc = check_dlc(subject)
     checks += [dlc] if isinstance(dlc, Check) else []
@@ -194,4 +192,4 @@ def _worse_end(rung: Rung, steps: list[Step]) -> dict[str, float] | None:
     if rung.emulated or emulation is None:
         return None
     worse = next((step for step in steps if step.name == emulation), None)
-    return None if worse is None else {name: d.psnr_db for name, d in worse.truth.results.items()}
+    return None if worse is None else {name: worse.truth.agreement.psnr_db[name] for name in worse.truth.errors}

@@ -13,6 +13,7 @@ from bilayer.benchmarks.parity.report import make_report
 from bilayer.benchmarks.report import charts
 from bilayer.benchmarks.report.charts import Bar, BarChart, ChartRow, Curve, Panel, Part
 from bilayer.benchmarks.report.document import Picture
+from bilayer.runtime.agreement import FRAME
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.frame import RESULTS
 from bilayer.runtime.media.writers import on_white
@@ -32,8 +33,8 @@ def _psnr(ladder: Ladder) -> Picture:
     """A bar for each result of each rung; as lines the gates in dB."""
     rows = []
     for step in ladder.steps:
-        values = {name: step.truth.results[name].psnr_db for name in RESULTS if name in step.truth.results}
-        values["frame"] = step.truth.frame.psnr_db
+        psnr_db = step.truth.agreement.psnr_db
+        values = {name: psnr_db[name] for name in (*RESULTS, FRAME) if name in psnr_db}
         bars = [
             Bar(
                 [Part(float(np.clip(db, 0, MOST_SHOWN)), charts.RESULT_COLOURS[name], hint=f"{name}: {db:.1f} dB")],
@@ -59,9 +60,8 @@ def _warp(ladder: Ladder) -> Picture:
     """The warp's error in texture pixels by pose; one line for each rung."""
     curves = []
     for step, colour in zip(ladder.steps, itertools.cycle(charts.SERIES), strict=False):
-        pictures = ladder.pictures[step.name]
-        pixels = [max(value, LEAST_SHOWN) for value in pictures.uv_pixels]
-        curves.append(Curve(step.name, colour, [number + 1 for number in pictures.found], pixels))
+        pixels = [max(pose.uv_pixels, LEAST_SHOWN) for pose in step.truth.poses]
+        curves.append(Curve(step.name, colour, [number + 1 for number in ladder.pictures[step.name].found], pixels))
     panel = Panel("largest error, texture pixels", curves, logarithmic=True)
     return Picture(charts.line_panels([panel], "pose"), "The warp along the track")
 

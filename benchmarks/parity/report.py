@@ -6,6 +6,7 @@ from typing import Any
 from bilayer.benchmarks.parity.ladder import Ladder, Step
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.report.document import Report, Section
+from bilayer.runtime.agreement import FRAME
 from bilayer.runtime.command.json_text import finite
 from bilayer.runtime.frame import RESULTS
 
@@ -23,12 +24,17 @@ def as_json(ladder: Ladder) -> dict[str, Any]:
         "verdict": ladder.verdict,
         "thresholds": asdict(ladder.thresholds),
         "checks": [asdict(check) for check in ladder.checks],
-        "rungs": [asdict(step) for step in ladder.steps],
+        "rungs": [_as_json(step) for step in ladder.steps],
         "not_run": [asdict(missing) for missing in ladder.not_run],
         "layers": None if ladder.layers is None else asdict(ladder.layers),
     }
     told: dict[str, Any] = finite(content)
     return told
+
+
+def _as_json(step: Step) -> dict[str, Any]:
+    above = None if step.above is None else (step.above[0], step.above[1].to_dict())
+    return {**asdict(step), "truth": step.truth.to_dict(), "above": above}
 
 
 def make_report(ladder: Ladder) -> Report:
@@ -65,31 +71,29 @@ def _facts(ladder: Ladder) -> dict[str, str]:
     counts = {verdict: verdicts.count(verdict) for verdict in ("passed", "warned", "broken") if verdict in verdicts}
     facts = {f"rungs {' / '.join(counts)}": " / ".join(map(str, counts.values()))} if counts else {}
     if ladder.steps:
-        worst = min(ladder.steps, key=lambda step: step.truth.frame.psnr_db)
-        facts[f"frames of the worst rung, {worst.name}"] = f"{worst.truth.frame.psnr_db:.1f} dB"
-        pixels = {step.name: step.truth.results["delta_uv"].max_pixels or 0.0 for step in ladder.steps}
+        frames = {step.name: step.truth.agreement.psnr_db[FRAME] for step in ladder.steps}
+        worst = min(frames, key=lambda name: frames[name])
+        facts[f"frames of the worst rung, {worst}"] = f"{frames[worst]:.1f} dB"
+        pixels = {step.name: step.truth.agreement.uv_pixels for step in ladder.steps}
         furthest = max(pixels, key=lambda name: pixels[name])
         facts[f"largest error of the warp, {furthest}"] = f"{pixels[furthest]:.2g} px"
     return facts
 
 
 def _row(step: Step, next_above: str) -> tuple[object, ...]:
-    results = step.truth.results
-    psnr = {name: f"{results[name].psnr_db:.1f}" if name in results else "-" for name in RESULTS}
+    found = step.truth.agreement
+    psnr = {name: f"{found.psnr_db[name]:.1f}" if name in found.psnr_db else "-" for name in (*RESULTS, FRAME)}
     above = "-"
     if step.above is not None:
         of = "" if step.above[0] == next_above else f" ({step.above[0]})"
-        above = f"{step.above[1].worst_psnr:.1f}{of}"
-    frame = step.truth.frame
-    pixels = results["delta_uv"].max_pixels
-    assert pixels is not None
+        above = f"{step.above[1].agreement.worst_db:.1f}{of}"
     numbers = (
         psnr["delta_uv"],
-        f"{pixels:.2g}",
+        f"{found.uv_pixels:.2g}",
         psnr["lf_rgb"],
         psnr["seg"],
-        f"{frame.psnr_db:.1f}",
-        f"{frame.ssim:.5f}",
+        psnr[FRAME],
+        f"{found.frame_ssim:.5f}",
     )
     return step.name, *numbers, above, step.poses, step.ruling.verdict
 
@@ -99,14 +103,14 @@ def _details(ladder: Ladder) -> Section:
     rows = [
         (step.name, name, f"{d.max_abs:.1e}", f"{d.mean_abs:.1e}", f"{d.cosine:.7f}")
         for step in ladder.steps
-        for name, d in step.truth.results.items()
+        for name, d in step.truth.errors.items()
     ]
     return Section("Results", ["rung", "result", "max abs", "mean abs", "cosine"], rows)
 
 
 def _levels(ladder: Ladder) -> Section:
     """Shares of the frames' 8-bit values by how many levels they differ from the truth's."""
-    shares = {step.name: step.truth.frame.level_shares for step in ladder.steps}
+    shares = {step.name: step.truth.level_shares for step in ladder.steps}
     names = list(next(iter(shares.values()), ()))
     rows = [(step, *(f"{100 * own[name]:.3f}%" for name in names)) for step, own in shares.items()]
     return Section("Frames by levels apart", ["levels apart", *names], rows)

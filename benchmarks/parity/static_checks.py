@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bilayer.benchmarks.parity.compare import Comparison
 from bilayer.benchmarks.parity.rungs.rung import NotRun
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.dlc.compare import compare_dlc
@@ -12,9 +11,10 @@ from bilayer.export.dlc.read import read_dlc
 from bilayer.export.integers.qdq import read_qdq
 from bilayer.export.integers.scheme import ACTIVATION_BITS
 from bilayer.export.metadata import AVATAR, contradictions, describe_contract
-from bilayer.runtime.agreement import Verdict
+from bilayer.runtime.agreement import FRAME, Agreement, Verdict
 from bilayer.runtime.bundle import BundledFile
 from bilayer.runtime.errors import ParityError
+from bilayer.runtime.frame import RESULTS
 from bilayer.runtime.provenance import Quantization, Verification
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check_contract(subject: Subject) -> Check:
 
 
 def check_verification(
-    claimed: Verification, found: Mapping[str, Comparison], integers: Quantization | None = None
+    claimed: Verification, found: Mapping[str, Agreement], integers: Quantization | None = None
 ) -> Check:
     """avatar.json's own numbers beside those made anew, by rung: they are of other poses, so some dB apart.
 
@@ -96,18 +96,18 @@ def check_verification(
         return Check(name, label, "warned", "avatar.json says that the avatar was never verified (--no-verify)")
     pairs = []
     if "onnx" in found:
-        results = found["onnx"].results
-        pairs += [(f"onnx {key}", db, results[key].psnr_db) for key, db in claimed.psnr_db.items() if key in results]
+        made = {key: db for key, db in found["onnx"].psnr_db.items() if key in RESULTS}
+        pairs += [(f"onnx {key}", db, made[key]) for key, db in claimed.psnr_db.items() if key in made]
     if "fp16-hybrid" in found and claimed.hybrid_frame_db is not None:
-        pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].frame.psnr_db))
+        pairs.append(("fp16-hybrid frame", claimed.hybrid_frame_db, found["fp16-hybrid"].psnr_db[FRAME]))
     if "litert" in found and claimed.litert_db is not None:
-        pairs.append(("litert", claimed.litert_db, min(one.psnr_db for one in found["litert"].results.values())))
+        pairs.append(("litert", claimed.litert_db, found["litert"].worst_db))
     if "litert-fp16-weights" in found and claimed.litert_fp16_frame_db is not None:
-        half = found["litert-fp16-weights"].frame.psnr_db
+        half = found["litert-fp16-weights"].psnr_db[FRAME]
         pairs.append(("litert-fp16-weights frame", claimed.litert_fp16_frame_db, half))
     ort = None if integers is None else found.get(f"{integers.precision}-ort")
     if integers is not None and ort is not None and integers.frame_db is not None:
-        pairs.append((f"{integers.precision} frame", integers.frame_db, ort.frame.psnr_db))
+        pairs.append((f"{integers.precision} frame", integers.frame_db, ort.psnr_db[FRAME]))
     text = ", ".join(f"{what}: {claim:.0f} dB claimed, {db:.0f} found" for what, claim, db in pairs)
     better = any(claim > db + POSES_APART for _, claim, db in pairs)
     return Check(name, label, "broken" if better else "passed", text or "nothing of it was computed")

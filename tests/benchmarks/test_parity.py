@@ -10,7 +10,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from bilayer.benchmarks.parity.compare import compare, compare_frames
+from bilayer.benchmarks.parity.compare import compare
 from bilayer.benchmarks.parity.ladder import Pictures, check_bundle, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.pictures import strip
@@ -112,11 +112,11 @@ def test_each_precision_costs_more_and_the_frames_say_so(made):
     rungs = [OnnxRung(subject), *(EmulatedRung(subject, a) for a in ("hybrid", "half4", "sequential"))]
     ladder = climb(subject, rungs, thresholds=NOISY)
     assert [step.emulated for step in ladder.steps] == [False, True, True, True]
-    psnr = [step.truth.worst_psnr for step in ladder.steps]
+    psnr = [step.truth.agreement.worst_db for step in ladder.steps]
     assert psnr[0] > 100 > psnr[1] > psnr[2] > psnr[3] > 25
     assert ladder.steps[1].ruling.verdict == "passed"
     for step in ladder.steps:
-        assert sum(step.truth.frame.level_shares.values()) == pytest.approx(1)
+        assert sum(step.truth.level_shares.values()) == pytest.approx(1)
         assert step.above is None or step.above[0] in verdicts(ladder)
 
 
@@ -403,16 +403,17 @@ def test_a_strip_shows_every_pose_that_there_is():
     frames = {i: np.full((8, 8, 4), 40 * i, np.uint8) for i in range(5)}
     for count, shown in ((1, 1), (2, 2), (3, 3), (5, 3)):
         few = {i: frames[i] for i in range(count)}
-        assert strip(Pictures(few, few, [0.0] * count)).size == (3 * 8, 8 * shown)
+        assert strip(Pictures(few, few)).size == (3 * 8, 8 * shown)
 
 
 def test_frames_that_are_equal_and_frames_that_are_not():
     frame = np.random.default_rng(0).integers(0, 255, (32, 32, 4)).astype(np.uint8)
-    same = compare_frames([frame], [frame])
-    assert (same.psnr_db, same.level_shares["0"]) == (200, 1)
-    assert same.ssim == pytest.approx(1)
-    found = compare_frames([frame + np.uint8(1)], [frame])
-    assert found.psnr_db == pytest.approx(10 * np.log10(255**2))
+    still = NetworkOutputs(np.zeros((2, 8, 8)), np.zeros((3, 8, 8)), None)
+    same = compare([still], [still], [frame], [frame])
+    assert (same.agreement.psnr_db["frame"], same.level_shares["0"]) == (200, 1)
+    assert same.agreement.frame_ssim == pytest.approx(1)
+    found = compare([still], [still], [frame + np.uint8(1)], [frame])
+    assert found.agreement.psnr_db["frame"] == pytest.approx(10 * np.log10(255**2))
     assert found.level_shares["1"] == 1
 
 
@@ -423,7 +424,12 @@ def test_a_number_that_is_not_finite_breaks_every_kind_of_rung():
     broken.delta_uv[0, 1, 2] = np.nan
     assert judge(compare([still], [still], [frame], [frame]).agreement, "fp32").verdict == "passed"
     found = compare([still, broken], [still, still], [frame] * 2, [frame] * 2)
-    assert (found.results["delta_uv"].max_abs, found.results["lf_rgb"].max_abs) == (np.inf, 0)
-    assert (found.worst_psnr, found.results["delta_uv"].max_pixels, found.not_finite) == (-200, 8, 1)
+    assert (found.errors["delta_uv"].max_abs, found.errors["lf_rgb"].max_abs) == (np.inf, 0)
+    worst = found.agreement
+    assert (worst.worst_db, worst.uv_pixels, worst.not_finite) == (-200, 8, 1)
+    assert [pose.uv_pixels for pose in found.poses] == [0, 8]
+    told = found.to_dict()
+    assert (told["results"]["delta_uv"]["uv_pixels"], told["results"]["lf_rgb"]["uv_pixels"]) == (8, None)
+    assert (told["results"]["delta_uv"]["psnr_db"], told["frame"]["psnr_db"], told["not_finite"]) == (-200, 200, 1)
     for kind in ("fp32", "fp16-hybrid", "fp16", "bf16"):
         assert judge(found.agreement, kind).reasons[0] == "1 numbers are not finite"

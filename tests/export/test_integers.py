@@ -348,8 +348,8 @@ def test_the_ladder_has_the_rungs_of_integers(exported):
     step = {step.name: step for step in ladder.steps}["w8a16-ort"]
     assert step.kind == "w8a16"
     assert step.above[0] == "onnx"  # not the emulation that stands above it
-    assert f"{step.above[1].worst_psnr:.1f} (onnx)" in make_report(ladder).markdown()
-    assert 40 < step.truth.worst_psnr < 100
+    assert f"{step.above[1].agreement.worst_db:.1f} (onnx)" in make_report(ladder).markdown()
+    assert 40 < step.truth.agreement.worst_db < 100
     assert {check.name: check.verdict for check in ladder.checks}["integers"] == "passed"
     assert ParityOptions(exported.folder).check().contract.quantization is not None
 

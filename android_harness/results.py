@@ -25,7 +25,7 @@ class Parity:
     kind: Kind  # what the mode computes in, which says what it is held to
     psnr_db: dict[str, float]  # delta_uv, lf_rgb, seg (if there is a mask), and the RGBA frame; 200: no difference
     frame_ssim: float
-    uv_px: float  # the warp's error, in texture pixels
+    uv_pixels: float  # the warp's error, in texture pixels
     not_finite: int  # numbers
     emulated_db: dict[
         str, float
@@ -41,9 +41,14 @@ class Parity:
             raise ValueError(f"emulated_db: expected {', '.join(results)}; found {', '.join(self.emulated_db)}")
 
     @property
+    def agreement(self) -> Agreement:
+        """The figures as they are judged."""
+        return Agreement(self.psnr_db, self.uv_pixels, self.not_finite, self.frame_ssim)
+
+    @property
     def worst_db(self) -> float:
         """The least PSNR of the network's results, in dB."""
-        return min(db for name, db in self.psnr_db.items() if name != FRAME)
+        return self.agreement.worst_db
 
     @property
     def above_emulation_db(self) -> float | None:
@@ -53,8 +58,7 @@ class Parity:
     @property
     def ruling(self) -> Ruling:
         """The verdict of the parity ladder's gate; FP16 arithmetic that was not emulated has but a floor: a warning."""
-        agreement = Agreement(self.psnr_db, self.uv_px, self.not_finite, self.frame_ssim)
-        ruling = judge(agreement, self.kind, bracket=self.emulated_db)
+        ruling = judge(self.agreement, self.kind, bracket=self.emulated_db)
         if ruling.verdict == "broken" or self.kind != "fp16" or self.emulated_db:
             return ruling
         if self.worst_db < DEFAULT.reduced_floor:

@@ -74,7 +74,7 @@ class Reference:
             kind=kind,
             psnr_db=_rounded(worst.psnr_db),
             frame_ssim=round(worst.frame_ssim, 5),
-            uv_px=round(worst.uv_pixels, 4),
+            uv_pixels=round(worst.uv_pixels, 4),
             not_finite=worst.not_finite,
             emulated_db=_rounded(emulated),
             not_emulated=missing,

@@ -100,7 +100,7 @@ def _parity(results: Sequence[Result]) -> Section:
     for result, row in rows_of(results):
         if row.parity:
             figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
-            rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_px:.3f}", row.parity.poses]
+            rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_pixels:.3f}", row.parity.poses]
             above = row.parity.above_emulation_db
             gate = [row.parity.kind, DASH if above is None else f"{above:+.1f}", row.parity.ruling.verdict]
             rows.append([label(result), clean(row.title), *figures, *rest, *gate])

@@ -69,7 +69,7 @@ def test_a_bench_of_a_stand_in_shows_parity_and_no_time(command, bundle, tmp_pat
     half, full = result.rows
     assert (half.mode, full.mode, half.processes, full.processes) == ("gpu-fp16", "cpu", 2, 2)
     assert (half.latency, half.layers, full.latency, full.layers) == (None, [], None, [])
-    assert (set(full.parity.psnr_db.values()), full.parity.uv_px) == ({200}, 0.0)
+    assert (set(full.parity.psnr_db.values()), full.parity.uv_pixels) == ({200}, 0.0)
     assert 55 < half.parity.worst_db < 100  # rounded once to float16
     everything = done.stdout + done.stderr + out.read_text()
     assert not INVENTED.search(everything), INVENTED.search(everything)

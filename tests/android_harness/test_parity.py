@@ -24,7 +24,7 @@ def test_equal_results_have_200_decibels(subject):
     parity = reference.compare(poses, found, "fp32")
     names = {"delta_uv", "lf_rgb", FRAME} | ({"seg"} if contract.outputs.seg else set())
     assert parity.psnr_db == dict.fromkeys(names, 200)
-    assert (parity.poses, parity.uv_px, parity.not_finite, parity.plausible) == (2, 0, 0, True)
+    assert (parity.poses, parity.uv_pixels, parity.not_finite, parity.plausible) == (2, 0, 0, True)
 
 
 def test_the_warps_error_is_a_distance_and_the_worst_pose_counts(subject):
@@ -32,7 +32,7 @@ def test_the_warps_error_is_a_distance_and_the_worst_pose_counts(subject):
     uv = contract.outputs.delta_uv
     found[1][uv.tensor][0, uv.start : uv.stop, 3, 4] += np.array([3, 4]) * 2 / contract.image_size / uv.scale
     parity = reference.compare(poses, found, "fp32")
-    assert parity.uv_px == pytest.approx(5, abs=1e-3)
+    assert parity.uv_pixels == pytest.approx(5, abs=1e-3)
     expected = 20 * math.log10(2) - 10 * math.log10(((6 / 64) ** 2 + (8 / 64) ** 2) / (2 * contract.image_size**2))
     assert contract.image_size == 64
     assert parity.psnr_db["delta_uv"] == pytest.approx(expected, abs=0.01)

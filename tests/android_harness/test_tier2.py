@@ -116,7 +116,7 @@ def test_from_bundle_to_report_without_a_time(command, bundle, tmp_path, phone, 
     half, hybrid, full = (rows[mode].parity for mode in ("gpu-fp16", "gpu-fp16-hybrid", "cpu"))
     assert full.worst_db > 100  # float sums in another order
     assert 35 < half.worst_db < hybrid.worst_db < 80  # half sums, and half storage alone
-    assert full.uv_px < 0.001 < hybrid.uv_px < half.uv_px < 1
+    assert full.uv_pixels < 0.001 < hybrid.uv_pixels < half.uv_pixels < 1
     everything = done.stdout + done.stderr + out.read_text()
     assert str(INVENTED_US) in (tmp_path / "logs/cpu-1.log").read_text()
     for invented in (INVENTED_US, INVENTED_US + 1000, INVENTED_US + 2000):

@@ -53,11 +53,11 @@ load_avatar = AvatarPlayer.load
 
 
 @overload
-def check(path: str | Path, target: None = None, *, frames: int = 2) -> "Ladder": ...
+def check(path: str | Path, target: None = None, *, poses: int = 2) -> "Ladder": ...
 @overload
 def check(path: str | Path, target: ConversionTarget) -> "list[Finding]": ...
 @naming_extras()
-def check(path: str | Path, target: ConversionTarget | None = None, *, frames: int = 2) -> "Ladder | list[Finding]":
+def check(path: str | Path, target: ConversionTarget | None = None, *, poses: int = 2) -> "Ladder | list[Finding]":
     """Find out whether an avatar computes what was trained; or, given a target, whether that can take its network.
 
     Needs the extra [export].
@@ -65,7 +65,7 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
     Args:
         path: a bundle: its folder or its avatar.json. With a target it may be any .onnx, too; for litert any .tflite.
         target: whose rules to check: "qairt", "qairt-sdk", "snpe-1.32" or "litert".
-        frames: how many poses to compare, without a target.
+        poses: how many to compare, without a target.
 
     Returns:
         Without a target the quick rungs of the parity ladder, whatever their verdict: ONNX Runtime, the .dlc's weights
@@ -83,7 +83,7 @@ def check(path: str | Path, target: ConversionTarget | None = None, *, frames: i
 
     given = Path(path)
     if target is None:
-        return check_bundle(read_bundle(given), frames)
+        return check_bundle(read_bundle(given), poses)
     if target not in RULES_FOR:
         raise InputError(f"target: expected one of {', '.join(RULES_FOR)}; found {target!r}")
     if target == "litert" and given.suffix == ".tflite":

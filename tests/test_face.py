@@ -106,14 +106,14 @@ print(sum(1 for frame in avatar.frames(bilayer.demo_motion(avatar, seconds=0.2))
 
 
 def test_a_good_bundle_passes(bundle):
-    ladder = bilayer.check(str(bundle.folder), frames=1)
+    ladder = bilayer.check(str(bundle.folder), poses=1)
     assert [step.name for step in ladder.steps] == ["onnx", "fp16-hybrid"]
     assert ladder.steps[0].ruling.verdict == "passed"
 
 
 def test_a_broken_bundle_is_reported_and_refused_where_it_is_required(bundle, tmp_path):
     broken = rewritten(copied(bundle, tmp_path / "broken"), align_corners=not bundle.contract.align_corners)
-    ladder = bilayer.check(broken.folder, frames=1)
+    ladder = bilayer.check(broken.folder, poses=1)
     assert ladder.verdict == "broken"
     with pytest.raises(ParityError, match="align_corners"):
         ladder.require()

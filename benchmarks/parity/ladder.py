@@ -93,9 +93,9 @@ class Ladder:
             raise ParityError(f"{self.bundle.folder}: {self.failures[0]}{more}{where}")
 
 
-def check_bundle(bundle: Bundle, frames: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
+def check_bundle(bundle: Bundle, poses: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
     """The cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
-    subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, frames))
+    subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, poses))
     integers = integer_rungs(subject, False)
     rungs = [OnnxRung(subject), EmulatedRung(subject, "hybrid"), *(integers or [open_dlc(subject)])]
     return climb(subject, rungs, thresholds=thresholds)

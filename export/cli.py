@@ -160,7 +160,7 @@ def _check_sheet(sheet: Path, options: ExportOptions, web: Path | None) -> None:
     place, taken = sheet.resolve(), [path.resolve() for path in bundle_files(options.out)]
     if place in taken or (web is not None and web.resolve() in (place, *place.parents)):
         raise OutputError(f"{sheet}: the avatar or its page goes there; give --report another place")
-    check_apart([sheet], (options.photo, *options.others, options.checkpoint, options.keypoints))
+    check_apart([sheet], (options.photo, *options.others, options.checkpoint, options.landmarks))
     check_output(sheet)
 
 

@@ -42,7 +42,9 @@ class ExportOptions:
         StrPath, Option("A .safetensors, or the authors' runs folder.", default="the demo weights")
     ] = DEMO_CHECKPOINT
     # In the photo's pixels, in place of a landmarker
-    keypoints: Annotated[StrPath | None, Option("The first photo's 68 landmarks (.npy .json .csv .pts).")] = None
+    landmarks: Annotated[
+        StrPath | None, Option("The first photo's 68 landmarks (.npy .json .csv .pts).", former="--keypoints")
+    ] = None
     landmarker: Annotated[
         LandmarkerName, Option("Who finds the face; face-alignment is what the paper used (extra [face-alignment]).")
     ] = "mediapipe"
@@ -177,8 +179,8 @@ def check_options(options: ExportOptions) -> None:
     for photo in (options.photo, *options.others):
         check_photo_file(Path(photo))
     check_usual(options)
-    check_input(options.keypoints, LandmarkError)
-    check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.keypoints))
+    check_input(options.landmarks, LandmarkError)
+    check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.landmarks))
 
 
 def check_usual(options: ExportOptions) -> None:

@@ -23,12 +23,12 @@ def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait
     Raises:
         PhotoError, LandmarkError, ToolMissingError: as `source_of_photo` does.
     """
-    searches = options.keypoints is None or bool(options.others)  # else the landmarks are given
+    searches = options.landmarks is None or bool(options.others)  # else the landmarks are given
     fan = FanLandmarker() if options.landmarker == "face-alignment" and searches else None
     first = source_of_photo(
         options.photo,
         config,
-        landmarks=options.keypoints,
+        landmarks=options.landmarks,
         landmarker=fan,
         face=options.face,
         rotate=options.rotate,

@@ -3,7 +3,7 @@
     BilayerError
     ├── InputError         3   what the user gave cannot be used
     │   ├── PhotoError         an image file
-    │   ├── LandmarkError      facial keypoints
+    │   ├── LandmarkError      facial landmarks
     │   ├── CheckpointError    weights or their settings
     │   ├── BundleError        an exported avatar
     │   ├── DlcError           a .dlc file
@@ -38,7 +38,7 @@ class PhotoError(InputError):
 
 
 class LandmarkError(InputError):
-    """Facial keypoints of the wrong count, shape or range."""
+    """Facial landmarks of the wrong count, shape or range."""
 
 
 class CheckpointError(InputError):

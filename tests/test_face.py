@@ -62,7 +62,7 @@ def test_a_photo_becomes_a_bundle_by_strings_alone(tmp_path):
     np.save(tmp_path / "me.npy", case["source_landmarks"])
     exported = bilayer.export_avatar(
         str(tmp_path / "me.png"), str(tmp_path / "out"), target="none", checkpoint=str(RUNS),
-        keypoints=str(tmp_path / "me.npy"), mask=False,
+        landmarks=str(tmp_path / "me.npy"), mask=False,
     )  # fmt: skip
     assert exported.bundle.contract == read_bundle(str(tmp_path / "out")).contract
     assert exported.bundle.contract.verification.verified

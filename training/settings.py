@@ -22,7 +22,7 @@ Weight = Annotated[float, Meta(ge=0, le=1e6)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Blur = Annotated[float, Meta(ge=0, le=256)]
-POSE_WIDTH = 136  # 68 (x, y) pairs, of which the data's keypoints are
+POSE_WIDTH = 136  # 68 (x, y) pairs, of which the data's landmarks are
 
 
 @dataclass(frozen=True)

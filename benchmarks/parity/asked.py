@@ -31,7 +31,7 @@ def climb_as_asked(
         source = ExportOptions(
             photo=options.photo,
             checkpoint=options.checkpoint or DEMO_CHECKPOINT,
-            keypoints=options.keypoints,
+            landmarks=options.landmarks,
             mask=options.mask,
             others=options.others,
             rotate=options.rotate,

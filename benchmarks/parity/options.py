@@ -27,7 +27,10 @@ class ParityOptions:
     checkpoint: Annotated[Path | None, Option("The checkpoint of the export, if it was given one (with --photo).")] = (
         None
     )
-    keypoints: Annotated[Path | None, Option("The landmarks of the export, if it was given any (with --photo).")] = None
+    landmarks: Annotated[
+        Path | None,
+        Option("The landmarks of the export, if it was given any (with --photo).", former="--keypoints"),
+    ] = None
     mask: Annotated[bool, Option("As the export had it (with --photo).")] = True
     others: Annotated[tuple[Path, ...], Option("A further photo of the export (with --photo).", ("--other",))] = ()
     poses: Annotated[int, Option("Poses along the track.", former="--frames", at_least=1)] = 8
@@ -70,22 +73,22 @@ class ParityOptions:
             UsageError: options that do not go together.
             InputError: the bundle or another file cannot be used, or the place of the report.
         """
-        chosen = (self.checkpoint, self.keypoints, not self.mask, self.others, self.rotate, self.face)
+        chosen = (self.checkpoint, self.landmarks, not self.mask, self.others, self.rotate, self.face)
         if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):
-            options = "--checkpoint, --keypoints, --no-mask, --other, --rotate, --face and --landmarker"
+            options = "--checkpoint, --landmarks, --no-mask, --other, --rotate, --face and --landmarker"
             raise click.UsageError(f"{options} say what --photo was exported with: give it")
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
         if self.photo is not None:
             check_photo_file(self.photo)
         check_input(self.checkpoint, CheckpointError)
-        check_input(self.keypoints, LandmarkError)
+        check_input(self.landmarks, LandmarkError)
         check_input(self.drive, LandmarkError)
         check_input(self.device_outputs)
         avatar = read_bundle(self.bundle)
         if self.html is not None:
             check_output(self.html)
-            read = (self.photo, *self.others, self.checkpoint, self.keypoints, self.drive, self.bundle, *avatar.paths)
+            read = (self.photo, *self.others, self.checkpoint, self.landmarks, self.drive, self.bundle, *avatar.paths)
             check_apart([self.html], read)
             require("jinja2", "matplotlib")
         return avatar

@@ -84,7 +84,7 @@ def _by_commands(items: Sequence[Item], out: Path, usual: ExportOptions) -> tupl
     for item in items:
         place = out / item.name / "avatar.dlc"
         command = [sys.executable, "-m", "bilayer.export", item.photo, "--out", place]
-        command += [] if item.keypoints is None else ["--keypoints", item.keypoints]
+        command += [] if item.landmarks is None else ["--landmarks", item.landmarks]
         command += ["--checkpoint", usual.checkpoint, "--target", usual.target or "auto"]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)  # noqa: S603  # ours
         failed += done.returncode != 0

@@ -47,9 +47,9 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
         raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
     check_usual(options)
-    if options.keypoints is not None or options.face is not None or options.rotate:
+    if options.landmarks is not None or options.face is not None or options.rotate:
         raise click.UsageError(
-            "--keypoints, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
+            "--landmarks, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
         )
     if not stores.is_url(out):
         check_output(Path(out, RESULTS))

@@ -28,7 +28,7 @@ class Item:
 
     photo: str  # a path, from the manifest's folder, or a URL
     name: str = ""  # of its folder; the photo's own by default
-    keypoints: str | None = None
+    landmarks: str | None = None
     others: tuple[str, ...] = ()  # further photos of the person
     landmarker: LandmarkerName | None = None
     face: Annotated[int, Meta(ge=1)] | None = None
@@ -41,7 +41,7 @@ class Item:
         """The options of this photo's export: the usual ones, but for what the row says. Photos are as they stand."""
         own = ("landmarker", "face", "rotate", "mask", "refine", "size")
         given = {name: value for name, value in asdict(self).items() if name in own and value is not None}
-        return replace(usual, photo=self.photo, keypoints=self.keypoints, others=self.others, **given)
+        return replace(usual, photo=self.photo, landmarks=self.landmarks, others=self.others, **given)
 
 
 def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Item]:
@@ -76,9 +76,9 @@ def _manifest(place: str) -> Iterator[Item]:
     for where, row in rows:
         item = typed(Item, row, where, _ADVICE, text=place.lower().endswith(".csv"))
         others = tuple(_placed(folder, other) for other in item.others)
-        keypoints = None if item.keypoints is None else _placed(folder, item.keypoints)
+        landmarks = None if item.landmarks is None else _placed(folder, item.landmarks)
         name = item.name or PurePath(item.photo.partition("://")[2] or item.photo).stem
-        yield replace(item, photo=_placed(folder, item.photo), name=name, others=others, keypoints=keypoints)
+        yield replace(item, photo=_placed(folder, item.photo), name=name, others=others, landmarks=landmarks)
         found = True
     if not found:
         raise InputError(f"{place}: expected a row for each photo, found none; {_ADVICE}")

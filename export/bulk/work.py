@@ -86,8 +86,8 @@ def look(job: BulkJob) -> Looked:
     item = job.item
     parts = [_digest(item.photo, FileKind.PHOTO, PhotoError)]
     parts += [_digest(other, FileKind.PHOTO, PhotoError) for other in item.others]
-    parts.append("" if item.keypoints is None else _digest(item.keypoints, FileKind.LANDMARKS, LandmarkError))
-    nowhere = replace(item.options(job.usual), photo="", out="", keypoints=None, checkpoint="", others=())
+    parts.append("" if item.landmarks is None else _digest(item.landmarks, FileKind.LANDMARKS, LandmarkError))
+    nowhere = replace(item.options(job.usual), photo="", out="", landmarks=None, checkpoint="", others=())
     key = hashlib.sha256(json.dumps([*parts, repr(nowhere), job.made_by], allow_nan=False).encode()).hexdigest()
     return Looked(key, _earlier(job, key))
 
@@ -181,7 +181,7 @@ def _export(job: BulkJob, row: Row) -> Row:
             checkpoint=options.checkpoint or DEMO_CHECKPOINT,
             photo=fetched(item.photo, "photo"),
             others=tuple(fetched(other, f"other-{number}") for number, other in enumerate(item.others)),
-            keypoints=item.keypoints and fetched(item.keypoints, "keypoints", FileKind.LANDMARKS, LandmarkError),
+            landmarks=item.landmarks and fetched(item.landmarks, "landmarks", FileKind.LANDMARKS, LandmarkError),
             out=folder / "out" / _AVATAR if away else Path(job.out, job.contract),
         )
         trained = _trained(str(options.checkpoint), options.align_corners)

@@ -172,7 +172,7 @@ def _asked() -> dict[str, Any]:
     """What OpenAPI says of a photo's request: its body is read by our own bounds, and so not by FastAPI."""
     options = msgspec.json.schema(Wanted)["$defs"]["Wanted"]["properties"]
     file = {"type": "string", "format": "binary"}
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": file, "keypoints": file, **options}}
+    form = {"type": "object", "required": ["photo"], "properties": {"photo": file, "landmarks": file, **options}}
     kinds = {
         "multipart/form-data": {"schema": form},
         "image/*": {"schema": file},

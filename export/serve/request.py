@@ -11,9 +11,9 @@ from bilayer.export.serve.options import Wanted
 from bilayer.export.serve.work import PHOTO
 from bilayer.export.serve.workers import Sent
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.face.landmark_files import LANDMARK_SUFFIXES
 from bilayer.runtime.typed_json import typed
 
-KEYPOINTS_SUFFIXES = (".npy", ".json", ".csv", ".pts")
 _FIELDS = 16  # of a form, at most
 _FIELD_BYTES = 1024
 
@@ -87,15 +87,15 @@ async def _form(request: Request, most: int) -> Sent:
 async def _of_form(form: FormData, query: dict[str, str]) -> Sent:
     files = {_text(name): value for name, value in form.multi_items() if isinstance(value, UploadFile)}
     texts = {_text(name): _text(value) for name, value in form.multi_items() if isinstance(value, str)}
-    if unknown := sorted(files.keys() - {PHOTO, "keypoints"}):
-        raise RequestError(422, "options", unknown[0][:60], f"{unknown[0][:60]}: no such file; send photo, keypoints")
+    if unknown := sorted(files.keys() - {PHOTO, "landmarks"}):
+        raise RequestError(422, "options", unknown[0][:60], f"{unknown[0][:60]}: no such file; send photo, landmarks")
     photo = await files[PHOTO].read() if PHOTO in files else b""
-    keypoints, suffix = None, ".json"
-    if "keypoints" in files:
-        keypoints = await files["keypoints"].read()
-        name = (files["keypoints"].filename or "").lower()
-        suffix = next((known for known in KEYPOINTS_SUFFIXES if name.endswith(known)), suffix)
-    return Sent(_not_empty(photo), _wanted({**query, **texts}), keypoints, suffix)
+    landmarks, suffix = None, ".json"
+    if "landmarks" in files:
+        landmarks = await files["landmarks"].read()
+        name = (files["landmarks"].filename or "").lower()
+        suffix = next((known for known in LANDMARK_SUFFIXES if name.endswith(known)), suffix)
+    return Sent(_not_empty(photo), _wanted({**query, **texts}), landmarks, suffix)
 
 
 def _text(sent: str) -> str:

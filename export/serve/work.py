@@ -91,7 +91,7 @@ def make(options: ExportOptions) -> Made | Refused:
         raise
     except BilayerError as error:
         status = 503 if isinstance(error, _OURS) else 422
-        field = "keypoints" if isinstance(error, LandmarkError) and options.keypoints else PHOTO
+        field = "landmarks" if isinstance(error, LandmarkError) and options.landmarks else PHOTO
         return Refused(status, field, str(error).replace(f"{folder}/", ""))
     except MemoryError:
         return _too_much()

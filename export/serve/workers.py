@@ -33,8 +33,8 @@ class Sent:
 
     photo: bytes
     wanted: Wanted
-    keypoints: bytes | None = None
-    keypoints_suffix: str = ".json"
+    landmarks: bytes | None = None
+    landmarks_suffix: str = ".json"
 
 
 class WorkerPool:
@@ -75,8 +75,8 @@ class WorkerPool:
 
     def key(self, sent: Sent) -> str:
         """The hash of all that an avatar is made from: the same key, the same bytes."""
-        parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.keypoints)]
-        given = [*parts, sent.keypoints and sent.keypoints_suffix, repr(sent.wanted), self._options.target]
+        parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.landmarks)]
+        given = [*parts, sent.landmarks and sent.landmarks_suffix, repr(sent.wanted), self._options.target]
         return hashlib.sha256(json.dumps([*given, *self._made_by], allow_nan=False).encode()).hexdigest()
 
     async def make(self, sent: Sent) -> Made | Refused:
@@ -110,13 +110,13 @@ class WorkerPool:
     def _laid(self, sent: Sent, folder: Path) -> ExportOptions:
         photo = folder / PHOTO
         photo.write_bytes(sent.photo)
-        keypoints = None
-        if sent.keypoints is not None:
-            keypoints = folder / f"keypoints{sent.keypoints_suffix}"
-            keypoints.write_bytes(sent.keypoints)
+        landmarks = None
+        if sent.landmarks is not None:
+            landmarks = folder / f"landmarks{sent.landmarks_suffix}"
+            landmarks.write_bytes(sent.landmarks)
         given = vars(sent.wanted)
         usual = ExportOptions(photo, target=self._options.target, checkpoint=self._options.checkpoint)
-        return replace(usual, keypoints=keypoints, **given)
+        return replace(usual, landmarks=landmarks, **given)
 
     async def _renew(self, place: int) -> None:
         self.restarts += 1

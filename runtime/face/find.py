@@ -23,7 +23,7 @@ def choose_face(faces: Sequence[Face], number: int | None = None, name: str = "t
         PhotoError: there is no face, or no such number.
     """
     if not faces:
-        advice = "use a sharp, well-lit photo with the face at least 60 pixels wide, or give --keypoints"
+        advice = "use a sharp, well-lit photo with the face at least 60 pixels wide, or give --landmarks"
         raise PhotoError(f"{name}: expected a face, found none; {advice}")
     if number is None:
         if len(faces) > 1:

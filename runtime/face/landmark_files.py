@@ -92,3 +92,4 @@ _PARSERS: dict[str, Callable[[bytes], object]] = {
     ".csv": _read_csv,
     ".pts": _read_pts,
 }
+LANDMARK_SUFFIXES = tuple(_PARSERS)

@@ -22,7 +22,7 @@ class TfliteNetwork:
         try:
             litert: Any = importlib.import_module("ai_edge_litert.interpreter")
         except ImportError as error:
-            advice = "pip install ai-edge-litert, or give landmarks with --keypoints"
+            advice = "pip install ai-edge-litert, or give landmarks with --landmarks"
             raise ToolMissingError(f"finding faces needs the package ai-edge-litert; {advice}") from error
         with sifting(lambda line: line.startswith(b"INFO: ")):  # "Created TensorFlow Lite XNNPACK delegate"
             # One thread: the networks take 1-4 ms, and drivers of video run several processes

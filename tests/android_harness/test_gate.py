@@ -63,7 +63,7 @@ def network_of_another(tmp_path_factory):
     out = folder / "avatar.dlc"
     export_avatar(
         ExportOptions(
-            folder / "face.png", out, "none", golden.CASE_A / "runs", keypoints=folder / "face.npy", mask=False
+            folder / "face.png", out, "none", golden.CASE_A / "runs", landmarks=folder / "face.npy", mask=False
         )
     )
     return out.with_suffix(".onnx").read_bytes()

@@ -37,11 +37,11 @@ def export_tiny(folder, **options):
     out.parent.mkdir()
     source = source_of(folder)
     settings = {"target": "none", "refine": "none", "size": 64, "checkpoint": RUNS, **options}
-    return export_avatar(ExportOptions(source.photo, out, keypoints=source.keypoints, mask=False, **settings)).bundle
+    return export_avatar(ExportOptions(source.photo, out, landmarks=source.landmarks, mask=False, **settings)).bundle
 
 
 def source_of(folder):
-    return ExportOptions(folder / "face.png", checkpoint=RUNS, keypoints=folder / "face.npy", mask=False)
+    return ExportOptions(folder / "face.png", checkpoint=RUNS, landmarks=folder / "face.npy", mask=False)
 
 
 def subject_of(bundle, frames=2):

@@ -362,7 +362,7 @@ def test_a_turned_photo_is_compared_as_it_was_exported(tmp_path):
     Image.fromarray(np.ascontiguousarray(np.rot90(case["source_image"]))).save(tmp_path / "turned.png")
     np.save(tmp_path / "face.npy", case["source_landmarks"])
     source = replace(source_of(tmp_path), photo=tmp_path / "turned.png")
-    options = ExportOptions(source.photo, tmp_path / "avatar.dlc", "none", source.checkpoint, source.keypoints)
+    options = ExportOptions(source.photo, tmp_path / "avatar.dlc", "none", source.checkpoint, source.landmarks)
     bundle = export_avatar(replace(options, rotate=90, mask=False, refine="none", size=64)).bundle
     make_trained(subject_of(bundle), replace(source, rotate=90))
     with pytest.raises(InputError, match=r"turned\.png|texture that this photo gives"):

@@ -54,7 +54,7 @@ def alone(tmp_path_factory):
 
 
 def manifest(photos, names, **more):
-    rows = [{"photo": f"{name}.png", "keypoints": "face.npy", **more} for name in names]
+    rows = [{"photo": f"{name}.png", "landmarks": "face.npy", **more} for name in names]
     (photos / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -82,10 +82,10 @@ def singles(photos, out):
     """Each photo's avatar by an export of its own: its files by name."""
     found = {}
     for name in NAMES:
-        photo, keypoints = photos / f"{name}.png", photos / "face.npy"
+        photo, landmarks = photos / f"{name}.png", photos / "face.npy"
         place = out / name / "avatar.dlc"
         export_avatar(
-            ExportOptions(photo, place, keypoints=keypoints, checkpoint=USUAL.checkpoint, target="none", mask=False)
+            ExportOptions(photo, place, landmarks=landmarks, checkpoint=USUAL.checkpoint, target="none", mask=False)
         )
         found[name] = files(out / name)
     return found
@@ -237,7 +237,7 @@ def test_what_is_wrong_with_a_photo_of_a_store_is_told_by_its_url(folder):
     for name, content in (("ann.png", None), ("face.npy", None), ("bad.png", b"text"), ("bad.npy", b"no points")):
         fs.pipe_file(f"/told/{name}", (folder / name).read_bytes() if content is None else content)
     rows = [("ann.png", "face.npy", "a"), ("bad.png", "face.npy", "b"), ("ann.png", "bad.npy", "c")]
-    text = "".join(json.dumps({"photo": p, "keypoints": k, "name": n}) + "\n" for p, k, n in rows)
+    text = "".join(json.dumps({"photo": p, "landmarks": k, "name": n}) + "\n" for p, k, n in rows)
     fs.pipe_file("/told/all.jsonl", text.encode())
     plan = plan_export(find_items("memory://told/all.jsonl"), "memory://told-out", USUAL, Workers(1), lambda: None)
     fine, no_photo, no_points = export_many(plan, Workers(1), lambda: None).rows
@@ -301,7 +301,7 @@ def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, m
 
 def test_names_that_only_look_like_files_of_others_have_their_own_folders(folder, tmp_path):
     rows = [("ann", "a"), ("ben", "b.json/a"), ("cleo", "a.json"), ("dora", f"a/{'b' * 250}")]
-    text = "".join(json.dumps({"photo": f"{p}.png", "name": n, "keypoints": "face.npy"}) + "\n" for p, n in rows)
+    text = "".join(json.dumps({"photo": f"{p}.png", "name": n, "landmarks": "face.npy"}) + "\n" for p, n in rows)
     (folder / "all.jsonl").write_text(text)
     assert {row.status for row in run(folder, tmp_path / "out").rows} == {"done"}
     assert run(folder, tmp_path / "out").finished_before == 4
@@ -346,7 +346,7 @@ def test_a_manifest_that_does_not_fit_is_told_by_line_and_field(tmp_path, name, 
 
 def test_a_csv_reads_as_a_jsonl_does(tmp_path):
     (tmp_path / "a.csv").write_text(
-        "\ufeffphoto,name,face,mask,size,others,keypoints\nx/a.png,people/ann,2,false,512,b.png;s3://c/d.png,\n"
+        "\ufeffphoto,name,face,mask,size,others,landmarks\nx/a.png,people/ann,2,false,512,b.png;s3://c/d.png,\n"
     )
     (tmp_path / "a.jsonl").write_text(
         '{"photo": "x/a.png", "name": "people/ann", "face": 2, "mask": false, "size": 512,'
@@ -363,7 +363,7 @@ def test_a_csv_reads_as_a_jsonl_does(tmp_path):
     ("arguments", "code", "message"),
     [
         (["PHOTOS", "--out", "x.dlc"], 2, "many photos need a folder"),
-        (["PHOTOS", "--keypoints", "face.npy"], 2, "give them in a manifest"),
+        (["PHOTOS", "--landmarks", "face.npy"], 2, "give them in a manifest"),
         (["PHOTOS", "--report", "a.png"], 2, "leave them out"),
         (["PHOTOS/ann.png", "--jobs", "2"], 2, "for many people"),
         (["PHOTOS/ann.png", "PHOTOS/ben.png", "--out", "memory://x"], 2, "give them in a manifest"),

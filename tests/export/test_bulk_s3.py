@@ -101,7 +101,7 @@ def found(fs, name):
 def fill(fs, folder, names=NAMES):
     for path in folder.iterdir():
         fs.put_file(str(path), f"photos/in/{path.name}")
-    rows = [{"photo": f"s3://photos/in/{name}.png", "keypoints": "face.npy"} for name in names]
+    rows = [{"photo": f"s3://photos/in/{name}.png", "landmarks": "face.npy"} for name in names]
     fs.pipe_file("photos/in/all.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 

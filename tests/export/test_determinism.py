@@ -43,7 +43,7 @@ def export(folder, settings, target, **further):
     folder.mkdir(parents=True)
     Image.fromarray(CASE["source_image"]).save(folder / "face.png")
     np.save(folder / "face.npy", CASE["source_landmarks"])
-    words = [folder / "face.png", "--checkpoint", golden.CASE_A / "runs", "--keypoints", folder / "face.npy",
+    words = [folder / "face.png", "--checkpoint", golden.CASE_A / "runs", "--landmarks", folder / "face.npy",
              "--no-mask", "--target", target, "--out", folder / "avatar.dlc"]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     environment |= {name: value for row in settings.values() for name, value in row.items()} | further

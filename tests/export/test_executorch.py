@@ -113,7 +113,7 @@ def stand_in(monkeypatch, error=0.0):
 def test_what_was_compared_stands_in_the_contract_and_is_printed(photo, tmp_path, monkeypatch):  # noqa: F811
     stand_in(monkeypatch)
     checkpoint = str(golden.CASE_A / "runs")
-    arguments = [str(photo), "--keypoints", str(photo.with_suffix(".npy")), "--checkpoint", checkpoint]
+    arguments = [str(photo), "--landmarks", str(photo.with_suffix(".npy")), "--checkpoint", checkpoint]
     arguments += ["--target", "none", "--refine", "none", "--no-mask"]
     told = (
         ("pte-xnnpack", "executorch_db", "ExecuTorch (XNNPACK) equals ONNX Runtime: "),

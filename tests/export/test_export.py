@@ -67,8 +67,8 @@ def run_alone(*arguments, **options):
 
 
 def tiny(photo, *more):
-    keypoints = photo.with_suffix(".npy")
-    return [photo, "--keypoints", keypoints, "--checkpoint", RUNS, "--no-mask", "--target", "none", *more]
+    landmarks = photo.with_suffix(".npy")
+    return [photo, "--landmarks", landmarks, "--checkpoint", RUNS, "--no-mask", "--target", "none", *more]
 
 
 def test_a_bundle_is_what_was_trained(photo, tmp_path):
@@ -106,7 +106,7 @@ def test_a_bundle_is_what_was_trained(photo, tmp_path):
 @pytest.mark.parametrize("flag", [True, False])
 def test_align_corners_goes_into_texture_and_contract(photo, tmp_path, flag):
     options = ExportOptions(
-        photo, tmp_path / "avatar.dlc", target="none", checkpoint=RUNS, keypoints=photo.with_suffix(".npy"), mask=False,
+        photo, tmp_path / "avatar.dlc", target="none", checkpoint=RUNS, landmarks=photo.with_suffix(".npy"), mask=False,
         refine="updater", size=64, align_corners=flag,
     )  # fmt: skip
     export = export_avatar(options)
@@ -187,7 +187,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_environment(photo, tmp
 
 
 def test_the_demo_weights_are_the_default_and_said_to_be(photo, tmp_path):
-    arguments = [photo, "--keypoints", photo.with_suffix(".npy"), "--no-mask", "--target", "none"]
+    arguments = [photo, "--landmarks", photo.with_suffix(".npy"), "--no-mask", "--target", "none"]
     result = run_cli(*arguments, "--out", tmp_path / "avatar.dlc", "--refine", "none")
     assert result.returncode == 0, result.stderr
     assert "these are the demo weights" in result.stderr
@@ -233,7 +233,7 @@ def test_without_the_converter_the_onnx_stays_and_the_command_is_said(photo, tmp
 # Wrong input
 
 
-PHOTO, KEYPOINTS = "the photo", "its keypoints"
+PHOTO, LANDMARKS = "the photo", "its landmarks"
 
 
 def write(path, content):
@@ -311,12 +311,13 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         ),
         (["a.jpg", "--out", f"{__file__}/avatar.dlc", "--checkpoint", "x"], 3, "is a file and not a folder"),
         ([PHOTO, "--checkpoint", "no/runs"], 3, "no/runs: no such file or folder"),
-        ([PHOTO, "--keypoints", "no.npy"], 3, "no.npy: no such file or folder"),
+        ([PHOTO, "--landmarks", "no.npy"], 3, "no.npy: no such file or folder"),
+        ([PHOTO, "--keypoints", "me.npy"], 2, "--keypoints is called --landmarks here"),
         ([PHOTO, "-o", "x.dlc", "--target", "none", "--check", "a.onnx"], 2, "give one of"),
         (["--check", PHOTO, "--target", "none"], 2, "there is nothing to check; name a target"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),
         ([PHOTO, "--landmarker", "face-alignment"], 5, "face-alignment"),
-        ([PHOTO, "--out", "/proc/avatar.dlc", "--keypoints", KEYPOINTS, "--target", "none"], 3, "/proc/avatar.dlc"),
+        ([PHOTO, "--out", "/proc/avatar.dlc", "--landmarks", LANDMARKS, "--target", "none"], 3, "/proc/avatar.dlc"),
         (["--check", "no.onnx"], 3, "no.onnx: no such file"),
         (["a.jpg", "--target", "tflite"], 2, "is not one of"),
     ],
@@ -324,14 +325,14 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
 def test_wrong_arguments(photo, arguments, code, words):
     if "face-alignment" in arguments and importlib.util.find_spec("face_alignment"):
         pytest.skip("the extra [face-alignment] is installed")
-    names = {PHOTO: photo, KEYPOINTS: photo.with_suffix(".npy")}
+    names = {PHOTO: photo, LANDMARKS: photo.with_suffix(".npy")}
     result = run_cli(*(names.get(argument, argument) for argument in arguments), "--json")
     assert (result.returncode, result.stdout) == (code, "")
     assert words in result.stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--out", "a.png"], ["--checkpoint", "no.safetensors"], ["--keypoints", "no"]]
+    "arguments", [[], ["--out", "a.png"], ["--checkpoint", "no.safetensors"], ["--landmarks", "no"]]
 )
 def test_what_is_wrong_is_said_before_libraries_are_loaded(photo, arguments):
     given = [str(photo) if arguments else "no.jpg", *arguments]
@@ -405,7 +406,7 @@ def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, m
     """A fault in the writing of the ONNX: the ladder's float32 rung."""
     from bilayer.export import pipeline
 
-    settings = {"checkpoint": RUNS, "keypoints": photo.with_suffix(".npy"), "mask": False, "refine": "none"}
+    settings = {"checkpoint": RUNS, "landmarks": photo.with_suffix(".npy"), "mask": False, "refine": "none"}
     options = ExportOptions(photo, tmp_path / "avatar.dlc", target="none", **settings)
     export_avatar(options)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}

@@ -44,11 +44,11 @@ def shared():
 
 def call():
     export = bilayer.export_avatar(
-        photo, out=out, target="none", checkpoint=checkpoint, keypoints=landmarks, mask=False
+        photo, out=out, target="none", checkpoint=checkpoint, landmarks=landmarks, mask=False
     )
     bilayer.check(out.parent, frames=1)
     pose = np.array(export.bundle.contract.source.pose, np.float32)
-    source = ExportOptions(photo, checkpoint=checkpoint, keypoints=landmarks, mask=False)
+    source = ExportOptions(photo, checkpoint=checkpoint, landmarks=landmarks, mask=False)
     trained = make_trained(open_subject(export.bundle, [pose]), source)
     assert climb(trained.subject, [trained], truth=ExactTrained.of(trained)).verdict == "passed"
 

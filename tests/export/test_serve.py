@@ -63,8 +63,8 @@ class Server:
         connection.close()
         return answer, content
 
-    def post(self, photo, keypoints=None, **fields):
-        body, kind = form(photo, keypoints, fields)
+    def post(self, photo, landmarks=None, **fields):
+        body, kind = form(photo, landmarks, fields)
         return self.ask(body=body, Content_Type=kind)
 
     def refused(self, *args, **kwargs):
@@ -95,16 +95,16 @@ def photo_file():
     return file.getvalue()
 
 
-def keypoints_file():
+def landmarks_file():
     """Its landmarks, as they are sent: no detector."""
     file = io.BytesIO()
     np.save(file, CASE["source_landmarks"])
     return file.getvalue()
 
 
-def form(photo, keypoints=None, fields=()):
+def form(photo, landmarks=None, fields=()):
     parts = []
-    files = [("photo", "me.png", photo), *([("keypoints", "points.npy", keypoints)] if keypoints else [])]
+    files = [("photo", "me.png", photo), *([("landmarks", "points.npy", landmarks)] if landmarks else [])]
     for name, file, content in files:
         head = f'Content-Disposition: form-data; name="{name}"; filename="{file}"'
         parts.append(f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + content + b"\r\n")
@@ -158,18 +158,18 @@ def photo():
 
 
 @pytest.fixture(scope="module")
-def keypoints():
-    return keypoints_file()
+def landmarks():
+    return landmarks_file()
 
 
-def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, keypoints, tmp_path):
+def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, landmarks, tmp_path):
     from bilayer.export.options import ExportOptions
     from bilayer.export.pipeline import export_avatar
 
-    answer, content = server.post(photo, keypoints, mask="false")
+    answer, content = server.post(photo, landmarks, mask="false")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/zip"), content
     (tmp_path / "photo").write_bytes(photo)
-    (tmp_path / "points.npy").write_bytes(keypoints)
+    (tmp_path / "points.npy").write_bytes(landmarks)
     out = tmp_path / "out"
     options = ExportOptions(
         tmp_path / "photo", out / "avatar.dlc", "none", golden.CASE_A / "runs", tmp_path / "points.npy", mask=False
@@ -179,7 +179,7 @@ def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, keypoints,
         assert {name: archive.read(name) for name in archive.namelist()} == {
             path.name: path.read_bytes() for path in out.iterdir()
         }
-    again, same = server.post(photo, keypoints, mask="false")
+    again, same = server.post(photo, landmarks, mask="false")
     assert same == content
     key = again.headers["Location"]
     assert server.ask(key)[1] == content
@@ -191,10 +191,10 @@ def test_a_photo_becomes_the_bundle_of_a_single_export(server, photo, keypoints,
     assert not list((server.cache / "work").iterdir())  # the photo is gone
 
 
-def test_what_the_command_would_log_is_the_zips_comment(server, keypoints):
+def test_what_the_command_would_log_is_the_zips_comment(server, landmarks):
     file = io.BytesIO()
     Image.fromarray(CASE["source_image"][::-1]).save(file, "PNG", icc_profile=b"no profile")
-    answer, content = server.post(file.getvalue(), keypoints, mask="false")
+    answer, content = server.post(file.getvalue(), landmarks, mask="false")
     assert answer.status == 200, content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert "photo: its colour profile is damaged; colours taken as sRGB" in archive.comment.decode().splitlines()
@@ -254,13 +254,13 @@ def test_a_slow_body_is_given_up(server):
     assert status == 408
 
 
-def test_a_full_queue_says_when_to_come_again_and_a_killed_worker_is_replaced(server, photo, keypoints):
+def test_a_full_queue_says_when_to_come_again_and_a_killed_worker_is_replaced(server, photo, landmarks):
     (worker,) = server.workers()
     os.kill(worker, signal.SIGSTOP)
     answers = []
     threads = [
         threading.Thread(
-            target=lambda size: answers.append(server.post(photo, keypoints, mask="false", size=size)), args=(size,)
+            target=lambda size: answers.append(server.post(photo, landmarks, mask="false", size=size)), args=(size,)
         )
         for size in (32, 48)
     ]
@@ -270,22 +270,22 @@ def test_a_full_queue_says_when_to_come_again_and_a_killed_worker_is_replaced(se
         if "bilayer_waiting 2.0" in server.ask("/metrics")[1].decode():
             break
         time.sleep(0.05)
-    busy, told = server.post(photo, keypoints, mask="false", size=40)
+    busy, told = server.post(photo, landmarks, mask="false", size=40)
     assert busy.status == 429, told
     assert int(busy.headers["Retry-After"]) >= 1
     os.kill(worker, signal.SIGKILL)
     for thread in threads:
         thread.join()
     assert {answer.status for answer, _ in answers} <= {200, 503}
-    assert server.post(photo, keypoints, mask="false", size=40)[0].status == 200
+    assert server.post(photo, landmarks, mask="false", size=40)[0].status == 200
     assert server.workers() != [worker]
 
 
-def test_a_process_that_is_killed_while_it_does_nothing_is_replaced(server, photo, keypoints):
+def test_a_process_that_is_killed_while_it_does_nothing_is_replaced(server, photo, landmarks):
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
     time.sleep(1)  # until the pool has seen it
-    assert server.post(photo, keypoints, mask="false", size=64)[0].status == 200
+    assert server.post(photo, landmarks, mask="false", size=64)[0].status == 200
 
 
 def test_the_description_has_the_options(server):
@@ -296,9 +296,9 @@ def test_the_description_has_the_options(server):
     assert {"413", "422", "429", "504"} <= set(asked["responses"])
 
 
-def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, keypoints):
+def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, landmarks):
     with serving(tmp_path / "cache", "--seconds", "0.1") as server:
-        answer, content = server.post(photo, keypoints, mask="false")
+        answer, content = server.post(photo, landmarks, mask="false")
         assert answer.status == 504, content
         assert "0.1 s" in json.loads(content)["message"]
         answer, _ = server.ask(body=b"--B\r\n\0: 1\r\n\r\n", Content_Type="multipart/form-data; boundary=B")

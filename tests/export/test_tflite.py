@@ -86,7 +86,7 @@ def photo(tmp_path):
 
 def export(photo, out, **settings):
     options = {"target": "none", "refine": "none", "mask": False, "checkpoint": golden.CASE_A / "runs", **settings}
-    return export_avatar(ExportOptions(photo, out, keypoints=photo.with_suffix(".npy"), **options))
+    return export_avatar(ExportOptions(photo, out, landmarks=photo.with_suffix(".npy"), **options))
 
 
 @pytest.mark.parametrize(("preset", "megabytes"), [("medium", 22.3), ("large", 78.9)])

@@ -29,7 +29,7 @@ run_cli = partial(forked.run, "export")
 def test_fitted_textures_are_anchored_where_nothing_is_asked_for(tmp_path, given, anchored):
     Image.fromarray(CASE["source_image"]).save(tmp_path / "face.png")
     np.save(tmp_path / "face.npy", CASE["source_landmarks"])
-    of_case = ["--keypoints", tmp_path / "face.npy", "--checkpoint", golden.CASE_A / "runs", "--no-mask"]
+    of_case = ["--landmarks", tmp_path / "face.npy", "--checkpoint", golden.CASE_A / "runs", "--no-mask"]
     done = run_cli(tmp_path / "face.png", *of_case, "--target", "none", "--out", tmp_path / "out/avatar.onnx", *given)
     assert done.returncode == 0, done.stderr
     anchors = read_bundle(tmp_path / "out").contract.anchors

@@ -18,7 +18,7 @@ def export(folder, *options):
     Image.fromarray(CASE["source_image"]).save(folder / "face.png")
     np.save(folder / "face.npy", CASE["source_landmarks"])
     words = [
-        folder / "face.png", "--keypoints", folder / "face.npy", "--checkpoint", golden.CASE_A / "runs", "--no-mask",
+        folder / "face.png", "--landmarks", folder / "face.npy", "--checkpoint", golden.CASE_A / "runs", "--no-mask",
         "--refine", "updater", "--target", "none", "--no-verify", "--out", folder / "out" / "avatar.dlc", *options,
     ]  # fmt: skip
     return CliRunner().invoke(main, list(map(str, words)))

@@ -151,7 +151,7 @@ def _manifest(path):
 
 
 def _manifest_seeds(goods):
-    table = "photo,name,face,rotate,mask,refine,size,others,keypoints\na.png,a/b,2,90,true,none,64,c.png;d.png,k.npy\n"
+    table = "photo,name,face,rotate,mask,refine,size,others,landmarks\na.png,a/b,2,90,true,none,64,c.png;d.png,k.npy\n"
     row = {
         "photo": "s3://a/b.png",
         "name": "a",
@@ -198,8 +198,8 @@ def _form_seeds(goods):
     part = b'--B\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
     photo = part % (b"photo", b'; filename="a.png"\r\nContent-Type: image/png', b"\x89PNG\r\n--B-\r\n")
     fields = part % (b"face", b"", b"2") + part % (b"mask", b"", b"false")
-    keypoints = part % (b"keypoints", b'; filename="k.csv"', b"1,2")
-    whole = b"multipart/form-data; boundary=B\nrefine=none&size=64\n" + photo + fields + keypoints + b"--B--\r\n"
+    landmarks = part % (b"landmarks", b'; filename="k.csv"', b"1,2")
+    whole = b"multipart/form-data; boundary=B\nrefine=none&size=64\n" + photo + fields + landmarks + b"--B--\r\n"
     return [("", whole), ("", b"image/png\nface=1&rotate=90&precision=fp16\n\x89PNG")]
 
 

@@ -70,7 +70,7 @@ def _old(folder, *names):
 def _export(target, *more):
     def lay(goods, folder):
         shutil.copytree(goods.bundle, folder / OUT)
-        return [goods.photo, "--checkpoint", goods.runs, "--keypoints", goods.landmarks, "--no-mask", "--refine",
+        return [goods.photo, "--checkpoint", goods.runs, "--landmarks", goods.landmarks, "--no-mask", "--refine",
                 "none", "--target", target, "--out", f"{OUT}/avatar.dlc", *more]  # fmt: skip
 
     return lay
@@ -86,7 +86,7 @@ def _many(goods, folder):
     with Image.open(goods.photo) as photo:
         for name, turned in (("ann", photo), ("ben", photo.point(lambda level: level // 2))):
             turned.save(folder / f"{name}.png")
-    rows = ({"photo": f"{name}.png", "keypoints": "face.npy"} for name in ("ann", "ben"))
+    rows = ({"photo": f"{name}.png", "landmarks": "face.npy"} for name in ("ann", "ben"))
     (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return ["all.jsonl", "--checkpoint", goods.runs, "--no-mask", "--refine", "none", "--target", "none", "--jobs", 1,
             "--out", OUT]  # fmt: skip

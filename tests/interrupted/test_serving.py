@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests import golden
-from tests.export.test_serve import keypoints_file, photo_file, serving
+from tests.export.test_serve import landmarks_file, photo_file, serving
 from tests.hostile.sandbox import listed
 from tests.interrupted.commands import hidden
 from tests.interrupted.interruption import compile_library
@@ -126,11 +126,11 @@ def points_of(request, calls, most):
 
 def test_each_answer_of_a_full_disk_is_told_and_the_service_goes_on(request, library, tmp_path):
     disk, found, statuses = Disk(tmp_path, library), [], Counter()
-    photo, keypoints = photo_file(), keypoints_file()
+    photo, landmarks = photo_file(), landmarks_file()
     with served(disk) as server:
 
         def ask():
-            return server.post(photo, keypoints, mask="false", refine="none")
+            return server.post(photo, landmarks, mask="false", refine="none")
 
         disk.fill(0)
         answer, whole = ask()

@@ -44,7 +44,7 @@ def export(folder, checkpoint, **options):
     (folder / "bundle").mkdir()
     chosen = ExportOptions(
         folder / "face.png", folder / "bundle" / "avatar.dlc", target="none", checkpoint=checkpoint,
-        keypoints=folder / "face.npy", mask=False, also=("tflite", "tflite-fp16"), **options,
+        landmarks=folder / "face.npy", mask=False, also=("tflite", "tflite-fp16"), **options,
     )  # fmt: skip
     found = load_model(checkpoint)
     size, refine = found.config.image_size, "updater" if "texture_enhancer" in found.networks else "none"

@@ -218,7 +218,7 @@ def anchored(tmp_path_factory):
     export_avatar(
         ExportOptions(
             folder / "face.png", folder / "bundle" / "avatar.onnx", target="none", checkpoint=runs,
-            keypoints=folder / "face.npy", mask=False, size=model.config.image_size, warp="anchored", refine="updater",
+            landmarks=folder / "face.npy", mask=False, size=model.config.image_size, warp="anchored", refine="updater",
         )
     )  # fmt: skip
     source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], 64), model.config)

@@ -57,7 +57,7 @@ ALLOWED = {
     ("export/serve/cache.py", "folder.chmod(448)"): "nobody else is to look into it",
     ("export/serve/cache.py", "self._path(oldest).unlink(missing_ok=True)"): "least lately used",
     ("export/serve/workers.py", "photo.write_bytes(sent.photo)"): _WORK,
-    ("export/serve/workers.py", "keypoints.write_bytes(sent.keypoints)"): _WORK,
+    ("export/serve/workers.py", "landmarks.write_bytes(sent.landmarks)"): _WORK,
     (
         "android_harness/bench/poses.py",
         "path.write_bytes(encoder.encode(pose).astype('<f4').tobytes())",

@@ -13,7 +13,7 @@ from bilayer.model import load_model
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.errors import InputError
 from bilayer.training.evaluate.baselines import affine_map, affine_warps, mean_head, source_copies
-from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case, scaled_landmarks
 from bilayer.training.evaluate.models import evaluate_model, evaluate_models, render_case
 from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, EvaluationResult, MethodResult
 from bilayer.training.evaluate.sheet import draw_sheet, hardest_target
@@ -182,7 +182,7 @@ def test_keypoints_scale_with_the_picture(tmp_path):
     case = case_of(tmp_path)
     assert case.source.image.shape == (SIZE, SIZE, 3)
     stored = np.load(tmp_path / "keypoints/test/001/v/s/0000.npy")
-    np.testing.assert_allclose(scaled_keypoints(case.source), stored / 2, rtol=1e-6)
+    np.testing.assert_allclose(scaled_landmarks(case.source), stored / 2, rtol=1e-6)
 
 
 def test_data_without_masks_is_measured_whole_and_says_so(model, tmp_path):
@@ -271,7 +271,7 @@ def test_tables_have_the_papers_form():
 
 def test_undetected_faces_are_counted(data):
     case = case_of(data)
-    known = scaled_keypoints(case.targets[0])
+    known = scaled_landmarks(case.targets[0])
     detector = ScriptedLandmarker(known)
     meter = Meter(landmarker=detector)
     shown, hidden = (np.full((SIZE, SIZE, 3), value, np.uint8) for value in (1, 0))

@@ -88,7 +88,7 @@ def test_saved_frames_score_as_they_did_in_the_model(evaluated, tmp_path):
     for name, full in (("ours", "ours"), ("up", "ours + updater"), ("copy", "source copy")):
         for metric in ("l1", "psnr", "ssim"):
             assert frames[name][metric] == pytest.approx(model[full][metric], abs=1e-6)
-    assert sorted(path.name for path in (saved / "keypoints").iterdir()) == ["101-v-s", "102-v-s"]
+    assert sorted(path.name for path in (saved / "landmarks").iterdir()) == ["101-v-s", "102-v-s"]
     assert len(list((saved / "source").iterdir())) == 2
 
 
@@ -199,7 +199,7 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--truth", "--masks", "--keypoints"])
+@pytest.mark.parametrize("option", ["--truth", "--masks", "--drive"])
 def test_folders_are_looked_for_before_torch_is_loaded(tmp_path, option):
     truth = write_frames(tmp_path / "truth", [0])
     code = "import sys; from bilayer.training.evaluate.cli import main; main(standalone_mode=False); "

@@ -111,7 +111,7 @@ def test_two_processes_give_what_one_gives_though_one_is_killed(data, tmp_path, 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
     begun = time.monotonic()
-    while not list(tmp_path.rglob("keypoints/*")):
+    while not list(tmp_path.rglob("landmarks/*")):
         assert process.poll() is None
         assert time.monotonic() < begun + 60
         time.sleep(0.02)

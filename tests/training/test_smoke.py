@@ -40,7 +40,7 @@ def test_both_stages_learn_and_the_result_exports_and_renders(tmp_path, tiny_hea
     photo = Path(tiny_heads) / "imgs" / "test" / "head00100" / "0" / "0" / "00000.png"
     keypoints = Path(str(photo).replace("imgs", "keypoints")).with_suffix(".npy")
     run(
-        photo, "--keypoints", keypoints, "--checkpoint", enhancer / "checkpoint.safetensors", "--target", "none",
+        photo, "--landmarks", keypoints, "--checkpoint", enhancer / "checkpoint.safetensors", "--target", "none",
         "--no-mask", "--out", bundle / "avatar.dlc", launcher=("-m", "bilayer.export"),
     )  # fmt: skip
     assert json.loads((bundle / "avatar.json").read_text())

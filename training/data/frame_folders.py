@@ -82,7 +82,7 @@ class StoredFrame:
 
     image: Bytes  # (S, S, 3) RGB
     mask: Bytes  # (S, S) 255 = person
-    keypoints: Floats  # (68, 2) pixels of the picture as stored
+    landmarks: Floats  # (68, 2) pixels of the picture as stored
     width: int  # px of the picture as stored
     coords: NDArray[np.float16] | None  # (S, S, 2)
     in_twos: bool = False  # its sequence is
@@ -130,10 +130,10 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
     """
     image = read_picture(picture, cv2.IMREAD_COLOR_RGB)
     frame = picture.stem + ".npy"
-    keypoints = read_array(sequence.folder(KEYPOINTS) / frame)
+    landmarks = read_array(sequence.folder(KEYPOINTS) / frame)
     try:
-        keypoints = check_landmarks(keypoints)
-        check_is_face(keypoints, "keypoints")
+        landmarks = check_landmarks(landmarks)
+        check_is_face(landmarks, "keypoints")
     except LandmarkError as error:
         raise InputError(f"{sequence.folder(KEYPOINTS) / frame}: {error}") from error
     mask = np.full((size, size), 255, np.uint8)
@@ -154,7 +154,7 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
         folder, field = sequence.folder(COORDS), np.full((size, size, 2), np.nan, np.float16)
         if is_folder(folder):
             field = resize_coords(_read_coords(folder / frame), size)
-    return StoredFrame(resize_image(image, size), mask, keypoints, image.shape[1], field, sequence.in_twos)
+    return StoredFrame(resize_image(image, size), mask, landmarks, image.shape[1], field, sequence.in_twos)
 
 
 def read_picture(path: Path, flags: int) -> Bytes:

@@ -80,7 +80,7 @@ def draw_frames(rng: np.random.Generator, count: int, wanted: int, in_twos: bool
 def frame_bytes(frames: Sequence[StoredFrame], stickmen_thickness: int) -> FrameBytes:
     """Frames of one person, joined, with their poses and stickmen."""
     size = frames[0].image.shape[0]
-    poses = np.stack([((frame.keypoints / np.float32(frame.width) - np.float32(0.5)) * 2).ravel() for frame in frames])
+    poses = np.stack([((frame.landmarks / np.float32(frame.width) - np.float32(0.5)) * 2).ravel() for frame in frames])
     known = [frame.coords for frame in frames if frame.coords is not None]
     return FrameBytes(
         images=np.stack([frame.image for frame in frames]),
@@ -95,5 +95,5 @@ def frame_bytes(frames: Sequence[StoredFrame], stickmen_thickness: int) -> Frame
 def mirror_frame(frame: StoredFrame) -> StoredFrame:
     """Mirror a frame left to right, its landmarks renamed."""
     coords = None if frame.coords is None else frame.coords[:, ::-1] * np.array([-1, 1], np.float16)
-    keypoints = mirror_landmarks(frame.keypoints, frame.width)
-    return StoredFrame(frame.image[:, ::-1], frame.mask[:, ::-1], keypoints, frame.width, coords, frame.in_twos)
+    landmarks = mirror_landmarks(frame.landmarks, frame.width)
+    return StoredFrame(frame.image[:, ::-1], frame.mask[:, ::-1], landmarks, frame.width, coords, frame.in_twos)

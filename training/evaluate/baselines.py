@@ -17,7 +17,7 @@ from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import FrameSequence, list_sequences
 from bilayer.training.data.frame_stores import StoredSequence, list_stored
-from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_landmarks
 from bilayer.training.metrics.meter import remove_background
 
 MEAN_HEAD_PICTURES = 200  # training people in the mean: more change nothing that can be seen
@@ -34,8 +34,8 @@ def affine_warps(case: EvaluationCase) -> list[Bytes]:
     Nearest in the least-squares sense; bilinear, black outside of the source.
     """
     picture = remove_background(case.source.image, case.source.mask)
-    start = scaled_keypoints(case.source).astype(np.float64)
-    return [_move(picture, affine_map(start, scaled_keypoints(target).astype(np.float64))) for target in case.targets]
+    start = scaled_landmarks(case.source).astype(np.float64)
+    return [_move(picture, affine_map(start, scaled_landmarks(target).astype(np.float64))) for target in case.targets]
 
 
 def affine_map(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:

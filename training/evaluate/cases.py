@@ -90,6 +90,6 @@ def first_frame(sequence: FrameSequence | StoredSequence, size: int) -> StoredFr
         return read_frame(here, pictures[0], size, masks, coords=False)
 
 
-def scaled_keypoints(frame: StoredFrame) -> Floats:
+def scaled_landmarks(frame: StoredFrame) -> Floats:
     """Landmarks (68, 2) in pixels of the picture as it was read, not as stored."""
-    return frame.keypoints * np.float32(frame.image.shape[0] / frame.width)
+    return frame.landmarks * np.float32(frame.image.shape[0] / frame.width)

@@ -38,7 +38,7 @@ def frames(options: FramesOptions, as_json: bool) -> None:
         from bilayer.training.evaluate.asked import make_meter, without_missing
         from bilayer.training.evaluate.frames import evaluate_frames
     meter = make_meter(without_missing(options))
-    _report(evaluate_frames(options.folders, options.truth, meter, options.masks, options.keypoints), options, as_json)
+    _report(evaluate_frames(options.folders, options.truth, meter, options.masks, options.drive), options, as_json)
 
 
 @main.command()
@@ -79,8 +79,8 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
         save_sheet(sheet, draw_sheet(next(iter(models.values())), shown))
         click.echo(f"\n{sheet}: {len(shown)} identities, a row each", err=True)
     if save_frames is not None:
-        truth, keypoints = save_frames / "truth", save_frames / "keypoints"
-        click.echo(f"\nnext: bilayer-eval frames yours=FOLDER --truth {truth} --keypoints {keypoints}", err=True)
+        truth, landmarks = save_frames / "truth", save_frames / "landmarks"
+        click.echo(f"\nnext: bilayer-eval frames yours=FOLDER --truth {truth} --drive {landmarks}", err=True)
 
 
 def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import check_folder, list_below
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
-from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, scaled_landmarks
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
 from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
@@ -27,7 +27,7 @@ def evaluate_frames(
     truth: Path,
     meter: Meter | None = None,
     masks: Path | None = None,
-    keypoints: Path | None = None,
+    drive: Path | None = None,
 ) -> EvaluationResult:
     """Every method's frames against those of the same name, suffix aside, in `truth`; folders within are searched.
 
@@ -38,7 +38,7 @@ def evaluate_frames(
         meter: by which metrics; without one, by those that need no network.
         masks: folder of pictures of the same names, white where the person is; the rest is painted black in truth
             and result. Without it frames are compared whole.
-        keypoints: folder of the landmarks that drove the methods (68 points; .npy), for the pose error.
+        drive: folder of the landmarks that drove the methods (68 points; .npy), for the pose error.
 
     Raises:
         InputError: a folder or a frame is missing, damaged, or of another size.
@@ -55,16 +55,16 @@ def evaluate_frames(
     for start in range(0, len(true_frames.names), FRAMES_AT_ONCE):
         group = true_frames.names[start : start + FRAMES_AT_ONCE]
         covers = [None if mask_frames is None else mask_frames.read_mask(name, size) for name in group]
-        points = None if keypoints is None else [read_landmarks(keypoints / f"{name}.npy") for name in group]
+        points = None if drive is None else [read_landmarks(drive / f"{name}.npy") for name in group]
         seen = meter.prepare_truth(_read_masked(true_frames, group, covers, size), points, covers)
         faces += sum(found is not None for found in seen.landmarks)
         for method, folder in folders.items():
             scores[method].append(meter.score(_read_masked(folder, group, covers, size), seen))
     unavailable = dict(meter.unavailable)
-    if keypoints is None:
-        unavailable.setdefault("pose_error", "needs the landmarks that drove the methods (--keypoints)")
+    if drive is None:
+        unavailable.setdefault("pose_error", "needs the landmarks that drove the methods (--drive)")
         if "nme" in unavailable:
-            unavailable.setdefault("csim", "needs to know where the faces are: --keypoints, or the face detector")
+            unavailable.setdefault("csim", "needs to know where the faces are: --drive, or the face detector")
     return EvaluationResult(
         methods=tuple(MethodResult(method, join_scores(parts)) for method, parts in scores.items()),
         frames=len(true_frames.names),
@@ -132,7 +132,7 @@ def save_case(
     """Write one identity's frames into a draft as `evaluate_frames` reads them: KIND/PERSON-VIDEO-SEQUENCE/FRAME.png.
 
     KIND is `truth`, or a method's name with dashes; what another method needs to make its own frames is there, too:
-    `keypoints` (.npy) that drive them, and one picture in `source`.
+    `landmarks` (.npy) that drive them, and one picture in `source`.
 
     Raises:
         OSError: a file cannot be written.
@@ -144,7 +144,7 @@ def save_case(
         for name, frame in zip(case.names, frames, strict=True):
             _save(where / f"{name}.png", _png(frame))
     for name, target in zip(case.names, case.targets, strict=True):
-        _save(folder / "keypoints" / person / f"{name}.npy", npy_bytes(scaled_keypoints(target)))
+        _save(folder / "landmarks" / person / f"{name}.npy", npy_bytes(scaled_landmarks(target)))
 
 
 def _png(picture: Bytes) -> bytes:

@@ -25,7 +25,7 @@ from bilayer.training.evaluate.cases import (
     EvaluationProtocol,
     choose_sequences,
     read_case,
-    scaled_keypoints,
+    scaled_landmarks,
 )
 from bilayer.training.evaluate.drawn_lids import frames_with_lids
 from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, Costs, EvaluationResult, MethodResult
@@ -112,8 +112,8 @@ def measure_case(
         lids: also measure the fitted avatar with drawn lids.
     """
     truths = [remove_background(target.image, target.mask) for target in case.targets]
-    keypoints = [scaled_keypoints(target) for target in case.targets]
-    truth = meter.prepare_truth(truths, keypoints, [target.mask for target in case.targets])
+    landmarks = [scaled_landmarks(target) for target in case.targets]
+    truth = meter.prepare_truth(truths, landmarks, [target.mask for target in case.targets])
     pictures = _all_pictures(case, models, mean, lids)
     scores = {name: meter.score(made, truth) for name, made in pictures.items()}
     faces = sum(found is not None for found in truth.landmarks)

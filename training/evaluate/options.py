@@ -60,13 +60,14 @@ class FramesOptions(MeterOptions):
     methods: Annotated[tuple[str, ...], Option(argument=True, metavar="METHOD=FOLDER...")]
     truth: Annotated[Path, Option("Folder of the true frames.")]
     masks: Annotated[Path | None, Option("Folder of masks, white in the foreground: the rest is painted black.")] = None
-    keypoints: Annotated[
-        Path | None, Option("Folder of the landmarks that drove the methods (.npy): the pose error.")
+    drive: Annotated[
+        Path | None,
+        Option("Folder of the landmarks that drove the methods (.npy): the pose error.", former="--keypoints"),
     ] = None
 
     def check(self) -> None:
         """Check what can be checked before torch is imported."""
-        for folder in (*self.folders.values(), self.truth, self.masks, self.keypoints):
+        for folder in (*self.folders.values(), self.truth, self.masks, self.drive):
             check_folder(folder)
         super().check()
 

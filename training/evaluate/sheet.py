@@ -16,7 +16,7 @@ from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.media.writers import on_white
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
-from bilayer.training.evaluate.cases import EvaluationCase, scaled_keypoints
+from bilayer.training.evaluate.cases import EvaluationCase, scaled_landmarks
 from bilayer.training.evaluate.models import REFINED, evaluating, refinements
 from bilayer.training.metrics.meter import to_bytes
 from bilayer.training.prediction import source_of
@@ -72,8 +72,8 @@ def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
 
 def hardest_target(case: EvaluationCase) -> StoredFrame:
     """The target whose landmarks lie farthest from the source's in the mean; of equals the first."""
-    start = scaled_keypoints(case.source)
-    moves = [np.linalg.norm(scaled_keypoints(target) - start, axis=1).mean() for target in case.targets]
+    start = scaled_landmarks(case.source)
+    moves = [np.linalg.norm(scaled_landmarks(target) - start, axis=1).mean() for target in case.targets]
     return case.targets[int(np.argmax(moves))]
 
 

@@ -40,15 +40,15 @@ class Truth:
     """N true frames, and what is known of them before any method is looked at."""
 
     pictures: Tensor  # (N, 3, H, W) in -1..1
-    keypoints: tuple[Points | None, ...]  # (68, 2) pixels, those that drive the methods, where given
+    driving: tuple[Points | None, ...]  # (68, 2) pixels, those that drive the methods, where given
     landmarks: tuple[Points | None, ...]  # as the detector finds them
     embeddings: tuple[Points | None, ...]  # of the recogniser
     descriptions: tuple[Points | None, ...]  # of dlib's
     inside: tuple[NDArray[np.bool_] | None, ...]  # (H, W) where the person is; None: everywhere
 
     def places(self) -> list[Points | None]:
-        """Return each face's landmarks (68, 2) in pixels: the keypoints, or else the detector's; None without any."""
-        pairs = zip(self.keypoints, self.landmarks, strict=True)
+        """Return each face's landmarks (68, 2) in pixels: the driving ones, else the detector's; None without any."""
+        pairs = zip(self.driving, self.landmarks, strict=True)
         return [found if given is None else given for given, found in pairs]
 
 
@@ -97,20 +97,20 @@ class Meter:
     def prepare_truth(
         self,
         pictures: Sequence[Bytes],
-        keypoints: Sequence[Points | None] | None = None,
+        driving: Sequence[Points | None] | None = None,
         masks: Sequence[Bytes | None] | None = None,
     ) -> Truth:
         """Prepare true pictures (H, W, 3) RGB, all of one size, for methods to be compared with.
 
-        `keypoints` (68, 2), in pixels, are those that drive the methods: pose error is measured against them, and
-        faces are aligned by them for CSIM, as published; without them the detector's do the latter. Sharpness counts
-        where `masks` (H, W) are white.
+        `driving` landmarks (68, 2), in pixels, are those that drive the methods: pose error is measured against them,
+        and faces are aligned by them for CSIM, as published; without them the detector's do the latter. Sharpness
+        counts where `masks` (H, W) are white.
         """
         nothing = (None,) * len(pictures)
         inside = tuple(None if mask is None else mask >= INSIDE for mask in masks or nothing)
         truth = Truth(
             pictures=_to_tensor(pictures),
-            keypoints=tuple(keypoints or nothing),
+            driving=tuple(driving or nothing),
             landmarks=self._find(pictures),
             embeddings=nothing,
             descriptions=self._describe(pictures),
@@ -135,7 +135,7 @@ class Meter:
             found = self._find(pictures)
             scores["nme"] = _each(nme, found, truth.landmarks)
             scores["nme_x10"] = PAPER_FACTOR * scores["nme"]
-            scores["pose_error"] = _each(nme, found, truth.keypoints)
+            scores["pose_error"] = _each(nme, found, truth.driving)
             scores["mouth_error"] = _each(lambda a, b: nme(a, b, MOUTH), found, truth.landmarks)
             scores["eye_error"] = _each(lambda a, b: nme(a, b, EYES), found, truth.landmarks)
             for name, opening in OPENINGS.items():

@@ -109,8 +109,8 @@ def check_sequence(sequence: FrameSequence) -> tuple[Counter[int], list[str]]:
 def _implausible(frame: StoredFrame) -> list[str]:
     """Return what of a readable frame cannot be meant, a line each: landmarks far off, a mask that is nearly empty."""
     problems = []
-    span = float(np.ptp(frame.keypoints, axis=0).max()) / frame.width
-    inside = float(((frame.keypoints >= 0) & (frame.keypoints <= frame.width)).all(axis=1).mean())
+    span = float(np.ptp(frame.landmarks, axis=0).max()) / frame.width
+    inside = float(((frame.landmarks >= 0) & (frame.landmarks <= frame.width)).all(axis=1).mean())
     if span < MIN_SPAN or inside < MIN_INSIDE:
         found = f"found {inside:.0%} of them inside, spanning {span:.2f} of its width"
         problems.append(f"landmarks: expected pixels of this picture, {found}; scale them to the crop")

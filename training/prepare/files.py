@@ -43,14 +43,14 @@ class VideoStage:
         name: str,
         image: Bytes,
         mask: Bytes,
-        keypoints: Floats,
+        landmarks: Floats,
         coords: NDArray[np.float16] | None = None,
         picture_format: PictureFormat = "png",
     ) -> None:
         """One frame: picture (S, S, 3) RGB, mask (S, S), landmarks (68, 2) in pixels, coordinates (S, S, 2)."""
         self._place(IMAGES, sequence, f"{name}.{picture_format}").write_bytes(_encode(image[..., ::-1], picture_format))
         self._place(MASKS, sequence, f"{name}.png").write_bytes(_encode(mask, "png"))
-        arrays = {KEYPOINTS: keypoints.astype(np.float32, copy=False)}
+        arrays = {KEYPOINTS: landmarks.astype(np.float32, copy=False)}
         if coords is not None:
             arrays[COORDS] = coords.astype(np.float16, copy=False)
         for kind, array in arrays.items():  # numpy, given a path, would not say that the disk is full

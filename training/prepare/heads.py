@@ -112,8 +112,8 @@ def render_identity(job: HeadJob) -> int:
             else:
                 pose = sample_pose(model, frame_seed(job.identity, frame), settings.expressions == "strong")
             head = render_head(model, identity, pose, settings.size, settings.supersampling)
-            keypoints = head.landmarks - np.float32(PIXEL_CENTRE)
-            stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, keypoints, head.coords)
+            landmarks = head.landmarks - np.float32(PIXEL_CENTRE)
+            stage.write(SEQUENCE, f"{frame:05d}", head.image, head.mask, landmarks, head.coords)
     return settings.frames
 
 

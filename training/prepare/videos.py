@@ -177,9 +177,9 @@ def _write(frames: VideoFrames, stretches: Sequence[Stretch], stage: VideoStage,
         i, j = places[number]
         box, landmarks = stretches[i].box, stretches[i].landmarks[j]
         image = cut_box(picture, box, settings.size)
-        keypoints = (pose_vector(landmarks, box).reshape(-1, 2) + 1) * np.float32(settings.size / 2)
+        points = (pose_vector(landmarks, box).reshape(-1, 2) + 1) * np.float32(settings.size / 2)
         mask = np.rint(_masker().foreground(image) * 255).astype(np.uint8)  # as bilayer-export does to a photo
-        stage.write(f"{i:05d}", f"{j:05d}", image, mask, keypoints, picture_format=settings.picture_format)
+        stage.write(f"{i:05d}", f"{j:05d}", image, mask, points, picture_format=settings.picture_format)
 
 
 def _videos_of(place: StrPath) -> list[tuple[StrPath, tuple[str, ...]]]:

@@ -92,7 +92,7 @@ def make_trained(subject: Subject, source: ExportOptions) -> TrainedRung:
     if not apart <= POSE_TOLERANCE:
         raise InputError(
             f"{source.photo}: not the face that the avatar was made from: landmarks are {apart:.3g} of the crop off, "
-            f"expected at most {POSE_TOLERANCE:g}; give the photo, --keypoints, --rotate, --face and --landmarker of "
+            f"expected at most {POSE_TOLERANCE:g}; give the photo, --landmarks, --rotate, --face and --landmarker of "
             "the export"
         )
     avatar = avatar_of(model, portraits, contract.origin.refined_by, contract.texture_size)

@@ -24,7 +24,7 @@ def row(title, codes=(3,), **fields):
     def lay(goods, folder):
         shutil.copy(goods.photo, folder / "face.png")
         shutil.copy(goods.landmarks, folder / "face.npy")
-        content = json.dumps({"photo": "face.png", "keypoints": "face.npy", **fields})
+        content = json.dumps({"photo": "face.png", "landmarks": "face.npy", **fields})
         (folder / "all.jsonl").write_text(content + "\n")
         more = ["--checkpoint", goods.runs, "--no-mask", "--refine", "none", "--jobs", 1]
         return ["all.jsonl", "--target", "none", "--out", "out", *more]

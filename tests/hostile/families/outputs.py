@@ -120,7 +120,7 @@ ONTO = [
 CASES = [
     *(onto(kind, *one) for one in ONTO for kind in KINDS),
     over("checkpoint", "export", export("--checkpoint", "avatar.safetensors", avatar_safetensors="checkpoint")),
-    over("landmarks", "export", export("--keypoints", "me.json", "--out", "me.dlc", me_json="landmarks")),
+    over("landmarks", "export", export("--landmarks", "me.json", "--out", "me.dlc", me_json="landmarks")),
     over("another-photo", "export", export("me.preview.png", "--out", "me.dlc", me_preview_png="photo")),
     over("a-symbolic-link", "export", linked(lambda link, file: link.symlink_to(file))),
     over("a-link", "export", linked(lambda link, file: link.hardlink_to(file))),

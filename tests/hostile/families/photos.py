@@ -16,7 +16,7 @@ def export(name, content, suffix=".png", codes=(3,), says=""):
     def lay(goods, folder):
         path = folder / f"photo{suffix}"
         content(path, goods) if callable(content) else path.write_bytes(content)
-        return [path.name, "--keypoints", goods.landmarks, "--checkpoint", goods.checkpoint, "--target", "none",
+        return [path.name, "--landmarks", goods.landmarks, "--checkpoint", goods.checkpoint, "--target", "none",
                 "--no-mask", "--out", "out/a.dlc"]  # fmt: skip
 
     return Case("photos", name, "export", lay, codes, says)

@@ -38,7 +38,7 @@ def landmarks(name, content, suffix, codes=(3,), says=""):
         path = folder / f"points{suffix}"
         made = content(goods) if callable(content) else content
         path.write_bytes(made.encode() if isinstance(made, str) else made)
-        return [goods.photo, "--keypoints", path.name, "--checkpoint", goods.checkpoint, "--target", "none",
+        return [goods.photo, "--landmarks", path.name, "--checkpoint", goods.checkpoint, "--target", "none",
                 "--no-mask", "--out", "out/a.dlc"]  # fmt: skip
 
     return Case("landmarks", name, "export", lay, codes, says)
@@ -57,7 +57,7 @@ def damaged_points(name, change, suffix, codes):
     def lay(goods, folder):
         path = folder / f"points{suffix}"
         change(path, as_bytes(np.load(goods.landmarks), suffix))
-        return [goods.photo, "--keypoints", path.name, "--checkpoint", goods.checkpoint, "--target", "none",
+        return [goods.photo, "--landmarks", path.name, "--checkpoint", goods.checkpoint, "--target", "none",
                 "--no-mask", "--out", "out/a.dlc"]  # fmt: skip
 
     return Case("landmarks", f"{name}{suffix}", "export", lay, codes)

@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, avatar_name
 from bilayer.runtime.errors import BundleError
+from bilayer.runtime.face.ibug import NUM_LANDMARKS, POSE_WIDTH
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.onnx_external import external_data
 from bilayer.runtime.files.reading import (
@@ -43,7 +44,7 @@ from bilayer.runtime.typed_json import FileFormat
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Box = Annotated[list[int], Meta(min_length=4, max_length=4)]
 # In half crops from its middle: what is a thousand of them away is no landmark
-Pose = Annotated[list[Annotated[float, Meta(gt=-1000, lt=1000)]], Meta(min_length=136, max_length=136)]
+Pose = Annotated[list[Annotated[float, Meta(gt=-1000, lt=1000)]], Meta(min_length=POSE_WIDTH, max_length=POSE_WIDTH)]
 
 TexturePlace = Annotated[float, Meta(gt=-4, lt=4, description="-1..1 across the texture, as the warp has it")]
 
@@ -153,7 +154,7 @@ class DrawnLids:
 class Anchor:
     """Where one of the face's landmarks lies in the texture."""
 
-    landmark: Annotated[int, Meta(ge=0, le=67, description="which of the 68")]
+    landmark: Annotated[int, Meta(ge=0, le=NUM_LANDMARKS - 1, description="which of the 68")]
     x: TexturePlace
     y: TexturePlace
     ridge: Annotated[float, Meta(ge=0.001, le=1000, description="0: it comes to lie exactly; more: less is moved")]
@@ -165,7 +166,7 @@ class WarpAnchors:
 
     reach: Annotated[float, Meta(ge=0.01, le=2, description="how far a landmark moves what is around it, of -1..1")]
     limit: Annotated[float, Meta(gt=0, le=2, description="of how much is corrected at a landmark, of -1..1")]
-    points: Annotated[list[Anchor], Meta(min_length=1, max_length=68)]
+    points: Annotated[list[Anchor], Meta(min_length=1, max_length=NUM_LANDMARKS)]
 
 
 @dataclass(frozen=True)

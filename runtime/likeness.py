@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.runtime.agreement import gradient
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.face.crop import NUM_LANDMARKS, CropBox, cut_box
+from bilayer.runtime.face.crop import CropBox, cut_box
 from bilayer.runtime.face.expression import eye_opening, follow_ratio, mouth_opening
 from bilayer.runtime.face.found import Landmarker
+from bilayer.runtime.face.ibug import NUM_LANDMARKS
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.files.writing import replacing

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bilayer.model.networks.discriminator import Discriminator
 from bilayer.model.render import on_black
 from bilayer.model.warp import warping_field
+from bilayer.runtime.face.ibug import EYES
 from bilayer.training.data.dataset import FrameBatch
 from bilayer.training.losses import (
     coordinate_loss,
@@ -23,7 +24,7 @@ from bilayer.training.losses import (
     warping_loss,
 )
 from bilayer.training.prediction import Prediction
-from bilayer.training.regions import EYES, blur, feature_mask
+from bilayer.training.regions import blur, feature_mask
 from bilayer.training.settings import LossWeights
 
 EXTRA_OF_EYES = 4.0  # that they weigh more than mouths, which are larger, where frames that come in twos are compared

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-EYES = ((36, 42), (42, 48))  # landmarks of each
-FEATURES = (*EYES, (48, 68))  # landmarks of the right eye, the left eye, and the mouth
+from bilayer.runtime.face.ibug import EYES, MOUTH, NUM_LANDMARKS
+
+FEATURES = (*EYES, MOUTH)
 _MARGIN = 0.06  # of the picture's -1..1, around the landmarks
 _SOFTNESS = 0.04  # of the same, from outside to inside
 
 
-def feature_mask(poses: Tensor, size: int, features: Sequence[tuple[int, int]] = FEATURES) -> Tensor:
+def feature_mask(poses: Tensor, size: int, features: Sequence[slice] = FEATURES) -> Tensor:
     """Eyes and mouth of `poses` (N, 136), each a soft box around its landmarks: (N, 1, S, S) in 0..1."""
-    points = poses.view(-1, 68, 2)
+    points = poses.view(-1, NUM_LANDMARKS, 2)
     centres = (2 * torch.arange(size, dtype=poses.dtype, device=poses.device) + 1) / size - 1
     mask = poses.new_zeros(len(points), 1, size, size)
-    for first, end in features:
-        low = points[:, first:end].amin(dim=1) - _MARGIN  # (N, 2)
-        high = points[:, first:end].amax(dim=1) + _MARGIN
+    for feature in features:
+        low = points[:, feature].amin(dim=1) - _MARGIN  # (N, 2)
+        high = points[:, feature].amax(dim=1) + _MARGIN
         inside = torch.minimum(centres - low[..., None], high[..., None] - centres)  # (N, 2, S)
         soft = (inside / _SOFTNESS).clamp(0, 1)
         mask = torch.maximum(mask, soft[:, 1, None, :, None] * soft[:, 0, None, None, :])

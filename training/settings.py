@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from bilayer.model.config import PRESETS, ModelConfig, NetworkName
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.face.ibug import POSE_WIDTH
 from bilayer.runtime.typed_json import read_content, typed
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -22,7 +23,6 @@ Weight = Annotated[float, Meta(ge=0, le=1e6)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Blur = Annotated[float, Meta(ge=0, le=256)]
-POSE_WIDTH = 136  # 68 (x, y) pairs, of which the data's landmarks are
 
 
 @dataclass(frozen=True)

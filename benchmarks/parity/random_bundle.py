@@ -14,7 +14,7 @@ from bilayer.export.options import SNPE_OPSET
 from bilayer.export.verify import NOT_VERIFIED
 from bilayer.model.config import ModelConfig
 from bilayer.runtime.bundle import Contract, PhotoSource, PoseInput
-from bilayer.runtime.engines.pose_encoding import POSE_WIDTH
+from bilayer.runtime.face.ibug import POSE_WIDTH
 from bilayer.runtime.provenance import Graph, Origin
 
 

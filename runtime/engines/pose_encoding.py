@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.errors import BundleError, LandmarkError
+from bilayer.runtime.face.ibug import POSE_WIDTH
 from bilayer.runtime.frame import NetworkOutputs, Values
 
-POSE_WIDTH = 136  # 68 (x, y) pairs; spelt out as `crop`, which knows, loads OpenCV
 MAX_HARMONICS = 16  # 2**15 pi is beyond what a float32 landmark can tell
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError, in_short
+from bilayer.runtime.face.ibug import NUM_LANDMARKS
 
-NUM_LANDMARKS = 68
 MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
 FLATTEST = 0.05  # width over length, by deviations: points that are flatter lie on a line, to a pixel or two
 

@@ -22,7 +22,7 @@ from bilayer.runtime.face.tflite import TfliteNetwork
 WINDOW = 128  # px, side of the network's input
 STRIDE = 80  # px between windows at most: a face of up to 48 px lies whole in one of them
 CELLS = ((16, 2), (8, 6))  # cells a side, anchors a cell: strides 8, 16, 16, 16 with two anchors each
-RIGHT_EYE, LEFT_EYE = 0, 1  # of the six keypoints
+_RIGHT_EYE, _LEFT_EYE = 0, 1  # of the six keypoints that the network tells of a face
 
 FIRST_LOOK = 0.5  # least score of a find (MediaPipe's own)
 SECOND_LOOK = 0.3  # of the turned views of a find, to compare them
@@ -121,7 +121,7 @@ def _blend(scores: NDArray[np.float64], points: NDArray[np.float64]) -> list[Det
         same[index] = True  # even if its box is empty
         left &= ~same
         centre, extent, *keypoints = np.average(points[same], axis=0, weights=scores[same])
-        across = keypoints[LEFT_EYE] - keypoints[RIGHT_EYE]
+        across = keypoints[_LEFT_EYE] - keypoints[_RIGHT_EYE]
         angle = math.atan2(float(across[1]), float(across[0]))
         region = Region(float(centre[0]), float(centre[1]), MARGIN * float(extent.max()), angle)
         merged.append(Detection(float(scores[index]), region))

@@ -5,11 +5,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bilayer.runtime.face.ibug import EYE_CORNERS
+
 Floats = NDArray[np.floating]
 
 MOST = 10.0  # widths: frames that hold no face must not come to be NaN
 LID_PAIRS = np.array([(37, 41), (38, 40), (43, 47), (44, 46)])  # upper and lower points that touch when eyes close
-_EYE_CORNERS = np.array([[36, 39], [42, 45]])
 
 
 def mouth_opening(landmarks: Floats) -> NDArray[np.float64]:
@@ -35,7 +36,7 @@ def eye_openings(landmarks: Floats) -> NDArray[np.float64]:
 def _eyes(landmarks: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sums of each eye's two distances between the lids (..., 2), and its width (..., 2)."""
     lids = np.stack([_distance(landmarks, upper, lower) for upper, lower in LID_PAIRS], axis=-1)
-    widths = np.stack([_distance(landmarks, start, end) for start, end in _EYE_CORNERS], axis=-1)
+    widths = np.stack([_distance(landmarks, start, end) for start, end in EYE_CORNERS], axis=-1)
     return lids[..., 0::2] + lids[..., 1::2], widths
 
 

@@ -12,11 +12,15 @@ import numpy as np
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import check_landmarks
-
-RIGHT_EYE = slice(36, 42)
-LEFT_EYE = slice(42, 48)
-RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 36, 45  # the outer ones, as 300-W measures its errors
-RIGHT_EAR, NOSE_BRIDGE, LEFT_EAR = 0, 27, 16
+from bilayer.runtime.face.ibug import (
+    LEFT_EAR,
+    LEFT_EYE,
+    LEFT_EYE_CORNER,
+    NOSE_BRIDGE,
+    RIGHT_EAR,
+    RIGHT_EYE,
+    RIGHT_EYE_CORNER,
+)
 
 # The person's right half against the left: position i holds the index of the mirror image of landmark i.
 MIRRORED = np.array([

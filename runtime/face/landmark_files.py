@@ -22,7 +22,8 @@ import numpy as np
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import LandmarkError, in_short
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+from bilayer.runtime.face.crop import check_landmarks
+from bilayer.runtime.face.ibug import NUM_LANDMARKS
 from bilayer.runtime.files.arrays import parse_npy
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.typed_json import typed

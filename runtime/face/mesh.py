@@ -27,7 +27,7 @@ _IBUG = np.array([
     61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91,  # outer lips
     78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 ])  # fmt: skip
-_BROWS = slice(17, 27)
+_BOTH_BROWS = slice(17, 27)
 _BROWS_LOWER_EDGE = np.array([46, 53, 52, 65, 55, 285, 295, 282, 283, 276])
 
 
@@ -50,5 +50,5 @@ class FaceMesh:
 def _to_ibug(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(468, 2) -> (68, 2): one mesh point each, but brows run along the middle between their edges."""
     landmarks: NDArray[np.float64] = points[_IBUG]
-    landmarks[_BROWS] = (landmarks[_BROWS] + points[_BROWS_LOWER_EDGE]) / 2
+    landmarks[_BOTH_BROWS] = (landmarks[_BOTH_BROWS] + points[_BROWS_LOWER_EDGE]) / 2
     return landmarks

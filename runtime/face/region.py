@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.face.found import LEFT_EYE, RIGHT_EYE
+from bilayer.runtime.face.ibug import LEFT_EYE, RIGHT_EYE
 
 MARGIN = 1.5  # side of a region over the longer side of the face in it (MediaPipe, face_landmark_landmarks_to_roi)
 # The mesh that MARGIN was made for ends at the hair line, the 68 landmarks at the brows: height of the forehead

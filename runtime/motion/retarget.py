@@ -16,17 +16,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_is_face, check_landmarks, crop_box, on_a_line, pose_vector
+from bilayer.runtime.face.crop import check_is_face, check_landmarks, crop_box, on_a_line, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
-from bilayer.runtime.face.found import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
-from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING, Track, check_frames, hold_faces
+from bilayer.runtime.face.ibug import (
+    EYE_CORNERS,
+    EYES,
+    LEFT_EAR,
+    LEFT_EYE,
+    MOUTH,
+    MOUTH_CORNERS,
+    NOSE_BRIDGE,
+    NUM_LANDMARKS,
+    RIGHT_EAR,
+    RIGHT_EYE,
+)
+from bilayer.runtime.motion.track import LIP_PAIRS, PARTING, Track, check_frames, hold_faces
 from bilayer.runtime.vocabulary import RetargetMode, checked
 
 # Points that only the head moves: ears, nose, corners of the eyes
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
-EYES = ((RIGHT_EYE, (36, 39)), (LEFT_EYE, (42, 45)))  # all six points, the two corners
+EYES_AND_CORNERS = tuple(zip(EYES, EYE_CORNERS, strict=True))  # all six points, the two corners
 JAW = slice(0, 17)
-SHUT = 0.08  # eye widths; between lids nearer than this there is no opening to compare
+TOUCHING = 0.08  # eye widths; between lids nearer than this there is no opening to compare
 MAX_GAIN = 4.0  # times; lids and lips move no further than this beyond what the faces' sizes ask for
 BLOCK = 4096  # frames at once; of an hour's video the rest would be memory
 
@@ -250,7 +261,7 @@ class _Transfer:
         if gains.mouth != gains.head:  # the jaw goes with the mouth
             opened = (gains.mouth - gains.head) * self._lips * _gaps(moves, self._down).mean(axis=-1, keepdims=True)
             shaped[:, JAW] += self._down * PARTING[JAW] * opened
-        for points, corners in EYES:
+        for points, corners in EYES_AND_CORNERS:
             carried = moves[:, corners].mean(axis=-1, keepdims=True)
             shaped[:, points] = gains.head * carried + gains.eyes * self._lids[points] * (moves[:, points] - carried)
             shaped[:, corners] = gains.head * moves[:, corners]
@@ -332,8 +343,8 @@ def _lid_gains(source: Complex, laid: Complex) -> Complex:
     gains = np.ones(NUM_LANDMARKS, np.complex128)
     upper, lower = LID_PAIRS.T
     own, driven = source[lower] - source[upper], laid[lower] - laid[upper]
-    widths = np.abs([laid[left] - laid[right] for _, (right, left) in EYES]).repeat(2)
-    ratios = np.divide(own, driven, out=np.ones_like(own), where=np.abs(driven) > SHUT * widths)
+    widths = np.abs([laid[left] - laid[right] for right, left in EYE_CORNERS]).repeat(2)
+    ratios = np.divide(own, driven, out=np.ones_like(own), where=np.abs(driven) > TOUCHING * widths)
     gains[upper] = gains[lower] = ratios * np.minimum(1, MAX_GAIN / np.maximum(np.abs(ratios), 1e-12))
     return gains
 

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks
+from bilayer.runtime.face.crop import check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
-from bilayer.runtime.motion.retarget import EYES, RIGID
-from bilayer.runtime.motion.track import LIP_PAIRS, MOUTH, MOUTH_CORNERS, PARTING
+from bilayer.runtime.face.ibug import MOUTH, MOUTH_CORNERS, NUM_LANDMARKS
+from bilayer.runtime.motion.retarget import EYES_AND_CORNERS, RIGID
+from bilayer.runtime.motion.track import LIP_PAIRS, PARTING
 
 LIVE_SMOOTHING = 0.75  # amount for a camera: a tracker's trembling of 0.3 px comes to be 0.09
 LIGHTEST, HEAVIEST = 8.0, 0.4  # Hz, cutoff at rest of amounts just above 0, and of 1
@@ -154,7 +155,7 @@ class PoseSmoother:
         return float((gaps * np.conj(self._down)).real.mean())
 
 
-_LIDS = [(np.intersect1d(LIDS, np.arange(NUM_LANDMARKS)[points]), corners) for points, corners in EYES]
+_LIDS = [(np.intersect1d(LIDS, np.arange(NUM_LANDMARKS)[points]), corners) for points, corners in EYES_AND_CORNERS]
 
 
 def _smooth(part: OneEuro, points: Complex, seconds: float) -> Complex:

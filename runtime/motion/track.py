@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import LandmarkError, in_short
-from bilayer.runtime.face.crop import NUM_LANDMARKS, check_landmarks, on_a_line
+from bilayer.runtime.face.crop import check_landmarks, on_a_line
 from bilayer.runtime.face.expression import LID_PAIRS
-from bilayer.runtime.face.found import LEFT_EYE_CORNER, RIGHT_EYE_CORNER
+from bilayer.runtime.face.ibug import LEFT_EYE_CORNER, MOUTH, MOUTH_CORNERS, NUM_LANDMARKS, RIGHT_EYE_CORNER
 
 DEFAULT_FPS = 25.0  # VoxCeleb2's, which the published model is trained on
 MAX_FPS = 1000.0
@@ -25,8 +25,6 @@ MAX_FRAMES = 1 << 18  # 2.4 hours at 30 a second, 140 MB
 
 # Upper and lower points that touch when lips close
 LIP_PAIRS = np.array([(61, 67), (62, 66), (63, 65)])
-MOUTH = slice(48, 68)
-MOUTH_CORNERS = (48, 54)
 
 Points = NDArray[np.float64]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bilayer.runtime.face.found import face_from_landmarks
+from bilayer.runtime.face.ibug import BOTH_EYES, MOUTH
 from bilayer.training.evaluate.result import MethodResult
-from bilayer.training.metrics.landmarks import EYES, MOUTH, eye_distance, nme
+from bilayer.training.metrics.landmarks import eye_distance, nme
 from bilayer.training.metrics.meter import Meter, remove_background, to_bytes
 from tests.runtime.synthetic_faces import NARROW, seen
 from tests.runtime.synthetic_faces import face as face_in_space
@@ -48,10 +49,10 @@ def test_nme_does_not_depend_on_the_pictures_size():
 def test_parts_see_only_their_points():
     truth = face()
     opened, blinking = face(mouth=0.4), face(shut=0.8)
-    assert nme(opened, truth, EYES) == 0
+    assert nme(opened, truth, BOTH_EYES) == 0
     assert nme(opened, truth, MOUTH) > 0.05
     assert nme(blinking, truth, MOUTH) == 0
-    assert nme(blinking, truth, EYES) > 0.01
+    assert nme(blinking, truth, BOTH_EYES) > 0.01
     moved = truth.copy()
     moved[60] += np.float32([0, 8])
     assert nme(moved, truth, MOUTH) == pytest.approx(8 / 20 / eye_distance(truth), rel=1e-5)

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes, Floats, Ints
+from bilayer.runtime.face.ibug import BROWS, EYES, OUTER_LIPS
 from bilayer.training.heads.kernels.raster import interpolate, rasterise
 from bilayer.training.heads.parts import HEAD
 
 TILE = 384  # texels; about 13 a centimetre of skin, where the picture at 256 px has 8.5
 REACH = 3.0  # cm; distances to lips, eyes and brows are exact up to here and REACH beyond
-BROWS = (slice(17, 22), slice(22, 27))
-EYES = (slice(36, 42), slice(42, 48))
-OUTER_LIPS = slice(48, 60)
 
 
 @dataclass(frozen=True, eq=False)

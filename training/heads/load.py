@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Floats, Ints
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.face.ibug import NUM_LANDMARKS
 from bilayer.runtime.files.arrays import parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
 from bilayer.training.heads import ellipsoid, ict_facekit
@@ -16,8 +17,6 @@ from bilayer.training.heads.ict_facekit import MODEL_FILE, OCCLUSION_FILE
 from bilayer.training.heads.model import HeadModel
 from bilayer.training.heads.occlusion import ambient_occlusion
 from bilayer.training.heads.parts import EYES_BY_SIDE, FACE, IRIS_RIGHT
-
-NUM_LANDMARKS = 68
 
 REQUIRED_EXPRESSIONS = ("eyeBlink_L", "eyeBlink_R")  # of the shapes by name, the renderer itself needs these
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes, Floats, Ints
+from bilayer.runtime.face.ibug import EYES, INNER_LIPS
 from bilayer.training.heads.identity import Identity
 from bilayer.training.heads.kernels.geometry import blend_shapes, lift_shell, pose_points, project, vertex_normals
 from bilayer.training.heads.kernels.raster import rasterise
@@ -17,9 +18,9 @@ from bilayer.training.heads.scene_mesh import SceneMesh
 
 PIVOT = np.array([0, -4, -1], np.float32)  # cm; the joint that the head turns about, between the ears' lower ends
 APERTURE_MARGIN = 0.03  # of the frame: eyes and mouth are drawn this far around their landmarks
-INNER_LIPS = [62, 66]  # landmarks in the middle of the upper and the lower lip
+LIP_MIDDLES = [62, 66]  # landmarks in the middle of the upper and the lower lip
 OPEN_MOUTH = 1.2  # cm between them, from where on the light gets in
-APERTURES = (slice(36, 42), slice(42, 48), slice(60, 68))
+APERTURES = (*EYES, INNER_LIPS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def _rotation(pose: HeadPose) -> Floats:
 
 def _mouth_light(model: HeadModel, points: Floats) -> np.float32:
     """Share of the light that gets in between the lips, 0..1."""
-    upper, lower = points[model.landmarks[INNER_LIPS]]
+    upper, lower = points[model.landmarks[LIP_MIDDLES]]
     return np.float32(np.clip(np.linalg.norm(upper - lower) / OPEN_MOUTH, 0.15, 1))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from bilayer.runtime.arrays import Bytes, Floats, Ints
 from bilayer.training.heads.atlas import atlas_corners
-from bilayer.training.heads.kernels.shading import EYE, MOUTH, SKIN
+from bilayer.training.heads.kernels.shading import EYE, MOUTH_INSIDE, SKIN
 from bilayer.training.heads.parts import GUMS, IRIS_LEFT, IRIS_RIGHT, MOUTH_SOCKET, SCLERA_LEFT, TEETH
 
 
@@ -16,7 +16,7 @@ class Surfaces:
 
     triangles: Ints  # (T, 3)
     corner_uv: Floats  # (T, 3, 2) texels of the atlas; meaningless outside of the skin
-    kinds: Bytes  # (T,) SKIN, EYE or MOUTH of `kernels`
+    kinds: Bytes  # (T,) SKIN, EYE or MOUTH_INSIDE of `kernels`
     skin_count: int  # triangles 0..skin_count are skin
 
 
@@ -24,10 +24,10 @@ def sort_surfaces(triangles: Ints, uv: Floats, uv_triangles: Ints, part: Bytes) 
     """Leave out the irises: they lie behind the cornea, which the scleras' mesh includes and which is painted."""
     parts = part[triangles]
     kinds = np.full(len(triangles), SKIN, np.uint8)
-    kinds[(parts >= MOUTH_SOCKET).any(axis=1) & (parts <= TEETH).all(axis=1)] = MOUTH
+    kinds[(parts >= MOUTH_SOCKET).any(axis=1) & (parts <= TEETH).all(axis=1)] = MOUTH_INSIDE
     kinds[(parts >= SCLERA_LEFT).any(axis=1)] = EYE
     drawn = ~np.isin(parts, (IRIS_LEFT, IRIS_RIGHT)).any(axis=1)
-    order = np.concatenate([np.flatnonzero(drawn & (kinds == kind)) for kind in (SKIN, EYE, MOUTH)])
+    order = np.concatenate([np.flatnonzero(drawn & (kinds == kind)) for kind in (SKIN, EYE, MOUTH_INSIDE)])
     return Surfaces(
         triangles=np.ascontiguousarray(triangles[order]),
         corner_uv=np.ascontiguousarray(atlas_corners(uv, uv_triangles)[order]),

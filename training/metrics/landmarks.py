@@ -6,10 +6,9 @@ What is measured on a picture is measured by a detector, and the truth by the sa
 import numpy as np
 
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.face.found import LEFT_EYE, RIGHT_EYE, Landmarker
+from bilayer.runtime.face.found import Landmarker
+from bilayer.runtime.face.ibug import LEFT_EYE, NUM_LANDMARKS, RIGHT_EYE
 
-EYES = slice(36, 48)
-MOUTH = slice(48, 68)
 PAPER_FACTOR = 10  # of the NME in the paper's tables
 
 
@@ -22,7 +21,7 @@ def eye_distance(landmarks: Floats) -> float:
     return max(float(np.linalg.norm(gap)), 1e-6)
 
 
-def nme(landmarks: Floats, truth: Floats, points: slice = slice(0, 68)) -> float:
+def nme(landmarks: Floats, truth: Floats, points: slice = slice(0, NUM_LANDMARKS)) -> float:
     """Normalised mean error: mean distance of `points` from the truth's, over the truth's eye distance.
 
     The paper's tables show ten times that (section 4), the published code this (losses/pose_matching.py).

@@ -16,12 +16,13 @@ from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import scale_image
 from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.found import Landmarker
+from bilayer.runtime.face.ibug import BOTH_EYES, MOUTH
 from bilayer.runtime.face.recognition import RECOGNISER, IdentityRecogniser, identity_distance
 from bilayer.training.efficientnet import FeatureDistance
 from bilayer.training.feature_stacks import VGG16_LPIPS
 from bilayer.training.metrics.catalogue import IDENTITY_METRICS, LANDMARK_METRICS
 from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim, unit
-from bilayer.training.metrics.landmarks import EYES, MOUTH, PAPER_FACTOR, find_landmarks, nme
+from bilayer.training.metrics.landmarks import PAPER_FACTOR, find_landmarks, nme
 from bilayer.training.metrics.lpips import HEADS_SOURCE, Lpips
 from bilayer.training.metrics.pictures import l1, psnr, ssim
 
@@ -137,7 +138,7 @@ class Meter:
             scores["nme_x10"] = PAPER_FACTOR * scores["nme"]
             scores["pose_error"] = _each(nme, found, truth.driving)
             scores["mouth_error"] = _each(lambda a, b: nme(a, b, MOUTH), found, truth.landmarks)
-            scores["eye_error"] = _each(lambda a, b: nme(a, b, EYES), found, truth.landmarks)
+            scores["eye_error"] = _each(lambda a, b: nme(a, b, BOTH_EYES), found, truth.landmarks)
             for name, opening in OPENINGS.items():
                 for side, points in (("opening", found), ("driven", truth.landmarks)):
                     scores[f"{name}_{side}"] = np.array([np.nan if p is None else float(opening(p)) for p in points])

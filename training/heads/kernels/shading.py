@@ -9,8 +9,9 @@ import numpy as np
 
 from bilayer.training.heads.kernels.options import compiled, inlined
 
-# How a triangle is shaded. SKIN and HAIR read the texture atlas; MOUTH, CLOTH and STRANDS interpolate vertex colours.
-SKIN, HAIR, EYE, MOUTH, CLOTH, STRANDS = 0, 1, 2, 3, 4, 5
+# How a triangle is shaded. SKIN and HAIR read the texture atlas; the inside of the mouth, cloth and strands interpolate
+# vertex colours.
+SKIN, HAIR, EYE, MOUTH_INSIDE, CLOTH, STRANDS = 0, 1, 2, 3, 4, 5
 FLAT = 0.4  # cm; a pixel whose samples are of one kind and lie this close in depth is shaded at every other sample
 COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart belong to different surface patches
 
@@ -105,7 +106,7 @@ def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, c
         red = w0 * colours[a, 0] + w1 * colours[b, 0] + w2 * colours[c, 0]
         green = w0 * colours[a, 1] + w1 * colours[b, 1] + w2 * colours[c, 1]
         blue = w0 * colours[a, 2] + w1 * colours[b, 2] + w2 * colours[c, 2]
-        if kind == MOUTH:
+        if kind == MOUTH_INSIDE:
             gloss, shine = 0.5, 1
             shade *= mouth_light
             reached = mouth_light
@@ -160,7 +161,7 @@ def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, c
     colour[1] = green * lit_green + highlight
     colour[2] = blue * lit_blue + highlight
     coord[0], coord[1] = canonical(rx, ry, rz)
-    return kind != MOUTH
+    return kind != MOUTH_INSIDE
 
 
 @compiled

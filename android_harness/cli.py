@@ -192,6 +192,7 @@ def build_runner_command(options: RunnerOptions, as_json: bool) -> None:
     """
     from bilayer.android_harness.routes.runner_build import build_runner, find_compiler, kept_runner
 
+    options.check()
     out = options.out or kept_runner()
     compiler = find_compiler()
     with progress("compiling", 2) as advance:

@@ -8,9 +8,10 @@ from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.files.places import check_video
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_apart, check_output, check_video
-from bilayer.runtime.vocabulary import RetargetMode
+from bilayer.runtime.files.writing import check_apart, check_output
+from bilayer.runtime.vocabulary import PAGE_SUFFIXES, VIDEO_SUFFIXES, RetargetMode
 
 # Options of bench that are about a phone at hand
 _OF_OWN_PHONES = {
@@ -81,7 +82,7 @@ class BenchCommandOptions(AvatarOptions):
     ] = None
     sampler: Annotated[bool, Option("Time the sampler on the phone's processor.")] = True
     sampler_runs: Annotated[int, Option("Frames of each sampler.", at_least=1, at_most=100_000)] = 300
-    out: Annotated[Path, Option("The result, JSON.", ("-o",))] = Path("device-result.json")
+    out: Annotated[Path, Option("The result, JSON.", ("-o",), suffixes=(".json",))] = Path("device-result.json")
     logs: Annotated[Path | None, Option("Folder to keep the diagnostic logs in.")] = None
     hosted_device: Annotated[str | None, Option("Of --route aihub: a phone by its name there.", metavar="NAME")] = None
 
@@ -92,6 +93,8 @@ class BenchCommandOptions(AvatarOptions):
         """
         self._check_route()
         check_output(self.out)
+        if self.logs is not None:
+            check_output(self.logs / "log")
         avatar = super().check()
         check_apart([self.out], (self.drive, self.bundle, *avatar.paths))
         return avatar
@@ -114,7 +117,7 @@ class BenchCommandOptions(AvatarOptions):
 class RunCommandOptions(AvatarOptions):
     """The options of `run`: where frames go, and what they are computed on."""
 
-    out: Annotated[Path, Option(".mp4, .gif or a new folder for PNGs.", ("-o",))]
+    out: Annotated[Path, Option(".mp4, .gif or a new folder for PNGs.", ("-o",), suffixes=VIDEO_SUFFIXES)]
     mode: Annotated[Mode | None, Option("Of the route.", default="its first")] = None
     frames: Annotated[int | None, Option("Stop after so many.", at_least=1)] = None
 
@@ -129,7 +132,7 @@ class ReportOptions:
     """The options of `report`: which results, and where their page goes."""
 
     results: Annotated[tuple[Path, ...], Option(argument=True)]
-    html: Annotated[Path | None, Option("Write an HTML page with charts as well.")] = None
+    html: Annotated[Path | None, Option("Write an HTML page with charts as well.", suffixes=PAGE_SUFFIXES)] = None
 
     def check(self) -> None:
         """Raise an InputError where a result is not there, or an OutputError where the page cannot be written."""
@@ -145,3 +148,8 @@ class RunnerOptions:
     """The options of `build-runner`: where the program goes."""
 
     out: Annotated[Path | None, Option("The program.", ("-o",), default="in the cache, where bench finds it")] = None
+
+    def check(self) -> None:
+        """Raise an OutputError where the program cannot be written, before anything is compiled."""
+        if self.out is not None:
+            check_output(self.out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import Group, as_json_option, show
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.options import Option, fills
@@ -92,9 +93,12 @@ class DemoOptions:
     """The options of `demo`: of whom it makes an avatar, where to, and how long that moves."""
 
     photo: Annotated[Path, Option(argument=True)]
-    out: Annotated[Path, Option("As bilayer-export takes it: a folder, or any file of the avatar.", ("-o",))] = Path(
-        "avatar"
-    )
+    out: Annotated[
+        Path,
+        Option(
+            "As bilayer-export takes it: a folder, or any file of the avatar.", ("-o",), suffixes=(*BUNDLE_SUFFIXES, "")
+        ),
+    ] = Path("avatar")
     seconds: Annotated[float, Option("Of the built-in motion.", at_least=0.04, at_most=6)] = 4.0
 
 

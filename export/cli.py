@@ -23,10 +23,12 @@ from bilayer.export.options import (
     check_options,
     is_demo,
 )
+from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.command.heard import log_handler
-from bilayer.runtime.command.options import fills, with_options
+from bilayer.runtime.command.options import check_suffix, fills, with_options
 from bilayer.runtime.errors import OutputError
+from bilayer.runtime.files.places import check_outside
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.jobs.options import JobOptions
@@ -78,6 +80,7 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
 
         export_photos(photos[0], ExportOptions("", **given), job_options, as_json)
     else:
+        check_suffix(Path(given["out"]), (*BUNDLE_SUFFIXES, ""))  # of many photos it is a folder, whatever its name
         photo, *others = photos
         export_photo(ExportOptions(photo, others=tuple(others), **given), task, as_json)
 
@@ -149,14 +152,13 @@ def _check_web(web: Path, options: ExportOptions) -> None:
     from bilayer.runtime.web.engines import check_engines
     from bilayer.runtime.web.site import check_site_folder
 
+    check_outside(web, (options.photo, *options.others, options.checkpoint, options.keypoints))
     check_site_folder(web)
     check_engines()
 
 
 def _check_sheet(sheet: Path, options: ExportOptions, web: Path | None) -> None:
-    """Raise an OutputError unless the sheet is a .png of its own that can be written."""
-    if sheet.suffix.lower() != ".png":
-        raise OutputError(f"{sheet}: expected a name that ends in .png, found {sheet.suffix or 'no suffix'}")
+    """Raise an OutputError unless the sheet is a file of its own that can be written."""
     place, taken = sheet.resolve(), [path.resolve() for path in bundle_files(options.out)]
     if place in taken or (web is not None and web.resolve() in (place, *place.parents)):
         raise OutputError(f"{sheet}: the avatar or its page goes there; give --report another place")

@@ -103,7 +103,10 @@ class ExportTask:
     timings: Annotated[bool, Option("Print how long each stage took.")] = False
     report: Annotated[
         Path | None,
-        Option("Measure the likeness, write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness."),
+        Option(
+            "Measure the likeness, write a sheet (.png): photo, 20 poses, identity (extra [identity]), sharpness.",
+            suffixes=(".png",),
+        ),
     ] = None
     web: Annotated[
         Path | None, Option("Write the avatar to this folder as a web page, too: to copy anywhere (docs/web.md).")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from bilayer.model.files.authors_checkpoint import Value
 
 
+CHECKPOINT_SUFFIXES = (".safetensors",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunsOptions:
     """Which of the authors' runs, and settings in place of theirs."""
@@ -67,8 +70,10 @@ class CheckpointConversion(RunsOptions):
     """What is converted, and what of it is kept."""
 
     runs_dir: Annotated[Path, Option(argument=True)]
-    place: Annotated[Path | None, Option(argument=True, metavar="[OUT]")] = None
-    out: Annotated[Path, Option("The .safetensors to write.", ("-o",))] = Path("checkpoint.safetensors")
+    place: Annotated[Path | None, Option(argument=True, metavar="[OUT]", suffixes=CHECKPOINT_SUFFIXES)] = None
+    out: Annotated[Path, Option("The .safetensors to write.", ("-o",), suffixes=CHECKPOINT_SUFFIXES)] = Path(
+        "checkpoint.safetensors"
+    )
     precision: Annotated[
         StoredPrecision, Option("Of the matrices: fp16 halves the size; int8 also quarters the texture generator's.")
     ] = "fp32"
@@ -124,8 +129,6 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
         if click.get_current_context().get_parameter_source("out") is not ParameterSource.DEFAULT:
             raise click.UsageError(f"give either {place} or --out {out}: one file is written")
         out = place
-    if out.suffix != ".safetensors":
-        raise click.UsageError(f"{out}: expected a name that ends in .safetensors")
     check_input(options.runs_dir, CheckpointError)
     check_output(out)
     check_apart([out], [options.runs_dir])

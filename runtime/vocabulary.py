@@ -25,6 +25,8 @@ IntegerPrecision = Literal["w8a16", "w8a8"]  # bits of weights and of what lies 
 
 ANY_CAMERA = "any"  # a virtual one, whichever there is
 TRACK_SUFFIXES = (".npy", ".npz", ".json")
+PAGE_SUFFIXES = (".html", ".htm")
+VIDEO_SUFFIXES = (".mp4", ".gif", "")  # that are written; without one a folder of PNGs
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
 )

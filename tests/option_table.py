@@ -14,21 +14,27 @@ IN_ALL = ("as_json",)  # told above the table, as are -h and --version
 _DEFAULT = re.compile(r"\s*\[default: [^]]*\]")
 
 
-def options() -> Iterator[tuple[str, click.Option]]:
-    """Each option that help shows, with the command's name: `bench frame`."""
+def parameters() -> Iterator[tuple[str, click.Parameter]]:
+    """Each option and argument, with the command's name: `bench frame`."""
 
-    def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Option]]:
+    def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Parameter]]:
         if isinstance(command, click.Group):
             context = click.Context(command)
             for word in command.list_commands(context):
                 below = command.get_command(context, word)
                 assert below is not None
                 yield from walk(below, f"{name} {word}".strip())
-        for option in command.params:
-            if isinstance(option, click.Option) and not option.hidden and option.name not in IN_ALL:
-                yield name, option
+        for parameter in command.params:
+            yield name, parameter
 
     yield from walk(main, "")
+
+
+def options() -> Iterator[tuple[str, click.Option]]:
+    """Each option that help shows, with the command's name."""
+    for name, option in parameters():
+        if isinstance(option, click.Option) and not option.hidden and option.name not in IN_ALL:
+            yield name, option
 
 
 def option_table() -> str:

@@ -13,10 +13,13 @@ from bilayer.runtime.command.console import Group, as_json_option, progress, sho
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError, InputError
 from bilayer.runtime.files.reading import check_input, size_of
-from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
     from bilayer.training.settings import StageName, TrainingSettings
+
+
+RUN_FILES = ("checkpoint.safetensors", "settings.json", "state.pt", "log.jsonl")  # of run_folder.py, which loads torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,10 @@ class TrainOptions:
         check_input(self.config)
         check_input(self.data)
         check_input(self.init, CheckpointError)
-        check_output(self.out / "checkpoint.safetensors")
+        written = [self.out / name for name in RUN_FILES]
+        for file in written:
+            check_output(file)
+        check_apart(written, (self.config, self.init))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,7 @@ class EnhancerOptions(TrainOptions):
         """Check what can be checked before torch is imported."""
         check_input(self.base, CheckpointError)
         super().check()
+        check_apart([self.out / name for name in RUN_FILES], [self.base])
 
 
 @click.group(cls=Group)

@@ -13,7 +13,9 @@ from bilayer.runtime.errors import CheckpointError, LandmarkError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart, check_output
-from bilayer.runtime.vocabulary import DevicePrecision, LandmarkerName, TensorLayout
+from bilayer.runtime.vocabulary import PAGE_SUFFIXES, DevicePrecision, LandmarkerName, TensorLayout
+
+INPUT_LIST = "input_list.txt"  # of --write-inputs, what snpe-net-run is given
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class ParityOptions:
         Path | None,
         Option("Write the poses and input_list.txt for a phone there, and end; with --layers it asks for every layer."),
     ] = None
-    html: Annotated[Path | None, Option("Write a report with pictures, one file.")] = None
+    html: Annotated[Path | None, Option("Write a report with pictures, one file.", suffixes=PAGE_SUFFIXES)] = None
     rotate: Annotated[Literal[0, 90, 180, 270], Option("As the export had it (with --photo).")] = 0
     face: Annotated[int | None, Option("As the export had it (with --photo).", at_least=1, default="1")] = None
     landmarker: Annotated[LandmarkerName, Option("As the export had it (with --photo).")] = "mediapipe"
@@ -77,6 +79,8 @@ class ParityOptions:
         if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):
             options = "--checkpoint, --landmarks, --no-mask, --other, --rotate, --face and --landmarker"
             raise click.UsageError(f"{options} say what --photo was exported with: give it")
+        if self.write_inputs is not None and (self.html is not None or self.device_outputs is not None):
+            raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
         if self.photo is not None:
@@ -85,6 +89,8 @@ class ParityOptions:
         check_input(self.landmarks, LandmarkError)
         check_input(self.drive, LandmarkError)
         check_input(self.device_outputs)
+        if self.write_inputs is not None:
+            check_output(self.write_inputs / INPUT_LIST)
         avatar = read_bundle(self.bundle)
         if self.html is not None:
             check_output(self.html)

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.command.console import as_json_option, show
 from bilayer.runtime.command.extras import installed_versions
 from bilayer.runtime.command.options import Option, fills
-from bilayer.runtime.files.writing import check_output, write_file
+from bilayer.runtime.files.writing import check_apart, check_output, write_file
 
 Cell = str | float | int | None
 
@@ -144,7 +144,7 @@ def _show(value: Cell) -> str:
 class PlotOptions:
     """What is made of a benchmark's reports beside their text."""
 
-    plot: Annotated[Path | None, Option("Also draw it.", metavar="FILE.svg")] = None
+    plot: Annotated[Path | None, Option("Also draw it.", metavar="FILE.svg", suffixes=(".svg",))] = None
 
 
 def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[..., None]:
@@ -154,8 +154,10 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
     def command(shown: PlotOptions, *options: Any, as_json: bool) -> None:
         plot = shown.plot
         if plot is not None:
-            require("matplotlib")
             check_output(plot)
+            given = [value for some in options if is_dataclass(some) for value in vars(some).values()]
+            check_apart([plot], [value for value in given if isinstance(value, Path)])
+            require("matplotlib")
         reports = measure(*options)
         text = "\n\n".join(report.to_markdown() for report in reports)
         show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)

@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,7 @@ from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import is_folder
-from bilayer.runtime.files.writing import check_output, sweep_drafts
+from bilayer.runtime.files.writing import check_apart, check_output, sweep_drafts
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.jobs.processes import WAITING
 
@@ -52,7 +52,11 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
             "--landmarks, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
         )
     if not stores.is_url(out):
-        check_output(Path(out, RESULTS))
+        written = [Path(out, RESULTS), Path(out, SHEET)]
+        for file in written:
+            check_output(file)
+        names = {file.name for file in written}
+        check_apart(written, [place, *(item.photo for item in items if PurePath(item.photo).name in names)])
         if is_folder(records := Path(out, RECORDS)):
             sweep_drafts(records)  # of a run that was killed behind a record's rename
     workers = job_options.workers(len(items), WORKER_BYTES)

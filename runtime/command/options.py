@@ -41,6 +41,7 @@ class Option:
     at_most: float | None = None
     none: str | None = None  # the word for None, beside those of a Literal
     default: str | None = None  # what to say of a default that is None
+    suffixes: tuple[str, ...] = ()  # of a file that is written, one of which its name must have; "": or of a folder
     alone: str | None = None  # what it is where it is given without a word, which may be left out then
 
 
@@ -68,6 +69,41 @@ def _check_not_empty(kind: click.Path, value: Any, param: click.Parameter | None
     """Refuse what a script's variable without a value gives: a Path of it would be the current folder."""
     if not str(value):
         kind.fail("expected a path, found an empty word.", param, ctx)
+
+
+def check_suffix(
+    path: Path, suffixes: tuple[str, ...], param: click.Parameter | None = None, ctx: click.Context | None = None
+) -> None:
+    """See that the name of a file to write ends in one of `suffixes`, or where "" is one of them, is a folder's.
+
+    Raises:
+        BadParameter: it is neither; a usage error.
+    """
+    name, or_folder = path.name.lower(), "" in suffixes
+    named = any(name.endswith(suffix) and name != suffix for suffix in suffixes if suffix)
+    if not named and not (or_folder and (not path.suffix or is_folder(path))):
+        expected = ("a folder or " if or_folder else "") + f"a name that ends in {', '.join(filter(None, suffixes))}"
+        raise click.BadParameter(f"{path}: expected {expected}, found {path.suffix or 'no suffix'}.", ctx, param)
+
+
+class NamedFile(_ParamType):
+    """The path of a file to write, whose kind its name tells: with another suffix it would be taken for another."""
+
+    name = "path"
+
+    def __init__(self, place: click.Path, suffixes: tuple[str, ...]) -> None:
+        self._place, self.suffixes = place, suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error for another suffix; a URL, which the command looks at, stays as it is."""
+        path = self._place.convert(value, param, ctx)
+        if isinstance(path, Path):
+            check_suffix(path, self.suffixes, param, ctx)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        """Names of files, as of any path."""
+        return self._place.shell_complete(ctx, param, incomplete)
 
 
 class OptionalWord(click.types.StringParamType):
@@ -184,6 +220,8 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
         "metavar": option.metavar,
         "envvar": option.envvar,
     }
+    if option.suffixes:
+        settings["type"] = NamedFile(settings["type"], option.suffixes)
     if default is not MISSING:
         settings["default"] = default
     if option.argument:

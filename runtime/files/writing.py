@@ -59,13 +59,6 @@ def check_apart(written: Iterable[Path], read: Iterable[StrPath | None]) -> None
             raise OutputError(f"{target}: is read here, and would be written over; name another place")
 
 
-def check_video(out: Path) -> None:
-    """Raise an OutputError unless `out` names an .mp4, a .gif or a folder for PNGs that can be written."""
-    if out.suffix.lower() not in (".mp4", ".gif", ""):
-        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {out.suffix.lower()}")
-    check_output(out if out.suffix else out / "00000.png")
-
-
 def check_new_folder(target: Path) -> None:
     """Raise an OutputError, before the work that ends in it, unless a folder can be made, or is there and empty."""
     if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):

@@ -14,7 +14,8 @@ from PIL import Image
 
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files.writing import check_video, new_folder, replacing
+from bilayer.runtime.files.places import check_video
+from bilayer.runtime.files.writing import new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.gif import GifWriter
 from bilayer.runtime.media.sound import Sound

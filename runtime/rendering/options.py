@@ -10,9 +10,10 @@ import click
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.files.kinds import check_photo_file
+from bilayer.runtime.files.places import check_video
 from bilayer.runtime.files.reading import check_input
-from bilayer.runtime.files.writing import check_apart, check_video
-from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, EngineName, Precision, RetargetMode
+from bilayer.runtime.files.writing import check_apart
+from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, VIDEO_SUFFIXES, EngineName, Precision, RetargetMode
 
 WINDOW = Path("window")
 
@@ -22,7 +23,9 @@ class RenderOptions:
     """What is to be rendered, of whom, and where to."""
 
     bundle: Annotated[Path, Option(argument=True)]
-    out: Annotated[Path | None, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",))] = None
+    out: Annotated[
+        Path | None, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",), suffixes=VIDEO_SUFFIXES)
+    ] = None
     drive: Annotated[
         str | None,
         Option("A landmark track (.npy .npz .json), video, animation, photo, or webcam's number.", metavar="DRIVE"),

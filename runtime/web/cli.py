@@ -10,6 +10,7 @@ import click
 
 from bilayer.runtime.command.console import Command, as_json_option, show, table, tell
 from bilayer.runtime.command.options import Option, fills
+from bilayer.runtime.files.places import check_outside
 
 if TYPE_CHECKING:
     from bilayer.runtime.bundle import Bundle
@@ -48,6 +49,7 @@ def main(options: WebOptions, as_json: bool) -> None:
         check_site_folder(options.out)
     bundle = None if options.bundle is None else read_bundle(options.bundle)
     if options.out is not None:
+        check_outside(options.out, [] if bundle is None else bundle.paths)
         parts = write_page(bundle, options.out, options.runtime, options.webgpu)
         report = {"out": str(options.out), "bytes": parts}
         show(report, lambda: describe_parts(parts), as_json, serve_command(options.out))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MeterOptions:
     """The options of both commands: metrics, their networks, and where the numbers go."""
 
-    out: Annotated[Path | None, Option("Write the numbers as JSON, too.", ("-o",))] = None
+    out: Annotated[Path | None, Option("Write the numbers as JSON, too.", ("-o",), suffixes=(".json",))] = None
     lpips_vgg16: Annotated[Path | None, Option("For LPIPS: torchvision's vgg16-397923af.pth.", metavar="FILE")] = None
     lpips_heads: Annotated[Path | None, Option("For LPIPS: its heads, weights/v0.1/vgg.pth.", metavar="FILE")] = None
     arcface: Annotated[Path | None, Option("For CSIM: an ArcFace network as .onnx.", metavar="FILE")] = None
@@ -92,9 +92,9 @@ class CheckpointOptions(MeterOptions, JobOptions):
         bool, Option("Also measure fitted avatars with drawn lids, as exports have them with the demo weights.")
     ] = False
     timings: Annotated[bool, Option("Also measure initialisation and inference, in torch.", former="--times")] = False
-    sheet: Annotated[Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE")] = (
-        None
-    )
+    sheet: Annotated[
+        Path | None, Option("Write a picture sheet (.png) of the first checkpoint.", metavar="FILE", suffixes=(".png",))
+    ] = None
     sheet_rows: Annotated[int, Option("Identities on it.", at_least=1)] = 8
     save_frames: Annotated[Path | None, Option("Write all frames, to use with `frames`.", metavar="FOLDER")] = None
     threads: Annotated[

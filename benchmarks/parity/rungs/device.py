@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from bilayer.benchmarks.parity.options import INPUT_LIST
 from bilayer.benchmarks.parity.rungs.rung import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
@@ -82,8 +83,8 @@ def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
     wanted = [layer.name for layer in subject.own.layers] if layers else subject.own.output_tensors
     poses = {f"pose_{i:04}.raw": pose.astype("<f4").tobytes() for i, pose in enumerate(subject.encoded())}
     lines = [f"#{' '.join(wanted)}", *(f"{tensor}:={name}" for name in poses)]
-    write_files(folder, {**poses, "input_list.txt": ("\n".join(lines) + "\n").encode()})
-    return folder / "input_list.txt"
+    write_files(folder, {**poses, INPUT_LIST: ("\n".join(lines) + "\n").encode()})
+    return folder / INPUT_LIST
 
 
 def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout: str) -> Floats:

@@ -6,6 +6,8 @@ import shutil
 
 from tests.hostile.case import Case
 
+GOES = r"is read here, and would go with it; name another place$"
+NOT_EMPTY = "is there already and not an empty folder"
 OVER = r"is read here, and would be written over; name another place$"
 
 
@@ -58,8 +60,57 @@ def still_picture(goods, folder):
 
 
 def report(goods, folder):
-    (folder / "phone.json").write_text(json.dumps(goods.result))
-    return ["report", "phone.json", "--html", "./phone.json"]
+    (folder / "phone.html").write_text(json.dumps(goods.result))
+    return ["report", "phone.html", "--html", "./phone.html"]
+
+
+def page_on(name):
+    """A page that is a link to a file of the avatar."""
+
+    def lay(goods, folder):
+        shutil.copytree(goods.bundle, folder / "avatar")
+        (folder / "me.html").hardlink_to(folder / "avatar" / name)
+        return ["avatar", "--html", "me.html"]
+
+    return lay
+
+
+def manifest(goods, folder):
+    shutil.copy(goods.photo, folder / "me.png")
+    (folder / "results.jsonl").write_text('{"photo": "me.png"}\n')
+    return ["results.jsonl", "--out", ".", "--target", "none"]
+
+
+def photo_of_a_manifest(goods, folder):
+    shutil.copy(goods.photo, folder / "contact-sheet.jpg")
+    (folder / "people.jsonl").write_text('{"photo": "contact-sheet.jpg", "name": "me"}\n')
+    return ["people.jsonl", "--out", ".", "--target", "none"]
+
+
+def site_of_an_avatar(goods, folder):
+    """A folder that a page was written to, and in it the avatar."""
+    shutil.copytree(goods.bundle, folder / "site" / "me")
+    (folder / "site" / "page.json").write_text("{}")
+    return ["site/me", "--out", "site"]
+
+
+def site_of_a_photo(goods, folder):
+    (folder / "site").mkdir()
+    (folder / "site" / "page.json").write_text("{}")
+    shutil.copy(goods.photo, folder / "site" / "me.png")
+    return ["site/me.png", "--web", "site", "--out", "a", "--target", "none"]
+
+
+def trained(stage, option):
+    """A run over the weights that it starts from."""
+
+    def lay(goods, folder):
+        (folder / "run").mkdir()
+        shutil.copy(goods.checkpoint, folder / "run" / "checkpoint.safetensors")
+        (folder / "settings.toml").touch()
+        return [stage, "--config", "settings.toml", option, "run/checkpoint.safetensors", "--out", "run"]
+
+    return lay
 
 
 def sheet_in_page(goods, folder):
@@ -71,10 +122,10 @@ def in_place(goods, folder):
     return ["convert", "model.safetensors", "--precision", "fp16", "--out", "model.safetensors"]
 
 
-def evaluated(*words, code=3, says=OVER):
+def evaluated(*words, code=3, says=OVER, model="model.safetensors"):
     def lay(goods, folder):
-        shutil.copy(goods.checkpoint, folder / "model.safetensors")
-        return ["checkpoint", "model.safetensors", "--data", goods.data, "--no-landmarks", *words]
+        shutil.copy(goods.checkpoint, folder / model)
+        return ["checkpoint", model, "--data", goods.data, "--no-landmarks", *words]
 
     return Case("outputs", f"eval-{words[-1]}", "eval", lay, (code,), says)
 
@@ -128,14 +179,22 @@ CASES = [
     over("report-in-the-page", "export", sheet_in_page, "the avatar or its page goes there"),
     over("render-the-driver", "render", bundled(["avatar", "--drive", "me.mp4", "--out", "me.mp4"], me_mp4="video")),
     over("render-a-still", "render", still_picture),
-    over("parity-the-contract", "parity", bundled(["avatar", "--html", "avatar/avatar.json"])),
-    over("parity-the-network", "parity", bundled(["avatar", "--html", "avatar/avatar.onnx"])),
-    over("parity-the-photo", "parity", bundled(["avatar", "--photo", "me.png", "--html", "me.png"], me_png="photo")),
+    over("parity-the-contract", "parity", page_on("avatar.json")),
+    over("parity-the-network", "parity", page_on("avatar.onnx")),
+    over("parity-the-photo", "parity", bundled(["avatar", "--photo", "me.html", "--html", "me.html"], me_html="photo")),
     over("bench-the-contract", "device", bundled(["bench", "avatar", "--out", "avatar/avatar.json"])),
     over("device-report", "device", report),
     over("convert", "checkpoint", in_place),
-    evaluated("--out", "model.safetensors"),
-    evaluated("--sheet", "./model.safetensors"),
-    evaluated("--out", "a", "--save-frames", "a", code=2, says="written by themselves"),
-    evaluated("--out", "b.png", "--sheet", "./b.png", code=2, says="written by themselves"),
+    evaluated("--out", "model.json", model="model.json"),
+    evaluated("--sheet", "./model.png", model="model.png"),
+    evaluated("--out", "a.json", "--save-frames", "a.json", code=2, says="written by themselves"),
+    evaluated("--sheet", "b.png", "--save-frames", "./b.png", code=2, says="written by themselves"),
+    evaluated("--sheet", "b.png", "--out", "b.png", code=2, says=r"a name that ends in \.json, found \.png"),
+    over("bulk-the-manifest", "export", manifest),
+    over("bulk-a-photo-of-the-manifest", "export", photo_of_a_manifest),
+    over("web-the-avatar", "web", site_of_an_avatar, GOES),
+    over("web-the-photo", "export", site_of_a_photo, GOES),
+    over("train-on-its-start", "train", trained("base", "--init")),
+    over("train-on-its-base", "train", trained("enhancer", "--base")),
+    over("render-the-avatar", "render", bundled(["avatar", "--demo-motion", "--out", "avatar"]), NOT_EMPTY),
 ]

@@ -44,7 +44,7 @@ WRITTEN = {
     ("eval checkpoint", "--save-frames"): FOLDER,
 }  # fmt: skip
 # Paths that are read, all others that there are
-READ = {"data", "config", "init", "base", "model", "root", "truth", "masks", "keypoints", "checkpoint", "checkpoints"}
+READ = {"data", "config", "init", "base", "model", "root", "truth", "masks", "landmarks", "checkpoint", "checkpoints"}
 READ |= {"bundle", "photo", "photos", "others", "drive", "paste_back", "device_outputs", "checked", "inspected", "path"}
 READ |= {"runs_dir", "runtime", "token_file", "ncnn_runner", "benchmark_model", "executor_runner", "runner", "results"}
 READ |= {"lpips_vgg16", "lpips_heads", "arcface", "places"}

@@ -1,5 +1,6 @@
 """What is given away: an sdist with all of the repository, a wheel with all of the rooms, and what is left of both."""
 
+import ast
 import email
 import os
 import re
@@ -11,9 +12,12 @@ import tomllib
 import venv
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bilayer.runtime.bundle import Bundle
 from tests.benchmarks.avatars import export_tiny
@@ -117,28 +121,91 @@ def test_the_core_needs_neither_torch_nor_onnx(built):
     assert not [line for line in required if re.match(r"(torch|onnx|matplotlib|jinja2)\b(?!-)", line)]
 
 
-@pytest.fixture(scope="module")
-def installed(built, tmp_path_factory):
-    """The folder of programs of a new environment: the wheel, and beside it the packages of this one."""
-    folder = tmp_path_factory.mktemp("environment")
+def required(lines, extras=()):
+    """The distributions of this environment that requirements ask for, and theirs, by name: what pip would install."""
+    found: dict[tuple[str, str], Distribution] = {}
+    waiting = [(Requirement(line), extra) for line in lines for extra in ("", *extras)]
+    while waiting:
+        wanted, extra = waiting.pop()
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        for asked in {"", *wanted.extras} - {asked for name, asked in found if name == wanted.name}:
+            there = found[wanted.name, asked] = distribution(wanted.name)
+            waiting += [(Requirement(line), asked) for line in there.requires or []]
+    return {canonicalize_name(name): there for (name, _), there in found.items()}
+
+
+def files_of(there):
+    """(path, its place in site-packages) of a distribution's files; not of its programs beside that folder."""
+    return [(path.locate(), path) for path in there.files if ".." not in path.parts and path.locate().is_file()]
+
+
+def environment(folder, wheel, distributions):
+    """Make a new environment of the wheel, which sees these distributions alone; return its folder of programs."""
     venv.create(folder, symlinks=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        folder / "bin/python",
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--quiet",
-    ]
-    done = subprocess.run([*pip, built.wheel_path], capture_output=True, text=True, check=False)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--no-deps", "--no-index"]
+    done = subprocess.run([*pip, "--quiet", wheel], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (site,) = (folder / "lib").glob("python*/site-packages")
-    lent = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "lent.pth").write_text("".join(f"{path}\n" for path in lent))
+    for there in distributions.values():
+        for path, place in files_of(there):
+            (site / place).parent.mkdir(parents=True, exist_ok=True)
+            (site / place).symlink_to(path)
     return folder / "bin"
+
+
+def imported(path):
+    """The first words of the packages that a module imports, and whether by its first lines or when they are needed."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        for name in names:
+            yield name.partition(".")[0], node in tree.body
+
+
+def test_what_the_player_imports_is_declared():
+    """By the core, if a module of runtime/ or bilayer/ begins with it; else by the core or an extra."""
+    declared = required_names(PROJECT["project"]["dependencies"])
+    core = declared | {"llvmlite"}  # numba's, of the one version that it takes
+    extras = {name for lines in PROJECT["project"]["optional-dependencies"].values() for name in required_names(lines)}
+    distributions = packages_distributions()
+    used = set()
+    for path in (path for room in ("runtime", "bilayer") for path in (ROOT / room).rglob("*.py")):
+        for package, at_once in imported(path):
+            (name,) = {canonicalize_name(name) for name in distributions.get(package, [package])}
+            if package in sys.stdlib_module_names or package == "bilayer" or package not in distributions:
+                continue
+            used.add(name)
+            brought = (
+                core if at_once else core | extras | {"fsspec"}
+            )  # of stores' URLs: its message says what to install
+            assert name in brought, f"{path.relative_to(ROOT)}: {package}"
+    assert declared <= used
+
+
+def required_names(lines):
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+@pytest.fixture(scope="module")
+def core(built):
+    """What `pip install bilayer` brings, by what the wheel declares."""
+    return required(built.metadata.get_all("Requires-Dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(built, core, tmp_path_factory):
+    """The folder of programs of a new environment: the wheel, and what its core requires."""
+    return environment(tmp_path_factory.mktemp("core"), built.wheel_path, core)
+
+
+@pytest.fixture(scope="module")
+def exporting(built, tmp_path_factory):
+    """Another, of the wheel with its extra `export`."""
+    distributions = required([*built.metadata.get_all("Requires-Dist")], ["export"])
+    return environment(tmp_path_factory.mktemp("export"), built.wheel_path, distributions)
 
 
 def run(*command, cwd):
@@ -151,6 +218,24 @@ def run(*command, cwd):
 
 
 @pytest.mark.slow
+def test_the_core_is_small(built, core):
+    """Under 700 MB on the disk, where torch alone has 2 GB and more with CUDA."""
+    sizes = {name: sum(path.stat().st_size for path, _ in files_of(there)) for name, there in core.items()}
+    with zipfile.ZipFile(built.wheel_path) as archive:
+        sizes["bilayer"] = sum(file.file_size for file in archive.infolist())
+    assert {"numpy", "numba", "onnxruntime", "llvmlite"} < set(sizes)
+    assert not {"torch", "onnx"} & set(sizes)
+    assert 300e6 < sum(sizes.values()) < 700e6, sizes
+
+
+@pytest.mark.slow
+def test_the_environment_has_nothing_else(installed, tmp_path):
+    for name in ("torch", "onnx", "matplotlib", "pytest", "setuptools"):
+        program = f"import importlib.util; print(importlib.util.find_spec({name!r}))"
+        assert run(installed / "python", "-c", program, cwd=tmp_path) == "None\n"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_installed_program_tells_its_use(installed, script, tmp_path):
     assert "Usage:" in run(installed / script, "--help", cwd=tmp_path)
@@ -158,7 +243,6 @@ def test_an_installed_program_tells_its_use(installed, script, tmp_path):
 
 PLAY = """
 import sys
-sys.modules["torch"] = sys.modules["onnx"] = None
 import bilayer
 avatar = bilayer.load_avatar(sys.argv[1])
 frames = list(avatar.frames(bilayer.demo_motion(avatar, seconds=0.2)))
@@ -174,7 +258,24 @@ def test_an_avatar_plays_from_the_installed_wheel(installed, tmp_path):
     assert told.split(maxsplit=3) == [PROJECT["project"]["version"], str(file), "5", "(64, 64, 4)\n"]
 
 
+FIND = """
+import sys
+from bilayer.runtime import find_face, read_photo
+print(find_face(read_photo(sys.argv[1])).landmarks.shape)
+"""
+
+
 @pytest.mark.slow
-def test_the_demo_weights_come_with_the_wheel(installed, tmp_path):
+@pytest.mark.usefixtures("face_networks")
+def test_the_core_finds_a_face_and_writes_a_film(installed, astronaut_path, tmp_path):
+    """What a webcam's face and `bilayer-render` take: LiteRT, OpenCV, Pillow, platformdirs, rich."""
+    assert run(installed / "python", "-c", FIND, astronaut_path, cwd=tmp_path) == "(68, 2)\n"
+    bundle: Bundle = export_tiny(tmp_path)
+    run(installed / "bilayer-render", bundle.folder, "--demo-motion", "--out", "film.gif", cwd=tmp_path)
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")
+
+
+@pytest.mark.slow
+def test_the_demo_weights_come_with_the_wheel(exporting, tmp_path):
     program = "import bilayer, bilayer.model.config as it; print(bilayer.load_model(it.DEMO_CHECKPOINT).config)"
-    assert "image_size=256" in run(installed / "python", "-c", program, cwd=tmp_path)
+    assert "image_size=256" in run(exporting / "python", "-c", program, cwd=tmp_path)

@@ -20,7 +20,9 @@ def test_a_public_class_has_its_name_alone():
 
 
 def test_no_file_is_a_hall():
-    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in FILES}
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert len(tests) > 200
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in [*FILES, *tests]}
     assert {name: count for name, count in lines.items() if count > 350} == {}
 
 

@@ -30,7 +30,7 @@ from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.motion.poses import choose_poses
 from tests import golden
 from tests.android_harness.conftest import make_bundle
-from tests.android_harness.test_results import make
+from tests.android_harness.made_results import make
 from tests.runtime.conftest import CASE
 
 KINDS = ("fp32", "fp16-hybrid", "fp16")

@@ -28,7 +28,7 @@ from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
 from bilayer.runtime.engines.load import installed
 from tests import forked, golden
-from tests.export.test_bulk import write_photos
+from tests.export.bulk.bulk_photos import write_photos
 from tests.training import tiny
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from bilayer.benchmarks.parity.cli import main
 from tests import forked
 from tests.benchmarks.avatars import export_tiny, rewritten
-from tests.export.test_bulk import NAMES, write_photos
-from tests.export.test_bulk import run as export
+from tests.export.bulk.bulk_photos import NAMES, write_photos
+from tests.export.bulk.bulk_photos import run as export
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.training.test_evaluate import RUNS, add_sequence
 
 pytest.importorskip("s3fs", reason="s3fs is not installed")
 pytest.importorskip("moto.moto_server.werkzeug_app", reason="moto and flask are not installed")
-from tests.export.test_bulk_s3 import store  # noqa: F401  # a fixture; it needs them
+from tests.export.bulk.test_bulk_s3 import store  # noqa: F401  # a fixture; it needs them
 
 
 def run(module, *words):

@@ -1,10 +1,17 @@
+import shutil
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from bilayer.export.options import ExportOptions
+from bilayer.export.pipeline import export_avatar
 from bilayer.model import create_avatar, load_model, make_source, random_model
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime import crop_face
 from tests import golden
+from tests.export.exporting import CASE, RUNS
 from tests.model.test_networks import TINY
 
 
@@ -40,3 +47,29 @@ def reference(model: BilayerModel, parameters, poses, avatar=0):
     one = parameters.map(lambda tensor: tensor[avatar : avatar + 1])
     with torch.inference_mode():
         return model.inference_generator(model.keypoints_embedder(poses), one.repeat_frames(len(poses)))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """The golden photo and its landmarks: no detector, and a tiny published model, so that an export takes a second."""
+    Image.fromarray(CASE["source_image"]).save(tmp_path / "face.png")
+    np.save(tmp_path / "face.npy", CASE["source_landmarks"])
+    return tmp_path / "face.png"
+
+
+@pytest.fixture(scope="session")
+def exported_once(once_for_all):
+    def make(folder):
+        Image.fromarray(CASE["source_image"]).save(folder / "face.png")
+        np.save(folder / "face.npy", CASE["source_landmarks"])
+        options = ExportOptions(folder / "face.png", folder / "out", "none", RUNS, folder / "face.npy", mask=False)
+        export_avatar(options)
+
+    return once_for_all("earlier", make) / "out"
+
+
+@pytest.fixture
+def earlier(exported_once, tmp_path):
+    """Where an avatar lies that a failed export must leave alone."""
+    shutil.copytree(exported_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "avatar.dlc"

@@ -49,7 +49,7 @@ def run(model, pose=POSE):
     return dict(zip([o.name for o in runner.get_outputs()], runner.run(None, {"pose": pose}), strict=True))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def generators(case_a_avatar):
     model, avatar, _ = case_a_avatar
     kept = fold(model, avatar.parameters)

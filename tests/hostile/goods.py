@@ -71,14 +71,14 @@ class Goods:
     @cached_property
     def result(self):
         from bilayer.android_harness.results import RESULT
-        from tests.android_harness.test_results import make, make_sampler
+        from tests.android_harness.made_results import make, make_sampler
 
         return RESULT.to_dict(make(sampler=make_sampler()))
 
     @cached_property
     def data(self):
         """A folder of training data: 64 px, three people to train on, one held out."""
-        from tests.training.test_dataset import write_data
+        from tests.training.written_frames import write_data
 
         root = self.folder / "data"
         write_data(root, sequences=3, frames=3, size=64, coords=True)

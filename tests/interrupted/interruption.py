@@ -44,7 +44,7 @@ class MoreGoods(Goods):
     @cached_property
     def frames(self):
         """Training data of 64 px: three people to train on, one held out, with the frames that validation asks for."""
-        from tests.training.test_dataset import write_data
+        from tests.training.written_frames import write_data
 
         root = self.folder / "frames"
         write_data(root, sequences=3, frames=3, size=64)

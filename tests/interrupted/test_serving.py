@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests import golden
-from tests.export.test_serve import landmarks_file, photo_file, serving
+from tests.export.serving import landmarks_file, photo_file, serving
 from tests.hostile.sandbox import listed
 from tests.interrupted.commands import hidden
 from tests.interrupted.interruption import compile_library

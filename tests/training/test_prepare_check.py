@@ -13,7 +13,8 @@ from PIL import Image
 from bilayer.training.prepare.check import check_dataset
 from bilayer.training.prepare.files import agree_on_settings, staging
 from tests import forked
-from tests.training.test_dataset import BREAKS, SIZE, face_points, write_data, write_frame
+from tests.training.test_dataset_refusals import BREAKS
+from tests.training.written_frames import SIZE, face_points, write_data, write_frame
 
 ROOT = Path(__file__).parents[2]
 

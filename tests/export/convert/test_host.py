@@ -11,7 +11,6 @@ import pytest
 from bilayer.export.convert.host import PackageHost
 from bilayer.export.convert.run import ConvertOptions, convert_onnx
 from bilayer.runtime.errors import ConversionError, ToolMissingError
-from tests.export.test_convert import model_path, needs_package  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("needs_package")
 NETWORK = "avatar.onnx"
@@ -22,7 +21,7 @@ def host():
     return PackageHost()
 
 
-def test_a_fork_writes_the_bytes_of_a_process_of_its_own(host, model_path, tmp_path, monkeypatch):  # noqa: F811
+def test_a_fork_writes_the_bytes_of_a_process_of_its_own(host, model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     expected = convert_onnx(model_path, tmp_path / "alone.dlc")
     for number in range(2):
@@ -31,7 +30,7 @@ def test_a_fork_writes_the_bytes_of_a_process_of_its_own(host, model_path, tmp_p
         assert found.arguments == expected.arguments
 
 
-def test_what_a_fork_prints_is_kept_and_the_next_one_converts(host, model_path, tmp_path):  # noqa: F811
+def test_what_a_fork_prints_is_kept_and_the_next_one_converts(host, model_path, tmp_path):
     model = onnx.load(model_path)
     next(node for node in model.graph.node if node.op_type == "Tanh").op_type = "Softsign"
     onnx.save(model, tmp_path / "odd.onnx")
@@ -43,7 +42,7 @@ def test_what_a_fork_prints_is_kept_and_the_next_one_converts(host, model_path, 
     assert host.pid == before
 
 
-def test_a_fork_that_takes_too_long_is_stopped_and_the_next_one_converts(host, model_path, tmp_path):  # noqa: F811
+def test_a_fork_that_takes_too_long_is_stopped_and_the_next_one_converts(host, model_path, tmp_path):
     with pytest.raises(ConversionError, match="onnxruntime-qnn did not end within"):
         convert_onnx(model_path, tmp_path / "a.dlc", options=ConvertOptions(host=host, timeout=0.001))
     convert_onnx(model_path, tmp_path / "a.dlc", options=ConvertOptions(host=host))
@@ -62,7 +61,7 @@ def test_a_fork_that_crashes_is_gone_alone(host, tmp_path):
     assert NETWORK in log.read_text()
 
 
-def test_a_host_that_was_killed_begins_again(host, model_path, tmp_path):  # noqa: F811
+def test_a_host_that_was_killed_begins_again(host, model_path, tmp_path):
     convert_onnx(model_path, tmp_path / "a.dlc", options=ConvertOptions(host=host))
     os.kill(host.pid, signal.SIGKILL)
     convert_onnx(model_path, tmp_path / "b.dlc", options=ConvertOptions(host=host))
@@ -77,7 +76,7 @@ def test_a_host_that_is_killed_with_a_fork_at_work_fails_that_one(host, tmp_path
     assert fork.poll() == -signal.SIGKILL
 
 
-def test_a_package_that_does_not_load_is_as_good_as_missing(host, model_path, tmp_path, monkeypatch):  # noqa: F811
+def test_a_package_that_does_not_load_is_as_good_as_missing(host, model_path, tmp_path, monkeypatch):
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow" / "onnxruntime_qnn.py").write_text("raise ImportError('libc.so.6: GLIBC_2.35 not found')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shadow'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

@@ -13,7 +13,7 @@ import pytest
 
 from bilayer.export.bulk.items import find_items
 from bilayer.runtime.errors import InputError
-from tests.export.test_bulk import NAMES, USUAL, manifest, singles, write_photos
+from tests.export.bulk.bulk_photos import NAMES, USUAL, manifest, singles, write_photos
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
 werkzeug_app = pytest.importorskip("moto.moto_server.werkzeug_app", reason="moto and flask are not installed")

@@ -24,7 +24,7 @@ from bilayer.runtime.motion.poses import load_poses
 
 
 def find_device(serial: str | None) -> Device:
-    """The one device, or that of a serial number."""
+    """Return the one device, or that of a serial number."""
     return Adb.find().choose(serial)
 
 

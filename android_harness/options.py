@@ -58,7 +58,9 @@ class AvatarOptions(DeviceChoice):
     clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False
 
     def check(self) -> Bundle:
-        """The bundle, or an InputError where it or the track cannot be used, seen without a library or a device."""
+        """Return the bundle, or an InputError where it or the track cannot be used, seen without a library or a
+        device.
+        """
         check_input(self.drive, LandmarkError)
         return read_bundle(self.bundle)
 

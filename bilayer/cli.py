@@ -41,11 +41,11 @@ class LazyGroup(Group):
     """Its own commands, and those of COMMANDS, which are imported when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, its own first."""
+        """Return the names of all commands, its own first."""
         return [*super().list_commands(ctx), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None if there is none."""
+        """Return the command of that name; None if there is none."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).main
@@ -59,7 +59,7 @@ class LazyGroup(Group):
 
 
 def emulate(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOutputs]":
-    """A bundle's results for poses (P, 136) in emulated FP16: in fp16-hybrid, or of fp16 the worse end.
+    """Return a bundle's results for poses (P, 136) in emulated FP16: in fp16-hybrid, or of fp16 the worse end.
 
     Raises:
         BundleError: a network that bilayer-export did not write.

@@ -86,7 +86,7 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
 
 
 def run_export(options: ExportOptions) -> "tuple[Export, Path]":
-    """PHOTO to a bundle, and its contract's file; progress and warnings go to stderr.
+    """Export PHOTO to a bundle, and return its contract's file; progress and warnings go to stderr.
 
     Raises:
         BilayerError: as `export_avatar` does, and what is seen without its libraries before they are loaded.
@@ -109,7 +109,8 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
 
 
 def export_photo(options: ExportOptions, task: ExportTask, as_json: bool) -> None:
-    """PHOTO to a bundle, and what there is to say of it; its likeness and its page too where they are asked for.
+    """Export PHOTO to a bundle, and say what there is to say of it; its likeness and its page too where they are asked
+    for.
 
     Raises:
         ToolMissingError: the converter is not installed; all but the .dlc has been written, and told. Or what a page

@@ -41,14 +41,14 @@ class FurtherDecibels:
 
 
 def wanted_files(target: ConversionTarget, also: Sequence[AlsoFile]) -> tuple[AlsoFile, ...]:
-    """The files that are asked for, each once: by name, and by the target that is one of them."""
+    """Return the files that are asked for, each once: by name, and by the target that is one of them."""
     return tuple(dict.fromkeys((*(("tflite",) if target == "litert" else ()), *also)))
 
 
 def write_further(
     generator: FoldedGenerator, metadata: Mapping[str, str], files: Sequence[AlsoFile]
 ) -> dict[str, bytes]:
-    """The content of each file by its field of the contract.
+    """Return the content of each file that is written, by its field of the contract.
 
     Raises:
         InputError: a weight is beyond what FP16 holds, for the file that stores them so.
@@ -73,7 +73,7 @@ def write_further(
 
 
 def check_further(contents: Mapping[str, bytes], target: ConversionTarget) -> list[str]:
-    """What the GPU delegate would not take of the .tflite files, and what is not run here, a sentence each.
+    """Return what the GPU delegate would not take of the .tflite files, and what is not run here, a sentence each.
 
     Raises:
         InputError: there is such a thing, and the target is the delegate.

@@ -29,7 +29,9 @@ def describe_contract(
     source_pose: ArrayLike,  # (136,)
     texture: Floats,  # packed, (T + 3, T + 3, 4)
 ) -> dict[str, str]:
-    """The entries that avatar.json and the texture must agree with, in words for whoever opens the ONNX alone."""
+    """Return the entries that avatar.json and the texture must agree with, in words for whoever opens the
+    ONNX alone.
+    """
     entries = {
         "input.pose": f"{given.tensor} (1, {given.width}): 68 (x, y) landmarks across the crop, -1..1, x right, y down"
         + (f"; sines, then cosines at {given.harmonics} frequencies" if given.harmonics else ""),
@@ -54,7 +56,7 @@ def seal(model: onnx.ModelProto) -> None:
 
 
 def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list[str]:
-    """Where the network's metadata and what avatar.json and the texture say differ, a line each.
+    """Return where the network's metadata and what avatar.json and the texture say differ, a line each.
 
     A network of version 0.1, which names no avatar, contradicts nothing.
     """

@@ -138,7 +138,9 @@ _RUN_BY: dict[AlsoFile, str] = {"tflite": "ai_edge_litert", "tflite-fp16": "ai_e
 
 
 def is_demo(checkpoint: StrPath) -> bool:
-    """Whether a checkpoint is the demo weights' file or a copy: the same file, the same avatar, wherever it lies."""
+    """Return whether a checkpoint is the demo weights' file or a copy: the same file, the same avatar, wherever it
+    lies.
+    """
     if Path(checkpoint) == DEMO_CHECKPOINT:
         return True
     if not (is_file(checkpoint) and is_file(DEMO_CHECKPOINT)) or size_of(checkpoint) != size_of(DEMO_CHECKPOINT):
@@ -148,7 +150,7 @@ def is_demo(checkpoint: StrPath) -> bool:
 
 
 def bundle_dlc(out: StrPath) -> Path:
-    """The .dlc of a bundle, beside which its other files lie, from the name of any of them, or of its folder.
+    """Return the .dlc of a bundle, beside which its other files lie, from the name of any of them, or of its folder.
 
     Raises:
         OutputError: another suffix, or a name whose files would be another avatar's.
@@ -164,7 +166,7 @@ def bundle_dlc(out: StrPath) -> Path:
 
 
 def bundle_files(out: StrPath) -> list[Path]:
-    """All files that an export to `out` may write; raises as `bundle_dlc`."""
+    """Return all files that an export to `out` may write; raises as `bundle_dlc`."""
     dlc = bundle_dlc(out)
     return [dlc.with_suffix(suffix) for suffix in BUNDLE_SUFFIXES]
 

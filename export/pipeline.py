@@ -112,7 +112,8 @@ class Trained:
 
 @torch_threads()
 def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, trained: Trained | None = None) -> Export:
-    """The bundle of a photo, written and checked: photo -> crop -> avatar -> plain layers -> ONNX -> .dlc or .tflite.
+    """Write and check the bundle of a photo, and return what was made: photo -> crop -> avatar -> plain layers -> ONNX
+    -> .dlc or .tflite.
 
     Args:
         options: what is exported, where to, and how.
@@ -244,13 +245,15 @@ def _further(
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:
-    """The model of the checkpoint that `options` name, with their `align_corners` if any; errors are `load_model`'s."""
+    """Return the model of the checkpoint that `options` name, with their `align_corners` if any; errors are
+    `load_model`'s.
+    """
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
 
 
 def load_trained(options: ExportOptions) -> Trained:
-    """`load_checkpoint`'s model with its hash; errors are those of `load_model`."""
+    """Return `load_checkpoint`'s model with its hash; errors are those of `load_model`."""
     model, beside = load_checkpoint(options), ThreadPoolExecutor(1)
     hashed = beside.submit(checkpoint_hash, model)
     beside.shutdown(wait=False)

@@ -46,7 +46,7 @@ class TrainedNetwork:
     parameters: AdaptiveParameters
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
-        """The trained model's results for a pose (136,), in new arrays."""
+        """Return the trained model's results for a pose (136,), in new arrays."""
         poses = torch.from_numpy(np.asarray(pose, np.float32).reshape(1, -1))
         with torch.inference_mode():
             return _first_of(predict_layers(self.model, self.parameters, poses))

@@ -41,7 +41,7 @@ class RunsOptions:
     ] = ()
 
     def overrides(self) -> "dict[str, Value]":
-        """The settings by their names, or a UsageError where one is no NAME=VALUE."""
+        """Return the settings by their names, or a UsageError where one is no NAME=VALUE."""
         named = [(setting, *setting.partition("=")) for setting in self.settings]
         for setting, _, equals, _ in named:
             if not equals:

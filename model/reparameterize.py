@@ -11,7 +11,8 @@ from bilayer.model.networks.generators import Heads
 
 
 def reparameterize_model(model: BilayerModel, inplace: bool = False) -> BilayerModel:
-    """A copy of `model` for evaluation on a CPU or GPU: the same results but for rounding, and the same state dict.
+    """Return a copy of `model` for evaluation on a CPU or GPU: the same results but for rounding, and the same state
+    dict.
 
     Each part that has a method `fuse()` is replaced by what that returns. The inference generator keeps its form:
     export/ rewrites that. Measured by `python -m bilayer.benchmarks.speed.avatar_creation`.
@@ -30,8 +31,9 @@ def reparameterize_model(model: BilayerModel, inplace: bool = False) -> BilayerM
 
 
 def for_training(model: BilayerModel) -> BilayerModel:
-    """`model` itself, rewritten in place as for evaluation, its generators' skips before their upsampling, too, and
-    their heads as one convolution. For training without spectral norm, which replaces weights that kernels derive from.
+    """Return `model` itself, rewritten in place as for evaluation, its generators' skips before their upsampling, too,
+    and their heads as one convolution. For training without spectral norm, which replaces weights that kernels derive
+    from.
     """
     for module in reparameterize_model(model, inplace=True).modules():
         if isinstance(module, AdaptiveUpBlock):

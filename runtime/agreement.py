@@ -76,7 +76,7 @@ class Agreement:
 
     @classmethod
     def worst(cls, poses: Iterable["Agreement"]) -> "Agreement":
-        """The worst of each figure by itself; numbers that are not finite are added up."""
+        """Return the worst of each figure by itself; numbers that are not finite are added up."""
         every = list(poses)
         names = every[0].psnr_db
         return cls(
@@ -96,7 +96,7 @@ class Ruling:
 
 
 def decibels(mean_square: float, value_range: float) -> float:
-    """PSNR of a mean squared error, for values of that range, by the module's convention."""
+    """Return PSNR of a mean squared error, for values of that range, by the module's convention."""
     if mean_square == 0:
         return MOST_DB
     if not (math.isfinite(mean_square) and 0 < value_range < math.inf):
@@ -105,14 +105,16 @@ def decibels(mean_square: float, value_range: float) -> float:
 
 
 def psnr(found: NDArray[Any], expected: NDArray[Any], value_range: float) -> float:
-    """Peak signal-to-noise ratio in dB of arrays of one shape, for values of that range."""
+    """Return the peak signal-to-noise ratio in dB of arrays of one shape, for values of that range."""
     with np.errstate(invalid="ignore", over="ignore"):
         error = float(np.mean(np.square(found.astype(np.float64) - expected)))
     return decibels(error, value_range)
 
 
 def uv_pixels(found: Values, expected: Values) -> float:
-    """The warp's error of a delta_uv (2, S, S), in pixels of a texture of S: -1..1 is its width, whatever its size."""
+    """Return the warp's error of a delta_uv (2, S, S), in pixels of a texture of S: -1..1 is its width, whatever its
+    size.
+    """
     side = expected.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.hypot(*(found.astype(np.float64) - expected)) * (side / 2)
@@ -120,7 +122,7 @@ def uv_pixels(found: Values, expected: Values) -> float:
 
 
 def ssim(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Structural similarity of pictures (C, H, W) in -1..1, as the paper's authors measure it: 1 equal.
+    """Return the structural similarity of pictures (C, H, W) in -1..1, as the paper's authors measure it: 1 equal.
 
     Wang et al. 2004: a Gaussian window of 11 taps, sigma 1.5, each channel by itself. As in the published code the
     pictures are padded with zeros (mid grey), and the constants are those for a range of 1 although it is 2: values
@@ -135,12 +137,13 @@ def ssim(found: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def frame_ssim(found: Bytes, expected: Bytes) -> float:
-    """SSIM of RGBA frames (S, S, 4), over all four channels."""
+    """Return SSIM of RGBA frames (S, S, 4), over all four channels."""
     return ssim(*(frame.transpose(2, 0, 1) / 127.5 - 1 for frame in (found, expected)))
 
 
 def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> float:
-    """The gradients of a picture over the true one's: 1 as sharp, below softer, above noisier; NaN where that is flat.
+    """Return the gradients of a picture over the true one's: 1 as sharp, below softer, above noisier; NaN where that is
+    flat.
 
     Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
     pairs count whose pixels both are, so that an outline painted into both pictures does not.
@@ -150,7 +153,9 @@ def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bo
 
 
 def gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = None) -> float:
-    """Mean absolute difference of neighbours of (C, H, W) to the right and below; NaN where no pair is inside."""
+    """Return the mean absolute difference of neighbours of (C, H, W) to the right and below; NaN where no pair is
+    inside.
+    """
     kept = np.ones(picture.shape[-2:], np.bool_) if inside is None else inside
     across, down = kept[:, 1:] & kept[:, :-1], kept[1:] & kept[:-1]
     total = (np.abs(np.diff(picture, axis=-1)) * across).sum() + (np.abs(np.diff(picture, axis=-2)) * down).sum()
@@ -172,7 +177,7 @@ def _blurred(planes: NDArray[np.float64]) -> NDArray[np.float64]:
 def compare(
     found: NetworkOutputs, expected: NetworkOutputs, frame: Bytes | None = None, expected_frame: Bytes | None = None
 ) -> Agreement:
-    """The agreement of one pose's results, and of its RGBA frames (S, S, 4) where they are given."""
+    """Return the agreement of one pose's results, and of its RGBA frames (S, S, 4) where they are given."""
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         name: (found.by_name[name], values) for name, values in expected.by_name.items()
     }
@@ -191,7 +196,7 @@ def compare(
 def compare_drawn(
     found: NetworkOutputs, expected: NetworkOutputs, compose: Callable[[NetworkOutputs], Bytes]
 ) -> Agreement:
-    """`compare`, with the frames that `compose` makes of both."""
+    """Return `compare`, with the frames that `compose` makes of both."""
     return compare(found, expected, *(compose(results.drawable()) for results in (found, expected)))
 
 

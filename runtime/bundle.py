@@ -197,7 +197,7 @@ class Contract:
     ] = None
 
     def to_json(self) -> str:
-        """The text as it is written: the same contract gives the same bytes."""
+        """Return the text as it is written: the same contract gives the same bytes."""
         return AVATAR.to_json(self)
 
 
@@ -221,7 +221,7 @@ class Bundle:
     contract: Contract
 
     def path(self, file: BundledFile) -> Path:
-        """Where one of its files lies."""
+        """Return where one of its files lies."""
         return self.folder / file.name
 
     @property
@@ -241,20 +241,20 @@ _KINDS = {
 
 
 def kinds_of_files(contract: Contract) -> list[tuple[BundledFile, FileKind]]:
-    """The files that a contract names, each with the kind that it has to be."""
+    """Return the files that a contract names, each with the kind that it has to be."""
     named = ((getattr(contract.files, setting.name), _KINDS[setting.name]) for setting in fields(contract.files))
     return [(file, kind) for file, kind in named if file is not None]
 
 
 def describe_file(path: Path) -> BundledFile:
-    """Name, size and hash of a file as it is now, or a BundleError where it cannot be read."""
+    """Return name, size and hash of a file as it is now, or a BundleError where it cannot be read."""
     with open_file(path, FileKind.ANY, BundleError) as file:
         size = os.fstat(file.fileno()).st_size
         return BundledFile(path.name, size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """The bundle of an avatar.json, or of the folder with exactly one such file in it.
+    """Return the bundle of an avatar.json, or of the folder with exactly one such file in it.
 
     Raises:
         BundleError: no bundle, a contract with another schema, or files that are missing or not those it was written

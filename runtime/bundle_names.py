@@ -26,7 +26,9 @@ BUNDLE_SUFFIXES = (*(suffix for some in SUFFIXES.values() for suffix in some), C
 
 
 def avatar_name(file: str | PurePath) -> str | None:
-    """The name of the avatar that a file belongs to by its own, without folders; None where that has no such suffix."""
+    """Return the name of the avatar that a file belongs to by its own, without folders; None where that has no such
+    suffix.
+    """
     name = PurePath(file).name
     fitting = [suffix for suffix in BUNDLE_SUFFIXES if name.endswith(suffix) and name != suffix]
     return name.removesuffix(max(fitting, key=len)) if fitting else None

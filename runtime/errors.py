@@ -82,12 +82,14 @@ class ToolMissingError(BilayerError):
 
 
 def in_short(error: BaseException) -> str:
-    """What a library says of an error, fit for a message: one line of at most 200 characters, or its class's name."""
+    """Return what a library says of an error, fit for a message: one line of at most 200 characters, or its class's
+    name.
+    """
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def behind(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it came of or came up beside, the latest first."""
+    """Yield an error, and those that it came of or came up beside, the latest first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -24,12 +24,14 @@ class NetworkOutputs:
 
     @classmethod
     def read(cls, outputs: Outputs, tensors: Mapping[str, Values]) -> "NetworkOutputs":
-        """The results out of a network's output tensors (1, C, S, S) by name; they may share the tensors' memory."""
+        """Return the results out of a network's output tensors (1, C, S, S) by name; they may share the tensors'
+        memory.
+        """
         return OutputsView(outputs, tensors).refresh()
 
     @classmethod
     def of(cls, results: Mapping[str, Values]) -> "NetworkOutputs":
-        """The inverse of `by_name`."""
+        """Return the inverse of `by_name`."""
         return cls(results["delta_uv"], results["lf_rgb"], results.get("seg"))
 
     @property
@@ -44,11 +46,13 @@ class NetworkOutputs:
         return sum(int(values.size - np.isfinite(values).sum()) for values in self.by_name.values())
 
     def copy(self) -> "NetworkOutputs":
-        """The same in memory of its own: engines write over theirs."""
+        """Return the same in memory of its own: engines write over theirs."""
         return NetworkOutputs.of({name: values.copy() for name, values in self.by_name.items()})
 
     def drawable(self) -> "NetworkOutputs":
-        """The results that a frame can be made of: float32, new C-contiguous arrays, 0 for what is not finite."""
+        """Return the results that a frame can be made of: float32, new C-contiguous arrays, 0 for what is not
+        finite.
+        """
         with np.errstate(over="ignore"):
             planes = {name: np.array(values, np.float32, order="C") for name, values in self.by_name.items()}
         for values in planes.values():
@@ -60,7 +64,7 @@ class Network(Protocol):
     """One avatar's network, however it is computed. Not for use by several threads at once."""
 
     def run(self, pose: ArrayLike, /) -> NetworkOutputs:
-        """The results for a pose (136,) or (68, 2), not encoded; valid until the next call, `copy` keeps them.
+        """Return the results for a pose (136,) or (68, 2), not encoded; valid until the next call, `copy` keeps them.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.
@@ -88,7 +92,7 @@ class OutputsView:
         self._outputs = NetworkOutputs.of(results)
 
     def refresh(self) -> NetworkOutputs:
-        """What the tensors hold now: the same object and arrays in every call."""
+        """Return what the tensors hold now: the same object and arrays in every call."""
         for raw, result, scale, offset in self._scaled:
             np.multiply(raw, scale, out=result)
             np.add(result, offset, out=result)

@@ -57,7 +57,7 @@ class Likeness:
         return max((pose.distance for pose in self.poses if not math.isnan(pose.distance)), default=math.nan)
 
     def follows(self, part: str) -> float:
-        """How far "mouth" or "eyes" open for each step that the driver's do: 1 follows, 0 stays."""
+        """Return how far "mouth" or "eyes" open for each step that the driver's do: 1 follows, 0 stays."""
         pairs = np.array([getattr(pose, part) for pose in self.poses])
         return follow_ratio(pairs[:, 1], pairs[:, 0])
 
@@ -92,7 +92,7 @@ def measure_likeness(
     recogniser: IdentityRecogniser | None = None,
     count: int = POSES,
 ) -> Likeness:
-    """An avatar's frames in `count` poses against its photo (H, W, 3), upright as it was when the avatar was made.
+    """Compare an avatar's frames in `count` poses with its photo (H, W, 3), upright as it was when the avatar was made.
 
     Raises:
         ToolMissingError: the network that tells a person from the background is not set up.
@@ -123,8 +123,9 @@ def measure_likeness(
 
 
 def motion_poses(source_pose: Floats, count: int = POSES) -> Floats:
-    """`count` poses (N, 68, 2) of the built-in motion in their order: its rest first, eyes shut, mouth widest, and
-    others evenly between."""
+    """Return `count` poses (N, 68, 2) of the built-in motion in their order: its rest first, eyes shut, mouth widest,
+    and others evenly between.
+    """
     landmarks = demo_motion(source_pose.reshape(NUM_LANDMARKS, 2)).landmarks
     ends = {0, int(np.argmin(eye_opening(landmarks))), int(np.argmax(mouth_opening(landmarks)))}
     others = [i for i in range(len(landmarks)) if i not in ends]

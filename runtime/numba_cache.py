@@ -30,14 +30,14 @@ class _MendingCache(FunctionCache):
 
 
 def any_array(element: Any, dimensions: int = 1) -> Any:
-    """The type that any C-contiguous array, writable or not, converts to: no second compilation."""
+    """Return the type that any C-contiguous array, writable or not, converts to: no second compilation."""
     return types.Array(element, dimensions, "C", readonly=True, aligned=False)
 
 
 def cached_njit(
     signature: Any = None, made_of: tuple[str, ...] = (), **options: Any
 ) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator: Numba's `njit`, without the GIL and with a cache where a folder for one can be written.
+    """Return a decorator: Numba's `njit`, without the GIL and with a cache where a folder for one can be written.
 
     Numba's cache of a function watches that function's own file alone. What the function also depends on becomes part
     of the name that the cache has for it: `options`, and the contents of the files `made_of`.

@@ -122,7 +122,7 @@ class AvatarPlayer:
         return cls(bundle, network, texture, compositor, lids)
 
     def render(self, pose: ArrayLike, out: Bytes | None = None) -> Bytes:
-        """One frame. With `out` nothing is allocated.
+        """Render one frame. With `out` nothing is allocated.
 
         Args:
             pose: (136,) or (68, 2).
@@ -139,17 +139,17 @@ class AvatarPlayer:
         return self.compose(out)
 
     def infer(self, pose: ArrayLike) -> None:
-        """The first half of `render`, the network and the lids: for those who time or schedule the halves apart."""
+        """Do the first half of `render`, the network and the lids: for those who time or schedule the halves apart."""
         self.outputs, self._pose = self._network.run(pose), np.array(pose, np.float32)  # the caller may write over it
         if self._lids is not None:
             self._lids.show(pose)
 
     def compose(self, out: Bytes | None = None) -> Bytes:
-        """The second half of `render`: the frame of the pose that `infer` was last given."""
+        """Do the second half of `render`, and return it: the frame of the pose that `infer` was last given."""
         return self._compositor.compose(self._moved(self.outputs), out)
 
     def frames(self, poses: "Track | Iterable[ArrayLike]", out: Bytes | None = None) -> Iterator[Bytes]:
-        """Frames (F, F, 4), as they come. With `out` it is the same array every time.
+        """Yield frames (F, F, 4), as they come. With `out` it is the same array every time.
 
         Args:
             poses: as `render` takes them; or a track of anybody's face, which moves the avatar's own as `driving_poses`
@@ -170,7 +170,7 @@ class AvatarPlayer:
             yield self.render(pose, out)
 
     def render_batch(self, poses: ArrayLike, out: Bytes | None = None) -> Bytes:
-        """Frames (T, F, F, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
+        """Render frames (T, F, F, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.
@@ -187,7 +187,7 @@ class AvatarPlayer:
         return out
 
     def layers(self, pose: ArrayLike | None = None) -> FrameLayers:
-        """What a frame is made of, in new arrays: for looking at, some times slower than `render`.
+        """Return what a frame is made of, in new arrays: for looking at, some times slower than `render`.
 
         Args:
             pose: the frame's; None for that of the last frame, whose network is not run again.
@@ -211,7 +211,7 @@ class AvatarPlayer:
 
 
 def read_texture(bundle: Bundle) -> Floats:
-    """The texture of a bundle, packed for the sampler: (T + 3, T + 3, 4).
+    """Return the texture of a bundle, packed for the sampler: (T + 3, T + 3, 4).
 
     Raises:
         BundleError: another shape or type than the contract's, no border of zeros, or values that are not finite.
@@ -226,7 +226,7 @@ def read_texture(bundle: Bundle) -> Floats:
 
 
 def read_lids(bundle: Bundle, texture: Floats) -> LidPainter | None:
-    """What shuts the eyes in a bundle's packed `texture`, in place; None where the network does.
+    """Return what shuts the eyes in a bundle's packed `texture`, in place; None where the network does.
 
     Raises:
         BundleError: pieces of another shape or type than the contract's, beyond the texture, or one eye's for both.

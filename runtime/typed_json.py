@@ -42,11 +42,11 @@ class FileFormat(Generic[T]):
     same_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, path: Path) -> T:
-        """The content of a file; raises `error`, which names the file and the field."""
+        """Return the content of a file; raises `error`, which names the file and the field."""
         return self.parse(read_content(path, self.advice, self.error, self.file), str(path))
 
     def parse(self, content: Any, where: str) -> T:
-        """The same of what is read already; `where` names it."""
+        """Return the same of what is read already; `where` names it."""
         given = content if isinstance(content, dict) else {}
         if given.get("format") != self.name:
             raise self.error(f"{where}: not {self.what}; expected `format` to be {self.name}; {self.advice}")
@@ -60,17 +60,17 @@ class FileFormat(Generic[T]):
         return typed(self.kind, rest, where, self.advice, self.error, complete=True)
 
     def to_dict(self, value: T) -> dict[str, Any]:
-        """The object as `parse` takes it."""
+        """Return the object as `parse` takes it."""
         content = {"format": self.name, "version": self.version, **_written(value)}
         same = {name for name, other in self.same_as.items() if content[name] == content[other]}
         return {name: item for name, item in content.items() if name not in same}
 
     def to_json(self, value: T) -> str:
-        """The text as it is written: the same value gives the same bytes."""
+        """Return the text as it is written: the same value gives the same bytes."""
         return json.dumps(self.to_dict(value), indent=2, allow_nan=False) + "\n"
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema (draft 2020-12) of such a file, for other programs."""
+        """Return the JSON Schema (draft 2020-12) of such a file, for other programs."""
         _, definitions = msgspec.json.schema_components([self.kind])
         for definition in definitions.values():
             settings = definition["properties"]
@@ -88,7 +88,7 @@ class FileFormat(Generic[T]):
 def read_content(
     path: Path, advice: str = "", error: type[InputError] = InputError, kind: FileKind = FileKind.JSON
 ) -> Any:
-    """What a JSON file, or a .toml file, holds, its types not checked.
+    """Return what a JSON file, or a .toml file, holds, its types not checked.
 
     Raises:
         InputError: as the class `error`: no such file, too large, or not that format.
@@ -112,7 +112,8 @@ def typed(
     complete: bool = False,
     text: bool = False,
 ) -> T:
-    """`content` of a file as `kind`, a dataclass or built of them; if it is `complete`, None alone may be left out.
+    """Return `content` of a file as `kind`, a dataclass or built of them; if it is `complete`, None alone may be left
+    out.
 
     If it is `text`, as the cells of a CSV are, numbers and truth values are read from it.
 

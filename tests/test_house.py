@@ -1,6 +1,7 @@
 """The rooms as docs/architecture.md tells of them."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -33,3 +34,21 @@ def test_the_table_of_rooms_names_every_folder():
     folders = {(room, path.parent.name) for room in ROOMS for path in (ROOT / room).glob("*/__init__.py")}
     assert len(folders) > 20
     assert {f"{room}/{folder}" for room, folder in folders if f"`{folder}/`" not in rows[room]} == set()
+
+
+def test_functions_tell_in_sentences_what_comes_back():
+    """Return the frame, not: the frame. What a command's option list shows, and attributes, may be named by a noun."""
+    nouns = {"The", "A", "An", "What", "Whether", "Where", "Which", "How", "All", "Every", "Each", "Those", "Its"}
+    fragments, count = [], 0
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+            docstring = ast.get_docstring(node)
+            if docstring and node.returns and not re.search("property|command|group|fixture", decorators):
+                count += 1
+                if docstring.split()[0] in nouns and ast.unparse(node.returns) != "None":
+                    fragments.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert count > 900
+    assert fragments == []

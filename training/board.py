@@ -33,12 +33,12 @@ class Board:
         self._append(Event(step=first, file_version="brain.Event:2"), Event(step=first, session_log=start))
 
     def scalars(self, group: str, iteration: int, values: Mapping[str, float]) -> None:
-        """Curves `group/NAME`."""
+        """Add a point to each of the curves `group/NAME`."""
         made = (self._summary.scalar(f"{group}/{name}", value) for name, value in values.items())
         self._append(*(self._event(step=iteration, summary=one) for one in made))
 
     def picture(self, iteration: int, name: str, picture: Bytes) -> None:
-        """A picture, (H, W, 3) RGB."""
+        """Show a picture, (H, W, 3) RGB."""
         made = self._summary.image(name, picture, dataformats="HWC")
         self._append(self._event(step=iteration, summary=made))
 

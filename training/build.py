@@ -31,7 +31,8 @@ _PICTURED_PEOPLE = 6  # rows of the picture grids
 
 
 def choose_precision(settings: TrainingSettings, device: torch.device, say: Say) -> TrainingSettings:
-    """The settings with bf16 in place of "auto" where `device` multiplies in it, else fp32; it is said which, and why.
+    """Return the settings with bf16 in place of "auto" where `device` multiplies in it, else fp32; it is said which,
+    and why.
 
     bf16 that was asked for stays, with a warning where the device has to emulate it, which takes longer than fp32.
     """
@@ -51,7 +52,7 @@ def choose_precision(settings: TrainingSettings, device: torch.device, say: Say)
 def make_base_stage(
     settings: TrainingSettings, init: Path | None, say: Say, training: FramePairs | None = None
 ) -> Stage:
-    """A new base model, or one that starts from the weights in `init` (see `start_from`).
+    """Return a new base model, or one that starts from the weights in `init` (see `start_from`).
 
     If those are for half the picture's size, `training` shows how large their results are (see `keep_results`).
 
@@ -78,7 +79,7 @@ def make_base_stage(
 
 
 def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | None, say: Say) -> Stage:
-    """A texture enhancer for the model in `base`, which stays as it is; its discriminator is trained on.
+    """Return a texture enhancer for the model in `base`, which stays as it is; its discriminator is trained on.
 
     The enhancer is a new one, or starts from that in `init`, whose picture may be smaller.
 
@@ -105,7 +106,7 @@ def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | Non
 
 
 def make_objective(settings: TrainingSettings, say: Say) -> Objective:
-    """The losses; a perceptual one without its file is left out, and said to be.
+    """Return the losses; a perceptual one without its file is left out, and said to be.
 
     Raises:
         CheckpointError: a file of weights is damaged, or another one.
@@ -128,7 +129,7 @@ def make_objective(settings: TrainingSettings, say: Say) -> Objective:
 
 
 def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, TrainingBatch | None]:
-    """The training data, and a batch of held-out people for pictures, where there are some.
+    """Return the training data, and a batch of held-out people for pictures, where there are some.
 
     Raises:
         InputError: no data there, a damaged file of those people, or a loss needs what the data lacks.

@@ -72,7 +72,7 @@ class EfficientNetFeatures(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """The feature maps, from the finest to the coarsest."""
+        """Return the feature maps, from the finest to the coarsest."""
         x = F.relu6(self.stem((pictures * 127.5 + 0.5) / 128))  # bytes - 127, over 128: as trained
         maps = []
         for index, stage in enumerate(self.stages):
@@ -94,7 +94,7 @@ class FeatureDistance(nn.Module):
         self.features = features
 
     def forward(self, pictures: Tensor, truths: Tensor) -> Tensor:
-        """The distance of each picture from its truth."""
+        """Return the distance of each picture from its truth."""
         with torch.no_grad():
             wanted = [_directions(feature) for feature in self.features(truths)]
         found = [_directions(feature) for feature in self.features(pictures)]
@@ -103,7 +103,7 @@ class FeatureDistance(nn.Module):
 
 
 def load_feature_distance(path: Path | str | None = None) -> FeatureDistance:
-    """The distance by the weights of the extra [perception], or by the same file elsewhere.
+    """Return the distance by the weights of the extra [perception], or by the same file elsewhere.
 
     The file is read as tensors and nothing else, and its sha256 compared with its name.
 

@@ -91,7 +91,7 @@ class FeatureStack(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """The feature maps, each half the size of the one before."""
+        """Return the feature maps, each half the size of the one before."""
         x = (pictures - self.mean) / self.deviation
         maps = []
         for index, layer in enumerate(self.features):
@@ -148,17 +148,17 @@ class PerceptualLoss(nn.Module):
 
 
 def vgg19_imagenet(path: Path | str, sha256: str | None = None) -> FeatureStack:
-    """VGG19 of the perceptual loss, from torchvision's file; errors: see `FeatureStack.load_weights`."""
+    """Return VGG19 of the perceptual loss, from torchvision's file; errors: see `FeatureStack.load_weights`."""
     return _loaded(VGG19_IMAGENET, path, sha256)
 
 
 def vgg_face(path: Path | str, sha256: str | None = None) -> FeatureStack:
-    """VGG16 trained on faces, from the authors' file; errors: see `FeatureStack.load_weights`."""
+    """Return VGG16 trained on faces, from the authors' file; errors: see `FeatureStack.load_weights`."""
     return _loaded(VGG_FACE, path, sha256)
 
 
 def vgg16_lpips(path: Path | str, sha256: str | None = None) -> FeatureStack:
-    """VGG16 below LPIPS' linear heads, from torchvision's file; errors: see `FeatureStack.load_weights`."""
+    """Return VGG16 below LPIPS' linear heads, from torchvision's file; errors: see `FeatureStack.load_weights`."""
     return _loaded(VGG16_LPIPS, path, sha256)
 
 

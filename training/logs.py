@@ -27,7 +27,7 @@ class RunLog:
         self._board = _open_board(folder, first)
 
     def start(self, iteration: int, precision: str, device: str) -> None:
-        """What the steps from `iteration` on compute in, and where: "auto" is another on another machine."""
+        """Note what the steps from `iteration` on compute in, and where: "auto" is another on another machine."""
         self._folder.append_log({"iteration": iteration, "precision": precision, "device": device})
 
     def losses(self, iteration: int, values: Mapping[str, float]) -> None:
@@ -55,8 +55,9 @@ class RunLog:
 
 
 def picture_grid(batch: TrainingBatch, prediction: Prediction) -> Bytes:
-    """A row per target frame: source, target, its stickman, result, low-frequency layer, warped texture, texture, mask
-    and warping field: (rows * S, columns * S, 3) RGB."""
+    """Draw a row per target frame: source, target, its stickman, result, low-frequency layer, warped texture, texture,
+    mask and warping field: (rows * S, columns * S, 3) RGB.
+    """
     frames = batch.target.images.shape[1]
     mask = prediction.mask
 

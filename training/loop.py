@@ -235,7 +235,7 @@ class _Run:
 
 
 def learning_rate(settings: Optimisation, iteration: int, iterations: int) -> float:
-    """Half a cosine from the learning rate to its `final_learning_rate` share, after a warm-up."""
+    """Return half a cosine from the learning rate to its `final_learning_rate` share, after a warm-up."""
     share = settings.final_learning_rate
     cosine = share + (1 - share) * (1 + math.cos(math.pi * iteration / iterations)) / 2
     return settings.learning_rate * cosine * min((iteration + 1) / (settings.warm_up + 1), 1.0)

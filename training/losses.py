@@ -14,7 +14,8 @@ from bilayer.training.processes import mean_over_processes
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Relativistic average hinge loss of the discriminator; scores (B, 1, s, s) of real and detached fake pictures.
+    """Return the relativistic average hinge loss of the discriminator; scores (B, 1, s, s) of real and detached fake
+    pictures.
 
     Realism is relative to the other kind's mean score over the batch and its patches (the paper's [24]).
     """
@@ -23,19 +24,23 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Relativistic average hinge loss of the generators: the same with the kinds swapped; real scores are constants."""
+    """Return the relativistic average hinge loss of the generators: the same with the kinds swapped; real scores are
+    constants.
+    """
     real = real.detach()
     real_mean, fake_mean = mean_over_processes(real), mean_over_processes(fake)
     return F.relu(1 - (fake - real_mean)).mean() + F.relu(1 + (real - fake_mean)).mean()
 
 
 def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Mean over the discriminator's blocks of the L1 distance between their features of real and fake pictures."""
+    """Return the mean over the discriminator's blocks of the L1 distance between their features of real and fake
+    pictures.
+    """
     return torch.stack([F.l1_loss(f, r.detach()) for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def warping_loss(delta_uv: Tensor) -> Tensor:
-    """Mean distance of the warping field from the identity (equation 6)."""
+    """Return the mean distance of the warping field from the identity (equation 6)."""
     return delta_uv.abs().mean()
 
 
@@ -46,8 +51,8 @@ LARGE_ERROR = 0.05  # of the texture's -1..1, 6 texels of 256: where a lid or a 
 
 
 def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor, large: float = 0.0) -> Tensor:
-    """L1 distance of the warping field `uv` (B, S, S, 2) from the renderer's canonical texture coordinates, of the
-    pixels that have some: NaN marks the others. `region_weight` (B, 1, S, S) weighs the pixels.
+    """Return the L1 distance of the warping field `uv` (B, S, S, 2) from the renderer's canonical texture coordinates,
+    of the pixels that have some: NaN marks the others. `region_weight` (B, 1, S, S) weighs the pixels.
 
     With `large`, that much of Huber's loss is added, quadratic up to LARGE_ERROR: the median, which L1 aims at, of an
     eye that is open most of the time is an open one.
@@ -61,8 +66,9 @@ def coordinate_loss(uv: Tensor, coords: Tensor, region_weight: Tensor, large: fl
 
 
 def difference_loss(found: Tensor, wanted: Tensor, region_weight: Tensor) -> Tensor:
-    """L1 distance of the differences of frames 2k and 2k + 1 in `found` (N, C, S, S) from those in `wanted`, a mean
-    over the larger `region_weight` (N, 1, S, S) of both. Pixels that are NaN in either of `wanted` are left out."""
+    """Return the L1 distance of the differences of frames 2k and 2k + 1 in `found` (N, C, S, S) from those in `wanted`,
+    a mean over the larger `region_weight` (N, 1, S, S) of both. Pixels that are NaN in either of `wanted` are left out.
+    """
     weight = torch.maximum(region_weight[::2], region_weight[1::2])
     change = wanted[1::2] - wanted[::2]
     known = torch.isfinite(change)
@@ -71,12 +77,14 @@ def difference_loss(found: Tensor, wanted: Tensor, region_weight: Tensor) -> Ten
 
 
 def reconstruction_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
-    """L1 distance (B, 3, S, S) of the pixels, weighed by `region_weight` (B, 1, S, S)."""
+    """Return the L1 distance (B, 3, S, S) of the pixels, weighed by `region_weight` (B, 1, S, S)."""
     return ((picture - target).abs() * region_weight).mean()
 
 
 def gradient_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
-    """L1 distance of the differences between neighbouring pixels, at full, half and quarter size: edges in place."""
+    """Return the L1 distance of the differences between neighbouring pixels, at full, half and quarter size: edges in
+    place.
+    """
     loss = picture.new_zeros(())
     error, weight = picture - target, region_weight
     for _ in range(3):

@@ -41,7 +41,9 @@ def prepare_network(network: nn.Module, name: NetworkName, settings: Optimisatio
 
 
 def settle_spectral_norm(network: nn.Module) -> None:
-    """Power iterations: torch starts from random vectors, by which a loaded weight would be scaled wrongly."""
+    """Iterate the power method: torch starts from random vectors, by which a loaded weight would be scaled
+    wrongly.
+    """
     for layer in network.modules():
         for hook in layer._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):

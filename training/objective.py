@@ -146,7 +146,7 @@ class Objective:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Parameters as constants while the graph is built; gradients still flow through."""
+    """Keep parameters as constants while the graph is built; gradients still flow through."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

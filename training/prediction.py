@@ -44,7 +44,7 @@ class Prediction:
 
 
 def targets_of(frames: FrameBatch) -> FrameBatch:
-    """The frames of all people in one row: (B * T, ...)."""
+    """Return the frames of all people in one row: (B * T, ...)."""
     return frames.map(lambda tensor: tensor.flatten(0, 1))
 
 
@@ -90,7 +90,7 @@ def predict_frames(
     bfloat16: bool = False,
     teaches_warp: bool = True,
 ) -> Prediction:
-    """Frames of `poses` (B * T, 136), T for each of the B people of `texture` (B, 3, S, S).
+    """Return frames of `poses` (B * T, 136), T for each of the B people of `texture` (B, 3, S, S).
 
     `bfloat16` runs the network under autocast; the warp stays in float32, whose grid needs it. Unless the picture
     `teaches_warp`, its gradient goes to the texture alone.

@@ -79,12 +79,12 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
-    """Differentiable; the tensor itself where there is one process."""
+    """Return the sum, differentiable; the tensor itself where there is one process."""
     return _SumOverProcesses.apply(tensor) if is_distributed() else tensor  # type: ignore[no-untyped-call]
 
 
 def mean_over_processes(tensor: Tensor) -> Tensor:
-    """Mean of all elements, over all processes, each of which has as many."""
+    """Return the mean of all elements, over all processes, each of which has as many."""
     mean = tensor.mean()
     return sum_over_processes(mean) / dist.get_world_size() if is_distributed() else mean
 

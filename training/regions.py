@@ -14,7 +14,7 @@ _SOFTNESS = 0.04  # of the same, from outside to inside
 
 
 def feature_mask(poses: Tensor, size: int, features: Sequence[slice] = FEATURES) -> Tensor:
-    """Eyes and mouth of `poses` (N, 136), each a soft box around its landmarks: (N, 1, S, S) in 0..1."""
+    """Return eyes and mouth of `poses` (N, 136), each a soft box around its landmarks: (N, 1, S, S) in 0..1."""
     points = poses.view(-1, NUM_LANDMARKS, 2)
     centres = (2 * torch.arange(size, dtype=poses.dtype, device=poses.device) + 1) / size - 1
     mask = poses.new_zeros(len(points), 1, size, size)
@@ -28,7 +28,7 @@ def feature_mask(poses: Tensor, size: int, features: Sequence[slice] = FEATURES)
 
 
 def blur(pictures: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (N, C, H, W), `sigma` in pixels; edges are repeated."""
+    """Return Gaussian blur of (N, C, H, W), `sigma` in pixels; edges are repeated."""
     height, width = pictures.shape[2:]
     down, across = (_blur_matrix(size, sigma).to(pictures) for size in (height, width))
     return down @ pictures @ across.T  # on a CPU many times quicker than a convolution of three channels

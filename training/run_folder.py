@@ -51,7 +51,7 @@ class RunFolder:
         write_file(self.state, write)
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
-        """The state that was saved last, None where there is none, or an InputError where it is damaged."""
+        """Return the state that was saved last, None where there is none, or an InputError where it is damaged."""
         if not is_there(self.state):
             return None
         try:

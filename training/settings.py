@@ -156,7 +156,7 @@ class TrainingSettings:
 
 
 def read_settings(path: Path, stage: StageName = "base") -> TrainingSettings:
-    """Settings from a TOML file; what it leaves out keeps its default, which for the batch is the paper's of the
+    """Return settings from a TOML file; what it leaves out keeps its default, which for the batch is the paper's of the
     stage. `[model] preset = "demo"` starts from a preset.
 
     Raises:

@@ -52,7 +52,8 @@ def run_hosted(
     reference: Reference,
     say: Callable[[str], None],
 ) -> Result:
-    """The result of the modes that the bundle has a file for, in the form of a phone of one's own; without a sampler's.
+    """Return the result of the modes that the bundle has a file for, in the form of a phone of one's own; without a
+    sampler's.
 
     Args:
         bundle: with a .tflite or a .dlc.

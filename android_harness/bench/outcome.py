@@ -40,7 +40,7 @@ def model_info(bundle: Bundle, converted: ConvertedModel) -> ModelInfo:
 
 
 def utc_now() -> str:
-    """The time of a result, ISO 8601."""
+    """Return the time of a result, ISO 8601, in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
@@ -87,7 +87,7 @@ def _latency(processes: Sequence[SessionProcess]) -> Latency | None:
 
 
 def spread_of(us: Sequence[float | None]) -> Spread | None:
-    """The median, least and most of times in microseconds; None where there are none, or one is not known."""
+    """Return the median, least and most of times in microseconds; None where there are none, or one is not known."""
     known = [value / 1000 for value in us if value is not None]
     if not known or len(known) < len(us):
         return None

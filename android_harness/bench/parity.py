@@ -22,7 +22,7 @@ Emulation = Callable[[Bundle, Floats, Kind], Sequence[NetworkOutputs]]
 
 
 def no_emulation(bundle: Bundle, poses: Floats, kind: Kind) -> Sequence[NetworkOutputs]:
-    """The `Emulation` of a caller that has none."""
+    """Return the `Emulation` of a caller that has none."""
     raise ToolMissingError("this program was started without one; bilayer-device has it")
 
 
@@ -40,7 +40,7 @@ class Reference:
         self.shapes = {name: array.shape for name, array in self._network.tensors.items()}  # outputs', (1, C, S, S)
 
     def run(self, pose: Floats) -> dict[str, Floats]:
-        """The network's outputs for a pose (136,): new arrays."""
+        """Return the network's outputs for a pose (136,): new arrays."""
         self._network.run(pose)
         return {name: array.copy() for name, array in self._network.tensors.items()}
 
@@ -53,7 +53,7 @@ class Reference:
         return {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
 
     def frame(self, tensors: Tensors) -> Bytes:
-        """(F, F, 4) RGBA of a network's outputs."""
+        """Return (F, F, 4) RGBA of a network's outputs."""
         return self._compositor.compose(NetworkOutputs.read(self._outputs, tensors).drawable())
 
     def compare(self, poses: Floats, found: Sequence[Tensors], kind: Kind) -> Parity:

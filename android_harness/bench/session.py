@@ -65,7 +65,7 @@ def session_key(*parts: object) -> str:
 
 
 def open_session(out: Path, key: str) -> Session:
-    """The session of an interrupted measurement of the same kind, or a new one."""
+    """Return the session of an interrupted measurement of the same kind, or a new one."""
     try:
         session = typed(Session, read_content(session_path(out)), "session", complete=True)
     except InputError:

@@ -75,7 +75,7 @@ class Adb:
 
     @classmethod
     def find(cls, environment: Mapping[str, str] = os.environ) -> "Adb":
-        """The program that $ADB names, or `adb` on PATH, or a ToolMissingError where there is none."""
+        """Return the program that $ADB names, or `adb` on PATH, or a ToolMissingError where there is none."""
         wanted = environment.get("ADB") or "adb"
         found = shutil.which(wanted, path=environment.get("PATH"))
         if found is None:
@@ -120,7 +120,7 @@ class Adb:
         return [_listed(line) for line in lines if line.strip() and not line.startswith("*")]
 
     def choose(self, serial: str | None = None) -> "Device":
-        """The device of that serial, or the only one.
+        """Return the device of that serial, or the only one.
 
         Raises:
             DeviceError: none, several and no serial, or one that is not ready; says what to do.
@@ -169,7 +169,8 @@ class Device:
         return done
 
     def answer(self, script: str, what: str) -> str:
-        """What a script prints that cannot fail while the device's shell works; `what` it tells, for the message.
+        """Return what a script prints that cannot fail while the device's shell works; `what` it tells, for the
+        message.
 
         Raises:
             DeviceError: the device is gone, the time is up, or the script fails.

@@ -98,7 +98,7 @@ def parse_conditions(text: str) -> Conditions:
 def throttling(
     before: Conditions, during: Sequence[Conditions], after: Conditions, first_mhz: float | None
 ) -> list[str]:
-    """Signs that a measurement was slowed down by heat or saving, one line each; empty if there are none.
+    """Return signs that a measurement was slowed down by heat or saving, one line each; empty if there are none.
 
     Args:
         before: the moment before it.

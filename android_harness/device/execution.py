@@ -160,12 +160,12 @@ def fetch_results(workspace: Workspace, folder: Path, size: int) -> Path:
 
 
 def results_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Bytes of what one execution writes: float32 arrays of the outputs' `shapes`."""
+    """Return bytes of what one execution writes: float32 arrays of the outputs' `shapes`."""
     return sum(4 * math.prod(shape) for shape in shapes.values())
 
 
 def read_results(folder: Path, index: int, shapes: dict[str, tuple[int, ...]], layout: str) -> dict[str, Floats]:
-    """The outputs (1, C, S, S) of input number `index` by tensor name.
+    """Return the outputs (1, C, S, S) of input number `index` by tensor name.
 
     Args:
         folder: as `fetch_results` gave it.

@@ -10,24 +10,24 @@ PARITY_COLUMNS = {"delta_uv": "warp dB", "lf_rgb": "lf dB", "seg": "mask dB", "f
 
 
 def label(result: Result) -> str:
-    """A device's name, with what it is where it is no device."""
+    """Return a device's name, with what it is where it is no device."""
     device = result.device
     name = " ".join(filter(None, (device.maker, device.model))) or "unknown device"
     return clean(name if result.measured_on == "device" else f"{name} ({result.measured_on})")
 
 
 def rows_of(results: Sequence[Result], *, on_device: bool = False) -> list[tuple[Result, ModeResult]]:
-    """Every mode of every result, or of those alone that were measured on a device."""
+    """Return every mode of every result, or of those alone that were measured on a device."""
     return [(one, row) for one in results if one.measured_on == "device" or not on_device for row in one.rows]
 
 
 def row_label(result: Result, row: ModeResult) -> str:
-    """The device and the mode, in a chart or before a remark."""
+    """Return the device and the mode, in a chart or before a remark."""
     return f"{label(result)}, {clean(row.title)}"
 
 
 def clean(text: str) -> str:
-    """Text from a device or a file, fit for a cell of a table."""
+    """Return text from a device or a file, fit for a cell of a table."""
     return "".join(c for c in text if c.isprintable()).replace("|", "/").replace("<", "‹").replace(">", "›")
 
 
@@ -40,5 +40,5 @@ def decibels(parity: Parity, name: str) -> str:
 
 
 def milliseconds(spread: Spread | None) -> str:
-    """The median of the processes, and their range."""
+    """Return the median of the processes, and their range."""
     return DASH if spread is None else f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"

@@ -8,7 +8,9 @@ from bilayer.benchmarks.report.document import Section
 
 
 def frame_ms(result: Result, row: ModeResult) -> float | None:
-    """A whole frame of a mode, one thing after the other: network with its copies, then the sampler; or None."""
+    """Return the milliseconds of a whole frame of a mode, one thing after the other: network with its copies, then the
+    sampler; or None.
+    """
     felt = result.sampler.felt if result.sampler else None
     if result.measured_on != "device" or row.latency is None or felt is None or felt.frame_ms is None:
         return None
@@ -16,7 +18,7 @@ def frame_ms(result: Result, row: ModeResult) -> float | None:
 
 
 def whole_frames(results: Sequence[Result]) -> Iterator[Section]:
-    """Frames a second, of the modes that have a latency and a sampler's time; nothing without any."""
+    """Yield frames a second, of the modes that have a latency and a sampler's time; nothing without any."""
     rows = []
     for result, row in rows_of(results):
         whole, felt = frame_ms(result, row), result.sampler.felt if result.sampler else None
@@ -38,7 +40,7 @@ def whole_frames(results: Sequence[Result]) -> Iterator[Section]:
 
 
 def sampler_rows(results: Sequence[Result]) -> Iterator[Section]:
-    """Every kernel on every kind of core; nothing where no sampler ran."""
+    """Yield a table of every kernel on every kind of core; none where no sampler ran."""
     rows = []
     for result in results:
         for row in result.sampler.rows if result.sampler else []:

@@ -11,13 +11,13 @@ SLOWER = 0.95  # of the first process's clock: from here on it counts as slowed 
 
 
 def processes(row: ModeResult) -> list[list[Moment]]:
-    """The moments of each process: before it, while it ran, after it."""
+    """Return the moments of each process: before it, while it ran, after it."""
     numbers = sorted({one.process for one in row.series})
     return [[one for one in row.series if one.process == number] for number in numbers]
 
 
 def slowed(row: ModeResult) -> list[Moment]:
-    """Moments at which the GPU's limit, or its clock while it worked, was below that of the first process."""
+    """Return moments at which the GPU's limit, or its clock while it worked, was below that of the first process."""
     first = [one.gpu_mhz for own in processes(row)[:1] for one in own[1:-1] if one.gpu_mhz]
     usual = median(first) if first else 0.0
     limit = max((one.gpu_limit_mhz or 0.0 for one in row.series), default=0.0)
@@ -27,7 +27,7 @@ def slowed(row: ModeResult) -> list[Moment]:
 
 
 def series_rows(results: Sequence[Result]) -> Iterator[Section]:
-    """A line for each timed process of a device; nothing where none has a series."""
+    """Yield a line for each timed process of a device; nothing where none has a series."""
     rows = []
     for result, row in rows_of(results, on_device=True):
         marked = slowed(row)

@@ -26,7 +26,7 @@ PAPER = (
 
 
 def make_report(results: Sequence[Result]) -> Report:
-    """Whether devices compute the avatar's network, how fast, on what, and where the time goes."""
+    """Return whether devices compute the avatar's network, how fast, on what, and where the time goes."""
     parities = [row.parity for _, row in rows_of(results) if row.parity]
     wrong = [
         f"{label(result)}, sampler {clean(row.kernel)} on {clean(row.cores)} cores: WRONG RESULTS"

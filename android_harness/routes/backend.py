@@ -58,7 +58,7 @@ class Backend(ABC):
 
 
 def named_program(named: Path | None, program: str, option: str, way_out: str) -> Path:
-    """The program that the user names by an option, here without its dashes, or by the option's variable.
+    """Return the program that the user names by an option, here without its dashes, or by the option's variable.
 
     Raises:
         ToolMissingError: none is named, or it is not there; `way_out` says how to have one.

@@ -81,6 +81,6 @@ class ExecutorchBackend(Backend):
 
 
 def find_executor_runner(named: Path | None) -> Path:
-    """The program that --executor-runner or $BILAYER_EXECUTOR_RUNNER names; errors: see `named_program`."""
+    """Return the program that --executor-runner or $BILAYER_EXECUTOR_RUNNER names; errors: see `named_program`."""
     way_out = f"Build it for Android, with XNNPACK and Vulkan and {PRINTING}: {PAGE}"
     return named_program(named, EXECUTOR_RUNNER, "executor-runner", way_out)

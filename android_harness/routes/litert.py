@@ -95,6 +95,6 @@ class LitertBackend(Backend):
 
 
 def find_benchmark_model(named: Path | None) -> Path:
-    """The program that --benchmark-model or $BILAYER_BENCHMARK_MODEL names; errors: see `named_program`."""
+    """Return the program that --benchmark-model or $BILAYER_BENCHMARK_MODEL names; errors: see `named_program`."""
     way_out = f"{PAGE} has it built for Android (android_aarch64_benchmark_model)"
     return named_program(named, BENCHMARK_MODEL, "benchmark-model", way_out)

@@ -90,7 +90,7 @@ class NcnnBackend(Backend):
 
 
 def find_ncnn_runner(named: Path | None) -> Path:
-    """The runner that --ncnn-runner or $BILAYER_NCNN_RUNNER names; errors: see `named_program`."""
+    """Return the runner that --ncnn-runner or $BILAYER_NCNN_RUNNER names; errors: see `named_program`."""
     ndk = "-DCMAKE_TOOLCHAIN_FILE=$ANDROID_NDK_HOME/build/cmake/android.toolchain.cmake -DANDROID_ABI=arm64-v8a"
     command = f"cmake -S {shlex.quote(str(NATIVE))} -B build {ndk} -DANDROID_PLATFORM=android-26 -Dncnn_DIR=NCNN"
     folder = "with NCNN the folder of ncnnConfig.cmake in ncnn's release for android-vulkan"

@@ -28,7 +28,7 @@ def over_list(input_list: str, once: str, timed: str) -> str:
 
 
 def output_bytes(contract: Contract) -> dict[str, int]:
-    """The size of each output tensor by its name, in the order in which bilayer-export writes them."""
+    """Return the size of each output tensor by its name, in the order in which bilayer-export writes them."""
     results = contract.outputs.by_name.values()
     channels = {one.tensor: max(other.stop for other in results if other.tensor == one.tensor) for one in results}
     return {name: 4 * count * contract.image_size**2 for name, count in channels.items()}

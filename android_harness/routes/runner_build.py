@@ -38,7 +38,7 @@ class Compiler:
 
 
 def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
-    """The NDK's of $ANDROID_NDK_HOME (or _ROOT), else aarch64-linux-gnu-g++.
+    """Return the NDK's compiler of $ANDROID_NDK_HOME (or _ROOT), else aarch64-linux-gnu-g++.
 
     Raises:
         ToolMissingError: there is neither; the message has the command to give to one.
@@ -91,7 +91,9 @@ def build_runner(
 
 
 def find_runner(named: Path | None) -> Path | None:
-    """The runner of --runner or $BILAYER_RUNNER, else build-runner's or None; a ToolMissingError where it is gone."""
+    """Return the runner of --runner or $BILAYER_RUNNER, else build-runner's or None; a ToolMissingError where it is
+    gone.
+    """
     if named is None:
         return built_runner()
     if not is_file(named):

@@ -69,7 +69,7 @@ class Sdk:
         return environment
 
     def libraries(self, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Path]:
-        """Libraries for the device; of those that are `optional` the ones that there are. Patterns may be given.
+        """Return libraries for the device; of those that are `optional` the ones that there are. Patterns may be given.
 
         Raises:
             ToolMissingError: one that is needed is not in this SDK.
@@ -94,7 +94,7 @@ class Sdk:
 
 
 def find_sdk(environment: Mapping[str, str] = os.environ) -> Sdk:
-    """The SDK of $SNPE_ROOT, or else of $QAIRT_SDK_ROOT or $QNN_SDK_ROOT.
+    """Return the SDK of $SNPE_ROOT, or else of $QAIRT_SDK_ROOT or $QNN_SDK_ROOT.
 
     Raises:
         ToolMissingError: none is set, or it has nothing for 64-bit Android.

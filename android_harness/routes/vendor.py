@@ -148,7 +148,7 @@ ROUTES: dict[RouteName, Route] = {
 
 
 def held_to(mode: Mode, bundle: Bundle) -> "Kind":
-    """What a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it.
+    """Return what a mode's results are held to: those of a .dlc in integers as FP16 arithmetic, whatever computes it.
 
     What computes in float from weights in FP16, of a .tflite, is held to half storage.
     """
@@ -162,7 +162,7 @@ def held_to(mode: Mode, bundle: Bundle) -> "Kind":
 
 
 def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> Route:
-    """The route of an SDK for a bundle's .dlc.
+    """Return the route of an SDK for a bundle's .dlc.
 
     Raises:
         BundleError: the bundle has no .dlc, or one that this SDK's runtime does not read.
@@ -185,13 +185,15 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
 
 
 def input_list(tensor: str, inputs: Sequence[str], outputs: Sequence[str] = ()) -> str:
-    """The text of an input list: a line for each execution, and before them the outputs to return, if any are named."""
+    """Return the text of an input list: a line for each execution, and before them the outputs to return, if any are
+    named.
+    """
     head = [f"#{' '.join(outputs)}"] if outputs else []
     return "".join(f"{line}\n" for line in [*head, *(f"{tensor}:={name}" for name in inputs)])
 
 
 def choose_modes(program: str, modes: Iterable[Mode], wanted: Sequence[str]) -> list[Mode]:
-    """Those of a program's modes that are wanted, in their order; none are all.
+    """Return those of a program's modes that are wanted, in their order; none are all.
 
     Raises:
         InputError: one that the program does not have.

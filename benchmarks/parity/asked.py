@@ -22,7 +22,7 @@ from bilayer.runtime.errors import InputError
 def climb_as_asked(
     subject: Subject, options: ParityOptions, advance: Callable[[str], None] = lambda done: None
 ) -> Ladder:
-    """The ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
+    """Return the ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
     if options.photo is not None:

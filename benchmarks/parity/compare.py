@@ -39,7 +39,7 @@ class Comparison:
         return Agreement.worst(self.poses)
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as JSON values, by result and for the frame."""
+        """Return all figures as JSON values, by result and for the frame."""
         worst = self.agreement
         results: dict[str, dict[str, float | None]] = {
             name: {**asdict(errors), "psnr_db": worst.psnr_db[name], "uv_pixels": None}

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 def recognise(
     layer: Layer, right: NDArray[Any], found: NDArray[Any], inputs: list[NDArray[Any]] | None, step: float
 ) -> str:
-    """A fault that is seen in the difference and is no rounding, in words; empty where none is.
+    """Return a fault that is seen in the difference and is no rounding, in words; empty where none is.
 
     Args:
         layer: of the truth.
@@ -43,7 +43,7 @@ def recognise(
 def explain(
     layer: Layer, *, own_db: float | None, inherited_db: float, terms: int, rounds: bool, integers: bool = False
 ) -> str:
-    """A sentence on the cause where no fault is recognised, and what to do.
+    """Return a sentence on the cause where no fault is recognised, and what to do.
 
     Args:
         layer: of the truth.

@@ -94,7 +94,7 @@ class Ladder:
 
 
 def check_bundle(bundle: Bundle, poses: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
-    """The cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
+    """Run the cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
     subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, poses))
     integers = integer_rungs(subject, False)
     rungs = [OnnxRung(subject), EmulatedRung(subject, "hybrid"), *(integers or [open_dlc(subject)])]

@@ -26,7 +26,7 @@ class Judged:
 
 
 def contracts_below(place: StrPath) -> dict[str, StrPath]:
-    """The avatars' contracts in the folders below a path or URL, by their path below it, sorted.
+    """Return the avatars' contracts in the folders below a path or URL, by their path below it, sorted.
 
     There are none where it is an avatar's own folder, or no folder.
     """
@@ -45,7 +45,7 @@ def contracts_below(place: StrPath) -> dict[str, StrPath]:
 def judge_many(
     contracts: Mapping[str, StrPath], options: ParityOptions, workers: Workers, on_done: Callable[[], None]
 ) -> list[Judged]:
-    """The verdict on each, in order of the names; one that cannot be read is a row, too."""
+    """Judge each, and return the verdicts in order of the names; one that cannot be read is a row, too."""
     names = {contract: name for name, contract in contracts.items()}
     jobs = [replace(options, bundle=contract) for contract in names]
     found: dict[str, Judged] = {}
@@ -60,7 +60,7 @@ def judge_many(
 
 
 def summary(rows: Sequence[Judged]) -> str:
-    """How many have which verdict, as a table."""
+    """Return how many have which verdict, as a table."""
     verdicts = ("passed", "warned", "broken", "failed")
     return table(verdicts, [[sum(row.verdict == verdict for row in rows) for verdict in verdicts]])
 
@@ -75,7 +75,7 @@ def require(place: StrPath, rows: Sequence[Judged]) -> None:
 
 
 def problems(rows: Sequence[Judged]) -> Iterator[tuple[str, str]]:
-    """The verdict and a line for each of the first avatars that are broken or cannot be read."""
+    """Yield the verdict and a line for each of the first avatars that are broken or cannot be read."""
     told = [row for row in rows if row.reason][:SHOWN]
     return ((row.verdict, f"{row.avatar}: {row.reason}") for row in told)
 

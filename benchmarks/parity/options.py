@@ -69,7 +69,7 @@ class ParityOptions:
     landmarker: Annotated[LandmarkerName, Option("As the export had it (with --photo).")] = "mediapipe"
 
     def check(self) -> Bundle:
-        """The bundle; and see what else can be seen without a library.
+        """Return the bundle; and see what else can be seen without a library.
 
         Raises:
             UsageError: options that do not go together.

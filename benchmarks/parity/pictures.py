@@ -25,7 +25,9 @@ LEAST_SHOWN = 1e-8  # px, of an error that is none on a logarithmic axis
 
 
 def page(ladder: Ladder) -> str:
-    """The report as one HTML file that loads nothing, or a ToolMissingError where jinja2 or matplotlib is missing."""
+    """Return the report as one HTML file that loads nothing, or a ToolMissingError where jinja2 or matplotlib is
+    missing.
+    """
     return make_report(ladder).page([_psnr(ladder), _warp(ladder), *_frames(ladder)] if ladder.steps else [])
 
 
@@ -76,7 +78,9 @@ def _frames(ladder: Ladder) -> Iterator[Picture]:
 
 
 def strip(pictures: Pictures) -> Image.Image:
-    """Truth, rung and difference over white of up to three poses, one below the other: (N S, 3 S); of alpha in grey."""
+    """Return truth, rung and difference over white of up to three poses, one below the other: (N S, 3 S); of alpha in
+    grey.
+    """
     poses = list(pictures.found)
     count = min(STRIP_POSES, len(poses))
     lines = []

@@ -26,7 +26,7 @@ def write_random_bundle(
     upsample: str,
     frame_size: int | None = None,
 ) -> Path:
-    """A bundle with this network and a random texture, for a face that is a drawing; returns `folder`.
+    """Write a bundle with this network and a random texture, for a face that is a drawing; return `folder`.
 
     `frame_size` is that of the texture, too.
     """

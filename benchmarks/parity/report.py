@@ -14,7 +14,7 @@ MOST_LAYERS = 12  # rows of the layer table
 
 
 def as_json(ladder: Ladder) -> dict[str, Any]:
-    """All figures as JSON values; what is not finite is null."""
+    """Return all figures as JSON values; what is not finite is null."""
     content = {
         "bundle": str(ladder.bundle.folder),
         "trained": ladder.bundle.contract.origin.trained,
@@ -38,7 +38,7 @@ def _as_json(step: Step) -> dict[str, Any]:
 
 
 def make_report(ladder: Ladder) -> Report:
-    """A report of verdict, ladder, its details, the checks, and what was not run."""
+    """Return a report of verdict, ladder, its details, the checks, and what was not run."""
     contract, steps = ladder.bundle.contract, ladder.steps
     origin = contract.origin.checkpoint + ("" if contract.origin.trained else ", not trained")
     lead = [

@@ -36,12 +36,14 @@ class Check:
 
 
 def check_metadata(subject: Subject) -> Check:
-    """Outputs, input, source pose and texture are those that the network was written with."""
+    """Check that outputs, input, source pose and texture are those that the network was written with."""
     return _check_metadata(subject, subject.model, "metadata", "avatar.json and the texture belong to the network")
 
 
 def check_integers(subject: Subject) -> list[Check]:
-    """The same of the network in integers, and that it is of the precision which avatar.json says; of no other none."""
+    """Check the same of the network in integers, and that it is of the precision which avatar.json says; of no other
+    none.
+    """
     contract = subject.bundle.contract
     if subject.integers is None:
         return []
@@ -75,7 +77,9 @@ def _check_metadata(subject: Subject, network: "onnx.ModelProto", name: str, lab
 
 
 def check_contract(subject: Subject) -> Check:
-    """avatar.json tells the warp that the network was made for: align_corners cannot be seen in the network."""
+    """Check that avatar.json tells the warp that the network was made for: align_corners cannot be seen in the
+    network.
+    """
     name, label = "contract", "align_corners of avatar.json and of the network"
     said, right = subject.bundle.contract.align_corners, subject.align_corners
     if said != right:
@@ -87,7 +91,7 @@ def check_contract(subject: Subject) -> Check:
 def check_verification(
     claimed: Verification, found: Mapping[str, Agreement], integers: Quantization | None = None
 ) -> Check:
-    """avatar.json's own numbers beside those made anew, by rung: they are of other poses, so some dB apart.
+    """Compare avatar.json's own numbers with those made anew, by rung: they are of other poses, so some dB apart.
 
     A claim that is better than what is found by more than POSES_APART is no measurement of this avatar.
     """
@@ -114,7 +118,7 @@ def check_verification(
 
 
 def check_tflites(subject: Subject) -> list[Check]:
-    """Every number, operator, setting and edge of a bundle's .tflite files against the ONNX, and whose they are.
+    """Check every number, operator, setting and edge of a bundle's .tflite files against the ONNX, and whose they are.
 
     Raises:
         InputError: a file is damaged.
@@ -142,7 +146,7 @@ def _check_tflite(subject: Subject, file: BundledFile, storage: "Storage") -> Ch
 
 
 def check_dlc(subject: Subject) -> Check | NotRun:
-    """Every number, layer, setting and edge against the ONNX, and the outputs' layout against avatar.json.
+    """Check every number, layer, setting and edge against the ONNX, and the outputs' layout against avatar.json.
 
     Raises:
         DlcError: the file is damaged.

@@ -50,13 +50,13 @@ class Subject:
         return np.stack([encoder.encode(pose).copy() for pose in self.poses])
 
     def frame(self, outputs: NetworkOutputs, align_corners: bool) -> Bytes:
-        """The frame (F, F, 4) RGBA that the player shows for these results."""
+        """Return the frame (F, F, 4) RGBA that the player shows for these results."""
         size = self.bundle.contract.frame_size
         return FrameCompositor(self.texture, align_corners, size=size).compose(outputs.drawable())
 
 
 def open_subject(bundle: Bundle, poses: Floats) -> Subject:
-    """The avatar alone: its ONNX file's weights are the truth.
+    """Return the avatar alone: its ONNX file's weights are the truth.
 
     Raises:
         BundleError: a network that bilayer-export did not write.

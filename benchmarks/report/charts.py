@@ -110,7 +110,7 @@ class Ground:
 
 
 def bar_charts(charts: Sequence[BarChart]) -> str:
-    """Charts one below the other, as SVG, or a ToolMissingError where matplotlib is not installed."""
+    """Return charts one below the other, as SVG, or a ToolMissingError where matplotlib is not installed."""
     heights = [sum(_height(row) for row in chart.rows) for chart in charts]
     around = [60 + 24 * bool(chart.title) + 20 * bool(chart.marks) + 24 * bool(chart.legend) for chart in charts]
     with _figure(sum(heights) + sum(around)) as figure:
@@ -125,7 +125,7 @@ def bar_charts(charts: Sequence[BarChart]) -> str:
 
 
 def line_panels(panels: Sequence[Panel], label: str, grounds: Sequence[Ground] = ()) -> str:
-    """Panels over one horizontal axis with that label, as SVG; errors are those of `bar_charts`."""
+    """Return panels over one horizontal axis with that label, as SVG; errors are those of `bar_charts`."""
     with _figure(110 + (300 if len(panels) == 1 else 200) * len(panels)) as figure:
         grid = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for axes, panel in zip(grid, panels, strict=True):

@@ -29,7 +29,7 @@ class Section:
     level: Literal[2, 3] = 2
 
     def markdown(self) -> str:
-        """The section as Markdown."""
+        """Return the section as Markdown."""
         shown = [table(self.headers, self.rows)] if self.headers else []
         lead = [self.lead] if self.lead else []
         return "\n\n".join([f"{'#' * self.level} {self.title}", *lead, *shown, *self.notes])
@@ -67,13 +67,13 @@ class Report:
     sections: Sequence[Section] = ()
 
     def markdown(self) -> str:
-        """The report without its pictures."""
+        """Return the report without its pictures."""
         parts = [f"# {self.title}" + (f": {self.verdict}" if self.verdict else "")]
         parts += ["\n".join(f"- {line}" for line in self.findings)] if self.findings else []
         return "\n\n".join([*parts, *self.lead, *(section.markdown() for section in self.sections)]) + "\n"
 
     def page(self, pictures: Sequence[Picture]) -> str:
-        """The report as HTML: verdict, numbers, pictures, then the tables; a ToolMissingError without jinja2."""
+        """Return the report as HTML: verdict, numbers, pictures, then the tables; a ToolMissingError without jinja2."""
         require("jinja2")
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -36,7 +36,8 @@ def time_creation(options: InitBench) -> BenchReport:
 
 
 def time_stages(config: ModelConfig, repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules, interleaved.
+    """Return seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules,
+    interleaved.
 
     `enhancer step` is the mean of an avatar's steps.
     """
@@ -77,7 +78,7 @@ def time_avatar(model: BilayerModel, source: Source) -> dict[str, float]:
 
 
 def random_source(config: ModelConfig) -> Source:
-    """A source of noise, the same in every call."""
+    """Return a source of noise, the same in every call."""
     generator = torch.Generator().manual_seed(0)
     size = config.image_size
 

@@ -28,7 +28,9 @@ WARM_UP = 2  # turns before the timed ones
 
 
 def make_model(preset: str, poses: int) -> tuple[BilayerModel, AdaptiveParameters, NDArray[np.float64]]:
-    """A random model for evaluation in float64, an avatar's predicted parameters, and encoded poses (poses, width)."""
+    """Return a random model for evaluation in float64, an avatar's predicted parameters, and encoded poses (poses,
+    width).
+    """
     config = PRESETS[preset]
     model = random_model(config, 0, ("keypoints_embedder", "inference_generator")).double()
     generator = torch.Generator().manual_seed(1)
@@ -60,13 +62,15 @@ class UnfoldedFrame(torch.nn.Module):
 def unfolded_outputs(
     model: BilayerModel, parameters: AdaptiveParameters, encoded: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a share."""
+    """Return the model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a
+    share.
+    """
     with torch.inference_mode():
         return torch.cat(UnfoldedFrame(model, parameters)(torch.from_numpy(encoded)), dim=1)[0].numpy()
 
 
 def make_generator(preset: str) -> tuple[PlainGenerator, NDArray[np.float64], NDArray[np.float64]]:
-    """A random generator, an encoded pose (1, width), and the unfolded model's outputs for it (6, S, S)."""
+    """Return a random generator, an encoded pose (1, width), and the unfolded model's outputs for it (6, S, S)."""
     model, parameters, encoded = make_model(preset, poses=1)
     return fold(model, parameters), encoded, unfolded_outputs(model, parameters, encoded)
 
@@ -115,7 +119,7 @@ def measure(
 
 
 def error(generator: FoldedGenerator, expected: NDArray[np.float64], pose: NDArray[np.float64], half: bool) -> float:
-    """Largest difference of any output to `expected` (6, S, S)."""
+    """Return the largest difference of any output to `expected` (6, S, S)."""
     if half:
         results = evaluate(generator, torch.from_numpy(pose).float(), half_storage)
     else:

@@ -56,7 +56,9 @@ class NetworkSide:
 
 
 def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchReport]:
-    """A report for each number of threads, and one of the quickest; what cannot run here is said to `left_out`."""
+    """Return a report for each number of threads, and one of the quickest; what cannot run here is said to
+    `left_out`.
+    """
     model, parameters, poses = make_model(setup.preset, POSES)
     generators = variants_of(fold(model, parameters))
     config = PRESETS[setup.preset]

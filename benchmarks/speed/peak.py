@@ -31,10 +31,10 @@ def matrix_product(threads: int) -> Callable[[], object]:
 
 
 def share_of_peak(gmacs: float, side: Samples, peak: Samples) -> str:
-    """A side's rate of `gmacs` a call, as a percentage of the matrix product's; the median over the turns."""
+    """Return a side's rate of `gmacs` a call, as a percentage of the matrix product's; the median over the turns."""
     return f"{gmacs / GMACS * peak.ratio_to(side):.0%}"
 
 
 def at_peak(gmacs: float, peak: Samples) -> float:
-    """The milliseconds that `gmacs` would take at the matrix product's rate."""
+    """Return the milliseconds that `gmacs` would take at the matrix product's rate."""
     return round(gmacs / GMACS * peak.median, 2)

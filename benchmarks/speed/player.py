@@ -69,7 +69,7 @@ def time_frames(options: FrameBench, left_out: Callable[[str], None]) -> BenchRe
 def report_of(
     avatars: list[AvatarPlayer], played: list[EngineTimes], product: Samples, settings: dict[str, Cell]
 ) -> BenchReport:
-    """A row for each engine, the time of a row the whole frame's; `product` is timed in the same turns."""
+    """Return a row for each engine, the time of a row the whole frame's; `product` is timed in the same turns."""
     rows, gmacs = [], avatars[0].bundle.contract.graph.gmacs
     for avatar, own in zip(avatars, played, strict=True):
         frame = Samples(tuple(a + b for a, b in zip(own.network_ms, own.sample_ms, strict=True)))
@@ -95,7 +95,7 @@ def report_of(
 
 
 def load_avatars(bundle: Path, threads: int, vulkan: bool, left_out: Callable[[str], None]) -> list[AvatarPlayer]:
-    """The bundle in every engine and precision that this machine has; ONNX Runtime first."""
+    """Return the bundle in every engine and precision that this machine has; ONNX Runtime first."""
     avatars = []
     for engine, precisions in PRECISIONS.items():
         for precision in precisions if vulkan or engine != "ncnn-vulkan" else ():
@@ -155,7 +155,7 @@ def measure(avatars: list[AvatarPlayer], frames: int, warmup: int, threads: int)
 
 
 def random_bundle(folder: Path, preset: str, upsample: Any, frame_size: int | None = None) -> Path:
-    """A bundle with a random network and texture; frames of None are the network's size."""
+    """Return a bundle with a random network and texture; frames of None are the network's size."""
     plain, pose, _ = make_generator(preset)
     generator = lower(fold_norms(plain)[0], GraphOptions(upsample))
     return write_random_bundle(folder, generator, PRESETS[preset], pose, upsample, frame_size=frame_size)

@@ -59,7 +59,7 @@ class BenchReport:
         }
 
     def to_markdown(self) -> str:
-        """A heading, how it was found, and a table."""
+        """Return a heading, how it was found, and a table."""
         named = ", ".join(f"{name} {number}" for name, number in installed_versions(self.packages).items())
         given = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.settings.items())
         found = (machine(), named, given) if self.measured else ("Computed, not measured", given)
@@ -68,7 +68,7 @@ class BenchReport:
         return Section(self.title, headers, rows, self.notes, lead=lead).markdown()
 
     def chart(self) -> charts.BarChart | None:
-        """Timed rows as medians, from the least to the 90th percentile, with their ratio; else the `bar` column.
+        """Return timed rows as medians, from the least to the 90th percentile, with their ratio; else the `bar` column.
 
         None where nothing can be drawn.
         """
@@ -114,7 +114,7 @@ class BenchReport:
 
 
 def machine() -> str:
-    """The operating system, the processor, its number of cores, and which wide arithmetic it has."""
+    """Return the operating system, the processor, its number of cores, and which wide arithmetic it has."""
     known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in _cpuinfo())}
     wide = [flag for flag in WIDE if flag in known.get("flags", known.get("Features", "")).split()]
     parts = (platform.system(), platform.machine(), known.get("model name", ""), f"{os.cpu_count()} cores", *wide)

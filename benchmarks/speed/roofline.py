@@ -50,16 +50,16 @@ class LayerCost:
         return "arithmetic" if self.arithmetic(device, precision) > self.traffic(device, precision) else "memory"
 
     def arithmetic(self, device: DeviceRates, precision: Precision) -> float:
-        """Seconds at the peak of the arithmetic units."""
+        """Return the seconds at the peak of the arithmetic units."""
         return 2 * self.macs / (device.gflops[precision] * 1e9)
 
     def traffic(self, device: DeviceRates, precision: Precision) -> float:
-        """Seconds at the peak of the memory, if no cache helps."""
+        """Return the seconds at the peak of the memory, if no cache helps."""
         return self.elements * BYTES[precision] / (device.gigabytes_per_second * 1e9)
 
 
 def layer_costs(generator: FoldedGenerator) -> list[LayerCost]:
-    """The kernels of a frame in order. Activations are counted with what they follow; reshapes cost nothing."""
+    """Return the kernels of a frame in order. Activations are counted with what they follow; reshapes cost nothing."""
     shapes, macs = generator.shapes(), generator.macs()
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     costs = []

@@ -43,7 +43,7 @@ class Case:
 
 
 def make_case(size: int, results: int | None = None) -> Case:
-    """The same numbers for the same sizes.
+    """Return a case of random numbers, the same for the same sizes.
 
     `results` is the side of delta_uv, uv, lf_rgb and mask where a frame is larger than they are; its texture then has
     the frame's side, else TEXTURE_SIZE.
@@ -60,7 +60,7 @@ def make_case(size: int, results: int | None = None) -> Case:
 
 
 def warp_sides(case: Case) -> Iterator[Side]:
-    """The plain warp, (3, h, w) float32, ours first."""
+    """Yield the sides of the plain warp, (3, h, w) float32, ours first."""
     size = case.size
     planar = np.ascontiguousarray(np.moveaxis(case.uv, -1, 0))
     out = np.empty((3, size, size), np.float32)
@@ -78,7 +78,7 @@ def warp_sides(case: Case) -> Iterator[Side]:
 
 
 def frame_sides(case: Case) -> Iterator[Side]:
-    """The whole frame, (h, w, 4) uint8, straight alpha, ours first.
+    """Yield the sides of the whole frame, (h, w, 4) uint8, straight alpha, ours first.
 
     Of smaller results, which the other sides resize first, ours on the way, it is measured in fewer ways.
     """
@@ -105,7 +105,7 @@ def frame_sides(case: Case) -> Iterator[Side]:
 
 
 def exact_resized_frame(case: Case) -> Bytes:
-    """(h, w, 4) in float64 of smaller results."""
+    """Return (h, w, 4) in float64 of smaller results."""
     import torch
 
     planes = np.concatenate([case.delta_uv, case.lf_rgb, case.mask[None]]).astype(np.float64)
@@ -117,7 +117,7 @@ def exact_resized_frame(case: Case) -> Bytes:
 
 
 def exact_warp(case: Case) -> NDArray[np.float64]:
-    """Warp by torch in float64: (3, h, w)."""
+    """Warp by torch in float64, and return it: (3, h, w)."""
     import torch
 
     uv, texture = (torch.from_numpy(array.astype(np.float64))[None] for array in (case.uv, case.texture))
@@ -126,7 +126,7 @@ def exact_warp(case: Case) -> NDArray[np.float64]:
 
 
 def exact_frame(case: Case) -> Bytes:
-    """(h, w, 4) in float64: the published display, straight alpha."""
+    """Return (h, w, 4) in float64: the published display, straight alpha."""
     levels = ((case.lf_rgb + exact_warp(case)).clip(-1, 1) + 1) / 2 * 255
     return np.dstack([*levels, (case.mask.astype(np.float64) * 255).round()]).astype(np.uint8)
 

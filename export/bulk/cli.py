@@ -27,7 +27,7 @@ SHOWN = 10  # failures
 
 
 def export_photos(place: str, options: ExportOptions, job_options: JobOptions, as_json: bool) -> None:
-    """An avatar of each photo of PLACE, and what there is to say of them all.
+    """Export an avatar of each photo of PLACE, and say what there is to say of them all.
 
     Raises:
         InputError: some photos failed; the others are done. Or none can be made, by these options and this checkpoint.

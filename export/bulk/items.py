@@ -38,14 +38,16 @@ class Item:
     size: Annotated[int, Meta(ge=16, le=4096)] | None = None
 
     def options(self, usual: ExportOptions) -> ExportOptions:
-        """The options of this photo's export: the usual ones, but for what the row says. Photos are as they stand."""
+        """Return the options of this photo's export: the usual ones, but for what the row says. Photos are as they
+        stand.
+        """
         own = ("landmarker", "face", "rotate", "mask", "refine", "size")
         given = {name: value for name, value in asdict(self).items() if name in own and value is not None}
         return replace(usual, photo=self.photo, landmarks=self.landmarks, others=self.others, **given)
 
 
 def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Item]:
-    """The photos of a folder, a glob pattern or a manifest (.csv, .jsonl), each with a name of its own.
+    """Return the photos of a folder, a glob pattern or a manifest (.csv, .jsonl), each with a name of its own.
 
     Args:
         place: of the photos.

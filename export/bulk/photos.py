@@ -17,7 +17,9 @@ LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
 
 
 def is_many(places: Sequence[str]) -> bool:
-    """Whether what was given in place of a photo stands for many, each of somebody else; so does a URL, of one too."""
+    """Return whether what was given in place of a photo stands for many, each of somebody else; so does a URL, of one
+    too.
+    """
     if len(places) != 1:
         return False
     (place,) = places
@@ -27,7 +29,7 @@ def is_many(places: Sequence[str]) -> bool:
 
 
 def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
-    """Each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
+    """Return each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
 
     Hidden files, and others than photos by their suffix, are left out of a folder; so is what lies below `out`, which
     may be in it, and is a picture that a run of before has left there.

@@ -40,7 +40,7 @@ class BulkReport:
     finished_before: int  # avatars that an earlier run has made
 
     def count(self, status: Status) -> int:
-        """The number of rows of a status."""
+        """Return the number of rows of a status."""
         return sum(row.status == status for row in self.rows)
 
 

@@ -21,7 +21,7 @@ QUALITY = 88
 
 
 def contact_sheet(out: str, rows: Sequence[Row]) -> bytes | None:
-    """A JPEG of the first MOST avatars' photos and results; None where there is none.
+    """Return a JPEG of the first MOST avatars' photos and results; None where there is none.
 
     A photo that failed has its name on grey, with the reason's beginning.
     """

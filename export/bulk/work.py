@@ -82,7 +82,7 @@ class Looked:
 
 
 def look(job: BulkJob) -> Looked:
-    """The key of a job, and its row where it was done before; an InputError where a file cannot be read."""
+    """Return the key of a job, and its row where it was done before; an InputError where a file cannot be read."""
     item = job.item
     parts = [_digest(item.photo, FileKind.PHOTO, PhotoError)]
     parts += [_digest(other, FileKind.PHOTO, PhotoError) for other in item.others]
@@ -118,19 +118,20 @@ def make(keyed: tuple[BulkJob, str]) -> Row:
 
 
 def for_workers(usual: ExportOptions) -> ExportOptions:
-    """Options that mean the same on another machine of a cluster: its package, and so its demo weights, may lie
-    elsewhere; a checkpoint without a name stands for them."""
+    """Return options that mean the same on another machine of a cluster: its package, and so its demo weights, may lie
+    elsewhere; a checkpoint without a name stands for them.
+    """
     return replace(usual, checkpoint="") if Path(usual.checkpoint) == DEMO_CHECKPOINT else usual
 
 
 def as_line(row: Row) -> str:
-    """A row as JSON, without what there is none of."""
+    """Return a row as JSON, without what there is none of."""
     given = {name: value for name, value in vars(row).items() if value not in (None, ())}
     return json_text(given, None) + "\n"
 
 
 def made_by(options: ExportOptions) -> str:
-    """A hash of what all avatars of a run are made with: the checkpoint's files, and the packages' versions.
+    """Return a hash of what all avatars of a run are made with: the checkpoint's files, and the packages' versions.
 
     Raises:
         CheckpointError: a file of it cannot be read.

@@ -32,7 +32,7 @@ class Fork:
         self._code: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code once it has ended, -N if signal N ended it.
+        """Return its exit code once it has ended, -N if signal N ended it.
 
         Raises:
             subprocess.TimeoutExpired: it goes on after `timeout` seconds.
@@ -49,7 +49,7 @@ class Fork:
         return self._code
 
     def poll(self) -> int | None:
-        """Its exit code if it has ended."""
+        """Return its exit code if it has ended."""
         with suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
@@ -63,7 +63,7 @@ class PackageHost:
         self._host: Connection[Any, Any] | None = None
 
     def start(self, arguments: Sequence[str], log: Path) -> Fork:
-        """A fork that does what WORKER with these arguments does, printing to `log`.
+        """Start a fork that does what WORKER with these arguments does, printing to `log`.
 
         Raises:
             ToolMissingError: no process can be started.

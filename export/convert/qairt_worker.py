@@ -21,7 +21,8 @@ NOT_LOADED = 5
 
 
 def open_session(model: Path, soc: str, settings: dict[str, str], dlc_folder: str | None = None) -> Any:
-    """An onnxruntime.InferenceSession of the whole graph on QNN's HTP backend, which may write a .dlc of it, too.
+    """Return an onnxruntime.InferenceSession of the whole graph on QNN's HTP backend, which may write a .dlc of it,
+    too.
 
     Raises:
         ImportError: the package does not load.

@@ -66,7 +66,7 @@ class Conversion:
 
 
 def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTarget:
-    """The target of the SDK that is set up, or the package where none is.
+    """Return the target of the SDK that is set up, or the package where none is.
 
     A QAIRT SDK's envsetup.sh may set SNPE_ROOT, too, so its own variables are looked at first.
     """
@@ -76,7 +76,8 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
 
 
 def chosen_target(options: ExportOptions) -> ConversionTarget:
-    """The target of an export: the one it names, else the default, which in integers is the package whatever is set up.
+    """Return the target of an export: the one it names, else the default, which in integers is the package whatever is
+    set up.
 
     What SDKs' converters make of integers that were chosen here has not been tried: see INTEGER_TARGETS.
     """

@@ -78,7 +78,7 @@ def package(job: Job) -> Invocation:
 
 
 def qairt_sdk(job: Job) -> Invocation:
-    """`qairt-converter` of the SDK under $QAIRT_SDK_ROOT or $QNN_SDK_ROOT, or else on PATH.
+    """Return `qairt-converter` of the SDK under $QAIRT_SDK_ROOT or $QNN_SDK_ROOT, or else on PATH.
 
     Its options, and that it keeps the layout of inputs and outputs: docs.qualcomm.com/doc/80-63442-10, Qairt Converter.
 
@@ -92,7 +92,7 @@ def qairt_sdk(job: Job) -> Invocation:
 
 
 def snpe_sdk(job: Job) -> Invocation:
-    """`snpe-onnx-to-dlc` of the SDK under $SNPE_ROOT, or else on PATH; which options it has is asked with -h.
+    """Return `snpe-onnx-to-dlc` of the SDK under $SNPE_ROOT, or else on PATH; which options it has is asked with -h.
 
     Raises:
         ToolMissingError: there is none, or it does not start.
@@ -111,7 +111,7 @@ def snpe_sdk(job: Job) -> Invocation:
 
 
 def snpe_arguments(usage: str, onnx_path: Path, dlc_path: Path, job: Job) -> tuple[str, ...]:
-    """What to tell an snpe-onnx-to-dlc whose usage is `usage`.
+    """Return what to tell an snpe-onnx-to-dlc whose usage is `usage`.
 
     From 1.32 on it is -i and -o (1.47's usage is printed in github.com/4knahs/snpe-docker, README.md), up to 1.27 it
     was -m/--model_path and -d/--dlc_path (the SDK's reference guide, Tools). Of `model_version` 64 characters are kept:

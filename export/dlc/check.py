@@ -124,7 +124,7 @@ def compare_weights(dlc: Dlc, model: onnx.ModelProto | str | Path) -> WeightRepo
 
 
 def check_io(dlc: Dlc, model: onnx.ModelProto | str | Path) -> tuple[EndMatch, ...]:
-    """Inputs and outputs of `dlc`, which must have the names, shapes and types of `model`'s.
+    """Compare inputs and outputs of `dlc`, which must have the names, shapes and types of `model`'s.
 
     A 4-D tensor may stand in NHWC: SNPE 1.x converters always turn it so.
 

@@ -22,7 +22,7 @@ _MAGIC = b"\xd5\x0a"
 
 
 def read_members(data: memoryview) -> dict[str, memoryview]:
-    """The members of a .dlc by name, views into `data`.
+    """Return the members of a .dlc by name, views into `data`.
 
     Raises:
         DlcError: not a zip, damaged, compressed or with implausibly many members.
@@ -52,7 +52,7 @@ def read_members(data: memoryview) -> dict[str, memoryview]:
 
 
 def read_header(member: memoryview, name: str) -> tuple[int, int, memoryview]:
-    """Major and minor version of a binary member, and what follows its header."""
+    """Return the major and minor version of a binary member, and what follows its header."""
     head = bytes(member[:8])
     if len(head) < 8 or head[:2] != _MAGIC or head[6:] != b"\0\0":
         raise DlcError(f"member {name}: expected it to start with d5 0a, found {head.hex(' ') or 'nothing'}")

@@ -60,13 +60,13 @@ class DlcGraph:
 
 
 def base_name(name: str) -> str:
-    """A layer's ONNX name: ONNX Runtime renames a layer that it moves to NHWC: conv1_token_12."""
+    """Return a layer's ONNX name: ONNX Runtime renames a layer that it moves to NHWC: conv1_token_12."""
     base, token, number = name.rpartition("_token_")
     return base if token and number.isdigit() else name
 
 
 def as_array(tensor: DlcTensor, data: memoryview, layout: str) -> NDArray[np.generic]:
-    """Constant `data` in numpy's `layout`, such as <f4.
+    """Return constant `data` in numpy's `layout`, such as <f4.
 
     Raises:
         DlcError: there is no data, or not as much as the shape says.

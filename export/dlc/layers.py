@@ -155,7 +155,7 @@ class _Reader:
         self.values[node.outputs[0]] = _Value(wanted.name, axes)
 
     def turned(self, node: DlcNode, axes: Axes) -> Axes:
-        """The axes after a transpose."""
+        """Return the axes after a transpose."""
         held = [np.asarray(value) for value in node.settings.values() if value is not None]
         orders = [tuple(map(int, value)) for value in held if value.ndim == 1 and value.dtype.kind in "iu"]
         order = next((order for order in orders if sorted(order) == list(range(len(axes)))), ())
@@ -167,7 +167,7 @@ class _Reader:
         return tuple(axes[i] for i in order)
 
     def counterpart(self, node: DlcNode, kind: type[Layer], sources: tuple[str, ...]) -> Layer:
-        """The ONNX layer of that kind that reads these layers; by name where there are several."""
+        """Return the ONNX layer of that kind that reads these layers; by name where there are several."""
         alike = [layer for layer in self.free.values() if isinstance(layer, kind)]
         named = [layer for layer in alike if layer.name in (base_name(node.name), *map(base_name, node.outputs))]
         wired = [layer for layer in alike if _same_inputs(layer, sources)]
@@ -179,7 +179,7 @@ class _Reader:
         return self.free.pop(found[0].name)
 
     def same_weight(self, layer: Layer, node: DlcNode) -> bool:
-        """Whether a layer's numbers may be those of a node whose name tells nothing."""
+        """Return whether a layer's numbers may be those of a node whose name tells nothing."""
         expected = getattr(layer, "weight", None)
         if expected is None or not node.weights:
             return True
@@ -187,7 +187,7 @@ class _Reader:
         return found.size == expected.size and bool(np.isclose(float(found.sum()), float(expected.sum()), rtol=1e-3))
 
     def setting(self, node: DlcNode, name: str, fallback: Setting) -> NDArray[np.generic]:
-        """A setting as an array; the ONNX model's where the file holds it in a place that nothing public tells."""
+        """Return a setting as an array; the ONNX model's where it stands in a place that nothing public tells."""
         found = node.settings.get(name)
         if found is not None:
             return np.asarray(found)
@@ -217,7 +217,7 @@ class _Reader:
         return weight, bias.reshape(-1)
 
     def shape(self, node: DlcNode, axes: Axes) -> Shape:
-        """The shape of a node's output in the ONNX model's order, without the batch; empty where it is not recorded."""
+        """Return the shape of a node's output in the ONNX model's order, without the batch; empty if not recorded."""
         found = self.dlc.tensors[node.outputs[0]].shape
         return tuple(found[axes.index(i)] for i in range(1, len(axes))) if len(found) == len(axes) else ()
 

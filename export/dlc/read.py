@@ -75,12 +75,14 @@ class Dlc(DlcGraph):
 
 
 def read_dlc(path: Path | str) -> Dlc:
-    """The .dlc file at `path`, or a DlcError where it cannot be read, is damaged, too large, or neither v3 nor v4."""
+    """Return the .dlc file at `path`, or a DlcError where it cannot be read, is damaged, too large, or neither v3 nor
+    v4.
+    """
     return parse_dlc(read_bytes(path, FileKind.DLC, DlcError), str(path))
 
 
 def parse_dlc(data: bytes, name: str) -> Dlc:
-    """The .dlc file of these bytes, or a DlcError where they are damaged, too large, or neither v3 nor v4."""
+    """Return the .dlc file of these bytes, or a DlcError where they are damaged, too large, or neither v3 nor v4."""
     try:
         return _parse(data, name)
     except DlcError as error:
@@ -88,7 +90,7 @@ def parse_dlc(data: bytes, name: str) -> Dlc:
 
 
 def describe(dlc: Dlc) -> dict[str, Any]:
-    """Everything but the numbers, fit for JSON."""
+    """Return everything but the numbers, fit for JSON."""
     return {
         "file": dlc.name,
         "bytes": dlc.size,
@@ -116,7 +118,7 @@ def describe(dlc: Dlc) -> dict[str, Any]:
 
 
 def as_text(dlc: Dlc) -> str:
-    """Tables for a terminal: the file, its inputs and outputs, its layers, and what is in integers."""
+    """Return tables for a terminal: the file, its inputs and outputs, its layers, and what is in integers."""
     tensors = stored_tensors(dlc)
     facts = [
         ("size", f"{dlc.size / 1e6:.2f} MB"),
@@ -143,7 +145,7 @@ def as_text(dlc: Dlc) -> str:
 
 
 def stored_tensors(dlc: Dlc) -> list[Stored]:
-    """Every constant, and every tensor in integers that is computed."""
+    """Return every constant, and every tensor in integers that is computed."""
     return [
         _stored(tensor, dlc.weights.get(name))
         for name, tensor in dlc.tensors.items()

@@ -14,7 +14,7 @@ _STAMP = re.compile(rb'("timestamp": ")\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"')
 
 
 def source_date(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Seconds since 1970 that outputs are to say they were written at; None: the clock's.
+    """Return seconds since 1970 that outputs are to say they were written at; None: the clock's.
 
     Raises:
         InputError: $SOURCE_DATE_EPOCH is no such number.
@@ -28,7 +28,8 @@ def source_date(environment: Mapping[str, str] = os.environ) -> int | None:
 
 
 def stamped(data: bytes, seconds: int) -> bytes:
-    """A .dlc's bytes with another time of writing, in seconds since 1970; they are as many, and no others change.
+    """Return a .dlc's bytes with another time of writing, in seconds since 1970; they are as many, and no others
+    change.
 
     Raises:
         DlcError: not a .dlc, or one with checksums, which would no longer be right.

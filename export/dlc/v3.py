@@ -19,7 +19,7 @@ _REFERENCE_COST = 8  # bytes of a name that stands elsewhere
 
 
 def read_graph(model: memoryview, params: memoryview | None) -> DlcGraph:
-    """The graph of members `model` and `model.params`, without their headers.
+    """Return the graph of members `model` and `model.params`, without their headers.
 
     A layer's weights are named `<layer>.<weight>`.
 

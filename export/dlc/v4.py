@@ -53,7 +53,7 @@ _DTYPES: dict[int, tuple[str, str]] = {
 
 
 def read_graph(model: memoryview, params: memoryview | None, data: memoryview | None) -> DlcGraph:
-    """The graph of members `model`, `model.params` (both without their headers) and `model.params.bin`.
+    """Return the graph of members `model`, `model.params` (both without their headers) and `model.params.bin`.
 
     Raises:
         DlcError: damaged, or not one graph.

@@ -29,11 +29,11 @@ class FlatBuffer:
             raise DlcError(f"{what}: expected id {' or '.join(ids)}, found {self.identifier!r}")
 
     def root(self) -> "Table":
-        """The table that everything hangs from."""
+        """Return the table that everything hangs from."""
         return self.table_at(self.follow(0))
 
     def table_at(self, position: int) -> "Table":
-        """The table at `position`, with its vtable checked."""
+        """Return the table at `position`, with its vtable checked."""
         self.spend(_TABLE_COST)
         vtable = position - self.number("<i", position)
         size = self.number("<H", vtable)
@@ -41,7 +41,7 @@ class FlatBuffer:
         return Table(self, position, vtable, max(0, size - 4) // 2)
 
     def string_at(self, position: int) -> str:
-        """The string at `position`; only printable text passes, since names end up in terminals and messages."""
+        """Return the string at `position`; only printable text passes, since names end up in terminals and messages."""
         start, length = self.vector_at(position, 1)
         self.spend(_STRING_COST + length)
         if length > _MAX_STRING:
@@ -55,17 +55,17 @@ class FlatBuffer:
         return text
 
     def vector_at(self, position: int, item_size: int) -> tuple[int, int]:
-        """First byte and item count of the vector at `position`."""
+        """Return first byte and item count of the vector at `position`."""
         count = self.number("<I", position)
         self.check(position + 4, count * item_size)
         return position + 4, count
 
     def follow(self, position: int) -> int:
-        """Where the offset at `position` points."""
+        """Return where the offset at `position` points."""
         return position + self.number("<I", position)
 
     def number(self, code: str, position: int) -> int:
-        """The integer of `struct` code `code` at `position`."""
+        """Return the integer of `struct` code `code` at `position`."""
         self.check(position, struct.calcsize(code))
         value: int = struct.unpack_from(code, self.data, position)[0]
         return value
@@ -92,44 +92,44 @@ class Table:
     fields: int
 
     def has(self, field: int) -> bool:
-        """Whether the file gives that field."""
+        """Return whether the file gives that field."""
         return self._find(field) is not None
 
     def number(self, code: str, field: int, default: int = 0) -> int:
-        """An integer of `struct` code `code`."""
+        """Return an integer of `struct` code `code`."""
         position = self._find(field)
         return default if position is None else self.buffer.number(code, position)
 
     def float32(self, field: int) -> float:
-        """A 32-bit float, 0 by default."""
+        """Return a 32-bit float, 0 by default."""
         return float(struct.unpack("<f", struct.pack("<I", self.number("<I", field)))[0])
 
     def string(self, field: int) -> str:
-        """A string, empty by default."""
+        """Return a string, empty by default."""
         position = self._find(field)
         return "" if position is None else self.buffer.string_at(self.buffer.follow(position))
 
     def strings(self, field: int) -> tuple[str, ...]:
-        """A vector of strings."""
+        """Return a vector of strings."""
         return tuple(self.buffer.string_at(self.buffer.follow(position)) for position in self._items(field, 4))
 
     def table(self, field: int) -> "Table | None":
-        """The table that a field holds; None where it is absent."""
+        """Return the table that a field holds; None where it is absent."""
         position = self._find(field)
         return None if position is None else self.buffer.table_at(self.buffer.follow(position))
 
     def tables(self, field: int) -> list["Table"]:
-        """A vector of tables."""
+        """Return a vector of tables."""
         return [self.buffer.table_at(self.buffer.follow(position)) for position in self._items(field, 4)]
 
     def int32s(self, field: int) -> tuple[int, ...]:
-        """A vector of 32-bit integers."""
+        """Return a vector of 32-bit integers."""
         positions = self._items(field, 4)
         self.buffer.spend(_NUMBER_COST * len(positions))
         return tuple(self.buffer.number("<i", position) for position in positions)
 
     def raw(self, field: int, item_size: int = 1) -> memoryview:
-        """The bytes of a vector of plain numbers, not copied."""
+        """Return the bytes of a vector of plain numbers, not copied."""
         items = self._items(field, item_size)
         return self.buffer.data[items.start : items.stop]
 

@@ -17,7 +17,7 @@ _BY_NAME: dict[str, NetworkKind] = {kind: kind for kind in _BY_CONTENT.values()}
 
 
 def network_kind(path: Path) -> NetworkKind | None:
-    """The kind of network in a file; of a damaged one its name's, None where that tells nothing either.
+    """Return the kind of network in a file; of a damaged one its name's, None where that tells nothing either.
 
     Raises:
         InputError: it cannot be read.
@@ -26,7 +26,9 @@ def network_kind(path: Path) -> NetworkKind | None:
 
 
 def known_network_kind(path: Path) -> NetworkKind:
-    """The kind of network in a file, or an InputError where it cannot be read or neither content nor name tells one."""
+    """Return the kind of network in a file, or an InputError where it cannot be read or neither content nor name tells
+    one.
+    """
     kind = network_kind(path)
     if kind is None:
         raise InputError(

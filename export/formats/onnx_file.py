@@ -46,7 +46,9 @@ class OnnxFile:
         return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     def where(self, node: onnx.NodeProto) -> str:
-        """A node's name; of one without a name its number from 0, operator and first output, as Netron shows them."""
+        """Return a node's name; of one without a name its number from 0, operator and first output, as Netron shows
+        them.
+        """
         if node.name:
             return printable(node.name)
         return printable(f"node {self._numbers[id(node)]} ({node.op_type}{_to(node)})")
@@ -72,7 +74,7 @@ class OnnxFile:
         return found
 
     def array(self, name: str) -> NDArray[np.generic] | None:
-        """The numbers of a constant; None of what is none, text, or of a type that numpy has not."""
+        """Return the numbers of a constant; None of what is none, text, or of a type that numpy has not."""
         try:
             array = numpy_helper.to_array(self.constants[name])
         except (KeyError, TypeError, ValueError):
@@ -80,7 +82,7 @@ class OnnxFile:
         return None if array.dtype.kind in "OSU" else array
 
     def parameters(self, node: onnx.NodeProto) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The fractions among the constants of a node; of a norm, scale and shift as converters make them."""
+        """Yield the fractions among the constants of a node; of a norm, scale and shift as converters make them."""
         arrays = [(name, self.array(name)) for name in node.input]
         found = [(name, array) for name, array in arrays if array is not None and array.dtype.kind == "f"]
         if node.op_type != "BatchNormalization" or len(found) < 4 or len({array.shape for _, array in found[-4:]}) > 1:
@@ -131,24 +133,24 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def is_standard(node: onnx.NodeProto) -> bool:
-    """Whether a node is of ONNX's own operators."""
+    """Return whether a node is of ONNX's own operators."""
     return node.domain in ("", "ai.onnx")
 
 
 def type_name(kind: int) -> str:
-    """What an element type is called, such as float16; "unknown type 99" of what is none."""
+    """Return what an element type is called, such as float16; "unknown type 99" of what is none."""
     known = kind in TensorProto.DataType.values()
     return TensorProto.DataType.Name(kind).lower() if known else f"unknown type {kind}"
 
 
 def printable(name: str) -> str:
-    """A name of a model, fit for one line of a terminal."""
+    """Return a name of a model, fit for one line of a terminal."""
     name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def read_model(path: str | Path) -> OnnxFile:
-    """The model of an ONNX file, checked; weights that stand in files beside it are in it then.
+    """Return the model of an ONNX file, checked; weights that stand in files beside it are in it then.
 
     What it is called does not matter: `onnx.load` takes a .json for text. Neither does the current folder, from which
     `onnx.checker` looks for files.

@@ -57,12 +57,12 @@ class Stored:
 
 
 def quantised(tensors: Iterable[Stored]) -> list[Stored]:
-    """Those that are in integers with a scale."""
+    """Return those that are in integers with a scale."""
     return [tensor for tensor in tensors if tensor.scales]
 
 
 def bytes_by_type(tensors: Iterable[Stored]) -> dict[str, int]:
-    """The bytes of the constants by their type, the largest first."""
+    """Return the bytes of the constants by their type, the largest first."""
     found: dict[str, int] = {}
     for tensor in tensors:
         if tensor.bytes:
@@ -71,7 +71,7 @@ def bytes_by_type(tensors: Iterable[Stored]) -> dict[str, int]:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape in one cell, such as 1x3x256x256; a dash where it is not known."""
+    """Return a shape in one cell, such as 1x3x256x256; a dash where it is not known."""
     return "x".join(map(str, shape)) or "-"
 
 
@@ -88,14 +88,16 @@ def network_tables(
     layers: Sequence[Sequence[object]],
     tensors: Iterable[Stored],
 ) -> str:
-    """Tables for a terminal: facts of a file, its ends (which, name, shape, type), its layers, what is in integers."""
+    """Return tables for a terminal: facts of a file, its ends (which, name, shape, type), its layers, what is in
+    integers.
+    """
     shown = [(end, name, shape_text(shape), kind) for end, name, shape, kind in ends]
     parts = [table(["file", file], facts), table(["", "tensor", "shape", "type"], shown), table(headings, layers)]
     return "\n\n".join(filter(None, [*parts, integer_table(quantised(tensors))]))
 
 
 def integer_table(tensors: Sequence[Stored]) -> str:
-    """A table of what is in integers, weights and what is computed; empty where nothing is."""
+    """Return a table of what is in integers, weights and what is computed; empty where nothing is."""
     return table(HEADERS, map(_row, tensors)) if tensors else ""
 
 

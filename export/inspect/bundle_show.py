@@ -14,7 +14,9 @@ from bilayer.runtime.command.console import table
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """Every file with the types that its numbers are stored in, and what the contract says of integers, for JSON."""
+    """Return every file with the types that its numbers are stored in, and what the contract says of integers, for
+    JSON.
+    """
     quantization = bundle.contract.quantization
     return {
         "bundle": str(bundle.folder),
@@ -28,7 +30,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def as_text(bundle: Bundle) -> str:
-    """Tables for a terminal: the files, how they were rounded, and every tensor that is in integers."""
+    """Return tables for a terminal: the files, how they were rounded, and every tensor that is in integers."""
     rows = [
         (file.name, f"{file.bytes / 1e6:.2f}", told_bytes(bytes_by_type(tensors)) if tensors else "-")
         for file in bundle.contract.files.present

@@ -20,7 +20,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorP
 
 
 def stored_tensors(model: OnnxFile) -> list[Stored]:
-    """Every constant of weights, and what QuantizeLinear rounds; sizes, shapes, scales and zero points are none.
+    """Return every constant of weights, and what QuantizeLinear rounds; sizes, shapes, scales and zero points are none.
 
     What is rounded goes by the name under which the nodes after it read it.
     """
@@ -39,7 +39,7 @@ def stored_tensors(model: OnnxFile) -> list[Stored]:
 
 
 def describe(model: OnnxFile, path: Path) -> dict[str, Any]:
-    """Everything but the numbers, fit for JSON."""
+    """Return everything but the numbers, fit for JSON."""
     tensors, behind = stored_tensors(model), _behind(model)
     return {
         "file": str(path),
@@ -66,7 +66,7 @@ def describe(model: OnnxFile, path: Path) -> dict[str, Any]:
 
 
 def as_text(model: OnnxFile, path: Path) -> str:
-    """Tables for a terminal: the file, its ends, its layers, and what is in integers."""
+    """Return tables for a terminal: the file, its ends, its layers, and what is in integers."""
     tensors, behind = stored_tensors(model), _behind(model)
     kinds = {_operator(node) for node in model.nodes}
     facts = [

@@ -32,18 +32,18 @@ _MODES: tuple[RetargetMode, ...] = ("relative", "procrustes")
 
 
 def motion_poses(source: Floats, given: PoseInput, use: Use) -> Tensor:
-    """Poses of the built-in motion on `source` (136,), as the network takes them: (N, width)."""
+    """Return poses of the built-in motion on `source` (136,), as the network takes them: (N, width)."""
     poses, _ = load_poses(source)
     return _encoded(poses[[part * len(poses) // 32 for part in _PARTS[use]]], given)
 
 
 def calibration_poses(source: Floats, given: PoseInput) -> Tensor:
-    """All the poses that ranges and roundings are learned from, as the network takes them: (N, width)."""
+    """Return all the poses that ranges and roundings are learned from, as the network takes them: (N, width)."""
     return torch.cat([motion_poses(source, given, "calibrate"), extreme_poses(source, given)])
 
 
 def extreme_poses(source: Floats, given: PoseInput) -> Tensor:
-    """Retargeted poses of drivers with other faces, who move more than the built-in motion does: (N, width)."""
+    """Return retargeted poses of drivers with other faces, who move more than the built-in motion does: (N, width)."""
     face, found = np.asarray(source, np.float32).reshape(-1, 2), list[Floats]()
     middle = face.mean(0)
     for shape in _DRIVERS:
@@ -65,7 +65,7 @@ def _farthest(poses: Floats, known: list[Floats]) -> list[Floats]:
 
 
 def grid_of(values: Tensor, bits: int, margin: float, what: str) -> Grid:
-    """A grid over all of `values` and a `margin` beyond, as a share of their range.
+    """Return a grid over all of `values` and a `margin` beyond, as a share of their range.
 
     Raises:
         InputError: numbers that are not finite, or the same everywhere; `what` names the tensor.
@@ -84,7 +84,9 @@ def grid_of(values: Tensor, bits: int, margin: float, what: str) -> Grid:
 def network_outputs(
     generator: FoldedGenerator, poses: Tensor, grids: Mapping[str, Grid] | None = None
 ) -> dict[str, Tensor]:
-    """The output tensors (N, ...) for encoded poses (N, width), every layer's output rounded to its grid, if any."""
+    """Return the output tensors (N, ...) for encoded poses (N, width), every layer's output rounded to its grid, if
+    any.
+    """
     grids = grids or {}
     pose = grids[INPUT].rounded(poses) if INPUT in grids else poses
     return run_on(generator.layers, {INPUT: pose}, generator.output_tensors, grids)
@@ -93,7 +95,7 @@ def network_outputs(
 def run_on(
     layers: Sequence[Layer], values: Mapping[str, Tensor], wanted: Sequence[str], grids: Mapping[str, Grid]
 ) -> dict[str, Tensor]:
-    """The `wanted` of what `layers` make of `values`, each rounded to its grid, if it has one."""
+    """Return the `wanted` of what `layers` make of `values`, each rounded to its grid, if it has one."""
     made, last = dict(values), {name: layer for layer in layers for name in layer.inputs}
     for layer in layers:
         result = run_layer(layer, [made[name] for name in layer.inputs])

@@ -38,7 +38,7 @@ class _Group:
 
 
 def equalized(generator: FoldedGenerator, poses: Tensor) -> FoldedGenerator:
-    """The same network, hidden channels scaled so that few bits hold its weights; `adjusted` tells by how much.
+    """Return the same network, hidden channels scaled so that few bits hold its weights; `adjusted` tells by how much.
 
     Channels that are read by nothing, or 0 in every pose, stay as they are.
 

@@ -15,7 +15,7 @@ SHARE = 0.6
 
 
 def excess_of(found: Agreement) -> float:
-    """The worst figure over what the gate allows it (errors, not decibels): at most 1 passes."""
+    """Return the worst figure over what the gate allows it (errors, not decibels): at most 1 passes."""
     if found.not_finite:
         return math.inf
     least = DEFAULT.fp16_hybrid_psnr
@@ -34,18 +34,18 @@ class Gate:
         self._expected = [(one, compositor.compose(one.drawable())) for one in _results(exact, outputs)]
 
     def compare(self, made: dict[str, Tensor]) -> Agreement:
-        """The worst figures of output tensors (N, ...) for the same poses."""
+        """Return the worst figures of output tensors (N, ...) for the same poses."""
         pairs = zip(_results(made, self._outputs), self._expected, strict=True)
         return Agreement.worst(
             compare(found, one, self._compositor.compose(found.drawable()), frame) for found, (one, frame) in pairs
         )
 
     def excess(self, made: dict[str, Tensor]) -> float:
-        """What `fewest_wide` asks: how far results are over the gate's SHARE."""
+        """Return what `fewest_wide` asks: how far results are over the gate's SHARE."""
         return excess_of(self.compare(made)) / SHARE
 
     def rank(self, made: dict[str, Tensor]) -> tuple[bool, float]:
-        """What the better one of two forms of a network has more of: passing, and dB of its worst frame."""
+        """Return what the better one of two forms of a network has more of: passing, and dB of its worst frame."""
         found = self.compare(made)
         return excess_of(found) <= SHARE, found.psnr_db[FRAME]
 

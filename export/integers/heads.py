@@ -6,7 +6,8 @@ from bilayer.export.network.layers import Activation, Concat, Conv, FoldedGenera
 
 
 def with_heads_apart(generator: FoldedGenerator) -> FoldedGenerator:
-    """The same network; a last convolution and activation that make several results are one of each for every result.
+    """Return the same network; a last convolution and activation that make several results are one of each for every
+    result.
 
     Their outputs are put together again under the tensor's name, so that the network's ends stay.
     """

@@ -36,7 +36,8 @@ def make_integers(
     compositor: FrameCompositor,
     told: Told = untold,
 ) -> IntegerGenerator:
-    """The network in integers, with as few weights in 16 bits as the gate lets it have; equalised where that is better.
+    """Return the network in integers, with as few weights in 16 bits as the gate lets it have; equalised where that is
+    better.
 
     The better one has the better frames on the poses that the search judges by, in which none has a part that judge the
     result. w8a8 has no weights in 16 bits: its gate is not reached by them, see docs/quantisation.md. `told` hears of
@@ -66,7 +67,7 @@ def make_integers(
 def verify_integers(
     integers: IntegerGenerator, network: Network, probes: Sequence[Probe], compositor: FrameCompositor
 ) -> Quantization:
-    """What avatar.json says of the network in integers, compared with the trained model over the probes.
+    """Return what avatar.json says of the network in integers, compared with the trained model over the probes.
 
     Raises:
         ParityError: integers would be seen; says by how much.
@@ -89,12 +90,12 @@ def verify_integers(
 
 
 def sealed_qdq(integers: IntegerGenerator, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The QDQ ONNX of a network in integers, sealed as that of the float network is."""
+    """Return the QDQ ONNX of a network in integers, sealed as that of the float network is."""
     model = build_qdq(integers, metadata)
     seal(model)
     return model
 
 
 def describe_integers(integers: IntegerGenerator) -> Quantization:
-    """What avatar.json says of a network in integers that was compared with nothing."""
+    """Return what avatar.json says of a network in integers that was compared with nothing."""
     return Quantization(integers.precision, list(integers.wide), None, None, integers.equalized or None)

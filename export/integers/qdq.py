@@ -27,7 +27,9 @@ _UNSIGNED = {8: np.uint8, 16: np.uint16}
 
 
 def build_qdq(integers: IntegerGenerator, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """The ONNX model of a network in integers: input and outputs in float32, with the names of the float network."""
+    """Return the ONNX model of a network in integers: input and outputs in float32, with the names of the float
+    network.
+    """
     model = build_onnx(integers.generator, metadata, OPSET)
     layers = {layer.name: layer for layer in integers.generator.layers}
     floats = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -91,7 +93,7 @@ class Qdq:
 
 
 def is_qdq(model: onnx.ModelProto) -> bool:
-    """Whether a model computes in integers."""
+    """Return whether a model computes in integers."""
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 

@@ -43,7 +43,7 @@ def quantize(
     known: IntegerGenerator | None = None,
     told: Told = untold,
 ) -> IntegerGenerator:
-    """The network in integers, its ranges and roundings learned from encoded poses (N, width).
+    """Return the network in integers, its ranges and roundings learned from encoded poses (N, width).
 
     Every layer is rounded for what it reads in the integer network, so that it makes up for the layers before it.
 
@@ -113,7 +113,7 @@ def fewest_wide(
     excess: Excess,
     told: Told = untold,
 ) -> IntegerGenerator:
-    """The network in integers with the fewest weights in 16 bits that `excess` passes; else with all of them.
+    """Return the network in integers with the fewest weights in 16 bits that `excess` passes; else with all of them.
 
     What each layer's rounding alone does to the results says which need 16 bits first; then those are taken back that
     can be, the largest first.
@@ -136,7 +136,7 @@ def fewest_wide(
     weighted = [layer for layer in generator.layers if isinstance(layer, Weighted)]
 
     def over(rounded: Collection[str], grids: Mapping[str, Grid]) -> float:
-        """The excess with these layers' weights in 8 bits, and all others as they are: 16 bits come near to that."""
+        """Return the excess with these layers' weights in 8 bits, all others as they are: 16 bits come near to that."""
         told(f"trying {len(rounded)} layers in 8 bits")
         mixed = tuple(integers[layer.name] if layer.name in rounded else layer for layer in generator.layers)
         return excess(network_outputs(replace(generator, layers=mixed), judging, grids))

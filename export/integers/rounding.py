@@ -26,7 +26,7 @@ _MOST_BIAS = 2.0**31 - 2
 def rounded_layer(
     layer: Weighted, given: Tensor, target: Tensor, step: float, wide: bool
 ) -> list[tuple[Layer, Array | None]]:
-    """The layers in integers that take the place of one, each with its weights' scales (out,); a sum has none.
+    """Return the layers in integers that take the place of one, each with its weights' scales (out,); a sum has none.
 
     Args:
         layer: with weights as they are.

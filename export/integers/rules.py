@@ -34,7 +34,7 @@ def check_onnx(model: OnnxFile, target: TargetName) -> list[Finding]:
 
 
 def without_rounding(model: OnnxFile) -> OnnxFile:
-    """The float model that one in integers stands for: no rounding, and constants dequantised."""
+    """Return the float model that one in integers stands for: no rounding, and constants dequantised."""
     names: dict[str, str] = {}
     constants: dict[str, onnx.TensorProto] = {}
     nodes = []

@@ -31,25 +31,27 @@ class Grid:
     zero: int
 
     def rounded(self, values: Tensor) -> Tensor:
-        """The nearest numbers of the grid, in float32 as ONNX's QuantizeLinear and DequantizeLinear compute them."""
+        """Return the nearest numbers of the grid, in float32 as ONNX's QuantizeLinear and DequantizeLinear compute
+        them.
+        """
         steps = (values / self.scale).round_().add_(self.zero).clamp_(0, 2**self.bits - 1)
         return steps.sub_(self.zero).mul_(self.scale)
 
     def nearest(self, values: Floats) -> Floats:
-        """The same for numpy's arrays."""
+        """Return the same for numpy's arrays."""
         steps = np.clip(np.rint(values / np.float32(self.scale)) + np.float32(self.zero), 0, 2**self.bits - 1)
         return np.asarray((steps - np.float32(self.zero)) * np.float32(self.scale), np.float32)
 
 
 def make_grid(low: float, high: float, bits: int) -> Grid:
-    """A grid over low..high that holds zero exactly; `low` < `high`, widened to hold it."""
+    """Return a grid over low..high that holds zero exactly; `low` < `high`, widened to hold it."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32((high - low) / (2**bits - 1)))
     return Grid(bits, scale, int(np.clip(round(-low / scale), 0, 2**bits - 1)))
 
 
 def activation_grid(function: Literal["tanh", "sigmoid"], bits: int) -> Grid:
-    """The grid of an activation's output: -1..1 or 0..1. Others are replaced by it in Qualcomm's runtimes."""
+    """Return the grid of an activation's output: -1..1 or 0..1. Others are replaced by it in Qualcomm's runtimes."""
     return Grid(bits, 2.0 ** (1 - bits), 2 ** (bits - 1)) if function == "tanh" else Grid(bits, 2.0**-bits, 0)
 
 

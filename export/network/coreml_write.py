@@ -28,7 +28,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip knows
 
 
 def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The zipped .mlpackage of one avatar, for iOS 15 and macOS 12: input `pose` (1, width), outputs (1, C, S, S).
+    """Return the zipped .mlpackage of one avatar, for iOS 15 and macOS 12: input `pose` (1, width), outputs (1, C, S,
+    S).
 
     Args:
         generator: what to build.

@@ -39,7 +39,8 @@ LANES: dict[Arithmetic, int] = {"half4": 4, "sequential": 1}
 
 
 def emulate(generator: FoldedGenerator, pose: Floats, arithmetic: Arithmetic) -> dict[str, Floats]:
-    """The output (1, ...) of every layer for an encoded pose (input_width,): numbers that FP16 has, unless fused.
+    """Return the output (1, ...) of every layer for an encoded pose (input_width,): numbers that FP16 has, unless
+    fused.
 
     A weight or a result beyond 65504 becomes infinite, as on the phone.
 

@@ -16,7 +16,7 @@ THREADS = 2  # each output channel is one thread's own: the result does not depe
 
 
 def accumulate(padded: Floats, taps: Floats, offsets: NDArray[np.int64], size: tuple[int, int], lanes: int) -> Floats:
-    """Sum of products over channels and taps, the accumulator in FP16.
+    """Sum products over channels and taps, the accumulator in FP16.
 
     A product of two FP16 numbers is exact in float32, the sum is rounded to float32 and from there to FP16. The
     order is tap by tap, the channels of each in turn. With `lanes` 4 there are four accumulators, channel c going to

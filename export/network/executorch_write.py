@@ -42,7 +42,7 @@ class PlainNetwork(nn.Module):
 
 
 def build_pte(generator: FoldedGenerator, backend: PteBackend) -> bytes:
-    """The .pte of one avatar: input (1, width), outputs (1, C, H, W) in the generator's order, in float32.
+    """Return the .pte of one avatar: input (1, width), outputs (1, C, H, W) in the generator's order, in float32.
 
     Raises:
         ToolMissingError: the package executorch is not installed.
@@ -74,7 +74,8 @@ def build_pte(generator: FoldedGenerator, backend: PteBackend) -> bytes:
 
 
 def pte_tensors(content: bytes, outputs: Sequence[str]) -> Callable[[Floats], dict[str, Floats]]:
-    """A function from an encoded pose (width,) to the outputs (1, C, H, W) of a .pte by their names, in new arrays.
+    """Return a function from an encoded pose (width,) to the outputs (1, C, H, W) of a .pte by their names, in new
+    arrays.
 
     Raises:
         ToolMissingError: the package executorch is not installed, or has not the backend of the file.

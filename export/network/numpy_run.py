@@ -13,7 +13,7 @@ from bilayer.runtime.arrays import Floats
 def run_layers(
     layers: Sequence[Layer], pose: Floats, stored: Callable[[str, Floats], Floats] = lambda name, values: values
 ) -> dict[str, Floats]:
-    """Every layer's output in float32, (C, H, W) or (features,), for a pose as the network takes it, (width,).
+    """Return every layer's output in float32, (C, H, W) or (features,), for a pose as the network takes it, (width,).
 
     `stored` is what becomes of an output by its name before it is read.
     """

@@ -13,7 +13,7 @@ from bilayer.runtime.errors import BundleError
 
 
 def read_generator(model: onnx.ModelProto, contract: Contract, where: str) -> FoldedGenerator:
-    """The layers of a network that `bilayer.export.network.onnx_write` wrote, at any opset.
+    """Return the layers of a network that `bilayer.export.network.onnx_write` wrote, at any opset.
 
     Args:
         model: of the bundle.

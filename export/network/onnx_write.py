@@ -45,7 +45,7 @@ class _Graph:
 def build_onnx(
     generator: FoldedGenerator, metadata: Mapping[str, str] | None = None, opset: int = SNPE_OPSET
 ) -> onnx.ModelProto:
-    """The ONNX model of one avatar: input `pose` (1, width), batch of one, float32.
+    """Return the ONNX model of one avatar: input `pose` (1, width), batch of one, float32.
 
     Args:
         generator: what to build.

@@ -24,7 +24,7 @@ SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
 def build_tflite(
     generator: FoldedGenerator, metadata: Mapping[str, str] | None = None, storage: Storage = "float32"
 ) -> bytes:
-    """The .tflite file of one avatar: input `pose` (1, width), outputs (1, H, W, C), all in float32.
+    """Return the .tflite file of one avatar: input `pose` (1, width), outputs (1, H, W, C), all in float32.
 
     Args:
         generator: what to build.

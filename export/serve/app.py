@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_app(service: Service, token: str | None) -> FastAPI:
-    """The service as an ASGI application; each request must bear `token` where there is one."""
+    """Return the service as an ASGI application; each request must bear `token` where there is one."""
     # Their pages would fetch JavaScript from another host; the description itself is at /openapi.json
     app = FastAPI(
         title="bilayer-serve",

@@ -35,7 +35,7 @@ class Cache:
         return sum(self._sizes.values())
 
     def get(self, key: str) -> bytes | None:
-        """The zip of that key; None where there is none."""
+        """Return the zip of that key; None where there is none."""
         if key not in self._sizes:
             return None
         path = self._path(key)
@@ -68,7 +68,7 @@ class Cache:
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """This service's folders for avatars and for photos in work, the latter empty; no other service has them.
+    """Yield this service's folders for avatars and for photos in work, the latter empty; no other service has them.
 
     What an earlier one left of photos, because it was killed, is removed.
 

@@ -41,5 +41,5 @@ class Numbers:
             self._stages.labels(stage).observe(taken)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus's format."""
+        """Return all the numbers, in Prometheus's format."""
         return generate_latest(self._registry)

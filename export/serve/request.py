@@ -33,7 +33,7 @@ class RequestError(Exception):
 
 
 async def read_request(request: Request, most: int, seconds: float) -> Sent:
-    """What a request holds, of at most `most` bytes, which have come within `seconds`.
+    """Return what a request holds, of at most `most` bytes, which have come within `seconds`.
 
     Raises:
         RequestError: it is too large, too slow, of another type, broken, or asks for what there is not.

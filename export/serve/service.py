@@ -30,7 +30,7 @@ class Service:
         self._reading = 0
 
     async def avatar(self, request: Request) -> tuple[str, bytes]:
-        """The key of a request's avatar, and its zip.
+        """Return the key of a request's avatar, and its zip.
 
         Raises:
             RequestError: there is none.
@@ -52,7 +52,7 @@ class Service:
         return key, made.content
 
     async def kept(self, key: str) -> bytes | None:
-        """The zip of that key; None where it is not in the cache."""
+        """Return the zip of that key; None where it is not in the cache."""
         async with self._disk:
             return await asyncio.to_thread(self._cache.get, key)
 

@@ -64,7 +64,9 @@ def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
 
 
 def describe(checkpoint: str) -> tuple[str, ...]:
-    """What all avatars of this process are made by: checkpoint, packages, usual target; errors are `load_model`'s."""
+    """Return what all avatars of this process are made by: checkpoint, packages, usual target; errors are
+    `load_model`'s.
+    """
     from bilayer.export.convert.run import default_target
     from bilayer.export.pipeline import package_versions
 
@@ -73,7 +75,7 @@ def describe(checkpoint: str) -> tuple[str, ...]:
 
 
 def make(options: ExportOptions) -> Made | Refused:
-    """The avatar of a photo in a folder of its own, as a zip; or why there is none.
+    """Return the avatar of a photo in a folder of its own, as a zip; or why there is none.
 
     Raises:
         OutputError, OSError: the folder cannot be written to, which is no matter of the photo's.
@@ -113,7 +115,7 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def pack(folder: Path, warnings: Sequence[str] = ()) -> bytes:
-    """The files of a folder as a zip, not compressed (weights hardly would be): the same files, the same bytes.
+    """Return the files of a folder as a zip, not compressed (weights hardly would be): the same files, the same bytes.
 
     The zip's comment is what there is to warn of, a line each.
     """

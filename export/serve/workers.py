@@ -74,13 +74,13 @@ class WorkerPool:
         self._made_by = self._pools[0].schedule(describe, args=(checkpoint,), timeout=_LOADING).result()
 
     def key(self, sent: Sent) -> str:
-        """The hash of all that an avatar is made from: the same key, the same bytes."""
+        """Return the hash of all that an avatar is made from: the same key, the same bytes."""
         parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.landmarks)]
         given = [*parts, sent.landmarks and sent.landmarks_suffix, repr(sent.wanted), self._options.target]
         return hashlib.sha256(json.dumps([*given, *self._made_by], allow_nan=False).encode()).hexdigest()
 
     async def make(self, sent: Sent) -> Made | Refused:
-        """An avatar, or why there is none; the photo is removed before this returns."""
+        """Return an avatar, or why there is none; the photo is removed before this returns."""
         self.waiting += 1
         try:
             with tempfile.TemporaryDirectory(dir=self._work) as folder:
@@ -144,7 +144,7 @@ def _join(pool: ProcessPool) -> None:
 
 @contextmanager
 def started(options: ServeOptions, work: Path) -> Iterator[WorkerPool]:
-    """A pool that ends with this block, or with this process, however that ends."""
+    """Yield a pool that ends with this block, or with this process, however that ends."""
     with lifeline() as (end, leave):
         workers = WorkerPool(options, work, end)
         try:

@@ -95,18 +95,18 @@ class TfliteFile:
     subgraphs: int
 
     def where(self, operator: TfliteOperator) -> str:
-        """The name that an operator goes by: its first output's."""
+        """Return the name that an operator goes by: its first output's."""
         first = next((number for number in operator.outputs if number >= 0), None)
         return operator.kind if first is None else self.tensors[first].name
 
 
 def read_tflite(path: Path | str) -> TfliteFile:
-    """The .tflite file at `path`, or an InputError where it cannot be read, is damaged, or is none."""
+    """Return the .tflite file at `path`, or an InputError where it cannot be read, is damaged, or is none."""
     return parse_tflite(read_bytes(path, FileKind.TFLITE), str(path))
 
 
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
-    """The .tflite file whose bytes are `content`, called `name` in an InputError: damaged, or none."""
+    """Return the .tflite file whose bytes are `content`, called `name` in an InputError: damaged, or none."""
     if content[4:8] != IDENTIFIER:
         raise InputError(f"{name}: not a .tflite: expected {IDENTIFIER.decode()} at byte 4; convert the model first")
     try:

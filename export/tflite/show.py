@@ -7,7 +7,7 @@ from bilayer.export.tflite.read import TfliteFile, TfliteOperator, TfliteTensor
 
 
 def describe(file: TfliteFile) -> dict[str, Any]:
-    """Everything but the numbers, fit for JSON."""
+    """Return everything but the numbers, fit for JSON."""
     return {
         "file": file.name,
         "bytes": file.size,
@@ -35,7 +35,7 @@ def describe(file: TfliteFile) -> dict[str, Any]:
 
 
 def as_text(file: TfliteFile) -> str:
-    """Tables for a terminal: the file, its ends, its operators but for DEQUANTIZE, and what is in integers."""
+    """Return tables for a terminal: the file, its ends, its operators but for DEQUANTIZE, and what is in integers."""
     facts = [
         ("size", f"{file.size / 1e6:.2f} MB"),
         ("written by", file.description or "not recorded"),
@@ -63,7 +63,7 @@ def as_text(file: TfliteFile) -> str:
 
 
 def stored_tensors(file: TfliteFile) -> list[Stored]:
-    """Every constant of weights, and every tensor in integers that is computed."""
+    """Return every constant of weights, and every tensor in integers that is computed."""
     return [
         _stored_as(tensor) for tensor in file.tensors if _is_parameter(tensor) or (tensor.scale and not tensor.constant)
     ]

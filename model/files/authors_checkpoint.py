@@ -67,7 +67,7 @@ class Experiment:
         return self.folder / "args.txt"
 
     def latest_epoch(self) -> int:
-        """The last epoch that any network was saved at."""
+        """Return the last epoch that any network was saved at."""
         return max(epoch for files in self.checkpoints.values() for epoch in files)
 
 
@@ -119,7 +119,7 @@ def parse_value(name: str, text: str) -> Value:
 
 
 def read_args(path: Path) -> dict[str, Value]:
-    """The settings of an args.txt; names that nobody knows are kept.
+    """Return the settings of an args.txt; names that nobody knows are kept.
 
     Raises:
         CheckpointError: missing, not text, or a line that is not `name: value`; names the line.
@@ -139,7 +139,7 @@ def read_args(path: Path) -> dict[str, Value]:
 
 
 def make_config(args: Mapping[str, Value], source: str, overrides: Mapping[str, Value] | None = None) -> ModelConfig:
-    """The model's settings among `args`, with `overrides`.
+    """Return the model's settings among `args`, with `overrides`.
 
     The masks of the renderings stay off unless overridden: so do the authors at inference, whatever training did.
 
@@ -169,7 +169,7 @@ def find_run(
     epoch: int | None = None,
     overrides: Mapping[str, Value] | None = None,
 ) -> PublishedRun:
-    """The files of a model below `path`: a project, its `runs`, or one experiment in it.
+    """Return the files of a model below `path`: a project, its `runs`, or one experiment in it.
 
     `experiment` defaults to the one with the enhancer, or else the one there is; `epoch`, of that experiment, to the
     last. The other networks come from the base experiment that its args.txt names.

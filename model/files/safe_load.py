@@ -34,7 +34,7 @@ _PICKLES = 5  # of a file before zip: magic number, version, system, state dict,
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """A state dict saved by torch, old pickle stream or zip, on the CPU.
+    """Return a state dict saved by torch, old pickle stream or zip, on the CPU.
 
     Raises:
         CheckpointError: missing, empty, truncated, not torch's, a compressed archive (torch never compresses: a
@@ -75,7 +75,9 @@ def _unwrapped(loaded: dict[Any, Any]) -> Any:
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file starts like what torch saves, a zip archive or a pickle, whatever its name; False for none."""
+    """Return whether a file starts like what torch saves, a zip archive or a pickle, whatever its name; False for
+    none.
+    """
     head = b""
     if is_file(path):
         with suppress(CheckpointError), open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
@@ -86,7 +88,7 @@ def is_torch_file(path: Path) -> bool:
 def read_safetensors(
     path: Path, wanted: Callable[[str], bool] = lambda name: True
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors with `wanted` names and the metadata of a .safetensors file.
+    """Return the tensors with `wanted` names and the metadata of a .safetensors file.
 
     Raises:
         CheckpointError: missing, empty, damaged, or tensors that are not finite.

@@ -52,8 +52,9 @@ class BilayerModel(nn.Module):
 
 
 def random_model(config: ModelConfig, seed: int = 0, networks: Collection[NetworkName] = NETWORKS) -> BilayerModel:
-    """An untrained model for tests and timing, the same for the same seed. Its batch norms are given random
-    statistics, so that none of them is a no-op; the caller's random state is left as it was."""
+    """Return an untrained model for tests and timing, the same for the same seed. Its batch norms are given random
+    statistics, so that none of them is a no-op; the caller's random state is left as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BilayerModel(config, networks).eval()

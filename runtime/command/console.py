@@ -174,7 +174,7 @@ def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, foll
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; columns whose cells are all numbers (or empty, or a dash) are right-aligned.
+    """Return a Markdown table; columns whose cells are all numbers (or empty, or a dash) are right-aligned.
 
     Cells are padded to the widest of their column, but for those of over WIDEST characters: one long path would push
     every other line over the terminal's edge.
@@ -196,13 +196,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def is_numeric(cell: str) -> bool:
-    """Whether a cell of a table is a number, a percentage, a dash or empty."""
+    """Return whether a cell of a table is a number, a percentage, a dash or empty."""
     return not cell.strip("-+,.0123456789% ")
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """For imports of large libraries: no garbage collection, which would search their growing number of objects again
+    """Import large libraries inside: no garbage collection, which would search their growing number of objects again
     and again, and takes a tenth of torch's time.
     """
     collecting = gc.isenabled()
@@ -216,7 +216,7 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr that shows only on a terminal; yields a function `advance(description=...)`."""
+    """Show a progress bar on stderr, only on a terminal; yield a function `advance(description=...)`."""
     if not sys.stderr.isatty():
         yield lambda description="", steps=1.0: None
         return

@@ -36,7 +36,7 @@ def check_installed(modules: Iterable[str]) -> None:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those of `packages` that are installed, by name."""
+    """Return the versions of those of `packages` that are installed, by name."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
@@ -47,7 +47,7 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def extra_of(module: str) -> str | None:
-    """The first extra that brings the package of that name; None where none does."""
+    """Return the first extra that brings the package of that name; None where none does."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:

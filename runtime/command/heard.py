@@ -8,7 +8,7 @@ from typing import TextIO
 
 @contextmanager
 def heard_warnings() -> Iterator[list[str]]:
-    """A list of what is logged inside by this package as a warning, or worse; it does not go on to the log."""
+    """Yield a list of what is logged inside by this package as a warning, or worse; it does not go on to the log."""
     ours, heard = logging.getLogger(__name__.partition(".")[0]), _Heard()
     ours.addHandler(heard)
     usual, ours.propagate = ours.propagate, False

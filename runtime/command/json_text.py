@@ -13,7 +13,7 @@ def json_text(content: Any, indent: int | None = 2) -> str:
 
 
 def finite(content: Any) -> Any:
-    """The same values with None in the place of floats that are not finite, tuples as lists."""
+    """Return the same values with None in the place of floats that are not finite, tuples as lists."""
     if isinstance(content, dict):
         return {key: finite(item) for key, item in content.items()}
     if isinstance(content, list | tuple):

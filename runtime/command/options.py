@@ -58,7 +58,7 @@ class PathAlone(click.Path):
     """A path: a URL would be the folder "s3:" and others in it, which nobody means."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises a usage error for a URL, or an empty word."""
+        """Return the path; raise a usage error for a URL, or an empty word."""
         _check_not_empty(self, value, param, ctx)
         if "://" in str(value):
             self.fail(f"{value} is a URL: expected a path of this machine.", param, ctx)
@@ -95,14 +95,16 @@ class NamedFile(_ParamType):
         self._place, self.suffixes = place, suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises a usage error for another suffix; a URL, which the command looks at, stays as it is."""
+        """Return the path; raise a usage error for another suffix. A URL, which the command looks at, stays
+        as it is.
+        """
         path = self._place.convert(value, param, ctx)
         if isinstance(path, Path):
             check_suffix(path, self.suffixes, param, ctx)
         return path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        """Names of files, as of any path."""
+        """Complete names of files, as of any path."""
         return self._place.shell_complete(ctx, param, incomplete)
 
 
@@ -110,7 +112,7 @@ class OptionalWord(click.types.StringParamType):
     """What an option takes that may be given alone: no file or folder, which is an argument that stands behind it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Raises a usage error for the path of a file or folder."""
+        """Return the word; raise a usage error for the path of a file or folder."""
         if is_file(value) or is_folder(value):
             self.fail(f"{value!r} lies here, and is no word of this option: give it before the option.", param, ctx)
         return super().convert(value, param, ctx)
@@ -147,7 +149,7 @@ class Words(click.Choice[Any]):
     """One of some words; a former word is told the present one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises a usage error for any other word."""
+        """Return the word; raise a usage error for any other."""
         word = RENAMED.get(value) if isinstance(value, str) else None
         if word in self.choices and value not in self.choices:
             self.fail(f"{value!r} is called {word!r} here.", param, ctx)
@@ -155,7 +157,8 @@ class Words(click.Choice[Any]):
 
 
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator for a click command: options of the fields of `settings`, an object of which is its first argument.
+    """Return a decorator for a click command: options of the fields of `settings`, an object of which is its first
+    argument.
 
     Of several decorators the nearest to the function comes first.
 
@@ -175,7 +178,9 @@ def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator as `fills`, but the command is given the values by the fields' names, and makes the object itself."""
+    """Return a decorator as `fills`, but the command is given the values by the fields' names, and makes the object
+    itself.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         given = getattr(command, "__click_params__", [])  # the last comes first

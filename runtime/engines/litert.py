@@ -53,7 +53,7 @@ class LiteRt(TensorEngine):
 
 
 def open_interpreter(content: bytes, threads: int | None = None, **options: Any) -> Any:
-    """An ai_edge_litert.interpreter.Interpreter of a .tflite's content, its memory allocated.
+    """Return an ai_edge_litert.interpreter.Interpreter of a .tflite's content, its memory allocated.
 
     Raises:
         ValueError, RuntimeError: LiteRT cannot run it, or it is of other operators than bilayer's are.
@@ -69,7 +69,7 @@ def open_interpreter(content: bytes, threads: int | None = None, **options: Any)
 
 
 def litert_tensors(content: bytes, threads: int | None = None) -> Callable[[Floats], dict[str, Floats]]:
-    """A function from an encoded pose (width,) to every output (1, C, H, W) by its name, in new arrays."""
+    """Return a function from an encoded pose (width,) to every output (1, C, H, W) by its name, in new arrays."""
     interpreter = open_interpreter(content, threads)
     (given,), results = interpreter.get_input_details(), interpreter.get_output_details()
 

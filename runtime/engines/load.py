@@ -87,14 +87,14 @@ def load_engine(
 
 
 def choose_engine(precision: Precision = "fp32") -> EngineName:
-    """The quickest engine that is installed; for bf16 and fp16 the one that has it, installed or not."""
+    """Return the quickest engine that is installed; for bf16 and fp16 the one that has it, installed or not."""
     if precision != "fp32":
         return next(name for name in PRECISIONS if precision in PRECISIONS[name])
     return next((name for name in FASTEST_FIRST if installed(name)), "onnxruntime")
 
 
 def installed(name: EngineName) -> bool:
-    """Whether the engine's package is there, without loading it."""
+    """Return whether the engine's package is there, without loading it."""
     return importlib.util.find_spec(_PACKAGES[name]) is not None
 
 

@@ -69,7 +69,7 @@ class Ncnn(TensorEngine):
 
 
 def load_ncnn() -> Any:
-    """The module, whose threads sleep while they wait for each other, unless the environment says otherwise.
+    """Return the module, whose threads sleep while they wait for each other, unless the environment says otherwise.
 
     Its OpenMP has them spin. On cores that others want too, that took four to five times as long as sleeping.
     """

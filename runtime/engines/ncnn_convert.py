@@ -43,7 +43,7 @@ class _Record:
 
 
 def ncnn_network(onnx: Path, contract: Contract) -> NcnnNetwork:
-    """The network of an avatar's .onnx for ncnn: from the cache, or converted now.
+    """Return the network of an avatar's .onnx for ncnn: from the cache, or converted now.
 
     Raises:
         BundleError: not a network, or not the contract's.

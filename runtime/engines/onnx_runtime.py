@@ -66,7 +66,7 @@ def make_session(
     *,
     optimised: bool = True,
 ) -> Any:
-    """An onnxruntime.InferenceSession of a file, or of a model in memory; telemetry is off.
+    """Return an onnxruntime.InferenceSession of a file, or of a model in memory; telemetry is off.
 
     Args:
         model: either of them.
@@ -90,14 +90,16 @@ def make_session(
 def onnx_tensors(
     model: Path | bytes, threads: int | None = None, *, optimised: bool = True
 ) -> Callable[[Floats], dict[str, Floats]]:
-    """A function from an encoded pose (width,) to every output (1, ...) of the model by its name, in new arrays."""
+    """Return a function from an encoded pose (width,) to every output (1, ...) of the model by its name, in new
+    arrays.
+    """
     session = make_session(model, threads, optimised=optimised)
     given, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     return lambda encoded: dict(zip(names, session.run(names, {given: encoded[None]}), strict=True))
 
 
 def session_ends(session: Any) -> IoSpec:
-    """The inputs and outputs of an ONNX Runtime session, with their shapes."""
+    """Return the inputs and outputs of an ONNX Runtime session, with their shapes."""
 
     def shapes(ends: Any) -> Shapes:
         return {end.name: tuple(end.shape) if end.type == "tensor(float)" else () for end in ends}

@@ -80,5 +80,5 @@ class TensorNetwork:
         self._encoder, self._outputs, self._infer = PoseEncoder(given, where), outputs, infer
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
-        """The results for a pose (136,) or (68, 2), not encoded; in new arrays if `infer` makes such."""
+        """Return the results for a pose (136,) or (68, 2), not encoded; in new arrays if `infer` makes such."""
         return NetworkOutputs.read(self._outputs, self._infer(self._encoder.encode(pose)))

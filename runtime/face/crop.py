@@ -63,7 +63,9 @@ class Crop:
 
 
 def check_landmarks(landmarks: object) -> Floats:
-    """Landmarks as (68, 2) float32, or a LandmarkError: another shape, no numbers, NaN or infinite values."""
+    """Return landmarks as (68, 2) float32, or raise a LandmarkError: another shape, no numbers, NaN or infinite
+    values.
+    """
     try:
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
             points = np.asarray(landmarks, dtype=np.float32)
@@ -78,7 +80,8 @@ def check_landmarks(landmarks: object) -> Floats:
 
 
 def on_a_line(landmarks: Floats) -> NDArray[np.bool_]:
-    """Whether points (..., N, 2) lie on a line or at a point, (...): what a broken tracker writes, and never a face.
+    """Return whether points (..., N, 2) lie on a line or at a point, (...): what a broken tracker writes, and never a
+    face.
 
     A face in profile is still a third as wide as high, by the deviations along the axes of its points.
     """
@@ -98,7 +101,7 @@ def check_is_face(landmarks: Floats, name: str) -> None:
 
 
 def crop_box(landmarks: Floats) -> CropBox:
-    """The published crop rule: twice the larger extent of the landmarks, raised by a sixth of it.
+    """Return the crop by the published rule: twice the larger extent of the landmarks, raised by a sixth of it.
 
     Raises:
         LandmarkError: the landmarks span less than a pixel, or far more than a photo.
@@ -124,7 +127,7 @@ def check_pixels(extent: float) -> None:
 
 
 def pose_vector(landmarks: Floats, box: CropBox) -> Floats:
-    """Landmarks in photo pixels -> (136,) in -1..1 across the crop, not clipped."""
+    """Return landmarks in photo pixels as (136,) in -1..1 across the crop, not clipped."""
     origin = np.array([box.x - box.half, box.y - box.half], dtype=np.float32)
     return (((landmarks - origin) / np.float32(box.side) - np.float32(0.5)) * 2).ravel()
 
@@ -138,13 +141,15 @@ def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
 
 
 def cut_box(photo: Bytes, box: CropBox, image_size: int) -> Bytes:
-    """A square of `photo` (H, W, 3), resized: (S, S, 3), black outside of the photo."""
+    """Return a square of `photo` (H, W, 3), resized: (S, S, 3), black outside of the photo."""
     square = Image.fromarray(photo).crop(box.corners)
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
 
 
 def photo_part(photo: Bytes, box: CropBox, image_size: int) -> Floats:
-    """Where `cut_box` shows the photo (H, W, 3): (S, S), 1 there, 0 where there is anything of the black beyond it."""
+    """Return where `cut_box` shows the photo (H, W, 3): (S, S), 1 there, 0 where there is anything of the black beyond
+    it.
+    """
     left, top, right, bottom = box.corners
     height, width = photo.shape[:2]
     return np.outer(_within(height, top, bottom, image_size), _within(width, left, right, image_size))
@@ -159,7 +164,9 @@ def _within(length: int, first: int, last: int, size: int) -> Floats:
 
 
 def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
-    """The landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness` pixels wide."""
+    """Return the landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness`
+    pixels wide.
+    """
     points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero
     canvas = np.full((image_size, image_size, 3), 1, np.uint8)
     for indices, closed, colour in _STROKES:
@@ -168,13 +175,15 @@ def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
 
 
 def scale_image(image: Bytes) -> Floats:
-    """(H, W, 3) bytes -> (3, H, W) in -1..1."""
+    """Return (H, W, 3) bytes as (3, H, W) in -1..1."""
     planar = image.transpose(2, 0, 1).astype(np.float32)
     return (planar / np.float32(255) - np.float32(0.5)) * 2
 
 
 def erode_mask(mask: Floats) -> Floats:
-    """Greyscale erosion of a soft mask (H, W) in 0..1 by a 5x5 disk: what the authors do to a segmentation."""
+    """Return the greyscale erosion of a soft mask (H, W) in 0..1 by a 5x5 disk: what the authors do to a
+    segmentation.
+    """
     disk = np.ones((5, 5), np.uint8)
     disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
     return cv2.erode(mask, disk).astype(np.float32, copy=False)

@@ -45,7 +45,7 @@ class FaceDetector:
         self._network = TfliteNetwork(model_files.load(model_files.FACE_DETECTOR))
 
     def search(self, photo: Bytes, long_side: int) -> list[Detection]:
-        """Faces of `photo` (H, W, 3) shrunk to `long_side` pixels, window by window, each once, best first."""
+        """Return faces of `photo` (H, W, 3) shrunk to `long_side` pixels, window by window, each once, best first."""
         height, width = photo.shape[:2]
         scale = long_side / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -14,12 +14,12 @@ LID_PAIRS = np.array([(37, 41), (38, 40), (43, 47), (44, 46)])  # upper and lowe
 
 
 def mouth_opening(landmarks: Floats) -> NDArray[np.float64]:
-    """Distance of the inner lips' middles over the mouth's width: (...), 0 shut."""
+    """Return the distance of the inner lips' middles over the mouth's width: (...), 0 shut."""
     return _ratio(_distance(landmarks, 66, 62), _distance(landmarks, 54, 48))
 
 
 def eye_opening(landmarks: Floats) -> NDArray[np.float64]:
-    """Distance of the lids over the eye's width, of both eyes: (...), about 0.3 open.
+    """Return the distance of the lids over the eye's width, of both eyes: (...), about 0.3 open.
 
     The eye aspect ratio of Soukupova and Cech 2016, of both eyes in one.
     """
@@ -28,7 +28,7 @@ def eye_opening(landmarks: Floats) -> NDArray[np.float64]:
 
 
 def eye_openings(landmarks: Floats) -> NDArray[np.float64]:
-    """The same of each eye, the picture's left one first: (..., 2)."""
+    """Return the same of each eye, the picture's left one first: (..., 2)."""
     lids, widths = _eyes(landmarks)
     return _ratio(lids, 2 * widths)
 
@@ -41,7 +41,7 @@ def _eyes(landmarks: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def follow_ratio(found: NDArray[np.float64], driven: NDArray[np.float64]) -> float:
-    """How far `found` (T,) opens for each step that `driven` (T,) does: 1 follows it, 0 does not move.
+    """Return how far `found` (T,) opens for each step that `driven` (T,) does: 1 follows it, 0 does not move.
 
     The slope of the least-squares line, over the frames in which both are known (not NaN); a constant difference, a
     detector's bias or a face of another build, does not count. NaN where the driver does not move.

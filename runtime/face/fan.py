@@ -37,7 +37,7 @@ class FanLandmarker:
             raise ToolMissingError(f"face-alignment cannot fetch its weights ({error}); connect once") from error
 
     def find(self, photo: Bytes) -> list[Face]:
-        """All faces of `photo` (H, W, 3) RGB, the largest first."""
+        """Return all faces of `photo` (H, W, 3) RGB, the largest first."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "No faces were detected."
             landmarks, _, boxes = self._finder.get_landmarks_from_image(photo, return_bboxes=True)

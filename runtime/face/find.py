@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def choose_face(faces: Sequence[Face], number: int | None = None, name: str = "the photo") -> Face:
-    """Face `number` of `faces`, counted from 1; by default the first, with a warning where there are more.
+    """Return face `number` of `faces`, counted from 1; by default the first, with a warning where there are more.
 
     Raises:
         PhotoError: there is no face, or no such number.
@@ -35,7 +35,7 @@ def choose_face(faces: Sequence[Face], number: int | None = None, name: str = "t
 
 
 def face_concerns(face: Face, photo_shape: tuple[int, ...]) -> list[str]:
-    """What is likely to spoil an avatar made of `face`, one sentence each; `photo_shape` is (H, W, ...)."""
+    """Return what is likely to spoil an avatar made of `face`, one sentence each; `photo_shape` is (H, W, ...)."""
     concerns = []
     if face.eye_distance < MIN_EYE_DISTANCE:
         found = f"{face.eye_distance:.0f} pixels between the outer eye corners"
@@ -62,7 +62,7 @@ def find_face(
     number: int | None = None,
     name: str = "the photo",
 ) -> Face:
-    """The face of `photo` (H, W, 3) RGB to make an avatar of; `face_concerns` tells what may spoil it.
+    """Return the face of `photo` (H, W, 3) RGB to make an avatar of; `face_concerns` tells what may spoil it.
 
     `landmarker` defaults to MediaPipe's networks. `number` counts faces from 1, the largest; `name` is what
     messages call the photo.

@@ -78,7 +78,7 @@ class Landmarker(Protocol):
     """Finds faces. Instances keep their networks loaded: make one, call it for every frame."""
 
     def find(self, photo: Bytes) -> list[Face]:
-        """All faces of `photo` (H, W, 3) RGB, the largest first."""
+        """Return all faces of `photo` (H, W, 3) RGB, the largest first."""
         ...
 
 
@@ -89,7 +89,7 @@ def _eye_line(landmarks: Floats) -> Floats:
 
 
 def face_from_landmarks(landmarks: object, score: float = 1.0) -> Face:
-    """A face known only by its landmarks, or a LandmarkError where these are not 68 finite (x, y) pairs."""
+    """Return a face known only by its landmarks, or a LandmarkError where these are not 68 finite (x, y) pairs."""
     points = check_landmarks(landmarks)
     left, top = (float(v) for v in points.min(axis=0))
     right, bottom = (float(v) for v in points.max(axis=0))
@@ -97,12 +97,12 @@ def face_from_landmarks(landmarks: object, score: float = 1.0) -> Face:
 
 
 def mirror_landmarks(landmarks: Floats, width: int) -> Floats:
-    """Landmarks (68, 2) of a picture -> those of the picture flipped left to right, `width` pixels wide."""
+    """Return landmarks (68, 2) of a picture as those of the picture flipped left to right, `width` pixels wide."""
     flipped: Floats = landmarks[MIRRORED].copy()
     flipped[:, 0] = width - 1 - flipped[:, 0]
     return flipped
 
 
 def largest_first(faces: Sequence[Face]) -> list[Face]:
-    """Faces by falling area; equal ones from left to right, so that the order never depends on the finder."""
+    """Return faces by falling area; equal ones from left to right, so that the order never depends on the finder."""
     return sorted(faces, key=lambda face: (-face.area, face.box))

@@ -40,7 +40,7 @@ class MediapipeLandmarker:
         self._mesh = FaceMesh()
 
     def find(self, photo: Bytes) -> list[Face]:
-        """All faces of `photo` (H, W, 3) RGB at any angle, the largest first."""
+        """Return all faces of `photo` (H, W, 3) RGB at any angle, the largest first."""
         for search in SEARCHES:
             if search is not SEARCHES[0] and 2 * max(search.long_sides) > max(photo.shape):
                 break  # faces that small have too few pixels in this photo
@@ -53,7 +53,7 @@ class MediapipeLandmarker:
         return []
 
     def track(self, frame: Bytes, previous: Face | None) -> Face | None:
-        """The face of a video's next frame: looked for where it was, and everywhere if it is not there.
+        """Return the face of a video's next frame: looked for where it was, and everywhere if it is not there.
 
         Follows moves of up to half the distance between the eyes; a tenth of the time of `find`. None where the
         frame shows no face.

@@ -38,7 +38,7 @@ class FaceMesh:
         self._network = TfliteNetwork(model_files.load(model_files.FACE_MESH))
 
     def find(self, photo: Bytes, region: Region) -> tuple[Floats, float]:
-        """Landmarks (68, 2) in pixels of `photo` (H, W, 3), and how likely `region` holds a face, 0..1."""
+        """Return landmarks (68, 2) in pixels of `photo` (H, W, 3), and how likely `region` holds a face, 0..1."""
         view = region.cut(photo, SIDE)
         mesh, presence = self._network(view / np.float32(255))
         points = mesh.reshape(NUM_POINTS, 3)[:, :2].astype(np.float64)  # the third is depth

@@ -52,7 +52,7 @@ RELEASE = Release(
 
 
 def load(model: ReleasedFile) -> bytes:
-    """The content of a cached file, or a ToolMissingError that names the command which fetches it."""
+    """Return the content of a cached file, or a ToolMissingError that names the command which fetches it."""
     return RELEASE.load(model)
 
 

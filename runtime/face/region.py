@@ -29,15 +29,15 @@ class Region:
     angle: float  # radians, clockwise in the picture
 
     def turned(self, quarters: int) -> "Region":
-        """The same square, its top edge `quarters` quarter turns further clockwise."""
+        """Return the same square, its top edge `quarters` quarter turns further clockwise."""
         return replace(self, angle=self.angle + quarters * math.pi / 2)
 
     def scaled(self, factor: float) -> "Region":
-        """The square `factor` times as large around the same centre."""
+        """Return the square `factor` times as large around the same centre."""
         return replace(self, side=self.side * factor)
 
     def matrix(self, size: int) -> NDArray[np.float64]:
-        """(2, 3) affine map from pixels of the cut-out, `size` pixels a side, to photo pixels."""
+        """Return (2, 3) affine map from pixels of the cut-out, `size` pixels a side, to photo pixels."""
         scale = self.side / size
         cos, sin = scale * math.cos(self.angle), scale * math.sin(self.angle)
         middle = (size - 1) / 2
@@ -49,7 +49,7 @@ class Region:
         )
 
     def cut(self, photo: Bytes, size: int) -> Bytes:
-        """The square as an upright picture (size, size, 3); what lies outside of the photo is black."""
+        """Return the square as an upright picture (size, size, 3); what lies outside of the photo is black."""
         matrix = self.matrix(size)
         corners = apply(matrix, np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5)
         low = np.clip(np.floor(corners.min(axis=0)) - 1, 0, photo.shape[1::-1]).astype(int)
@@ -84,7 +84,7 @@ def apply(matrix: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[
 
 
 def region_of_landmarks(landmarks: Floats) -> Region:
-    """The region in which a mesh network finds these 68 landmarks (68, 2) again."""
+    """Return the region in which a mesh network finds these 68 landmarks (68, 2) again."""
     across = landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)
     angle = math.atan2(float(across[1]), float(across[0]))
     cos, sin = math.cos(angle), math.sin(angle)

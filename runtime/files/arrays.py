@@ -24,7 +24,7 @@ _UNPACKING = (zlib.error, lzma.LZMAError)
 
 
 def parse_npy(content: bytes) -> NDArray[Any]:
-    """A copy of the numbers or text in a .npy file's bytes, or a ValueError that says why it is no whole one."""
+    """Return a copy of the numbers or text in a .npy file's bytes, or a ValueError that says why it is no whole one."""
     stream = io.BytesIO(content)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
@@ -45,7 +45,7 @@ def parse_npy(content: bytes) -> NDArray[Any]:
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
-    """An array of numbers as the bytes of a .npy file."""
+    """Return an array of numbers as the bytes of a .npy file."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
     return stream.getvalue()
@@ -54,7 +54,7 @@ def npy_bytes(array: NDArray[Any]) -> bytes:
 def parse_npz(
     content: bytes, most: int, needed: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file's bytes by name; only those that are named, if any are.
+    """Return the arrays of a .npz file's bytes by name; only those that are named, if any are.
 
     Raises:
         ValueError: no whole archive of arrays of numbers or text, one that is needed is missing, or they unpack to

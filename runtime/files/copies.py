@@ -22,7 +22,8 @@ class Copies:
         self._places: dict[str, str] = {}
 
     def fetch(self, place: str, below: str, kind: FileKind, error: type[InputError] = InputError) -> Path:
-        """A file of this machine with what `place` holds: itself if it is a path, else a copy in the folder `below`.
+        """Return a file of this machine with what `place` holds: itself if it is a path, else a copy in the folder
+        `below`.
 
         Raises:
             InputError: as the class `error`: it is not there, too large, or cannot be read.
@@ -38,7 +39,7 @@ class Copies:
         self._places[str(copy)] = place
 
     def as_asked(self, told: Any) -> Any:
-        """A text, or what has texts in lists and dicts, with the URLs in place of the copies' paths."""
+        """Return a text, or what has texts in lists and dicts, with the URLs in place of the copies' paths."""
         if isinstance(told, str):
             for copy in sorted(self._places, key=len, reverse=True):
                 told = told.replace(copy, self._places[copy])

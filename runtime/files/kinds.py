@@ -39,13 +39,15 @@ _MAGIC = {
 
 
 def kind_of(path: Path, error: type[InputError] = InputError) -> str:
-    """What a file starts like, such as "a photo (JPEG)", "a video", "text" or "data", or an InputError (`error`)."""
+    """Return what a file starts like, such as "a photo (JPEG)", "a video", "text" or "data", or an InputError
+    (`error`).
+    """
     with open_file(path, FileKind.ANY, error) as file:
         return describe_head(file.read(HEAD))
 
 
 def describe_head(head: bytes) -> str:
-    """`kind_of` of the first HEAD bytes of a file."""
+    """Return `kind_of` of the first HEAD bytes of a file."""
     if not head:
         return "an empty file"
     if head[:4] == b"II*\0" and head[8:10] == b"CR":

@@ -21,7 +21,9 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
 def external_data(content: bytes) -> bool:
-    """Whether any tensor of the model, wherever it is, lies in another file; a ValueError where it is no protobuf."""
+    """Return whether any tensor of the model, wherever it is, lies in another file; a ValueError where it is no
+    protobuf.
+    """
     return _look(memoryview(content), "Model", 0)
 
 

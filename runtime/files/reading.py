@@ -59,7 +59,7 @@ class FileKind(Enum):
 
 
 def open_file(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> BufferedReader:
-    """A user's file, open for reading in binary.
+    """Return a user's file, open for reading in binary.
 
     Raises:
         InputError: as the class `error`: nothing there, not a regular file, larger than its kind may be, no
@@ -77,7 +77,7 @@ def open_file(path: StrPath, kind: FileKind, error: type[InputError] = InputErro
 
 
 def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputError, most: int | None = None) -> bytes:
-    """The whole content of a user's file, of at most `most` bytes where that is less than its kind may have.
+    """Return the whole content of a user's file, of at most `most` bytes where that is less than its kind may have.
 
     Raises:
         InputError: as `open_file` says; or reading fails, or does not fit into memory.
@@ -94,7 +94,9 @@ def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputErr
 
 
 def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> str:
-    """The whole of a user's UTF-8 text file, without a byte order mark; errors: as `read_bytes`, or it is no text."""
+    """Return the whole of a user's UTF-8 text file, without a byte order mark; errors: as `read_bytes`, or it is no
+    text.
+    """
     try:
         return read_bytes(path, kind, error).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -102,7 +104,7 @@ def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputErro
 
 
 def checked(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> Path:
-    """The path of a user's file, for a library that opens it by itself; errors are those of `open_file`."""
+    """Return the path of a user's file, for a library that opens it by itself; errors are those of `open_file`."""
     open_file(path, kind, error).close()
     return Path(path)
 
@@ -123,34 +125,36 @@ def check_folder(path: Path | None) -> None:
 
 
 def is_file(path: StrPath) -> bool:
-    """Whether a file lies there that can be looked at; `open_file` says what else is the matter."""
+    """Return whether a file lies there that can be looked at; `open_file` says what else is the matter."""
     return os.path.isfile(path)  # noqa: PTH113  # Path's raises of a locked folder, before Python 3.14
 
 
 def is_folder(path: StrPath) -> bool:
-    """Whether a folder lies there that can be looked at."""
+    """Return whether a folder lies there that can be looked at."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_there(path: StrPath) -> bool:
-    """Whether anything lies there that can be looked at."""
+    """Return whether anything lies there that can be looked at."""
     return os.path.exists(path)  # noqa: PTH110
 
 
 def size_of(path: StrPath) -> int:
-    """Bytes of a file, or an InputError where it cannot be looked at."""
+    """Return bytes of a file, or an InputError where it cannot be looked at."""
     with _told(path, InputError):
         return os.stat(path).st_size  # noqa: PTH116
 
 
 def list_folder(folder: StrPath, pattern: str = "*", error: type[InputError] = InputError) -> list[Path]:
-    """What lies in a folder, by names that fit `pattern`, sorted, or an InputError (`error`) where it cannot be."""
+    """Return what lies in a folder, by names that fit `pattern`, sorted, or an InputError (`error`) where it cannot
+    be.
+    """
     with _told(folder, error), os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if Path(entry.name).match(pattern))
 
 
 def list_below(folder: StrPath, error: type[InputError] = InputError) -> list[Path]:
-    """All files below a folder, sorted, links to folders not followed, or an InputError (`error`)."""
+    """Return all files below a folder, sorted, links to folders not followed, or an InputError (`error`)."""
 
     def stop(problem: OSError) -> None:
         raise error(f"{problem.filename}: cannot be listed: {problem.strerror}") from problem

@@ -25,7 +25,7 @@ _TIMEOUT = 900  # s, of a download
 
 
 def cache_folder() -> Path:
-    """$BILAYER_CACHE, or this user's cache folder by the platform's convention."""
+    """Return $BILAYER_CACHE, or this user's cache folder by the platform's convention."""
     if chosen := os.environ.get("BILAYER_CACHE"):
         return Path(chosen).expanduser()
     return platformdirs.user_cache_path("bilayer", appauthor=False)
@@ -60,11 +60,11 @@ class ReleasedFile:
         return cache_folder() / self.folder / self.name
 
     def is_genuine(self, content: bytes) -> bool:
-        """Whether these are its bytes."""
+        """Return whether these are its bytes."""
         return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
 
     def is_cached(self) -> bool:
-        """Whether the file lies in the cache, undamaged."""
+        """Return whether the file lies in the cache, undamaged."""
         try:
             return self.is_genuine(read_bytes(self.path, FileKind.RELEASED))
         except InputError:
@@ -87,7 +87,7 @@ class Release:
     words: str  # of the tool, without the folder to download to
 
     def load(self, file: ReleasedFile, folder: Path | None = None, elsewhere: str = "") -> bytes:
-        """The content of a file, of the cache or of a folder that holds it, which `elsewhere` describes.
+        """Return the content of a file, of the cache or of a folder that holds it, which `elsewhere` describes.
 
         Raises:
             ToolMissingError: it is not there, or not what was released; the message names the way out.
@@ -156,7 +156,7 @@ class Release:
             self.extract(archive)
 
     def set_up(self, archive: Path | None, fetch: Callable[[], None]) -> None:
-        """What the command does: see that all files are in the cache, and say of each where it lies."""
+        """Do what the command does: see that all files are in the cache, and say of each where it lies."""
         missing = [file for file in self.files if not file.is_cached()]
         if archive is not None:
             self.extract(archive)

@@ -18,17 +18,17 @@ _PACKAGES = {"smbclient": "smbprotocol"}  # by the module's name, where it is an
 
 
 def is_url(place: str) -> bool:
-    """Whether a place is no path of this machine: s3://BUCKET/FOLDER, memory://NAME, ..."""
+    """Return whether a place is no path of this machine: s3://BUCKET/FOLDER, memory://NAME, ..."""
     return "://" in place
 
 
 def join(place: str, *names: str) -> str:
-    """A place below another."""
+    """Return a place below another."""
     return "/".join([place.rstrip("/"), *names]) if is_url(place) else str(Path(place, *names))
 
 
 def find_below(place: str) -> list[tuple[str, str]]:
-    """All files below a place, sorted, each with its path below it; none where nothing is there, for a URL."""
+    """Return all files below a place, sorted, each with its path below it; none where nothing is there, for a URL."""
     if not is_url(place):
         return [(str(path), str(path.relative_to(place))) for path in list_below(place)]
     return [
@@ -37,12 +37,12 @@ def find_below(place: str) -> list[tuple[str, str]]:
 
 
 def find_pattern(place: str) -> list[str]:
-    """What fits a URL with * or such in it, sorted."""
+    """Return what fits a URL with * or such in it, sorted."""
     return [url for url, _ in _find(place, lambda fs, path: fs.glob(path))]
 
 
 def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> bytes:
-    """The whole content of a file.
+    """Return the whole content of a file.
 
     Raises:
         InputError: as the class `error`: it is not there, too large, or cannot be read.
@@ -54,7 +54,7 @@ def read(place: str, kind: FileKind, error: type[InputError] = InputError) -> by
 
 
 def read_head(place: str, error: type[InputError] = InputError) -> bytes:
-    """The first bytes of a file, by which `kinds.describe_head` knows it; errors are those of `read`."""
+    """Return the first bytes of a file, by which `kinds.describe_head` knows it; errors are those of `read`."""
     if is_url(place):
         return _content(place, FileKind.ANY, error, HEAD)
     with open_file(place, FileKind.ANY, error) as file:
@@ -62,7 +62,7 @@ def read_head(place: str, error: type[InputError] = InputError) -> bytes:
 
 
 def holds(place: str) -> bool:
-    """Whether a file is there."""
+    """Return whether a file is there."""
     if not is_url(place):
         return is_there(place)
     with _told(place, InputError):
@@ -71,7 +71,7 @@ def holds(place: str) -> bool:
 
 
 def size(place: str) -> int | None:
-    """Bytes of a file, or None where its store does not tell; an InputError where it cannot be looked at."""
+    """Return bytes of a file, or None where its store does not tell; an InputError where it cannot be looked at."""
     if not is_url(place):
         return size_of(place)
     with _told(place, InputError):
@@ -81,7 +81,9 @@ def size(place: str) -> int | None:
 
 
 def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = InputError) -> Path:
-    """A file of this machine with the content of `place`: itself, or a copy in `folder`; errors are those of `read`."""
+    """Return a file of this machine with the content of `place`: itself, or a copy in `folder`; errors are those of
+    `read`.
+    """
     if not is_url(place):
         return Path(place)
     copy = folder / PurePosixPath(place.partition("://")[2]).name

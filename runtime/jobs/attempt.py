@@ -13,7 +13,7 @@ AHEAD = 2  # jobs for each process that are handed out: all of a million would f
 
 
 def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
-    """The result of a job, or the InputError that is its own: the others go on.
+    """Do a job and return its result, or the InputError that is its own: the others go on.
 
     Raises:
         OutputError, ToolMissingError: as `work` does.
@@ -27,5 +27,5 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
 
 
 def killed(times: int, way_out: str = "run the same command again with fewer processes (--jobs)") -> InputError:
-    """What became of a job whose process was killed so many times."""
+    """Return what became of a job whose process was killed so many times."""
     return InputError(f"a worker process was killed at this, {times} times, perhaps for want of memory; {way_out}")

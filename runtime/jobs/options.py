@@ -18,5 +18,5 @@ class JobOptions:
     ] = None
 
     def workers(self, jobs: int, each: int = 0) -> Workers:
-        """Who does so many jobs, where a process takes `each` bytes of memory."""
+        """Return who does so many jobs, where a process takes `each` bytes of memory."""
         return Workers(max(1, min(self.jobs or usual_processes(each), jobs)), self.ray)

@@ -25,7 +25,7 @@ SPAWNED: SpawnContext = multiprocessing.get_context("spawn")
 
 @contextmanager
 def worker_processes(count: int, advice: str) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes, each with one thread of OpenCV. Work is broken off if an exception leaves the block.
+    """Yield a pool of processes, each with one thread of OpenCV. Work is broken off if an exception leaves the block.
 
     Raises:
         InputError: a process was killed; `advice` is the way out.
@@ -45,7 +45,7 @@ def worker_processes(count: int, advice: str) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def lifeline() -> Iterator[tuple["Connection[None, None]", Callable[[], None]]]:
-    """The end of a pipe for `start_worker`, and a function after which the workers that hold it leave at once.
+    """Yield the end of a pipe for `start_worker`, and a function after which the workers that hold it leave at once.
 
     Processes that are started inside let the threads of OpenMP sleep where they wait for each other. By default these
     wait in a loop, which takes the core from another process: two exports on two cores took 6 times as long as one.

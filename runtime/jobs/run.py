@@ -47,7 +47,7 @@ def usual_processes(each: int = 0) -> int:
 def run_jobs(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: Workers
 ) -> Iterator[tuple[Job, Result | InputError]]:
-    """Each job with its result, or with what is wrong with its input, as they come.
+    """Yield each job with its result, or with what is wrong with its input, as they come.
 
     A job whose process is killed is tried once more; the other jobs do not hear of it. Jobs in work are broken off
     where the caller goes: by an exception, Ctrl-C, or killed.

@@ -25,7 +25,7 @@ class Clock:
         self._last: float | None = None
 
     def read(self, stamp: float | None) -> float:
-        """The next stamp, in seconds; None where a frame has none."""
+        """Return the next stamp, in seconds; None where a frame has none."""
         if self._last is None:
             self._shift, self._last = -(stamp or 0.0), 0.0
             return 0.0
@@ -39,7 +39,7 @@ class Clock:
 
 
 def intervals_of(times: Sequence[float]) -> NDArray[np.float64]:
-    """The differences of sorted times, without those of jumps, and of frames at one time."""
+    """Return the differences of sorted times, without those of jumps, and of frames at one time."""
     steps = np.diff(np.asarray(times, np.float64))
     return steps[(steps > 1e-6) & (steps <= MAX_PAUSE)]
 
@@ -52,12 +52,12 @@ class Pace:
     shift: float = 0.0  # s
 
     def tick(self, time: float) -> int:
-        """The number of the picture that is shown at `time`, in s from the first frame's."""
+        """Return the number of the picture that is shown at `time`, in s from the first frame's."""
         return math.floor((time + self.shift) * self.rate + 0.5 + 1e-6)
 
 
 def choose_pace(times: Sequence[float], claimed: Sequence[float]) -> Pace:
-    """The pace for frames of these sorted `times` (s).
+    """Return the pace for frames of these sorted `times` (s).
 
     The first of the `claimed` rates that the times bear out, else their mean rate if they keep to it, else that of
     the quicker frames: then slow ones are shown several times, and none is lost.
@@ -75,7 +75,7 @@ def choose_pace(times: Sequence[float], claimed: Sequence[float]) -> Pace:
 
 
 def paced(moments: Iterable[tuple[float, float, Bytes]], pace: Pace) -> Iterator[Bytes]:
-    """Pictures at a constant rate, each as often as its time asks for, or not at all; at least one.
+    """Yield pictures at a constant rate, each as often as its time asks for, or not at all; at least one.
 
     Args:
         moments: when a picture is shown first, how long it would stand as the last, and the picture; s from the first.

@@ -34,7 +34,7 @@ class GifWriter:
         self.count += 1
 
     def encoded(self, rate: float) -> memoryview:
-        """The file's bytes: the frames, one at least, at `rate` frames a second, to be shown over and over."""
+        """Return the file's bytes: the frames, one at least, at `rate` frames a second, to be shown over and over."""
         palette = _palette(self._sample())
         nearest, dither = _nearest(palette), _dither(*self._shape[:2])
         pictures = []

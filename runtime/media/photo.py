@@ -55,13 +55,14 @@ def read_photo(path: str | Path) -> Bytes:
 
 
 def is_animation(path: str | Path) -> bool:
-    """Whether a picture is an animated GIF, PNG, WebP or AVIF; errors are those of `read_photo`."""
+    """Return whether a picture is an animated GIF, PNG, WebP or AVIF; errors are those of `read_photo`."""
     with _opened(Path(path)) as image:
         return image.format in ANIMATED and _is_animated(image, Path(path))
 
 
 def read_animation(path: str | Path) -> Iterator[tuple[float, Bytes]]:
-    """Each frame of an animated picture: for how many seconds it is shown, and its pixels as `read_photo` gives them.
+    """Yield each frame of an animated picture: for how many seconds it is shown, and its pixels as `read_photo` gives
+    them.
 
     Raises:
         PhotoError: no such file, no picture, or a damaged one.

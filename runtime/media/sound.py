@@ -115,7 +115,7 @@ class Sound:
 
 @contextmanager
 def open_sound(path: Path) -> Iterator[Sound | None]:
-    """The sound of what drives; None where that has none, or is a picture.
+    """Yield the sound of what drives; None where that has none, or is a picture.
 
     Raises:
         InputError: no such file, or a damaged one.

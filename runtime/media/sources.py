@@ -18,7 +18,8 @@ _PICTURES = ("a photo", "a picture", "a HEIC picture", "an AVIF picture")
 
 
 def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
-    """What `path` shows, by its content, whatever its name: a context manager, to go through as often as it is opened.
+    """Return what `path` shows, by its content, whatever its name: a context manager, to go through as often as it is
+    opened.
 
     Raises:
         InputError: no such file, or neither a picture nor a video.
@@ -34,7 +35,7 @@ def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
 
 
 def shows_pictures(path: Path) -> bool:
-    """Whether a file is a picture by its content, a still or animated one, and no video."""
+    """Return whether a file is a picture by its content, a still or animated one, and no video."""
     return kind_of(path).startswith(_PICTURES)
 
 

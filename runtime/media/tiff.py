@@ -15,7 +15,7 @@ _RAW = "a camera's raw file, whose pictures here are previews; develop it, and s
 
 
 def misread(image: Any) -> str:
-    """What is wrong with a TIFF as Pillow opened it, and the way out; empty where it will be read as it is.
+    """Return what is wrong with a TIFF as Pillow opened it, and the way out; empty where it will be read as it is.
 
     Bands of 16 bits in planes of their own, which Pillow takes for 8 bits, are mended here.
     """
@@ -41,7 +41,9 @@ def misread(image: Any) -> str:
 
 
 def black_and_white(image: Any) -> tuple[float, float]:
-    """The values of deep grey that are black and white: whole numbers as far as their bits go, fractions to 1."""
+    """Return the values of deep grey that are black and white: whole numbers as far as their bits go,
+    fractions to 1.
+    """
     tags = image.tag_v2
     white = 1.0 if image.mode.startswith("F") else 2.0 ** min(max(tags.get(_BITS, (16,))), 16) - 1
     return (white, 0.0) if tags.get(_PHOTOMETRIC) == 0 else (0.0, white)

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_av() -> Any:
-    """The module of PyAV, or a ToolMissingError where it is not installed."""
+    """Return the module of PyAV, or a ToolMissingError where it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -96,7 +96,7 @@ class VideoFrames:
         return paced(self._timed(), self._pace)
 
     def moments(self) -> Iterator[tuple[float, Bytes]]:
-        """Each frame once: seconds since the first, and (H, W, 3) RGB."""
+        """Yield each frame once: seconds since the first, and (H, W, 3) RGB."""
         return ((time, picture) for time, _, picture in self._timed())
 
     def _timed(self) -> Iterator[tuple[float, float, Bytes]]:
@@ -164,7 +164,7 @@ def _cut_short(file: Any, scan: _Scan, claimed: int) -> str:
 
 
 def open_container(content: BinaryIO, path: Path) -> Any:
-    """A file for PyAV, which is given no name: a name can be a command to FFmpeg (`http:...`, `concat:...`).
+    """Return a file for PyAV, which is given no name: a name can be a command to FFmpeg (`http:...`, `concat:...`).
 
     Raises:
         InputError: no video.
@@ -218,5 +218,5 @@ class WebcamFrames:
 
 
 def reason_of(error: Exception) -> str:
-    """What FFmpeg says of an error, without the file's name."""
+    """Return what FFmpeg says of an error, without the file's name."""
     return str(getattr(error, "strerror", None) or error)

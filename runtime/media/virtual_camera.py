@@ -39,7 +39,7 @@ class VirtualCamera:
 
 @contextmanager
 def open_virtual_camera(device: str | None, height: int, width: int, rate: float) -> Iterator[VirtualCamera]:
-    """A camera of this size, to even numbers of pixels, which its formats ask for.
+    """Yield a camera of this size, to even numbers of pixels, which its formats ask for.
 
     Args:
         device: /dev/video9, or OBS's name; None: the first there is.

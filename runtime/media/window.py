@@ -58,7 +58,7 @@ class Window:
             self._look()
 
     def typed(self) -> list[str]:
-        """The characters typed since this was last asked, small letters."""
+        """Return the characters typed since this was last asked, small letters."""
         typed, self._typed = self._typed, []
         return typed
 
@@ -69,7 +69,9 @@ class Window:
             self._pygame.display.set_caption(title)
 
     def zoom(self, step: int) -> None:
-        """One size larger, 1, or smaller, -1: whole multiples of a frame's pixels, or whole parts of them."""
+        """Make the window one size larger, 1, or smaller, -1: whole multiples of a frame's pixels, or whole parts of
+        them.
+        """
         if self._frame is not None:
             zoom = self._zoom + step
             self._zoom = min({0: -2, -1: 1}.get(zoom, zoom), MAX_ZOOM)  # from an n-th to once, and back
@@ -118,7 +120,7 @@ class Window:
 
 @contextmanager
 def open_window(title: str) -> Iterator[Window]:
-    """A window; it appears with its first frame, and goes at the end.
+    """Yield a window; it appears with its first frame, and goes at the end.
 
     Raises:
         ToolMissingError: pygame-ce is not installed, or there is no display to show it on.
@@ -160,7 +162,10 @@ class RealTime:
         self._skipped = 0  # in a row
 
     def admits(self, number: int) -> bool:
-        """No if the frame after this one is due already; after `MAX_SKIPPED` times no it goes on from here."""
+        """Return whether the frame is to be shown: no if the one after it is due already.
+
+        After `MAX_SKIPPED` times no it goes on from here.
+        """
         now = self._clock()
         if self._start is None or self._skipped >= MAX_SKIPPED:
             self._start = now - number / self._rate
@@ -169,7 +174,7 @@ class RealTime:
         return not late
 
     def hold(self, seconds: float) -> None:
-        """All frames are due so much later: nothing was shown meanwhile."""
+        """Let all frames be due so much later: nothing was shown meanwhile."""
         if self._start is not None:
             self._start += seconds
 

@@ -33,7 +33,7 @@ class FrameWriter(Protocol):
 
 
 def open_writer(out: str | Path, rate: float, sound: Sound | None = None) -> AbstractContextManager[FrameWriter]:
-    """What writes `out`: an .mp4 or .gif, else a folder of PNGs. Nothing of it is seen before all is written.
+    """Return what writes `out`: an .mp4 or .gif, else a folder of PNGs. Nothing of it is seen before all is written.
 
     Transparency is kept by PNGs; a GIF's pixels are opaque or not; an .mp4 shows it as black.
 
@@ -155,7 +155,7 @@ def on_black(frame: Bytes, out: Bytes) -> None:
 
 
 def on_white(frame: Bytes) -> Bytes:
-    """A frame (H, W, 4) over white: (H, W, 3)."""
+    """Return a frame (H, W, 4) over white: (H, W, 3)."""
     alpha = frame[..., 3:] / np.float32(255)
     return np.asarray(np.rint(frame[..., :3] * alpha + 255 * (1 - alpha)), np.uint8)
 

@@ -60,7 +60,7 @@ class FollowsFaces(Protocol):
     """A landmarker that knows videos, as `MediapipeLandmarker`."""
 
     def track(self, frame: Bytes, previous: Face | None) -> Face | None:
-        """The face of the next frame (H, W, 3) RGB, given that of the one before."""
+        """Return the face of the next frame (H, W, 3) RGB, given that of the one before."""
         ...
 
 
@@ -79,7 +79,7 @@ class LandmarkDriver:
         return bool((faces[1:] != faces[:1]).any())
 
     def reference(self, source: ArrayLike) -> Floats:
-        """The landmarks (68, 2) that hold the head most like the source's: see `closest_frame`."""
+        """Return the landmarks (68, 2) that hold the head most like the source's: see `closest_frame`."""
         faces = self._landmarks[self._faces]
         if not len(faces):
             raise LandmarkError(NO_FACE)
@@ -158,12 +158,14 @@ class TrackedDriver:
         return self._cut or any((face != first).any() for face in others)
 
     def reference(self, source: ArrayLike) -> Floats:
-        """The landmarks (68, 2) that hold the head most like the source's; after `track`."""
+        """Return the landmarks (68, 2) that hold the head most like the source's; after `track`."""
         faces = self._faces()
         return faces[closest_frame(source, faces)]
 
     def window(self) -> CropBox:
-        """The square around all crops of the face, for showing the driver without moving about; after `track`."""
+        """Return the square around all crops of the face, for showing the driver without moving about; after
+        `track`.
+        """
         corners = np.array([crop_box(face).corners for face in self._faces()])
         low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
         x, y = (low + high) // 2

@@ -22,7 +22,7 @@ class Followed:
     problems: dict[Problem, int]  # frames that were hard to follow
 
     def lines(self) -> Iterator[str]:
-        """What to tell a person."""
+        """Yield what to tell a person."""
         if self.jitter_px is not None and self.smooth_jitter_px is not None:
             jitter = f"jitter: {self.jitter_px:.2f} px in the stillest second"
             if self.smoothing:
@@ -78,14 +78,14 @@ class Follower:
             yield frame
 
     def pose(self, landmarks: Floats) -> Floats:
-        """The smooth pose (136,) of the landmarks (68, 2) of the frame that was passed on last."""
+        """Return the smooth pose (136,) of the landmarks (68, 2) of the frame that was passed on last."""
         found = self._to_pose(landmarks)
         smooth = self._smoother(found, self._seconds)
         self._jitter.note(found, smooth)
         return smooth
 
     def followed(self) -> Followed:
-        """How it went so far."""
+        """Return how it went so far."""
         problems = {} if self._quality is None else self._quality.frames
         jitter = self._jitter
         return Followed(self._amount, latency_ms(self._amount), jitter.before, jitter.after, problems)

@@ -14,7 +14,7 @@ from bilayer.runtime.vocabulary import RetargetMode
 
 
 def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode = "relative") -> tuple[Floats, float]:
-    """Poses (T, 136) of a track for the avatar with the pose `source` (136,), and their frames a second.
+    """Return poses (T, 136) of a track for the avatar with the pose `source` (136,), and their frames a second.
 
     Without a track they are those of the built-in motion, whose first is the source itself.
 
@@ -29,7 +29,7 @@ def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode 
 
 
 def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Floats:
-    """The poses (N, 136) that `spread` chooses of those of `load_poses`, at most `count`.
+    """Return the poses (N, 136) that `spread` chooses of those of `load_poses`, at most `count`.
 
     Raises:
         LandmarkError: as `load_poses` does.
@@ -42,5 +42,7 @@ def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Fl
 
 
 def spread(length: int, count: int) -> list[int]:
-    """At most `count` numbers below `length`, evenly spread, 0 among them: a motion that loops ends where it begins."""
+    """Return at most `count` numbers below `length`, evenly spread, 0 among them: a motion that loops ends where it
+    begins.
+    """
     return [number * length // count for number in range(count)] if count < length else list(range(length))

@@ -44,7 +44,7 @@ class DriverQuality:
 
 
 def problems(frame: DriverFrame) -> Iterator[tuple[Problem, str]]:
-    """What is wrong with a frame, and what to do about it."""
+    """Yield what is wrong with a frame, and what to do about it."""
     if frame.landmarks is None:
         yield "lost", "no face is seen; the pose before is held until there is one"
         return

@@ -128,7 +128,7 @@ class Retargeter:
         return out
 
     def pose(self, driver: ArrayLike) -> Floats:
-        """Landmarks (68, 2) of the driver's frame -> (136,), what the avatar's network takes.
+        """Return what the avatar's network takes, (136,), of landmarks (68, 2) of the driver's frame.
 
         For a `source` given as a pose. In mode "absolute" the driver's frame is cropped by the published rule, so
         `driver` must be in pixels.
@@ -151,7 +151,7 @@ class Retargeter:
 def retarget(
     source: ArrayLike, driver: ArrayLike, mode: RetargetMode = "relative", reference: int | ArrayLike | None = None
 ) -> Floats:
-    """A whole track at once: what a `Retargeter` gives for each frame.
+    """Retarget a whole track at once: what a `Retargeter` gives for each frame.
 
     Args:
         source: (68, 2), or the (136,) pose of an avatar's source.
@@ -188,7 +188,7 @@ def retarget(
 def driving_poses(
     pose: ArrayLike, track: Track, mode: RetargetMode = "relative", reference: int | ArrayLike | None = None
 ) -> Floats:
-    """(T, 136): a track as what the network of the avatar with the source `pose` (136,) takes, frame by frame.
+    """Return (T, 136): a track as what the network of the avatar with the source `pose` (136,) takes, frame by frame.
 
     In mode "absolute" each frame is cropped by the published rule; otherwise arguments and errors are those of
     `retarget`.
@@ -200,7 +200,7 @@ def driving_poses(
 
 
 def closest_frame(source: ArrayLike, driver: ArrayLike) -> int:
-    """The frame of `driver` (T, 68, 2) in which the head is held, and the mouth stands, most like the source's.
+    """Return the frame of `driver` (T, 68, 2) in which the head is held, and the mouth stands, most like the source's.
 
     Motion counted from there starts from the same pose. Measures that proportions do not change are compared with the
     source's (yaw, roll, how far the mouth is open); those that they do change, with the driver's other frames: eyes at

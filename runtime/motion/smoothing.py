@@ -34,14 +34,16 @@ Complex = NDArray[np.complex128]
 
 
 def rest_cutoff(amount: float) -> float:
-    """The cutoff in Hz at rest of an amount of smoothing 0..1, else an InputError; infinite for 0, no smoothing."""
+    """Return the cutoff in Hz at rest of an amount of smoothing 0..1, else an InputError; infinite for 0, no
+    smoothing.
+    """
     if not 0 <= amount <= 1:
         raise InputError(f"smoothing: expected 0 to 1, found {amount}")
     return LIGHTEST * (HEAVIEST / LIGHTEST) ** amount if amount else math.inf
 
 
 def latency_ms(amount: float) -> float:
-    """The milliseconds by which the slowest motion is late under an amount of smoothing 0..1: 1 / (2 pi cutoff).
+    """Return the milliseconds by which the slowest motion is late under an amount of smoothing 0..1: 1 / (2 pi cutoff).
 
     The most that there is: quick motion raises the cutoff (measured in docs/motion.md).
 

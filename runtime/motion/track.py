@@ -64,14 +64,18 @@ class Track:
 
 
 def faces_among(frames: Floats) -> NDArray[np.bool_]:
-    """Which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point, or a line."""
+    """Return which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point, or a
+    line.
+    """
     extents = np.ptp(frames, axis=1).max(axis=-1)
     usual = np.quantile(extents[extents > 0], 0.9, method="lower") if extents.any() else np.inf
     return np.asarray((extents > NO_EXTENT * usual) & ~on_a_line(frames))
 
 
 def hold_faces(frames: Floats) -> Floats:
-    """The frames (T, 68, 2), those without a face as the last one with a face before, at first as the first one."""
+    """Return the frames (T, 68, 2), those without a face as the last one with a face before, at first as the first
+    one.
+    """
     there = faces_among(frames)
     if there.all() or not there.any():
         return frames
@@ -81,7 +85,7 @@ def hold_faces(frames: Floats) -> Floats:
 
 
 def check_frames(landmarks: object) -> Floats:
-    """Landmarks of a track as (T, 68, 2) float32.
+    """Return landmarks of a track as (T, 68, 2) float32.
 
     Raises:
         LandmarkError: another shape, no or too many frames, not numbers, NaN or infinite values.
@@ -137,7 +141,7 @@ class Posed(Protocol):
 
 
 def demo_motion(source: "ArrayLike | Posed", seconds: float = CYCLE, fps: float = DEFAULT_FPS) -> Track:
-    """The source's own landmarks turning, nodding, blinking and talking.
+    """Return the source's own landmarks turning, nodding, blinking and talking.
 
     Starts at the source itself and loops: the frame after the last is the first. The points are lifted onto a generic
     depth profile, turned in space about the neck and seen without perspective; lids and lips move in the face's plane

@@ -21,7 +21,7 @@ def environment_default(name: str, value: str) -> Iterator[None]:
 
 
 def import_onnxruntime() -> Any:
-    """The package onnxruntime, its telemetry off: from 1.32 on it begins on Linux as the package is imported.
+    """Return the package onnxruntime, its telemetry off: from 1.32 on it begins on Linux as the package is imported.
 
     It would leave a file .ses with an identifier in the temporary folder, and may tell Microsoft of its use.
 
@@ -35,7 +35,8 @@ def import_onnxruntime() -> Any:
 
 
 def import_openvino() -> Any:
-    """The package openvino, its telemetry off: that would tell Google Analytics of each import, unless asked not to.
+    """Return the package openvino, its telemetry off: that would tell Google Analytics of each import, unless asked not
+    to.
 
     It would leave an identifier in ~/intel, and a thread. Without its module of telemetry OpenVINO takes a stub.
 

@@ -49,14 +49,14 @@ class Running(Protocol):
     pid: int
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit status; raises subprocess.TimeoutExpired while it goes on."""
+        """Return its exit status; raises subprocess.TimeoutExpired while it goes on."""
 
     def poll(self) -> int | None:
-        """Its exit status if it has ended."""
+        """Return its exit status if it has ended."""
 
 
 def last_line(text: str) -> str:
-    """The last line that is not blank, fit for a message; empty where there is none."""
+    """Return the last line that is not blank, fit for a message; empty where there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "".join(c for c in lines[-1] if c.isprintable())[-300:] if lines else ""
 

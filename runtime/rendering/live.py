@@ -81,7 +81,9 @@ class Live:
         self._obey()
 
     def stopped(self, ended: Callable[[], bool]) -> bool:
-        """Whether the window was closed or `ended` says so; returns once it does not pause, or either is the case."""
+        """Return whether the window was closed or `ended` says so; returns once it does not pause, or either is the
+        case.
+        """
         while self._paused and not (self._closed or ended()):
             begin = self._clock()
             (self._window.idle if self._window else time.sleep)(PAUSE)

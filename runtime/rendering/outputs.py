@@ -28,7 +28,7 @@ class Output:
     sound: str | None = None  # what becomes of the driver's
 
     def stopped(self, ended: Callable[[], bool]) -> bool:
-        """Whether no more frames are wanted: the user has closed it, or `ended` says so; asked before each."""
+        """Return whether no more frames are wanted: the user has closed it, or `ended` says so; asked before each."""
         return ended() if self.live is None else self.live.stopped(ended)
 
 
@@ -74,7 +74,9 @@ def _open_sound(options: RenderOptions) -> AbstractContextManager[Sound | None]:
 
 @contextmanager
 def noting_ctrl_c(endless: bool) -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed, the usual end of what has none; a second one interrupts."""
+    """Yield a function that says whether Ctrl-C was pressed, the usual end of what has none; a second one
+    interrupts.
+    """
     pressed = False
 
     def note(*_: object) -> None:

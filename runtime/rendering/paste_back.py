@@ -20,7 +20,7 @@ _FILLED = 192  # px, the crop's side where what lies behind the head is made up;
 
 
 def paste_back(path: Path, avatar: AvatarPlayer) -> "PasteBack":
-    """The photo around an avatar without a background; one of something else is warned of.
+    """Return the photo around an avatar without a background; one of something else is warned of.
 
     Raises:
         PhotoError: no photo.

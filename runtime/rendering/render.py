@@ -36,7 +36,7 @@ class Pacer(Protocol):
     """When frames are shown; see `RealTime`."""
 
     def admits(self, number: int) -> bool:
-        """Whether frame `number`, from 0, is to be rendered."""
+        """Return whether frame `number`, from 0, is to be rendered."""
         ...
 
     def wait(self, number: int) -> None:
@@ -144,7 +144,7 @@ def _driver_picture(picture: Bytes, window: CropBox | None, size: int) -> Bytes:
 
 
 def layer_pictures(layers: FrameLayers) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-    """What a frame is made of as pictures (S, S, 4): lf, hf, uv (x as red, y as green), mask."""
+    """Return what a frame is made of as pictures (S, S, 4): lf, hf, uv (x as red, y as green), mask."""
     uv = np.zeros((3, *layers.uv.shape[:2]), np.float32)
     uv[:2] = layers.uv.transpose(2, 0, 1)
     mask = np.broadcast_to(layers.mask * 2 - 1, uv.shape)

@@ -14,7 +14,7 @@ class StageTimes:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times one frame's stage."""
+        """Time one frame's stage, which runs inside."""
         begin = time.perf_counter()
         yield
         self._seconds[name].append(time.perf_counter() - begin)
@@ -29,7 +29,7 @@ class StageTimes:
         return sum(map(sum, self._seconds.values()))
 
     def medians_ms(self) -> dict[str, float]:
-        """Milliseconds of a frame's stages: the medians, which the first, slow frames do not move."""
+        """Return the milliseconds of a frame's stages: the medians, which the first, slow frames do not move."""
         return {name: round(median(seconds) * 1e3, 3) for name, seconds in self._seconds.items() if seconds}
 
     def shares(self) -> dict[str, float]:

@@ -73,7 +73,7 @@ def build(target: Architecture, folder: Path, advance: Callable[[], None] = lamb
 
 
 def object_file(target: Architecture, advance: Callable[[], None] = lambda: None) -> bytes:
-    """The bytes of the object file alone."""
+    """Return the bytes of the object file alone."""
     text = _numba_ir()
     advance()
     import llvmlite.binding as llvm  # comes with Numba
@@ -147,7 +147,7 @@ def _linked(llvm: Any, text: str) -> Any:
 
 
 def undefined_symbols(code: bytes) -> list[str]:
-    """Names that a 64-bit little-endian ELF object wants from elsewhere. Other formats are not looked into."""
+    """Return names that a 64-bit little-endian ELF object wants from elsewhere. Other formats are not looked into."""
     if code[:6] != b"\x7fELF\x02\x01":
         return []
     table, entry, count = struct.unpack_from("<Q", code, 40)[0], *struct.unpack_from("<HH", code, 58)

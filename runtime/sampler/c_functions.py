@@ -44,7 +44,7 @@ _straight, _premultiplied, _over = (_rows(resized_frame_rows_for(alpha)) for alp
 
 
 def bilayer_pack_texture(texture, channels, height, width, packed):
-    """A planar texture, packed."""
+    """Pack a planar texture."""
     planes = carray(texture, (channels, height, width))
     out = carray(packed, (height + 3, width + 3, 4))
     for i in range(height + 3):
@@ -77,7 +77,7 @@ def bilayer_frame(
     packed, texture_height, texture_width, delta_uv, lf_rgb, interleaved, mask, mask_scale, mask_offset, background,
     rgba, height, width, align_corners, alpha, nearest, row_begin, row_end,
 ):  # fmt: skip
-    """Rows of a frame."""
+    """Compose rows of a frame."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
     pixels = height * width
     uv, low, opacity = carray(delta_uv, 2 * pixels), carray(lf_rgb, 3 * pixels), carray(mask, pixels)
@@ -107,7 +107,7 @@ def bilayer_resized_frame(
     packed, texture_height, texture_width, delta_uv, lf_rgb, interleaved, mask, mask_scale, mask_offset,
     result_height, result_width, background, rgba, height, width, align_corners, alpha, nearest, row_begin, row_end,
 ):  # fmt: skip
-    """Rows of a frame of results that have another size."""
+    """Compose rows of a frame of results that have another size."""
     texture = carray(packed, (texture_height + 3, texture_width + 3, 4))
     results, pixels = result_height * result_width, height * width
     uv, low, opacity = carray(delta_uv, 2 * results), carray(lf_rgb, 3 * results), carray(mask, results)

@@ -155,7 +155,9 @@ class FrameCompositor:
         return out
 
     def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
-        """`render` of a network's results, for a mask_scale of 1; finite ones: see `NetworkOutputs.drawable`."""
+        """Do as `render` with a network's results, for a mask_scale of 1; finite ones: see
+        `NetworkOutputs.drawable`.
+        """
         return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
     def _backdrop_words(self, height: int, width: int) -> NDArray[np.uint32]:
@@ -169,7 +171,8 @@ class FrameCompositor:
 
 
 def resize_outputs(outputs: NetworkOutputs, height: int, width: int) -> NetworkOutputs:
-    """A network's float32 results at a frame's size, as a compositor of that size sees them; the same if they have it.
+    """Return a network's float32 results at a frame's size, as a compositor of that size sees them; the same if they
+    have it.
 
     What is resized is delta_uv: its identity grid is then the frame's own.
     """

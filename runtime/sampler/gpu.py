@@ -28,7 +28,7 @@ _OVER = 2
 
 
 def shader_source() -> str:
-    """The text of the shader that draws a frame."""
+    """Return the text of the shader that draws a frame."""
     return (files("bilayer.runtime.sampler") / "shaders" / "frame.wgsl").read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ class Settings:
     background: tuple[int, int, int] = (0, 0, 0)
 
     def pack(self) -> bytes:
-        """The 144 bytes of the shader's uniform buffer."""
+        """Return the 144 bytes of the shader's uniform buffer."""
         extent = np.array(self.texture[::-1], np.float32) - np.float32(self.align_corners)
         seg = self.seg or Place(0, 0)
         places = self.delta_uv, self.lf_rgb, seg
@@ -164,7 +164,7 @@ class GpuCompositor:
         return out
 
     def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
-        """`render` of a network's results, for a mask_scale of 1."""
+        """Do as `render` with a network's results, for a mask_scale of 1."""
         return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
     @property
@@ -225,7 +225,7 @@ class GpuCompositor:
 
 
 def upload_texture(device: Any, packed: Floats, filter: Filter) -> Any:
-    """A packed texture (H + 3, W + 3, 4) on a device of wgpu's, in the format that the way of sampling needs."""
+    """Return a packed texture (H + 3, W + 3, 4) on a device of wgpu's, in the format that the way of sampling needs."""
     import wgpu
 
     texels = packed if filter == "fetch" else packed.astype(np.float16)

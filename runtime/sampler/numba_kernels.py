@@ -58,7 +58,7 @@ def sample_kernel(grid_interleaved: bool, out_interleaved: bool) -> Any:
 
 
 def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[..., None]:
-    """`sample_rows` for one pair of layouts, not yet compiled."""
+    """Return `sample_rows` for one pair of layouts, not yet compiled."""
 
     def sample_rows(texture, grid, align_corners, out, channels, height, width, begin, end):
         """Rows `begin` to `end` of grid_sample.
@@ -118,7 +118,7 @@ def frame_kernel(alpha: int, interleaved: bool) -> Any:
 
 
 def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
-    """`frame_rows` for one use of the mask and one layout of the network's outputs, not yet compiled."""
+    """Return `frame_rows` for one use of the mask and one layout of the network's outputs, not yet compiled."""
 
     def frame_rows(
         texture, delta_uv, lf_rgb, mask, masked, mask_scale, mask_offset, background, align_corners, rounding, out,

@@ -24,7 +24,8 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 @inlined
 def locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down):
-    """Coordinates in the padded texture -> offset of the top left texel, weights of the right and lower ones.
+    """Turn coordinates in the padded texture into the offset of the top left texel, weights of the right and lower
+    ones.
 
     NaN becomes 0, the zero border; infinities and all that lies outside end on the border, too.
     """
@@ -43,7 +44,7 @@ def locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel,
 
 @inlined
 def split_pairs(pixels, n, first, second):
-    """Interleaved x0 y0 x1 y1 ... -> two planes."""
+    """Split interleaved x0 y0 x1 y1 ... -> two planes."""
     for j in range(n):
         first[j] = pixels[2 * j]
         second[j] = pixels[2 * j + 1]
@@ -51,7 +52,7 @@ def split_pairs(pixels, n, first, second):
 
 @inlined
 def split_triples(pixels, n, planes):
-    """Interleaved r0 g0 b0 r1 ... -> three planes."""
+    """Split interleaved r0 g0 b0 r1 ... -> three planes."""
     first, second, third = planes[0], planes[1], planes[2]
     for j in range(n):
         first[j] = pixels[3 * j]
@@ -61,7 +62,7 @@ def split_triples(pixels, n, planes):
 
 @inlined
 def interleave(planes, n, channels, pixels):
-    """Planes -> r0 g0 b0 r1 ..., of as many channels."""
+    """Interleave planes as r0 g0 b0 r1 ..., of as many channels."""
     if channels == 3:  # a stride that LLVM knows
         first, second, third = planes[0], planes[1], planes[2]
         for j in range(n):
@@ -93,7 +94,7 @@ def _rgba(red, green, blue, alpha):
 
 @inlined
 def compose(alpha, planes, low, mask, mask_scale, mask_offset, background, n, rounding, out):
-    """The warped texture + the low-frequency layer, under a mask -> RGBA words."""
+    """Compose RGBA words of the warped texture + the low-frequency layer, under a mask."""
     red, green, blue = planes[0, :n], planes[1, :n], planes[2, :n]
     low_red, low_green, low_blue = low
     for j in range(n):

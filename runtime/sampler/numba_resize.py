@@ -71,7 +71,7 @@ def _every(values, step, n, out):
 
 
 def resized_frame_rows_for(alpha: int) -> Callable[..., None]:
-    """`frame_rows` for one use of the mask, not yet compiled."""
+    """Return `frame_rows` for one use of the mask, not yet compiled."""
 
     def frame_rows(
         texture, delta_uv, lf_rgb, mask, masked, mask_scale, mask_offset, background, align_corners, rounding, out,

@@ -20,7 +20,7 @@ _HALF, _ONE, _TOP, _HALF_TOP = np.float32(0.5), np.float32(1), np.float32(255), 
 
 
 def sample_kernel(grid_interleaved: bool, out_interleaved: bool) -> Callable[..., None]:
-    """`sample_rows` for one pair of layouts."""
+    """Return `sample_rows` for one pair of layouts."""
 
     def sample_rows(
         texture: Floats, grid: Floats, align_corners: bool, out: Floats,
@@ -38,7 +38,7 @@ def sample_kernel(grid_interleaved: bool, out_interleaved: bool) -> Callable[...
 
 
 def frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
-    """`frame_rows` for one use of the mask and one layout of the network's outputs."""
+    """Return `frame_rows` for one use of the mask and one layout of the network's outputs."""
 
     def frame_rows(
         texture: Floats, delta_uv: Floats, lf_rgb: Floats, mask: Floats, masked: bool, mask_scale: np.float32,
@@ -72,7 +72,7 @@ def frame_kernel(alpha: int, interleaved: bool) -> Callable[..., None]:
 
 
 def resized_frame_kernel(alpha: int) -> Callable[..., None]:
-    """`frame_rows` of results (field_height, field_width), which are brought to the frame's size first."""
+    """Return `frame_rows` of results (field_height, field_width), which are brought to the frame's size first."""
     compose = frame_kernel(alpha, interleaved=False)
 
     def frame_rows(

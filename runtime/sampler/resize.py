@@ -11,7 +11,9 @@ from bilayer.runtime.arrays import Floats
 
 
 def taps(size: int, frame: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
-    """Between which two of `size` values each of `frame` pixels lies, and the second's weight: three of (frame,)."""
+    """Tell between which two of `size` values each of `frame` pixels lies, and the second's weight: three of
+    (frame,).
+    """
     # In whole numbers, of which 2 * frame are from one value to the next: the weight is rounded once
     place = np.clip((2 * np.arange(frame, dtype=np.int64) + 1) * size - frame, 0, 2 * frame * (size - 1))
     first, rest = np.divmod(place, 2 * frame)
@@ -20,7 +22,7 @@ def taps(size: int, frame: int) -> tuple[NDArray[np.int32], NDArray[np.int32], F
 
 
 def resize(planes: Floats, height: int, width: int) -> Floats:
-    """Planes (C, h, w) -> (C, height, width)."""
+    """Return planes (C, h, w) as (C, height, width)."""
     left, right, across = taps(planes.shape[2], width)
     top, bottom, down = taps(planes.shape[1], height)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -52,17 +52,19 @@ class Kernels(Protocol):
     """What `numba_kernels` and `numpy_kernels` both are."""
 
     def sample_kernel(self, grid_interleaved: bool, out_interleaved: bool) -> Callable[..., None]:
-        """`sample_rows` for one pair of layouts."""
+        """Return `sample_rows` for one pair of layouts."""
 
     def frame_kernel(self, alpha: int, interleaved: bool) -> Callable[..., None]:
-        """`frame_rows` for one use of the mask and one layout."""
+        """Return `frame_rows` for one use of the mask and one layout."""
 
     def resized_frame_kernel(self, alpha: int) -> Callable[..., None]:
-        """The same for results of another size than the frame's: height, width and `interleaved` stand behind `out`."""
+        """Return the same for results of another size than the frame's: height, width and `interleaved` stand behind
+        `out`.
+        """
 
 
 def load_kernels(engine: Engine) -> tuple[str, Kernels]:
-    """The loops of an engine, and its name: "numba" or "numpy"."""
+    """Return the loops of an engine, and its name: "numba" or "numpy"."""
     if checked(engine, Engine, "engine") == "numpy":
         return "numpy", numpy_kernels
     try:
@@ -86,22 +88,22 @@ def _warn_of_numpy(reason: str) -> None:
 
 
 def array_shape(channels: int, height: int, width: int, layout: Layout) -> tuple[int, int, int]:
-    """(C, h, w) or (h, w, C)."""
+    """Return (C, h, w) or (h, w, C)."""
     return (height, width, channels) if layout == "interleaved" else (channels, height, width)
 
 
 def named_shape(channels: int, layout: Layout) -> str:
-    """The same in words, for a message."""
+    """Return the same in words, for a message."""
     return f"(h, w, {channels})" if layout == "interleaved" else f"({channels}, h, w)"
 
 
 def input_array(array: ArrayLike) -> Floats:
-    """The array itself if the loops can read it, else a copy."""
+    """Return the array itself if the loops can read it, else a copy."""
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def output_array(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    """`out`, or an InputError where the loops cannot write it; a new array for None."""
+    """Return `out`, or an InputError where the loops cannot write it; a new array for None."""
     if out is None:
         return np.empty(shape, dtype)
     if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:

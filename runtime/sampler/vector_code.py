@@ -42,7 +42,7 @@ twelve_planes = _on_stack(_F32, float32, 12 * STRETCH)
 
 @intrinsic
 def clamped(typing_context, value, top):
-    """`value` in 0..`top`; NaN gives 0. Two selects, which are the max and min instructions of any processor."""
+    """Return `value` in 0..`top`; NaN gives 0. Two selects, which are the max and min instructions of any processor."""
 
     def generate(context, builder, signature, arguments):
         value, top = arguments
@@ -55,7 +55,8 @@ def clamped(typing_context, value, top):
 
 @intrinsic
 def blend(typing_context, texture, texel, right, down, at, out, to, plane, channels):
-    """The bilinear blend of pixels at..at+8, channel c to out[to + c * plane:][:8]; `texel` has the top left offsets.
+    """Write the bilinear blend of pixels at..at+8, channel c to out[to + c * plane:][:8]; `texel` has the top left
+    offsets.
 
     A pixel's two upper texels are one load of 8 floats and so are the two lower ones: a vertical lerp on 8 lanes. Then
     pixels q and q + 4 share a register for the horizontal lerp, and 4x4 transposes of its halves make planes.

@@ -86,11 +86,11 @@ def write_page(
 
 
 def describe_parts(parts: dict[str, int]) -> str:
-    """A table of the parts' sizes."""
+    """Return a table of the parts' sizes."""
     rows = [(part, f"{size / 1e6:.2f}") for part, size in {**parts, "all": sum(parts.values())}.items()]
     return table(["part", "MB"], rows)
 
 
 def serve_command(folder: Path) -> str:
-    """What shows a written page on this machine."""
+    """Return what shows a written page on this machine."""
     return f"python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}"

@@ -101,7 +101,7 @@ FOLDERS: dict[WebEngine, str] = {"litert": "wasm", "ort": "dist"}  # of the pack
 
 
 def load_engine(engine: WebEngine, folder: Path | None = None, webgpu: bool = False) -> dict[str, bytes]:
-    """The files of an engine by name, as the page wants them: WebAssembly packed by gzip, a third of its size.
+    """Return the files of an engine by name, as the page wants them: WebAssembly packed by gzip, a third of its size.
 
     Args:
         engine: which.

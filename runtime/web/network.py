@@ -13,7 +13,7 @@ LEAST_SAME = 0.999  # of the bytes
 
 
 def network_of(bundle: Bundle | None, webgpu: bool = False) -> tuple[WebEngine, str]:
-    """What computes the avatar in a browser, and which of its files.
+    """Return what computes the avatar in a browser, and which of its files.
 
     LiteRT the .tflite, with weights in FP16 where that draws the same frames; it is the quicker and the smaller. ONNX
     Runtime the .onnx where there is none, for graphics processors, and for avatars that are dropped.

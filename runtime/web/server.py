@@ -79,7 +79,9 @@ class _Server(ThreadingHTTPServer):
 
 
 def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """A server that `serve_forever` runs, or an OutputError where the address cannot be had; port 0 is a free one."""
+    """Return a server that `serve_forever` runs, or an OutputError where the address cannot be had; port 0 is a free
+    one.
+    """
     try:
         return _Server((host, port), partial(_Handler, site, host in LOOPBACK))
     except NOT_BOUND as error:
@@ -87,7 +89,7 @@ def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> Threading
 
 
 def why_not_bound(error: Exception) -> str:
-    """What is to be said of an address that a server cannot have, with the way out."""
+    """Return what is to be said of an address that a server cannot have, with the way out."""
     said = error.strerror if isinstance(error, OSError) else None
     port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
     way_out = "try --port 0" if port else "give --host an address of this machine"

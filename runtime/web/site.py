@@ -48,7 +48,7 @@ class Site:
 
 
 def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool = False) -> Site:
-    """The page with an avatar, or with none, to drop one into.
+    """Return the page with an avatar, or with none, to drop one into.
 
     Args:
         bundle: the avatar's; of its networks the one goes along that `network_of` names.

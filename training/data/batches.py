@@ -22,7 +22,7 @@ _ADVICE = "run the same command again, which goes on from the last state, with f
 def training_batches(
     data: FramePairs, batch_size: int, seed: int, process: Process, workers: int, first: int = 0
 ) -> Generator[TrainingBatch]:
-    """This process's batches from the `first` iteration on, without end; close it, and its workers end.
+    """Yield this process's batches from the `first` iteration on, without end; close it, and its workers end.
 
     Args:
         data: pairs, and whether they come from the disk (workers are processes) or from memory (threads).
@@ -50,7 +50,7 @@ def training_batches(
 
 
 def endless_draws(sequences: int, batch_size: int, seed: int, process: Process, first: int = 0) -> Iterator[list[Draw]]:
-    """Batches of one pass after another, each in its own order; this process's share of each batch.
+    """Yield batches of one pass after another, each in its own order; this process's share of each batch.
 
     Sequences that do not fill a pass's last batch are left out, others in each pass; fewer than a batch are repeated.
     """

@@ -129,7 +129,7 @@ class FramePairs(Dataset[TrainingBatch]):
         return self.draw(self._epoch, index)
 
     def draw(self, epoch: int, index: int) -> TrainingBatch:
-        """The item of a sequence in a pass, whatever pass `set_epoch` told."""
+        """Return the item of a sequence in a pass, whatever pass `set_epoch` told."""
         return pair_batch([self.reader.pair(self.person(index), epoch, index)])
 
     def person(self, index: int) -> FrameSequence | Sequence[StoredFrame]:
@@ -154,7 +154,7 @@ def pair_batch(pairs: Sequence[StoredPair], device: torch.device | str = "cpu") 
 
 
 def frame_batch(frames: Sequence[StoredFrame], stickmen_thickness: int) -> FrameBatch:
-    """Frames of one person as tensors (1, T, ...)."""
+    """Return frames of one person as tensors (1, T, ...)."""
     return _on_device([frame_bytes(frames, stickmen_thickness)], "cpu")
 
 
@@ -185,7 +185,7 @@ def in_one_row(first: FrameBatch, then: FrameBatch) -> FrameBatch:
 
 
 def collate(items: Sequence[TrainingBatch]) -> TrainingBatch:
-    """Items of `FramePairs`, or batches, as one batch."""
+    """Return items of `FramePairs`, or batches, as one batch."""
     in_twos = torch.cat([item.in_twos for item in items])
     return TrainingBatch(_join([item.source for item in items]), _join([item.target for item in items]), in_twos)
 

@@ -68,7 +68,7 @@ class FrameSequence:
         return self.root / kind / self.split / self.person / self.video / self.name
 
     def pictures(self) -> list[Path]:
-        """Its pictures in the order of their numbers, or an InputError where there is none."""
+        """Return its pictures in the order of their numbers, or an InputError where there is none."""
         folder = self.folder(IMAGES)
         names = [name for name in _names(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
         if not names:
@@ -109,7 +109,7 @@ def list_sequences(root: Path, split: Split) -> list[FrameSequence]:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of pictures in the order of their numbers."""
+    """Return names of pictures in the order of their numbers."""
     return sorted(names, key=lambda name: (len(name), name))
 
 
@@ -119,7 +119,7 @@ def has_kind(root: Path, split: Split, kind: str) -> bool:
 
 
 def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, coords: bool) -> StoredFrame:
-    """One of the sequence's pictures and all that belongs to it, `size` pixels square.
+    """Return one of the sequence's pictures and all that belongs to it, `size` pixels square.
 
     Pictures are shrunk by averaging areas, which keeps fine structures from flickering, and enlarged bicubically;
     masks are resized bicubically as in the authors' training. Without `masks` all is foreground. With `coords`, a
@@ -158,7 +158,7 @@ def read_frame(sequence: FrameSequence, picture: Path, size: int, masks: bool, c
 
 
 def read_picture(path: Path, flags: int) -> Bytes:
-    """A square picture, by OpenCV: (S, S, 3) RGB for `cv2.IMREAD_COLOR_RGB`, (S, S) for `cv2.IMREAD_GRAYSCALE`.
+    """Return a square picture, by OpenCV: (S, S, 3) RGB for `cv2.IMREAD_COLOR_RGB`, (S, S) for `cv2.IMREAD_GRAYSCALE`.
 
     Raises:
         InputError: no such file, not a whole PNG or JPEG, or not square.
@@ -192,7 +192,7 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def resize_image(image: Bytes, size: int) -> Bytes:
-    """(H, H, 3) -> (S, S, 3): areas averaged when shrunk, bicubic when enlarged."""
+    """Resize (H, H, 3) to (S, S, 3): areas averaged when shrunk, bicubic when enlarged."""
     if image.shape[0] == size:
         return image
     if image.shape[0] > size:
@@ -201,14 +201,15 @@ def resize_image(image: Bytes, size: int) -> Bytes:
 
 
 def resize_mask(mask: Bytes, size: int) -> Bytes:
-    """(H, H) -> (S, S), bicubic with antialiasing."""
+    """Resize (H, H) to (S, S), bicubic with antialiasing."""
     if mask.shape[0] == size:
         return mask
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def resize_coords(coords: NDArray[np.float16], size: int) -> NDArray[np.float16]:
-    """(H, H, 2) -> (S, S, 2): the mean of what is known in a pixel's area, NaN where that is under half or a seam.
+    """Resize (H, H, 2) to (S, S, 2): the mean of what is known in a pixel's area, NaN where that is under half or a
+    seam.
 
     When enlarged, the nearest pixel's.
     """

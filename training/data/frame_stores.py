@@ -37,7 +37,8 @@ class StoredSequence:
     masks: bool  # the split has masks
 
     def fetch(self, copies: Copies, every: int) -> FrameSequence:
-        """Each `every`-th picture from the first, its landmarks and mask, as a sequence in the folder of `copies`.
+        """Return each `every`-th picture from the first, its landmarks and mask, as a sequence in the folder of
+        `copies`.
 
         Raises:
             InputError: a file is missing, too large or cannot be read.

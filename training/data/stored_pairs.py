@@ -50,7 +50,7 @@ class PairReader:
         return read_frame(sequence, picture, self.image_size, self.masks, self.coords)
 
     def pair(self, person: FrameSequence | Sequence[StoredFrame], epoch: int, index: int) -> StoredPair:
-        """The pair of sequence number `index`, on the disk or kept in memory, in a pass over the data.
+        """Return the pair of sequence number `index`, on the disk or kept in memory, in a pass over the data.
 
         Raises:
             InputError: a file is missing or damaged.
@@ -70,7 +70,9 @@ class PairReader:
 
 
 def draw_frames(rng: np.random.Generator, count: int, wanted: int, in_twos: bool = False) -> NDArray[np.int64]:
-    """`wanted` of `count` frames (wanted,), each once before any comes twice; `in_twos`, both of a two in a row."""
+    """Return `wanted` of `count` frames (wanted,), each once before any comes twice; `in_twos`, both of a two in a
+    row.
+    """
     if in_twos:
         twos = rng.permutation(count // 2)
         return np.resize(np.stack([2 * twos, 2 * twos + 1], axis=1), wanted)
@@ -78,7 +80,7 @@ def draw_frames(rng: np.random.Generator, count: int, wanted: int, in_twos: bool
 
 
 def frame_bytes(frames: Sequence[StoredFrame], stickmen_thickness: int) -> FrameBytes:
-    """Frames of one person, joined, with their poses and stickmen."""
+    """Return frames of one person, joined, with their poses and stickmen."""
     size = frames[0].image.shape[0]
     poses = np.stack([((frame.landmarks / np.float32(frame.width) - np.float32(0.5)) * 2).ravel() for frame in frames])
     known = [frame.coords for frame in frames if frame.coords is not None]

@@ -20,7 +20,7 @@ Options = TypeVar("Options", bound=MeterOptions)
 
 
 def without_missing(options: Options) -> Options:
-    """The options without landmarks where their networks are not set up, which a warning tells."""
+    """Return the options without landmarks where their networks are not set up, which a warning tells."""
     if options.landmarks:
         try:
             default_landmarker()
@@ -31,7 +31,7 @@ def without_missing(options: Options) -> Options:
 
 
 def make_meter(options: MeterOptions) -> Meter:
-    """The meter that is asked for; torch computes with so many threads from here on.
+    """Return the meter that is asked for; torch computes with so many threads from here on.
 
     Raises:
         BadParameter: torch cannot use the device.

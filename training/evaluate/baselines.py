@@ -29,7 +29,7 @@ def source_copies(case: EvaluationCase) -> list[Bytes]:
 
 
 def affine_warps(case: EvaluationCase) -> list[Bytes]:
-    """The source moved onto every target by the affine map that brings its landmarks nearest to the target's.
+    """Return the source moved onto every target by the affine map that brings its landmarks nearest to the target's.
 
     Nearest in the least-squares sense; bilinear, black outside of the source.
     """
@@ -39,14 +39,15 @@ def affine_warps(case: EvaluationCase) -> list[Bytes]:
 
 
 def affine_map(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (2, 3) matrix that takes `points` (K, 2) nearest to `targets`."""
+    """Return the (2, 3) matrix that takes `points` (K, 2) nearest to `targets`."""
     homogeneous = np.hstack([points, np.ones((len(points), 1))])
     solution = np.linalg.lstsq(homogeneous, targets, rcond=None)[0]
     return np.asarray(solution.T, np.float64)
 
 
 def mean_head(data: StrPath, size: int) -> Bytes:
-    """The mean of training pictures (S, S, 3), background black: a frame each of sequences spread over the split.
+    """Return the mean of training pictures (S, S, 3), background black: a frame each of sequences spread over the
+    split.
 
     Without training data, of the test split's.
 

@@ -42,7 +42,7 @@ class EvaluationCase:
 
 
 def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequence]:
-    """The first sequence long enough for a target, of each of the first people in sorted order.
+    """Return the first sequence long enough for a target, of each of the first people in sorted order.
 
     Raises:
         InputError: no data, or no sequence is long enough.
@@ -68,14 +68,16 @@ def _choose(
 
 
 def sequences_of(data: StrPath, protocol: EvaluationProtocol) -> Sequence[FrameSequence | StoredSequence]:
-    """Those that `choose_sequences` chooses, of a folder, or by a URL of data in a store; errors are the same."""
+    """Return those that `choose_sequences` chooses, of a folder, or by a URL of data in a store; errors are
+    the same.
+    """
     if not is_url(str(data)):
         return choose_sequences(Path(data), protocol)
     return _choose(data, protocol, list_stored(str(data), protocol.split), lambda sequence: len(sequence.names))
 
 
 def read_case(sequence: FrameSequence | StoredSequence, every: int, size: int) -> EvaluationCase:
-    """The frames of one identity, `size` pixels square, or an InputError where a file is missing or damaged."""
+    """Return the frames of one identity, `size` pixels square, or an InputError where a file is missing or damaged."""
     with frames_here(sequence, every) as (here, pictures):
         masks = has_kind(here.root, here.split, MASKS)
         frames = [read_frame(here, picture, size, masks, coords=False) for picture in pictures]
@@ -91,5 +93,5 @@ def first_frame(sequence: FrameSequence | StoredSequence, size: int) -> StoredFr
 
 
 def scaled_landmarks(frame: StoredFrame) -> Floats:
-    """Landmarks (68, 2) in pixels of the picture as it was read, not as stored."""
+    """Return landmarks (68, 2) in pixels of the picture as it was read, not as stored."""
     return frame.landmarks * np.float32(frame.image.shape[0] / frame.width)

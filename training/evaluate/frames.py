@@ -29,7 +29,8 @@ def evaluate_frames(
     masks: Path | None = None,
     drive: Path | None = None,
 ) -> EvaluationResult:
-    """Every method's frames against those of the same name, suffix aside, in `truth`; folders within are searched.
+    """Return every method's frames against those of the same name, suffix aside, in `truth`; folders within are
+    searched.
 
     Args:
         methods: the folder of each, by its name in the tables.
@@ -106,7 +107,7 @@ class FrameFolder:
             )
 
     def read(self, name: str, size: tuple[int, ...] | None = None) -> Bytes:
-        """A frame (H, W, 3) RGB, or an InputError where it is damaged, or not of a given shape `size`."""
+        """Return a frame (H, W, 3) RGB, or an InputError where it is damaged, or not of a given shape `size`."""
         picture = read_photo(self._files[name])
         if size is not None and picture.shape != size:
             found, expected = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, size))
@@ -114,7 +115,7 @@ class FrameFolder:
         return picture
 
     def read_mask(self, name: str, size: tuple[int, ...]) -> Bytes:
-        """A mask (H, W) of frames of shape `size`, 255 where the person is.
+        """Return a mask (H, W) of frames of shape `size`, 255 where the person is.
 
         Raises:
             InputError: damaged, of another size, or without a person: then any two pictures would be equal.

@@ -44,7 +44,7 @@ class IdentityJob:
 
 @functools.lru_cache(maxsize=1)  # a process keeps its models
 def load_asked(options: CheckpointOptions) -> Loaded:
-    """The models and the meter that are asked for.
+    """Return the models and the meter that are asked for.
 
     Raises:
         CheckpointError: a model cannot be loaded.
@@ -63,7 +63,7 @@ def evaluate_asked(
     frames: Path | None,
     on_done: Callable[[], None],
 ) -> EvaluationResult:
-    """What `evaluate_models` finds, and all frames in the folder `frames`; `on_done` hears of each identity.
+    """Return what `evaluate_models` finds, and all frames in the folder `frames`; `on_done` hears of each identity.
 
     Raises:
         InputError: a damaged file, or a worker process was killed at an identity twice.

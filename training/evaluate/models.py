@@ -57,7 +57,7 @@ def evaluate_model(
     meter: Meter | None = None,
     baselines: bool = True,
 ) -> EvaluationResult:
-    """One model, called "ours": lf only, the result, and that with each refinement of the texture that it has.
+    """Evaluate one model, called "ours": lf only, the result, and that with each refinement of the texture that it has.
 
     Runs where the model is, in evaluation mode, and leaves the model as it was. For validation while training give
     few identities and no networks: see `EvaluationProtocol` and `Meter`. Arguments and errors: see `evaluate_models`.
@@ -73,7 +73,7 @@ def evaluate_models(
     baselines: bool = True,
     lids: bool = False,
 ) -> EvaluationResult:
-    """Several models and the baselines on the same frames.
+    """Evaluate several models and the baselines on the same frames.
 
     The background is painted black in every picture and in the truth alike, by the truth's mask, before anything is
     measured; data without masks is measured whole.
@@ -102,7 +102,7 @@ def evaluate_models(
 def measure_case(
     case: EvaluationCase, models: Mapping[str, BilayerModel], mean: Bytes | None, meter: Meter, lids: bool = False
 ) -> tuple[MeasuredCase, Sequence[Bytes], Pictures]:
-    """What is found of one identity, its T masked truths (S, S, 3), and the pictures that were measured.
+    """Measure one identity: return what is found, its T masked truths (S, S, 3), and the pictures that were measured.
 
     Args:
         case: its frames.
@@ -127,7 +127,7 @@ def summarise(
     protocol: EvaluationProtocol,
     meter: Meter,
 ) -> EvaluationResult:
-    """What was found of all identities, in the protocol's order, with what the models cost."""
+    """Return what was found of all identities, in the protocol's order, with what the models cost."""
     costs = _costs(models)
     whole = {*models, *(f"{name} {REFINED['updater']}" for name in models)}
     return EvaluationResult(
@@ -172,7 +172,7 @@ def refinements(model: BilayerModel) -> list[Refine]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and afterwards every module in the mode it had."""
+    """Put the model into evaluation mode, and afterwards every module into the mode it had."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -183,12 +183,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def join_scores(parts: Sequence[Scores]) -> Scores:
-    """Scores of several groups of frames as those of all, in order."""
+    """Return scores of several groups of frames as those of all, in order."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def common_size(models: Mapping[str, BilayerModel]) -> int:
-    """The models' pictures' size in pixels, or an InputError where they differ."""
+    """Return the models' pictures' size in pixels, or an InputError where they differ."""
     sizes = {name: model.config.image_size for name, model in models.items()}
     if len(set(sizes.values())) != 1:
         found = ", ".join(f"{name}: {size}" for name, size in sizes.items())

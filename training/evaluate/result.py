@@ -39,14 +39,16 @@ class MethodResult:
     in_ablation: bool = False  # a row of Table 1: a whole model, no baseline and no part of one
 
     def mean(self, metric: str) -> float | None:
-        """Over the frames that could be measured; None where there is none, or the metric is not available."""
+        """Return the mean over the frames that could be measured; None where there is none, or the metric is not
+        available.
+        """
         values = self.scores.get(metric)
         if values is None or not np.isfinite(values).any():
             return None
         return float(values[np.isfinite(values)].mean())
 
     def follows(self, part: str) -> float | None:
-        """How far "mouth" or "eye" open for each step that the truth's do; None where that is not known."""
+        """Return how far "mouth" or "eye" open for each step that the truth's do; None where that is not known."""
         found, driven = self.scores.get(f"{part}_opening"), self.scores.get(f"{part}_driven")
         if found is None or driven is None:
             return None
@@ -54,14 +56,14 @@ class MethodResult:
         return ratio if np.isfinite(ratio) else None
 
     def same_person(self) -> tuple[int, int] | None:
-        """Frames that the recogniser takes for the truth's person, of those in which it found both faces."""
+        """Return frames that the recogniser takes for the truth's person, of those in which it found both faces."""
         distances = self.scores.get("identity_distance")
         if distances is None:
             return None
         return int((distances < SAME_PERSON).sum()), int(np.isfinite(distances).sum())
 
     def ratio_to(self, other: "MethodResult", metric: str) -> float | None:
-        """Mean over the other's, on the frames that were measured for both."""
+        """Return the mean over the other's, on the frames that were measured for both."""
         own, theirs = self.scores.get(metric), other.scores.get(metric)
         if own is None or theirs is None:
             return None
@@ -89,7 +91,7 @@ class EvaluationResult:
         raise KeyError(name)
 
     def faces_missed(self, method: MethodResult) -> int | None:
-        """Frames of `method` in which the detector finds no face although the truth shows it one."""
+        """Return frames of `method` in which the detector finds no face although the truth shows it one."""
         if self.faces_in_truth is None:
             return None
         return self.faces_in_truth - int(np.isfinite(method.scores["nme"]).sum())
@@ -106,7 +108,9 @@ class EvaluationResult:
         }
 
     def to_markdown(self) -> str:
-        """The paper's Table 1 (rows of the ablation) and Table 2, then pixels, landmarks, and what is missing."""
+        """Return the paper's Table 1 (rows of the ablation) and Table 2, then pixels, landmarks, and what is
+        missing.
+        """
         parts = []
         ablation = [method for method in self.methods if method.in_ablation]
         if ablation:

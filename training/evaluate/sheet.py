@@ -26,7 +26,8 @@ GAP = 4  # px
 
 
 def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Image:
-    """A row per case: source, target, pose, texture, low-frequency layer, result; with the updater where there is one.
+    """Draw a row per case: source, target, pose, texture, low-frequency layer, result; with the updater where there is
+    one.
 
     The target is the one whose landmarks are farthest from the source's: the hardest. Source and target stand on
     white by their masks, results by the predicted one. Pictures are S px, as the model makes them.
@@ -46,7 +47,7 @@ def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Im
 
 
 def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
-    """The pictures (S, S, 3) of one case by their captions."""
+    """Draw the pictures (S, S, 3) of one case, by their captions."""
     target = hardest_target(case)
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
@@ -71,7 +72,7 @@ def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:
 
 
 def hardest_target(case: EvaluationCase) -> StoredFrame:
-    """The target whose landmarks lie farthest from the source's in the mean; of equals the first."""
+    """Return the target whose landmarks lie farthest from the source's in the mean; of equals the first."""
     start = scaled_landmarks(case.source)
     moves = [np.linalg.norm(scaled_landmarks(target) - start, axis=1).mean() for target in case.targets]
     return case.targets[int(np.argmax(moves))]

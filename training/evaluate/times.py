@@ -22,7 +22,7 @@ WARM_UP = 2  # calls before the first that counts
 def add_times(
     result: EvaluationResult, models: Mapping[str, BilayerModel], case: EvaluationCase, repeats: int = 20
 ) -> EvaluationResult:
-    """`result` with initialisation and inference times in the rows of `models`: medians of `repeats` calls.
+    """Return `result` with initialisation and inference times in the rows of `models`: medians of `repeats` calls.
 
     Initialisation is all that is done once per avatar; inference is a frame: pose MLP, generator, warp and sum, a
     batch of one, the plain modules (export/ makes quicker ones). The landmarks are not in it.
@@ -41,7 +41,7 @@ def add_times(
 
 
 def time_model(model: BilayerModel, case: EvaluationCase, repeats: int) -> dict[str, tuple[float, float]]:
-    """(initialisation, inference) in ms, for "lf only" and the parts of `REFINED`."""
+    """Return (initialisation, inference) in ms, for "lf only" and the parts of `REFINED`."""
     device = next(model.parameters()).device
     thickness = model.config.stickmen_thickness
     source = source_of(frame_batch([case.source], thickness).to(device))

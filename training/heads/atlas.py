@@ -33,12 +33,12 @@ class SkinAtlas:
     brow_places: tuple[Floats, Floats]  # (n,) 0 at the brow's inner end .. 1 at its outer end
 
     def spread(self, painted: Floats) -> Floats:
-        """Values (n, C) of the covered texels as a picture (TILE, 2 * TILE, C) without gaps."""
+        """Return values (n, C) of the covered texels as a picture (TILE, 2 * TILE, C) without gaps."""
         return painted[self.nearest]
 
 
 def atlas_corners(uv: Floats, uv_triangles: Ints) -> Floats:
-    """Texel positions (T, 3, 2) of the triangles' corners in the skin's half of the atlas."""
+    """Return texel positions (T, 3, 2) of the triangles' corners in the skin's half of the atlas."""
     texels = np.stack([uv[:, 0] * TILE, (1 - uv[:, 1]) * TILE], axis=1).astype(np.float32)
     return texels[uv_triangles]
 

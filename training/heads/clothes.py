@@ -11,7 +11,7 @@ from bilayer.training.heads.skin import Painter
 
 
 def paint_clothes(painter: Painter, rng: np.random.Generator) -> None:
-    """A collar, round or with a V, plain or patterned, over the painter's skin."""
+    """Paint a collar, round or with a V, plain or patterned, over the painter's skin."""
     p, colour, second = painter, painter.look.cloth, sample_cloth_colour(rng)
     collar = rng.uniform(-14.0, -11.0) if rng.random() < 0.85 else rng.uniform(-10.6, -9.6)
     point = rng.uniform(0.1, 0.55) if rng.random() < 0.5 else 0.0
@@ -32,7 +32,7 @@ def paint_clothes(painter: Painter, rng: np.random.Generator) -> None:
 
 
 def body(look: Look, rng: np.random.Generator) -> Prop:
-    """Shoulders and chest: half of a flattened ball, in the clothes' colour."""
+    """Return shoulders and chest: half of a flattened ball, in the clothes' colour."""
     around, down = 48, 24
     width, height, depth = rng.uniform(19, 25), rng.uniform(9, 12), rng.uniform(8, 11)
     angle, fall = np.meshgrid(np.linspace(0, 2 * np.pi, around), np.linspace(0, 0.8 * np.pi, down))

@@ -28,7 +28,7 @@ class HairShell:
 
 
 def paint_hair(painter: Painter) -> Floats:
-    """Albedo (n, 3) sRGB of hair all over the head, and roots laid on the painter's skin where hair grows."""
+    """Return the albedo (n, 3) sRGB of hair all over the head, and lay roots on the painter's skin where hair grows."""
     p, style, rng = painter, painter.look.style, painter.rng
     turns = np.degrees(np.arctan2(p.x, p.z)) * rng.uniform(0.35, 0.9)
     wave = 1.0 if style.kind != "curly" else 3.0
@@ -71,7 +71,7 @@ def raise_shell(model: HeadModel, look: Look, rng: np.random.Generator) -> HairS
 
 
 def long_hair(look: Look, rng: np.random.Generator) -> Prop:
-    """A sheet around the back and sides of the head, from the crown down to the shoulders."""
+    """Return a sheet around the back and sides of the head, from the crown down to the shoulders."""
     around, down, volume = 96, 30, look.style.volume
     edge = rng.uniform(56, 88)
     azimuth, height = np.radians(np.linspace(edge, 360 - edge, around)), np.linspace(10, rng.uniform(-18, -6), down)

@@ -43,7 +43,7 @@ class Identity:
 
 
 def sample_identity(model: HeadModel, seed: int) -> Identity:
-    """A person and scene; the same for the same seed (0 or more) and model.
+    """Return a person and scene; the same for the same seed (0 or more) and model.
 
     Each aspect draws from its own stream, so that a change to one leaves the others as they were.
     """

@@ -34,7 +34,7 @@ EXPRESSION_NAMES = (
 
 
 def load_head_model(path: Path | None) -> HeadModel:
-    """The head model in `path`; None: the built-in ellipsoid head.
+    """Return the head model in `path`; None: the built-in ellipsoid head.
 
     `path` is a folder with a reduced model (`head_model.npz`, optionally `ambient_occlusion.npy`), or an ICT-FaceKit
     checkout (with `FaceXModel/generic_neutral_mesh.obj`), which is reduced in memory on every call: keep the result
@@ -76,7 +76,8 @@ def _read_reduced(folder: Path) -> HeadModel:
 
 
 def model_from_arrays(fields: dict[str, NDArray[Any]], occlusion: NDArray[Any] | None, source: str) -> HeadModel:
-    """A HeadModel of the reduced form's fields (see `ict_facekit.reduce_checkout`); `source` names them in errors.
+    """Return a HeadModel of the reduced form's fields (see `ict_facekit.reduce_checkout`); `source` names them in
+    errors.
 
     Raises:
         InputError: a field is absent, of the wrong shape, not finite, or points outside of what it indexes.

@@ -46,7 +46,7 @@ class Hairstyle:
     fringe: bool  # hair falls over the forehead
 
     def line(self, azimuth: Floats, x: Floats) -> Floats:
-        """Height (n,) above which hair grows, at azimuths (n,) of 0..180 degrees."""
+        """Return the height (n,) above which hair grows, at azimuths (n,) of 0..180 degrees."""
         heights = (
             self.front, self.front - 0.1 + self.peak, self.front - 1.8, self.side,
             self.side - 1.2, self.nape + 4, self.nape, self.nape - 0.8,

@@ -10,13 +10,15 @@ WAVES = 10  # that solid noise is the sum of
 
 
 def smooth(low: float, high: float, value: Floats | NDArray[np.float64]) -> Floats:
-    """0 below `low`, 1 above `high`, an S-curve between; falling where `low` > `high`."""
+    """Return 0 below `low`, 1 above `high`, an S-curve between; falling where `low` > `high`."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), dtype=np.float32)
 
 
 def image_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float, sigma_down: float = 0) -> Floats:
-    """Gaussian noise (H, W) with unit deviation, blurred by `sigma` pixels (downwards by `sigma_down`, if given)."""
+    """Return Gaussian noise (H, W) with unit deviation, blurred by `sigma` pixels (downwards by `sigma_down`, if
+    given).
+    """
     blurred = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), sigma, sigmaY=sigma_down)
     return np.asarray(blurred / blurred.std(), dtype=np.float32)
 
@@ -32,5 +34,5 @@ def solid_noise(rng: np.random.Generator, points: Floats, wavelength: float) -> 
 
 
 def pick(rng: np.random.Generator, *options: tuple[float, str]) -> str:
-    """One of the named options with the given probabilities (they must sum to 1)."""
+    """Return one of the named options with the given probabilities (they must sum to 1)."""
     return str(rng.choice([name for _, name in options], p=[share for share, _ in options]))

@@ -22,14 +22,14 @@ class Prop:
 
 
 def make_prop(vertices: Floats, triangles: Ints, colours: Floats, occlusion: Floats, follow: Floats, kind: int) -> Prop:
-    """A Prop with the normals of its mesh."""
+    """Return a Prop with the normals of its mesh."""
     normals = np.empty_like(vertices)
     vertex_normals(vertices, triangles, normals)
     return Prop(vertices, normals, triangles, colours, occlusion, follow, kind)
 
 
 def grid_triangles(rows: int, columns: int) -> Ints:
-    """Two triangles for each cell of a grid of vertices in row-major order: (2 * (rows-1) * (columns-1), 3)."""
+    """Return two triangles for each cell of a grid of vertices in row-major order: (2 * (rows-1) * (columns-1), 3)."""
     number = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     upper = np.stack([number[:-1, :-1], number[1:, :-1], number[1:, 1:]], axis=-1)
     lower = np.stack([number[:-1, :-1], number[1:, 1:], number[:-1, 1:]], axis=-1)

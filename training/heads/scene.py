@@ -35,7 +35,7 @@ class Camera:
 
 
 def sample_light(rng: np.random.Generator, look: Look) -> Light:
-    """Soft and frontal, from a side, or with the sun behind; exposed as a camera would."""
+    """Return soft and frontal, from a side, or with the sun behind; exposed as a camera would."""
     kind = pick(rng, (0.45, "soft"), (0.40, "side"), (0.15, "hard"))
     reach, ambient, key = {"soft": (35, 0.65, 0.5), "side": (65, 0.42, 0.85), "hard": (80, 0.28, 1.1)}[kind]
     azimuth, height = np.radians(rng.uniform(-reach, reach)), np.radians(rng.uniform(0, 55))
@@ -67,7 +67,7 @@ def sample_light(rng: np.random.Generator, look: Look) -> Light:
 
 
 def sample_tone(rng: np.random.Generator) -> Bytes:
-    """Tone curve (TONE_STEPS,) from linear 0..1 to bytes: display gamma with some contrast."""
+    """Return a tone curve (TONE_STEPS,) from linear 0..1 to bytes: display gamma with some contrast."""
     display = np.linspace(0, 1, TONE_STEPS) ** (1 / 2.2)
     curve = display * display * (3 - 2 * display)
     share = rng.uniform(-0.05, 0.45)
@@ -75,7 +75,7 @@ def sample_tone(rng: np.random.Generator) -> Bytes:
 
 
 def sample_background(rng: np.random.Generator) -> Floats:
-    """A wall, a blurred room or foliage: (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) as displayed, 0..1."""
+    """Return a wall, a blurred room or foliage: (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) as displayed, 0..1."""
     size = BACKGROUND_SIZE
     grey, strength = rng.uniform(0.08, 0.92), rng.beta(1, 2.5)
 
@@ -107,7 +107,8 @@ def sample_background(rng: np.random.Generator) -> Floats:
 
 
 def frame_landmarks(landmarks: Floats, rng: np.random.Generator) -> Camera:
-    """A camera that shows neutral landmarks (68, 3) cm as the product's crop (runtime.crop.crop_box) would, jittered.
+    """Return a camera that shows neutral landmarks (68, 3) cm as the product's crop (runtime.crop.crop_box) would,
+    jittered.
 
     The crop is twice as wide as the landmarks' larger extent, and its centre a sixth of that extent above theirs.
     """

@@ -44,14 +44,14 @@ class Painter:
         self.albedo += amount[:, None] * (layer - self.albedo)
 
     def blob(self, x: float, y: float, width: float, height: float) -> Floats:
-        """A soft spot (n,) on both sides of the face; centre and radii in cm."""
+        """Return a soft spot (n,) on both sides of the face; centre and radii in cm."""
         return np.asarray(
             np.exp(-(((self.side - x) / width) ** 2) - ((self.y - y) / height) ** 2) * self.front, dtype=np.float32
         )
 
 
 def paint_skin(atlas: SkinAtlas, look: Look, rng: np.random.Generator) -> Painter:
-    """Bare skin with lips, brows, lashes, beard and whatever else a face carries."""
+    """Paint bare skin with lips, brows, lashes, beard and whatever else a face carries."""
     painter = Painter(atlas, look, rng)
     _complexion(painter)
     _ageing(painter)

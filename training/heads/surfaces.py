@@ -37,14 +37,14 @@ def sort_surfaces(triangles: Ints, uv: Floats, uv_triangles: Ints, part: Bytes) 
 
 
 def inner_occlusion(vertices: Floats, part: Bytes, occlusion: Floats) -> Floats:
-    """Occlusion (V,) with light let in to the mouth: measured with the lips shut, it is dark throughout."""
+    """Return the occlusion (V,) with light let in to the mouth: measured with the lips shut, it is dark throughout."""
     inner = (part >= MOUTH_SOCKET) & (part <= TEETH)
     reached = np.clip((vertices[:, 2] - 6) / 5, 0, 1) * np.where(part == TEETH, 0.6, 0.45)
     return np.where(inner, np.maximum(occlusion, reached), occlusion).astype(np.float32)
 
 
 def inner_colours(part: Bytes, tooth_shade: float) -> Floats:
-    """Linear colours (V, 3) of the mouth's inside; `tooth_shade` 0..1 from yellowed to white."""
+    """Return linear colours (V, 3) of the mouth's inside; `tooth_shade` 0..1 from yellowed to white."""
     colours = np.empty((len(part), 3), np.float32)
     colours[:] = (0.18, 0.035, 0.035)  # the rim of the lips' inner side
     colours[part == MOUTH_SOCKET] = (0.07, 0.012, 0.012)

@@ -29,7 +29,7 @@ _POINTS = (slice(36, 42), slice(42, 48), slice(30, 31), slice(48, 49), slice(54,
 
 
 def align_face(picture: Bytes, landmarks: Floats) -> Bytes:
-    """The face of (H, W, 3) RGB with its `landmarks` (68, 2) moved onto TEMPLATE: (112, 112, 3), outside black.
+    """Return the face of (H, W, 3) RGB with its `landmarks` (68, 2) moved onto TEMPLATE: (112, 112, 3), outside black.
 
     By the similarity that is nearest in the least-squares sense (Umeyama 1991), and bilinear sampling.
     """
@@ -40,7 +40,9 @@ def align_face(picture: Bytes, landmarks: Floats) -> Bytes:
 
 
 def similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (2, 3) matrix of turn, scale and shift that takes `points` (K, 2) nearest to `targets`, without mirroring."""
+    """Return the (2, 3) matrix of turn, scale and shift that takes `points` (K, 2) nearest to `targets`, without
+    mirroring.
+    """
     centre, goal = points.mean(axis=0), targets.mean(axis=0)
     a, b = points - centre, targets - goal
     size = max(float((a * a).sum()), 1e-12)
@@ -72,7 +74,7 @@ class FaceRecogniser:
         self._takes_bytes = _scales_by_itself(self._path)
 
     def embed(self, pictures: Sequence[Bytes], landmarks: Sequence[Floats]) -> Floats:
-        """Unit vectors (N, D) of the faces in pictures (H, W, 3) RGB; `landmarks` (68, 2) say where they are.
+        """Return unit vectors (N, D) of the faces in pictures (H, W, 3) RGB; `landmarks` (68, 2) say where they are.
 
         Raises:
             CheckpointError: the network's result is not one vector per face.
@@ -89,13 +91,13 @@ class FaceRecogniser:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Vectors (..., D) at length 1."""
+    """Return vectors (..., D) at length 1."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 def csim(embedding: Floats, truth: Floats) -> float:
-    """Cosine similarity of unit vectors (D,): 1 is the same person to the network, about 0 somebody else."""
+    """Return the cosine similarity of unit vectors (D,): 1 is the same person to the network, about 0 somebody else."""
     return float(embedding.astype(np.float64) @ truth.astype(np.float64))
 
 

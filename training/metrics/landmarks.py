@@ -13,7 +13,7 @@ PAPER_FACTOR = 10  # of the NME in the paper's tables
 
 
 def eye_distance(landmarks: Floats) -> float:
-    """Pixels between the centres of the eyes, each the mean of its six points: what errors are divided by.
+    """Return pixels between the centres of the eyes, each the mean of its six points: what errors are divided by.
 
     As in the published code. 300-W divides by the distance of the outer corners, about 1.4 times as far.
     """
@@ -22,7 +22,7 @@ def eye_distance(landmarks: Floats) -> float:
 
 
 def nme(landmarks: Floats, truth: Floats, points: slice = slice(0, NUM_LANDMARKS)) -> float:
-    """Normalised mean error: mean distance of `points` from the truth's, over the truth's eye distance.
+    """Return the normalised mean error: mean distance of `points` from the truth's, over the truth's eye distance.
 
     The paper's tables show ten times that (section 4), the published code this (losses/pose_matching.py).
     """

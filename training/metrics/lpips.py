@@ -28,7 +28,7 @@ class Lpips(nn.Module):
             self.register_buffer(f"head_{index}", head.float())
 
     def forward(self, pictures: Tensor, truths: Tensor) -> Tensor:
-        """The distance of each picture from its truth."""
+        """Return the distance of each picture from its truth."""
         distances = torch.zeros(len(pictures), device=pictures.device)
         for index, (a, b) in enumerate(zip(self.stack(pictures), self.stack(truths), strict=True)):
             difference = (_directions(a) - _directions(b)).square()
@@ -38,7 +38,7 @@ class Lpips(nn.Module):
 
 
 def load_lpips(vgg16: Path | str, heads: Path | str, sha256: str | None = None) -> Lpips:
-    """LPIPS from a user's two files: torchvision's VGG16, and the linear heads `lin0.model.1.weight`, ...
+    """Return LPIPS from a user's two files: torchvision's VGG16, and the linear heads `lin0.model.1.weight`, ...
 
     Args:
         vgg16: see `vgg16_lpips`.

@@ -120,7 +120,7 @@ class Meter:
         return replace(truth, embeddings=self._embed(pictures, truth.places()))
 
     def score(self, pictures: Sequence[Bytes], truth: Truth) -> Scores:
-        """One method's pictures of the same frames, each (H, W, 3) RGB, by every available metric."""
+        """Score one method's pictures of the same frames, each (H, W, 3) RGB, by every available metric."""
         shown = _to_tensor(pictures)
         scores = self._compare(shown, truth.pictures)
         triples = zip(shown.numpy(), truth.pictures.numpy(), truth.inside, strict=True)
@@ -181,7 +181,7 @@ def remove_background(picture: Bytes, mask: Bytes) -> Bytes:
 
 
 def to_bytes(pictures: Tensor) -> Bytes:
-    """(N, 3, H, W) in -1..1 -> (N, H, W, 3), clamped and rounded to the nearest."""
+    """Return (N, 3, H, W) in -1..1 as (N, H, W, 3), clamped and rounded to the nearest."""
     scaled = (pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
     return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 

@@ -7,17 +7,23 @@ from bilayer.runtime import agreement
 
 
 def l1(pictures: Tensor, truths: Tensor) -> Tensor:
-    """Mean absolute difference over pixels and channels, as a share of the whole range: 0 equal, 1 black and white."""
+    """Return the mean absolute difference over pixels and channels, as a share of the whole range: 0 equal, 1 black and
+    white.
+    """
     return (pictures - truths).abs().mean(dim=(1, 2, 3)) / 2
 
 
 def psnr(pictures: Tensor, truths: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB by `bilayer.runtime.agreement`, on the CPU: 200 for equal pictures."""
+    """Return the peak signal-to-noise ratio in dB by `bilayer.runtime.agreement`, on the CPU: 200 for equal
+    pictures.
+    """
     pairs = zip(pictures.cpu().numpy(), truths.cpu().numpy(), strict=True)
     return torch.tensor([agreement.psnr(*pair, value_range=2.0) for pair in pairs], dtype=torch.float64)
 
 
 def ssim(pictures: Tensor, truths: Tensor) -> Tensor:
-    """Structural similarity as the paper's authors measure it, by `bilayer.runtime.agreement`, on the CPU: 1 equal."""
+    """Return the structural similarity as the paper's authors measure it, by `bilayer.runtime.agreement`, on the CPU: 1
+    equal.
+    """
     pairs = zip(pictures.cpu().numpy(), truths.cpu().numpy(), strict=True)
     return torch.tensor([agreement.ssim(*pair) for pair in pairs], dtype=torch.float64)

@@ -79,7 +79,7 @@ def check_dataset(root: Path, on_sequence: Callable[[], None] = lambda: None) ->
 
 
 def sequences_of(root: Path) -> dict[Split, list[FrameSequence]]:
-    """The sequences of each split that is there, or an InputError where none is there, or an empty one."""
+    """Return the sequences of each split that is there, or an InputError where none is there, or an empty one."""
     there: list[Split] = [split for split in SPLITS if has_kind(root, split, IMAGES)]
     return {split: list_sequences(root, split) for split in there or SPLITS[:1]}
 

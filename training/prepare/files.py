@@ -47,7 +47,7 @@ class VideoStage:
         coords: NDArray[np.float16] | None = None,
         picture_format: PictureFormat = "png",
     ) -> None:
-        """One frame: picture (S, S, 3) RGB, mask (S, S), landmarks (68, 2) in pixels, coordinates (S, S, 2)."""
+        """Write one frame: picture (S, S, 3) RGB, mask (S, S), landmarks (68, 2) in pixels, coordinates (S, S, 2)."""
         self._place(IMAGES, sequence, f"{name}.{picture_format}").write_bytes(_encode(image[..., ::-1], picture_format))
         self._place(MASKS, sequence, f"{name}.png").write_bytes(_encode(mask, "png"))
         arrays = {KEYPOINTS: landmarks.astype(np.float32, copy=False)}
@@ -89,8 +89,8 @@ def staging(root: Path, split: Split, person: str, video: str) -> Iterator[Video
 
 @contextmanager
 def removing_stages(root: Path, split: Split, videos: Iterable[tuple[str, str]]) -> Iterator[None]:
-    """However the block ends, remove the stages of these (person, video), which a worker that was stopped leaves; and
-    the empty folders that stages stood in.
+    """However the block ends, remove the stages of these (person, video), which a worker that was stopped leaves;
+    and the empty folders that stages stood in.
     """
     try:
         yield

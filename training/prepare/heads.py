@@ -61,7 +61,7 @@ class HeadsReport:
 
 
 def frame_seed(identity: int, frame: int) -> int:
-    """The seed of a frame's pose and expression: one of its own for each frame of each identity."""
+    """Return the seed of a frame's pose and expression: one of its own for each frame of each identity."""
     return int(np.random.SeedSequence([identity, frame]).generate_state(1, np.uint64)[0])
 
 
@@ -118,7 +118,7 @@ def render_identity(job: HeadJob) -> int:
 
 
 def model_fingerprint(folder: Path | None) -> str:
-    """A hash of the model's shapes: the same wherever its folder stands."""
+    """Return a hash of the model's shapes: the same wherever its folder stands."""
     model = _model(folder)
     digest = hashlib.sha256()
     for array in (model.vertices, model.triangles, model.uv, model.identity_modes, model.expression_shapes):

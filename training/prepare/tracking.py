@@ -112,7 +112,7 @@ class FaceFollower:
         self._landmarker = landmarker
 
     def track(self, frame: Bytes, previous: Face | None) -> Face | None:
-        """The nearest face of (H, W, 3); the largest, where there was none before."""
+        """Return the nearest face of (H, W, 3); the largest, where there was none before."""
         faces = self._landmarker.find(frame)
         if not faces or previous is None:
             return faces[0] if faces else None

@@ -80,7 +80,7 @@ class VideosReport:
 
 
 def find_videos(places: Sequence[StrPath], root: Path, split: Split, settings: VideoSettings) -> list[VideoJob]:
-    """The videos that `places` (files, or folders of them, by paths or URLs) hold, sorted by person and video.
+    """Return the videos that `places` (files, or folders of them, by paths or URLs) hold, sorted by person and video.
 
     A file PERSON.mp4 is a person; in a folder, PERSON/VIDEO.mp4 and PERSON/A/B.mp4 are PERSON's videos VIDEO and A-B.
 

@@ -34,7 +34,9 @@ class DeviceRung(Rung):
     name = "device"
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output tensors, and any other layer's output whose file is there (`write_inputs` asks for them)."""
+        """Return the output tensors, and any other layer's output whose file is there (`write_inputs` asks
+        for them).
+        """
         shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
         there = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
         return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in there}
@@ -43,7 +45,7 @@ class DeviceRung(Rung):
 def open_device(
     subject: Subject, folder: Path, layout: TensorLayout, precision: DevicePrecision, truth: dict[str, Values]
 ) -> DeviceRung:
-    """The outputs for the subject's poses.
+    """Return the rung of the outputs for the subject's poses, which a device wrote.
 
     Args:
         subject: whose poses they are of, in this order.
@@ -69,7 +71,7 @@ def open_device(
 
 
 def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
-    """Poses as raw float32 files, and the list of them for snpe-net-run, whose path is returned.
+    """Write poses as raw float32 files, and the list of them for snpe-net-run, whose path is returned.
 
     Args:
         subject: whose poses they are.

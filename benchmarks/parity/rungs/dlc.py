@@ -33,7 +33,7 @@ class DlcRung(Rung):
     name = "dlc"
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Every layer's output (1, ...) by its ONNX name, in NCHW."""
+        """Return every layer's output (1, ...) by its ONNX name, in NCHW."""
         pose = self.subject.encoded()[index]
         return {INPUT: pose[None], **{name: v[None] for name, v in run_layers(self.graph, pose, self._stored).items()}}
 
@@ -43,7 +43,7 @@ class DlcRung(Rung):
 
 
 def open_dlc(subject: Subject) -> DlcRung | NotRun:
-    """The rung, or why it cannot be run: no .dlc, or one whose graph is not the ONNX's, which `check_dlc` tells.
+    """Return the rung, or why it cannot be run: no .dlc, or one whose graph is not the ONNX's, which `check_dlc` tells.
 
     Raises:
         DlcError: the file is damaged.

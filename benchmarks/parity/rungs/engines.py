@@ -28,17 +28,17 @@ class EngineRung(Rung):
     kind: Kind
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The engine's results for these poses, in memory of their own."""
+        """Return the engine's results for these poses, in memory of their own."""
         return [self.engine.run(self.subject.poses[index]).copy() for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output tensors alone: engines rearrange the layers between."""
+        """Return the output tensors alone: engines rearrange the layers between."""
         self.engine.run(self.subject.poses[index])
         return {name: values.copy() for name, values in self.engine.tensors.items()}
 
 
 def bfloat16(subject: Subject) -> EngineRung | NotRun:
-    """The rung of OpenVINO in bf16, where package and processor have it; else what to do."""
+    """Return the rung of OpenVINO in bf16, where package and processor have it; else what to do."""
     name, label = "openvino-bf16", "OpenVINO in bfloat16, CPU"
 
     def start() -> EngineRung:
@@ -49,7 +49,7 @@ def bfloat16(subject: Subject) -> EngineRung | NotRun:
 
 
 def vulkan(subject: Subject, arithmetic: bool) -> EngineRung | NotRun:
-    """The rung of ncnn on the default Vulkan device, FP16 in storage or in arithmetic, too; else what to do."""
+    """Return the rung of ncnn on the default Vulkan device, FP16 in storage or in arithmetic, too; else what to do."""
     name = "vulkan-fp16" if arithmetic else "vulkan-fp16-hybrid"
     what = "FP16 storage and arithmetic" if arithmetic else "FP16 storage, float32 sums"
 

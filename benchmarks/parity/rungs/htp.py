@@ -44,12 +44,16 @@ class HtpRung(Rung):
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The simulator's results for these poses, by one process, or a ToolMissingError where it does not run them."""
+        """Return the simulator's results for these poses, by one process, or a ToolMissingError where it does not run
+        them.
+        """
         outputs = self.subject.bundle.contract.outputs
         return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.network, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every node, or a ToolMissingError; asked for all, the simulator has less to fuse."""
+        """Return the output (1, ...) of every node, or a ToolMissingError; asked for all, the simulator has less to
+        fuse.
+        """
         (frame,) = self._run(with_all_outputs(self.network, self.generator), [index])
         return frame
 
@@ -76,7 +80,7 @@ class HtpRung(Rung):
 
 
 def simulator(subject: Subject) -> HtpRung | NotRun:
-    """The rung of Qualcomm's FP16, or what to do where its package is not installed."""
+    """Return the rung of Qualcomm's FP16, or what to do where its package is not installed."""
     if importlib.util.find_spec("onnxruntime_qnn") is None:
         return NotRun(FP16, FP16_LABEL, NO_PACKAGE)
     return HtpRung(subject, subject.model, subject.own)

@@ -37,20 +37,23 @@ class IntegerRung(Rung):
     made_of = "onnx"
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses, of the network as ONNX Runtime optimises it."""
+        """Return the results for these poses, of the network as ONNX Runtime optimises it."""
         outputs, infer = self.subject.bundle.contract.outputs, onnx_tensors(self.network.SerializeToString(), THREADS)
         poses = self.subject.encoded()
         return [NetworkOutputs.read(outputs, infer(poses[index])) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer, rounded; layers have the names that they have in the float network."""
+        """Return the output (1, ...) of every layer, rounded; layers have the names that they have in the float
+        network.
+        """
         pose = self.subject.encoded()[index]
         network = with_all_outputs(self.network, self.generator)
         return {INPUT: pose[None], **onnx_tensors(network.SerializeToString(), THREADS, optimised=False)(pose)}
 
 
 def float_layers(rung: Rung) -> dict[str, Values]:
-    """Every layer's output (1, ...) for the first pose, as the float network has it: what was scaled for integers back.
+    """Return every layer's output (1, ...) for the first pose, as the float network has it: what was scaled for
+    integers back.
 
     The factors are those of the ONNX file's weights: the export's, but for float32's rounding.
     """
@@ -66,7 +69,8 @@ def float_layers(rung: Rung) -> dict[str, Values]:
 
 
 def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRun]:
-    """The rungs of a bundle that has a network in integers, the .dlc among them, quick and slow; none of another.
+    """Return the rungs of a bundle that has a network in integers, the .dlc among them, quick and slow; none of
+    another.
 
     Args:
         subject: the avatar.

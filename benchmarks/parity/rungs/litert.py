@@ -30,13 +30,15 @@ class LitertRung(Rung):
     kind: Kind
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses, by XNNPACK, which fuses layers."""
+        """Return the results for these poses, by XNNPACK, which fuses layers."""
         contract = self.subject.bundle.contract
         network = TensorNetwork(contract.input, contract.outputs, litert_tensors(self.content, THREADS), self.name)
         return [network.run(self.subject.poses[index]) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer by its ONNX name, in NCHW, by LiteRT's own kernels, which fuse none."""
+        """Return the output (1, ...) of every layer by its ONNX name, in NCHW, by LiteRT's own kernels, which fuse
+        none.
+        """
         from ai_edge_litert.interpreter import OpResolverType
 
         pose, own = self.subject.encoded()[index], self.subject.own
@@ -60,7 +62,7 @@ class LitertRung(Rung):
 
 
 def litert(subject: Subject, storage: Storage) -> LitertRung:
-    """The rung of the bundle's .tflite with weights in that storage, or of one that is written now.
+    """Return the rung of the bundle's .tflite with weights in that storage, or of one that is written now.
 
     Raises:
         InputError: a weight is beyond what float16 holds.

@@ -40,13 +40,15 @@ class Rung(ABC):
         return (self.subject if self.by_generator else self.subject.bundle.contract).align_corners
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The network's results for these poses of the subject, one after the other."""
+        """Return the network's results for these poses of the subject, one after the other."""
         outputs = (self.subject.generator if self.by_generator else self.subject.bundle.contract).outputs
         return [NetworkOutputs.read(outputs, self.layers(index)) for index in indices]
 
     @abstractmethod
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer that can be seen by its name in the ONNX; the output tensors at least."""
+        """Return the output (1, ...) of every layer that can be seen by its name in the ONNX; the output tensors at
+        least.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Float64(Rung):
     by_generator = True
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer of the subject's generator, in float64."""
+        """Return the output (1, ...) of every layer of the subject's generator, in float64."""
         return _evaluated(self.subject.generator, self.subject.encoded()[index].astype(np.float64), lambda x: x)
 
 
@@ -83,13 +85,13 @@ class OnnxRung(Rung):
     kind = "fp32"
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses, of the network as ONNX Runtime optimises it."""
+        """Return the results for these poses, of the network as ONNX Runtime optimises it."""
         contract, infer = self.subject.bundle.contract, onnx_tensors(self.subject.model.SerializeToString(), THREADS)
         network = TensorNetwork(contract.input, contract.outputs, infer, str(self.subject.onnx_path))
         return [network.run(self.subject.poses[index]) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every node, none of which is optimised away."""
+        """Return the output (1, ...) of every node, none of which is optimised away."""
         pose = self.subject.encoded()[index]
         infer = onnx_tensors(
             with_all_outputs(self.subject.model, self.subject.own).SerializeToString(), THREADS, optimised=False
@@ -112,7 +114,7 @@ class EmulatedRung(Rung):
         }[arithmetic]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer, rounded as that arithmetic does."""
+        """Return the output (1, ...) of every layer, rounded as that arithmetic does."""
         return dict(emulate(self.subject.own, self.subject.encoded()[index], self.arithmetic))
 
 
@@ -127,7 +129,7 @@ class EmulatedBfloat16(Rung):
     emulated = True
 
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of every layer, each stored in bfloat16."""
+        """Return the output (1, ...) of every layer, each stored in bfloat16."""
         return _evaluated(self.subject.own, self.subject.encoded()[index], lambda x: x.bfloat16().to(x.dtype))
 
 
@@ -138,7 +140,7 @@ def _evaluated(generator: FoldedGenerator, pose: Values, store: Callable[[Tensor
 
 
 def with_all_outputs(network: onnx.ModelProto, generator: FoldedGenerator) -> onnx.ModelProto:
-    """The network with the output of every layer of `generator`, which it is, made an output of it."""
+    """Return the network with the output of every layer of `generator`, which it is, made an output of it."""
     model = onnx.ModelProto()
     model.CopyFrom(network)
     known, shapes = {value.name for value in model.graph.output}, generator.shapes()

@@ -46,13 +46,13 @@ class TrainedRung(Rung):
 
     @torch_threads()
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """The results for these poses, without hooks in the model."""
+        """Return the results for these poses, without hooks in the model."""
         network = TrainedNetwork(self.model, self.parameters)
         return [network.run(self.subject.poses[index]) for index in indices]
 
     @torch_threads()
     def layers(self, index: int) -> dict[str, Values]:
-        """The output (1, ...) of those layers of the folded network that the trained model has, too."""
+        """Return the output (1, ...) of those layers of the folded network that the trained model has, too."""
         dtype = next(self.model.inference_generator.parameters()).dtype
         pose = torch.from_numpy(self.subject.encoded()[index]).to(dtype)[None]
         found = trained_layers(self.model, self.parameters, pose, self.subject.generator)
@@ -68,7 +68,7 @@ class ExactTrained(TrainedRung):
 
     @classmethod
     def of(cls, trained: TrainedRung) -> "ExactTrained":
-        """A copy of the model in float64; that of `trained` stays as it is."""
+        """Return a copy of the model in float64; that of `trained` stays as it is."""
         parameters = trained.parameters.map(lambda tensor: tensor.double())
         return cls(trained.subject, deepcopy(trained.model).double(), parameters)
 
@@ -78,7 +78,7 @@ class ExactTrained(TrainedRung):
 
 @torch_threads()
 def make_trained(subject: Subject, source: ExportOptions) -> TrainedRung:
-    """The trained model of a bundle; its subject's generator is folded anew from the checkpoint.
+    """Return the trained model of a bundle; its subject's generator is folded anew from the checkpoint.
 
     `source` has the export's photos and checkpoint, and how a face was found; what else was asked for the bundle tells.
 

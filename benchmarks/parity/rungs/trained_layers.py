@@ -22,7 +22,7 @@ Named = dict[str, Tensor]
 def trained_layers(
     model: BilayerModel, parameters: AdaptiveParameters, encoded: Tensor, generator: FoldedGenerator
 ) -> Named:
-    """Every layer's output (1, ...) that the trained model has, too.
+    """Return every layer's output (1, ...) that the trained model has, too.
 
     Args:
         model: in the precision of `encoded`.
@@ -39,7 +39,7 @@ def trained_layers(
     predicted = [*(block.norm1 for block in parameters.blocks), parameters.final_norm]
 
     def stored(k: int, x: Tensor) -> Tensor:
-        """The input of norm k as the folded network stores it: normalised, unless the norm stayed."""
+        """Return the input of norm k as the folded network stores it: normalised, unless the norm stayed."""
         if f"block{k}_norm1" in names or (k == len(blocks) and "final_norm" in names):
             return x
         return _normalised(norms[k], x, predicted[k])

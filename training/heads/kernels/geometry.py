@@ -10,7 +10,7 @@ from bilayer.training.heads.kernels.options import compiled
 
 @compiled
 def blend_shapes(base, shapes, indices, weights, out):
-    """out (V, 3) = base (V, 3) + sum of weights (k,) * shapes (K, V, 3)[indices (k,)]."""
+    """Write out (V, 3) = base (V, 3) + sum of weights (k,) * shapes (K, V, 3)[indices (k,)]."""
     count = base.shape[0]
     for i in range(count):
         out[i, 0] = base[i, 0]
@@ -27,7 +27,7 @@ def blend_shapes(base, shapes, indices, weights, out):
 
 @compiled
 def vertex_normals(vertices, triangles, out):
-    """Unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
+    """Return unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
     for i in range(out.shape[0]):
         out[i, 0] = out[i, 1] = out[i, 2] = 0.0
     for t in range(triangles.shape[0]):
@@ -49,7 +49,7 @@ def vertex_normals(vertices, triangles, out):
 
 @compiled
 def lift_shell(vertices, normals, indices, lift, out):
-    """out (H, 3) = vertices[indices] + lift (H,) along their normals."""
+    """Write out (H, 3) = vertices[indices] + lift (H,) along their normals."""
     for i in range(indices.shape[0]):
         j = indices[i]
         for axis in range(3):
@@ -72,7 +72,7 @@ def pose_points(points, normals, follow, rotation, pivot, offset, posed, posed_n
 
 @compiled
 def project(points, eye, focal, centre_x, centre_y, mid_x, mid_y, screen):
-    """screen (M, 3): x right and y down in samples, and 1 / depth. The camera at `eye` looks along -z."""
+    """Write screen (M, 3): x right and y down in samples, and 1 / depth. The camera at `eye` looks along -z."""
     for i in range(points.shape[0]):
         inverse = 1.0 / (eye[2] - points[i, 2])
         screen[i, 0] = centre_x + focal * ((points[i, 0] - eye[0]) * inverse - mid_x)

@@ -13,5 +13,5 @@ compiled = cached_njit(error_model="numpy", fastmath=_FAST_MATH)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A function that becomes part of each kernel that calls it, which must be in the same file."""
+    """Return a function that becomes part of each kernel that calls it, which must be in the same file."""
     return njit(error_model="numpy", fastmath=_FAST_MATH, forceinline=True)(function)

@@ -48,7 +48,7 @@ def rasterise(screen, triangles, start, stop, cull, left, top, right, bottom, de
 
 @compiled
 def interpolate(screen, triangles, owner, values, out, covered):
-    """Linear (not perspective) interpolation of values (V, C) at every owned sample: for maps in texture space."""
+    """Interpolate values (V, C) linearly, not in perspective, at every owned sample: for maps in texture space."""
     for y in range(owner.shape[0]):
         for x in range(owner.shape[1]):
             t = owner[y, x]

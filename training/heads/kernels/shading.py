@@ -18,7 +18,9 @@ COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart bel
 
 @inlined
 def canonical(x, y, z):
-    """Texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in -1..1."""
+    """Return the texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in
+    -1..1.
+    """
     depth = z + 0.5
     radius = math.sqrt(x * x + depth * depth)
     u = 0.0

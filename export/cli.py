@@ -153,7 +153,7 @@ def _check_web(web: Path, options: ExportOptions) -> None:
     from bilayer.runtime.web.engines import check_engines
     from bilayer.runtime.web.site import check_site_folder
 
-    check_outside(web, (options.photo, *options.others, options.checkpoint, options.keypoints))
+    check_outside(web, (options.photo, *options.others, options.checkpoint, options.landmarks))
     check_site_folder(web)
     check_engines()
 

@@ -23,6 +23,7 @@ from bilayer.runtime.files.writing import write_file
 if TYPE_CHECKING:
     from bilayer.android_harness.bench.parity import Emulation
     from bilayer.android_harness.results import Parity, Result
+    from bilayer.runtime.bundle import Bundle
 
 
 @click.group(cls=Group)
@@ -77,6 +78,7 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
     An interrupted measurement goes on where it stopped when the same command is run again. Exits with 4 if a mode's
     results are not the network's, by the gate of bilayer-parity.
     """
+    bundle = options.check()
     from bilayer.android_harness.bench.run import run_bench
     from bilayer.android_harness.bench.session import session_path
     from bilayer.android_harness.bench.setup import BenchOptions
@@ -85,9 +87,9 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
 
     out = options.out
     if options.route == "aihub":
-        _finish(out, _hosted(options, emulation), as_json)
+        _finish(out, _hosted(options, bundle, emulation), as_json)
         return
-    setup, _, modes = make_setup(options, options.modes, emulation)
+    setup, _, modes = make_setup(options, bundle, options.modes, emulation)
     setup = replace(setup, poses=setup.poses[spread(len(setup.poses), options.poses)])
     measured = BenchOptions(
         modes=tuple(modes),
@@ -106,13 +108,12 @@ def bench_command(emulation: "Emulation | None", options: BenchCommandOptions, a
     _finish(out, result, as_json)
 
 
-def _hosted(options: BenchCommandOptions, emulation: "Emulation | None") -> "Result":
+def _hosted(options: BenchCommandOptions, bundle: "Bundle", emulation: "Emulation | None") -> "Result":
     from bilayer.android_harness.bench.hosted import run_hosted
     from bilayer.android_harness.bench.parity import Reference, no_emulation
     from bilayer.android_harness.cli_setup import say
     from bilayer.runtime.motion.poses import load_poses, spread
 
-    bundle = options.check()
     poses, _ = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     poses = poses[spread(len(poses), options.poses)]
     described = f"{len(poses)} of {options.drive.name if options.drive else 'the built-in motion'}"
@@ -143,12 +144,13 @@ def _finish(out: Path, result: "Result", as_json: bool) -> None:
 @click.pass_obj
 def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_json: bool) -> None:
     """Drive the avatar in BUNDLE by a track: its network on the device, its texture sampled here."""
+    bundle = options.check()
     from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
     from bilayer.android_harness.report.cells import PARITY_COLUMNS, decibels
     from bilayer.runtime.errors import ParityError
 
-    setup, rate, (chosen, *_) = make_setup(options, [options.mode] if options.mode else [], emulation)
+    setup, rate, (chosen, *_) = make_setup(options, bundle, [options.mode] if options.mode else [], emulation)
     out, setup = options.out, replace(setup, poses=setup.poses[: options.frames])
     played = play(setup, chosen, out, rate, options.timeout, say)
     clean_up(setup, options.clean)

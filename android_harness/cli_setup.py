@@ -29,13 +29,13 @@ def find_device(serial: str | None) -> Device:
 
 
 def make_setup(
-    options: AvatarOptions, modes: Sequence[Mode], emulation: Emulation | None
+    options: AvatarOptions, bundle: Bundle, modes: Sequence[Mode], emulation: Emulation | None
 ) -> tuple[BenchSetup, float, list[Mode]]:
-    """Return what to run, all of it checked before the device is asked for, with the track's frames a second.
+    """Return what to run of the bundle that `options.check` gave, checked before the device is asked for, with the
+    track's frames a second.
 
     Last come those of the route's modes that are wanted, in its order; none are all.
     """
-    bundle = options.check()
     poses, rate = load_poses(bundle.contract.source.pose, options.drive, options.retarget)
     backend = _backend(bundle, options)
     chosen = choose_modes(backend.program, backend.modes, modes)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.given import check_kind_of, check_program, check_track_file
 from bilayer.runtime.files.places import check_video
-from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, VIDEO_SUFFIXES, RetargetMode
 
@@ -61,7 +61,9 @@ class AvatarOptions(DeviceChoice):
         """Return the bundle, or an InputError where it or the track cannot be used, seen without a library or a
         device.
         """
-        check_input(self.drive, LandmarkError)
+        check_track_file(self.drive)
+        for field in ("ncnn_runner", "benchmark_model", "executor_runner", "runner"):
+            check_program(getattr(self, field, None), "docs/device.md")
         return read_bundle(self.bundle)
 
 
@@ -139,7 +141,7 @@ class ReportOptions:
     def check(self) -> None:
         """Raise an InputError where a result is not there, or an OutputError where the page cannot be written."""
         for path in self.results:
-            check_input(path)
+            check_kind_of(path, "a result (.json)", ("text", "data", "an empty file"), "name what bench wrote")
         if self.html is not None:
             check_output(self.html)
             check_apart([self.html], self.results)

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 import click
 
 from bilayer.model.config import DEMO_CHECKPOINT
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, avatar_name, check_avatar_name
 from bilayer.runtime.command.extras import check_installed
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import CheckpointError, InputError, LandmarkError, OutputError
+from bilayer.runtime.errors import CheckpointError, InputError, OutputError
+from bilayer.runtime.files.given import check_landmark_file
 from bilayer.runtime.files.kinds import check_photo_file
-from bilayer.runtime.files.reading import FileKind, check_input, is_file, is_folder, read_bytes, size_of
+from bilayer.runtime.files.reading import FileKind, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
 
@@ -184,8 +186,8 @@ def check_options(options: ExportOptions) -> None:
     for photo in (options.photo, *options.others):
         check_photo_file(Path(photo))
     check_usual(options)
-    check_input(options.landmarks, LandmarkError)
     check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.landmarks))
+    check_landmark_file(options.landmarks)
 
 
 def check_usual(options: ExportOptions) -> None:
@@ -201,7 +203,7 @@ def check_usual(options: ExportOptions) -> None:
             f"--precision {options.precision}: target {options.target} reads no integers that were chosen here; "
             f"take {' or '.join(filter(None, INTEGER_TARGETS))}, or --precision fp32"
         )
-    check_input(options.checkpoint, CheckpointError)
+    check_checkpoint_file(options.checkpoint)
     further = {*options.also, *(("tflite",) if options.target == "litert" else ())}
     packages = [*_WRITTEN_BY.items(), *(_RUN_BY.items() if options.verify else ())]
     check_installed(module for kind, module in packages if kind in further)

@@ -17,6 +17,7 @@ from torch import Tensor
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName, StoredPrecision
 from bilayer.model.files.authors_checkpoint import Value, find_run
 from bilayer.model.files.eight_bits import from_eight_bits, to_eight_bits
+from bilayer.model.files.given import ONE_OF_SEVERAL
 from bilayer.model.files.safe_load import count_not_finite, is_torch_file, read_safetensors
 from bilayer.model.files.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.model.networks.bilayer import BUILDERS, BilayerModel
@@ -94,7 +95,7 @@ def read_checkpoint(
             raise CheckpointError(f"missing network files: {', '.join(missing)}; copy them there")
         return run.config, {name: run.load(name) for name in run.files if name in wanted}
     if is_torch_file(path):
-        raise CheckpointError(f"{path}: one network of several; give the folder with its args.txt, or `runs`")
+        raise CheckpointError(f"{path}: {ONE_OF_SEVERAL}")
     config, tensors = _read_ours(path, overrides or {}, wanted)
     absent = [name for name in NETWORKS if name in networks and name not in tensors]
     if absent:

@@ -9,10 +9,11 @@ import click
 from click.core import ParameterSource
 
 from bilayer.model.config import Preset, StoredPrecision
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Group, as_json_option, show, table
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.reading import check_input, is_folder, size_of
+from bilayer.runtime.files.reading import is_folder, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class CheckpointChoice(RunsOptions):
         """Raise a UsageError where not one of them is given, or a CheckpointError where no file is there."""
         if (self.path is None) == (self.preset is None):
             raise click.UsageError("give either PATH or --preset")
-        check_input(self.path, CheckpointError)
+        check_checkpoint_file(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
         if click.get_current_context().get_parameter_source("out") is not ParameterSource.DEFAULT:
             raise click.UsageError(f"give either {place} or --out {out}: one file is written")
         out = place
-    check_input(options.runs_dir, CheckpointError)
+    check_checkpoint_file(options.runs_dir)
     check_output(out)
     check_apart([out], [options.runs_dir])
     overrides = options.overrides()

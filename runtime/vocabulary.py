@@ -24,6 +24,7 @@ DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
 IntegerPrecision = Literal["w8a16", "w8a8"]  # bits of weights and of what lies between layers
 
 ANY_CAMERA = "any"  # a virtual one, whichever there is
+LANDMARK_SUFFIXES = (".npy", ".json", ".csv", ".pts")  # of 68 points
 TRACK_SUFFIXES = (".npy", ".npz", ".json")
 PAGE_SUFFIXES = (".html", ".htm")
 VIDEO_SUFFIXES = (".mp4", ".gif", "")  # that are written; without one a folder of PNGs

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.command.options import Option, fills
-from bilayer.runtime.errors import CheckpointError, InputError
-from bilayer.runtime.files.reading import check_input, size_of
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.given import check_kind_of
+from bilayer.runtime.files.reading import check_folder, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ class TrainOptions:
         Raises:
             InputError: a file is not there, or the run's place cannot be written to.
         """
-        check_input(self.config)
-        check_input(self.data)
-        check_input(self.init, CheckpointError)
+        check_kind_of(self.config, "settings (.toml)", ("text", "data", "an empty file"), "see docs/training.md")
+        check_folder(self.data)
+        check_checkpoint_file(self.init)
         written = [self.out / name for name in RUN_FILES]
         for file in written:
             check_output(file)
@@ -60,7 +62,7 @@ class EnhancerOptions(TrainOptions):
 
     def check(self) -> None:
         """Check what can be checked before torch is imported."""
-        check_input(self.base, CheckpointError)
+        check_checkpoint_file(self.base)
         super().check()
         check_apart([self.out / name for name in RUN_FILES], [self.base])
 

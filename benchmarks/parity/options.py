@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 import click
 
 from bilayer.benchmarks.report.document import require
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import CheckpointError, LandmarkError
+from bilayer.runtime.files.given import check_landmark_file, check_track_file
 from bilayer.runtime.files.kinds import check_photo_file
-from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, DevicePrecision, LandmarkerName, TensorLayout
 
@@ -83,12 +84,12 @@ class ParityOptions:
             raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
-        if self.photo is not None:
-            check_photo_file(self.photo)
-        check_input(self.checkpoint, CheckpointError)
-        check_input(self.landmarks, LandmarkError)
-        check_input(self.drive, LandmarkError)
-        check_input(self.device_outputs)
+        for photo in (*filter(None, [self.photo]), *self.others):
+            check_photo_file(photo)
+        check_checkpoint_file(self.checkpoint)
+        check_landmark_file(self.landmarks)
+        check_track_file(self.drive)
+        check_folder(self.device_outputs)
         if self.write_inputs is not None:
             check_output(self.write_inputs / INPUT_LIST)
         avatar = read_bundle(self.bundle)

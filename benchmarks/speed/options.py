@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from bilayer.export.options import ConversionTarget
 from bilayer.model.config import Preset
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
 
@@ -97,7 +97,7 @@ class ExportBench:
     def check(self) -> None:
         """Raise a PhotoError or CheckpointError where a file cannot be used, before torch is loaded."""
         check_photo_file(self.photo)
-        check_input(self.checkpoint, CheckpointError)
+        check_checkpoint_file(self.checkpoint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class BulkBench:
     def check(self) -> None:
         """Raise an InputError where a file cannot be used, before torch is loaded."""
         check_input(self.photos)
-        check_input(self.checkpoint, CheckpointError)
+        check_checkpoint_file(self.checkpoint)
 
 
 @dataclass(frozen=True, kw_only=True)

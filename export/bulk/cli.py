@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bilayer.export.bulk.items import find_items
+from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS, SHEET
 from bilayer.export.options import ExportOptions, check_usual
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
+from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.files.writing import check_apart, check_output, sweep_drafts
 from bilayer.runtime.jobs.options import JobOptions
@@ -35,13 +38,6 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     """
     # Threads that wait for each other are to sleep: in loops they took 6 times the processor's time on a busy machine
     os.environ.setdefault(WAITING, "PASSIVE")
-    with importing():
-        from bilayer.export.bulk.items import find_items
-        from bilayer.export.bulk.photos import SHEET
-        from bilayer.export.bulk.run import OWN, RESULTS, export_many, plan_export
-        from bilayer.export.bulk.work import RECORDS
-        from bilayer.export.pipeline import load_trained
-        from bilayer.runtime.files import stores
     out = "avatars" if options.out == ExportOptions.out else str(options.out)
     items = find_items(place, out, OWN)
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
@@ -59,6 +55,9 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         check_apart(written, [place, *(item.photo for item in items if PurePath(item.photo).name in names)])
         if is_folder(records := Path(out, RECORDS)):
             sweep_drafts(records)  # of a run that was killed behind a record's rename
+    with importing():
+        from bilayer.export.bulk.run import export_many, plan_export
+        from bilayer.export.pipeline import load_trained
     workers = job_options.workers(len(items), WORKER_BYTES)
     with progress("looking at photos", len(items)) as advance:
         plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)

@@ -1,10 +1,12 @@
 """The photos of a bulk export: what stands for many, and what a folder, a glob pattern or a store has of them."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
+from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, PREVIEW_SUFFIX
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import is_file, is_folder
@@ -13,6 +15,9 @@ from bilayer.runtime.files.stores import is_url
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 MANIFESTS = (".csv", ".jsonl")
 SHEET = "contact-sheet.jpg"  # of a run, beside its avatars' folders
+RECORDS = "records"  # folder of the output: what is known of each avatar, written when it is complete
+RESULTS = "results.jsonl"
+OWN = (RECORDS, RESULTS, SHEET)  # what lies beside the avatars' folders
 LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
 
 
@@ -31,11 +36,11 @@ def is_many(places: Sequence[str]) -> bool:
 def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
     """Return each photo of a folder or a glob pattern with its path below the folder, sorted; or the one that is named.
 
-    Hidden files, and others than photos by their suffix, are left out of a folder; so is what lies below `out`, which
-    may be in it, and is a picture that a run of before has left there.
+    Hidden files, and others than photos by their suffix, are left out of a folder; so are the previews of avatars, and
+    what lies below `out`, which may be in it, and is a picture that a run of before has left there.
 
     Raises:
-        InputError: nothing is there.
+        InputError: nothing is there, or avatars alone.
     """
     if place.lower().endswith(PHOTO_SUFFIXES) and not has_magic(place) and not is_folder(place):
         return [(place, PurePosixPath(place).name)]
@@ -50,16 +55,31 @@ def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
         named = [(one, PurePosixPath(one).name) for one in found]
     else:
         named = stores.find_below(place)
+    beside = {one for one, _ in named}
+    previews = {one for one in beside if (contract := _contract_of(one)) and contract in beside}
     photos = [
         (one, below)
         for one, below in named
         if below.lower().endswith(PHOTO_SUFFIXES)
+        and one not in previews
         and not any(part.startswith(".") for part in Path(below).parts)
         and not (one.endswith(LEFT) and out and _is_below(one, out))
     ]
+    if previews and not photos:
+        first = _contract_of(min(previews))
+        raise InputError(
+            f"{place}: expected photos, found an avatar that was made already; "
+            f"to see it: bilayer-render {shlex.quote(str(first))} --demo-motion --out demo.mp4"
+        )
     if not photos:
         raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
     return sorted(photos)
+
+
+def _contract_of(preview: str) -> str | None:
+    """Where the contract lies of the avatar that a picture would be the preview of; None by any other name."""
+    stem = preview.removesuffix(PREVIEW_SUFFIX)
+    return None if stem == preview or stem.endswith("/") else stem + CONTRACT_SUFFIX
 
 
 def _is_below(place: str, folder: str) -> bool:

@@ -4,16 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bilayer.export.bulk.items import Item
-from bilayer.export.bulk.photos import SHEET
+from bilayer.export.bulk.photos import RESULTS, SHEET
 from bilayer.export.bulk.sheet import contact_sheet
-from bilayer.export.bulk.work import RECORDS, BulkJob, Row, Status, as_line, for_workers, look, made_by, make
+from bilayer.export.bulk.work import BulkJob, Row, Status, as_line, for_workers, look, made_by, make
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.jobs.run import Workers, run_jobs
-
-RESULTS = "results.jsonl"
-OWN = (RECORDS, RESULTS, SHEET)  # what lies beside the avatars' folders
 
 
 @dataclass(frozen=True)

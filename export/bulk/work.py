@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bilayer.export.bulk.items import Item
+from bilayer.export.bulk.photos import RECORDS
 from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.command.heard import heard_warnings
@@ -31,7 +32,6 @@ from bilayer.runtime.typed_json import typed
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Trained
 
-RECORDS = "records"  # folder of the output: what is known of each avatar, written when it is complete
 _AVATAR = "avatar.json"
 
 

@@ -4,25 +4,24 @@ from pathlib import Path
 from typing import Literal
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.kinds import ONNX, TFLITE, ZIP, kind_of
+from bilayer.runtime.files.reading import is_folder
 
 NetworkKind = Literal[".dlc", ".onnx", ".tflite"]
 
-_BY_CONTENT: dict[str, NetworkKind] = {
-    "a .dlc or another zip archive": ".dlc",
-    "an ONNX network": ".onnx",
-    "a TensorFlow Lite network": ".tflite",
-}
+_BY_CONTENT: dict[str, NetworkKind] = {ZIP: ".dlc", ONNX: ".onnx", TFLITE: ".tflite"}
+_MAYBE_DAMAGED = ("data", "text", "an empty file")
 _BY_NAME: dict[str, NetworkKind] = {kind: kind for kind in _BY_CONTENT.values()}
 
 
 def network_kind(path: Path) -> NetworkKind | None:
-    """Return the kind of network in a file; of a damaged one its name's, None where that tells nothing either.
+    """Return the kind of network in a file, of a damaged one its name's; None of another kind of file or name.
 
     Raises:
         InputError: it cannot be read.
     """
-    return _BY_CONTENT.get(kind_of(path)) or _BY_NAME.get(path.suffix)
+    kind = kind_of(path)
+    return _BY_CONTENT.get(kind) or (_BY_NAME.get(path.suffix) if kind in _MAYBE_DAMAGED else None)
 
 
 def known_network_kind(path: Path) -> NetworkKind:
@@ -35,4 +34,19 @@ def known_network_kind(path: Path) -> NetworkKind:
             f"{path}: expected a .dlc, an .onnx or a .tflite, found {kind_of(path)}; "
             "give one of these, or an avatar's folder"
         )
+    return kind
+
+
+def check_network_file(path: Path) -> NetworkKind | None:
+    """Return `network_kind` of a file that a target's rules are asked about, before onnx is loaded.
+
+    Raises:
+        InputError: it cannot be read, or is neither an .onnx nor a .tflite; a damaged one, or of another name, may be.
+    """
+    if is_folder(path):
+        raise InputError(f"{path}: is a folder; name an .onnx or a .tflite, such as the avatar.onnx in an avatar's")
+    kind, found = network_kind(path), kind_of(path)
+    if kind == ".dlc" or (kind is None and found not in _MAYBE_DAMAGED):
+        advice = "; bilayer-export --inspect looks into it" if kind else ""
+        raise InputError(f"{path}: expected an .onnx or a .tflite, found {found}{advice}")
     return kind

@@ -5,25 +5,25 @@ from pathlib import Path
 
 import click
 
+from bilayer.export.formats.network_file import check_network_file, known_network_kind
 from bilayer.export.options import ConversionTarget
+from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.console import show
-from bilayer.runtime.files.reading import check_input, is_folder
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reading import is_folder
 
 
 def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> None:
     """Print the rules of `target` that an ONNX or .tflite file breaks; raise an InputError if one is an error."""
-    from bilayer.runtime.errors import InputError
-
     if target == "none":
         raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
-    check_input(path)
+    kind = check_network_file(path)
     from bilayer.export.convert.run import default_target
-    from bilayer.export.formats.network_file import network_kind
     from bilayer.export.formats.onnx_file import read_model
     from bilayer.export.integers.rules import check_onnx
     from bilayer.export.targets import RULES_FOR
 
-    if network_kind(path) == ".tflite":
+    if kind == ".tflite":
         from bilayer.export.tflite.read import read_tflite
         from bilayer.export.tflite.rules import check_tflite
 
@@ -45,17 +45,12 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
 
 def inspect_file(path: Path, as_json: bool) -> None:
     """Print what a .dlc, .onnx or .tflite holds, or a bundle's networks."""
-    from bilayer.export.dlc.read import as_text, describe, read_dlc
-
     if is_folder(path) or path.suffix == ".json":
-        from bilayer.export.inspect import bundle_show
-        from bilayer.runtime.bundle import read_bundle
-
         bundle = read_bundle(path)
+        from bilayer.export.inspect import bundle_show
+
         show(bundle_show.describe(bundle), lambda: bundle_show.as_text(bundle), as_json)
         return
-    from bilayer.export.formats.network_file import known_network_kind
-
     kind = known_network_kind(path)
     if kind == ".onnx":
         from bilayer.export.formats.onnx_file import read_model
@@ -71,5 +66,7 @@ def inspect_file(path: Path, as_json: bool) -> None:
         file = read_tflite(path)
         show(tflite.describe(file), lambda: tflite.as_text(file), as_json)
         return
+    from bilayer.export.dlc.read import as_text, describe, read_dlc
+
     dlc = read_dlc(path)
     show(describe(dlc), lambda: as_text(dlc), as_json)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.serve.options import LOOPBACK, ServeOptions
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Command, as_json_option, show, tell
 from bilayer.runtime.command.options import fills
-from bilayer.runtime.errors import BilayerError, CheckpointError, InputError, OutputError
-from bilayer.runtime.files.reading import FileKind, check_input, read_text
+from bilayer.runtime.errors import BilayerError, InputError, OutputError
+from bilayer.runtime.files.reading import FileKind, read_text
 from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main(options: ServeOptions, as_json: bool) -> None:
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a broken form is its client's matter
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # and so is what is no HTTP
     token = _token(options)
-    check_input(options.checkpoint, CheckpointError)
+    check_checkpoint_file(options.checkpoint)
     import uvicorn
 
     from bilayer.export.serve.app import make_app

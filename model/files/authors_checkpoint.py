@@ -16,11 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
+from bilayer.model.files.given import SETTINGS, experiment_folders
 from bilayer.model.files.safe_load import count_not_finite, read_pth
 from bilayer.model.files.shapes import DERIVED, check_shapes
 from bilayer.model.networks.spectral import resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.reading import FileKind, is_file, is_folder, is_there, list_folder, read_text
+from bilayer.runtime.files.reading import FileKind, is_file, is_there, list_folder, read_text
 
 Value = str | int | float | bool
 _CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.(?:pth|pt|ckpt)")  # the authors' is .pth; others save under others
@@ -64,7 +65,7 @@ class Experiment:
     @property
     def args_file(self) -> Path:
         """The file that the settings stand in."""
-        return self.folder / "args.txt"
+        return self.folder / SETTINGS
 
     def latest_epoch(self) -> int:
         """Return the last epoch that any network was saved at."""
@@ -199,16 +200,7 @@ def find_run(
 
 
 def _find_experiments(path: Path) -> dict[str, Experiment]:
-    if not is_folder(path):
-        raise CheckpointError(f"{path}: expected the folder of a training run, found none")
-    runs = path / "runs" if is_folder(path / "runs") else path
-    if is_file(path / "args.txt"):
-        runs = path.resolve().parent
-    found = list_folder(runs, error=CheckpointError)
-    folders = [folder for folder in found if is_there(folder / "args.txt")]
-    if not folders:
-        raise CheckpointError(f"{path}: no <experiment>/args.txt in it; expected the authors' `runs` folder")
-    return {folder.name: _read_experiment(folder) for folder in folders}
+    return {folder.name: _read_experiment(folder) for folder in experiment_folders(path)}
 
 
 def _read_experiment(folder: Path) -> Experiment:

@@ -8,13 +8,11 @@ import numpy as np
 
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.kinds import PICTURES, kind_of
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames
-
-_PICTURES = ("a photo", "a picture", "a HEIC picture", "an AVIF picture")
 
 
 def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
@@ -36,7 +34,7 @@ def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
 
 def shows_pictures(path: Path) -> bool:
     """Return whether a file is a picture by its content, a still or animated one, and no video."""
-    return kind_of(path).startswith(_PICTURES)
+    return kind_of(path).startswith(PICTURES)
 
 
 class OnePicture:

@@ -9,9 +9,9 @@ import click
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option
+from bilayer.runtime.files.given import check_driver_file
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.places import check_video
-from bilayer.runtime.files.reading import check_input
 from bilayer.runtime.files.writing import check_apart
 from bilayer.runtime.vocabulary import ANY_CAMERA, PHOTO_SUFFIXES, VIDEO_SUFFIXES, EngineName, Precision, RetargetMode
 
@@ -91,7 +91,7 @@ class RenderOptions:
         if self.paste_back is not None:
             check_photo_file(self.paste_back)
         if self.drive is not None and self.webcam is None:
-            check_input(Path(self.drive))
+            check_driver_file(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))
         if self.file is not None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.reading import check_folder, check_input
+from bilayer.runtime.files.given import check_kind_of
+from bilayer.runtime.files.kinds import ONNX, TORCH
+from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
@@ -46,8 +48,10 @@ class MeterOptions:
         """
         if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
             raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
-        for weights in (self.lpips_vgg16, self.lpips_heads, self.arcface):
-            check_input(weights)
+        for weights in filter(None, (self.lpips_vgg16, self.lpips_heads)):
+            check_kind_of(weights, "weights of LPIPS (.pth)", (TORCH, "data"), "docs/metrics.md has their names")
+        if self.arcface is not None:
+            check_kind_of(self.arcface, "an ArcFace network (.onnx)", (ONNX, "data"), "docs/metrics.md says which")
         if self.out is not None:
             check_output(self.out)
             check_apart([self.out], (self.lpips_vgg16, self.lpips_heads, self.arcface))
@@ -120,9 +124,9 @@ class CheckpointOptions(MeterOptions, JobOptions):
         models = self.models
         super().check()
         for path in models.values():
-            check_input(path, CheckpointError)
+            check_checkpoint_file(path)
         if not is_url(str(self.data)):
-            check_input(self.data)
+            check_folder(Path(self.data))
         if self.sheet is not None:
             check_output(self.sheet)
         if self.save_frames is not None:

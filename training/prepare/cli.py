@@ -10,7 +10,7 @@ import click
 
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, table, tell
 from bilayer.runtime.command.options import Option, fills, with_options
-from bilayer.runtime.files.reading import check_input
+from bilayer.runtime.files.reading import check_folder, check_input
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
@@ -134,10 +134,11 @@ def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **giv
 @as_json_option
 def check(options: DataChoice, as_json: bool) -> None:
     """Read every file under ROOT, count, and name what is broken; exit code 3 if anything is."""
+    root = options.root
+    check_folder(root)
     from bilayer.runtime.errors import InputError
     from bilayer.training.prepare.check import SHOWN_PROBLEMS, check_dataset, sequences_of
 
-    root = options.root
     total = sum(len(sequences) for sequences in sequences_of(root).values())
     with progress("checking", total) as advance:
         found = check_dataset(root, advance)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.export.bulk.items import find_items
-from bilayer.export.bulk.run import OWN
+from bilayer.export.bulk.photos import OWN
 from bilayer.runtime.errors import InputError
 from tests import forked
 from tests.export.bulk.bulk_photos import NAMES, USUAL

@@ -1,0 +1,71 @@
+"""What can be seen of a checkpoint without torch: whether a file or folder may be one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bilayer.runtime.errors import CheckpointError
+from bilayer.runtime.files.given import DATA, check_kind_of
+from bilayer.runtime.files.kinds import SAFETENSORS, TORCH
+from bilayer.runtime.files.reading import (
+    FileKind,
+    StrPath,
+    check_input,
+    is_file,
+    is_folder,
+    is_there,
+    list_folder,
+    open_file,
+)
+
+SETTINGS = "args.txt"  # of an experiment of the authors'
+ONE_OF_SEVERAL = f"one network of several; give the folder with its {SETTINGS}, or `runs`"
+
+
+def check_checkpoint_file(path: StrPath | None) -> None:
+    """See that a checkpoint may be one, if it is given; whether it is whole is seen when it is read.
+
+    Raises:
+        CheckpointError: nothing is there, a folder without an experiment of the authors', or another kind of file.
+    """
+    if path is None:
+        return
+    check_input(path, CheckpointError)
+    if is_folder(path):
+        experiment_folders(Path(path))
+        return
+    way_out = "give a .safetensors of bilayer-checkpoint convert, or the authors' `runs` folder"
+    kind = check_kind_of(path, "a checkpoint", (SAFETENSORS, TORCH, DATA), way_out, CheckpointError)
+    if kind == TORCH:
+        raise CheckpointError(f"{path}: {ONE_OF_SEVERAL}")
+    if kind == SAFETENSORS and _names(Path(path)) == {"texture"}:
+        raise CheckpointError(f"{path}: expected a checkpoint, found an avatar's texture; {way_out}")
+
+
+def experiment_folders(path: Path) -> list[Path]:
+    """Return the authors' experiments in a folder: a project, its `runs`, or one of them, beside which others may lie.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not is_folder(path):
+        raise CheckpointError(f"{path}: expected the folder of a training run, found none")
+    runs = path / "runs" if is_folder(path / "runs") else path
+    if is_file(path / SETTINGS):
+        runs = path.resolve().parent
+    found = list_folder(runs, error=CheckpointError)
+    folders = [folder for folder in found if is_there(folder / SETTINGS)]
+    if not folders:
+        raise CheckpointError(f"{path}: no <experiment>/{SETTINGS} in it; expected the authors' `runs` folder")
+    return folders
+
+
+def _names(path: Path) -> set[str]:
+    """Return the names of a .safetensors file's tensors; none of a damaged one."""
+    with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
+        header = file.read(int.from_bytes(file.read(8), "little") & 0xFFFFFF)  # kinds.py knows none that is longer
+    try:
+        content: Any = json.loads(header)
+    except (ValueError, RecursionError):
+        return set()
+    return set(content) - {"__metadata__"} if isinstance(content, dict) else set()

@@ -1,0 +1,79 @@
+"""What a file that is given has to be, seen by its name and its first bytes before anything is loaded that reads it."""
+
+from collections.abc import Container
+from pathlib import Path
+
+from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.files.kinds import NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TFLITE, TORCH, ZIP, kind_of
+from bilayer.runtime.files.reading import StrPath, check_input
+from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES, TRACK_SUFFIXES
+
+EMPTY, TEXT, DATA = "an empty file", "text", "data"
+_NO_DRIVERS = (NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TEXT, TFLITE, TORCH, ZIP, EMPTY, "a PDF", "a gzip archive")
+_OF_POINTS = {  # by suffix; what is of none of these kinds is no file of the sort, what is may still be damaged
+    ".npy": (NPY, DATA),
+    ".npz": (NPZ, ZIP, DATA),
+    **dict.fromkeys((".json", ".csv", ".pts"), (TEXT, DATA)),
+}
+
+
+def check_kind_of(
+    path: StrPath, expected: str, fitting: Container[str], way_out: str, error: type[InputError] = InputError
+) -> str:
+    """Return the kind of a file, one of `fitting`.
+
+    Args:
+        path: where it lies.
+        expected: what is asked for, such as "settings (.toml)".
+        fitting: kinds of `describe_head`.
+        way_out: what to do instead.
+        error: what is raised.
+
+    Raises:
+        InputError: as the class `error`: it cannot be read, or is of another kind.
+    """
+    kind = kind_of(Path(path), error)
+    if kind not in fitting:
+        raise error(f"{path}: expected {expected}, found {kind}; {way_out}")
+    return kind
+
+
+def check_landmark_file(path: StrPath | None) -> None:
+    """Raise a LandmarkError where a file cannot be one of 68 points, if one is given."""
+    _check_points(path, "landmarks", LANDMARK_SUFFIXES)
+
+
+def check_track_file(path: StrPath | None) -> None:
+    """Raise a LandmarkError where a file cannot be a landmark track, if one is given."""
+    _check_points(path, "track", TRACK_SUFFIXES)
+
+
+def _check_points(path: StrPath | None, what: str, suffixes: tuple[str, ...]) -> None:
+    if path is None:
+        return
+    check_input(path, LandmarkError)
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        found = Path(path).suffix or "no extension"
+        raise LandmarkError(f"{path}: {what}: expected a {', '.join(suffixes)} file, found {found}")
+    kind = kind_of(Path(path), LandmarkError)
+    if kind not in (*_OF_POINTS[suffix], EMPTY):  # of an empty one its reader tells more
+        raise LandmarkError(f"{path}: {what}: expected numbers as {suffix}, found {kind}; name the file of points")
+
+
+def check_driver_file(path: Path) -> None:
+    """See that a file can drive an avatar: a track by its name, or what may be a video or picture.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
+    if path.suffix.lower() in TRACK_SUFFIXES:
+        check_track_file(path)
+    elif (kind := kind_of(path)) in _NO_DRIVERS:
+        raise InputError(f"{path}: not a video that FFmpeg reads (found {kind}); name a video, a picture or a track")
+
+
+def check_program(path: StrPath | None, variable: str) -> None:
+    """Raise an InputError where a file of another kind is given as a program; a script is one too."""
+    if path is not None:
+        check_kind_of(path, "a program", (PROGRAM, TEXT, DATA), f"see {variable}")

@@ -1,0 +1,248 @@
+"""A file of another kind than a command wants is told what it is, before torch, onnx or an engine is loaded."""
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from bilayer.export.bulk.photos import list_photos
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.kinds import HEAD, describe_head
+from tests.runtime.test_bundle import contract
+
+# Of each kind the beginning of a file
+KINDS = {
+    "me.png": (b"\x89PNG\r\n\x1a\n" + bytes(64), "a picture (PNG)"),
+    "me.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "an array (.npy)"),
+    "film.mp4": (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a video"),
+    "net.onnx": (b"\x08\x08\x12\x07bilayer", "an ONNX network"),
+    "net.tflite": (b"\x1c\0\0\0TFL3" + bytes(32), "a TensorFlow Lite network"),
+    "net.pte": (b"\x1c\0\0\0ET12" + bytes(32), "an ExecuTorch network (.pte)"),
+    "notes.txt": (b"what I wanted to say\n", "text"),
+    "tool": (b"\x7fELF\x02\x01\x01" + bytes(57), "a program or library"),
+    "book.pdf": (b"%PDF-1.7\n\x80\x81", "a PDF"),
+    "pack.gz": (b"\x1f\x8b\x08" + bytes(32), "a gzip archive"),
+    "old.pth": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a torch file (.pth)"),
+    "empty": (b"", "an empty file"),
+}
+
+
+def archive(first):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(first, b"x")
+    return content.getvalue()
+
+
+def safetensors(**tensors):
+    header = json.dumps(tensors or {"__metadata__": {"bilayer": "{}"}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+KINDS |= {
+    "net.dlc": (archive("model"), "a .dlc or another zip archive"),
+    "some.npz": (archive("landmarks.npy"), "arrays (.npz)"),
+    "new.pth": (archive("archive/data.pkl"), "a torch file (.pth)"),
+    "weights.safetensors": (safetensors(), "a checkpoint or texture (.safetensors)"),
+    "texture.safetensors": (
+        safetensors(texture={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
+        "a checkpoint or texture (.safetensors)",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("given")
+    for name, (content, _) in KINDS.items():
+        (place / name).write_bytes(content)
+    (place / "avatar").mkdir()
+    for suffix in (".onnx", ".safetensors", ".preview.png", ".dlc"):
+        (place / "avatar" / f"avatar{suffix}").write_bytes(b"\x12\x01" + suffix[:1].encode())
+    (place / "avatar" / "avatar.json").write_text(contract(place / "avatar").to_json())
+    (place / "settings.toml").write_text("")
+    return place
+
+
+# A command, and what it is given as FILE
+WANTED = {
+    "export FILE": ["me.npy", "film.mp4", "net.onnx", "net.tflite", "net.dlc", "notes.txt", "texture.safetensors"],
+    "demo FILE": ["me.npy", "net.onnx", "net.dlc", "tool", "book.pdf", "empty"],
+    "export me.png --checkpoint FILE": [*KINDS.keys() - {"weights.safetensors"}],
+    "export me.png --landmarks FILE": [*KINDS.keys() - {"me.npy"}],
+    "export --check FILE": ["me.png", "me.npy", "film.mp4", "net.dlc", "some.npz", "new.pth", "weights.safetensors"],
+    "export --inspect FILE": [
+        "me.png",
+        "me.npy",
+        "film.mp4",
+        "some.npz",
+        "old.pth",
+        "weights.safetensors",
+        "notes.txt",
+    ],
+    "render FILE --demo-motion --out a.mp4": [
+        "me.png",
+        "me.npy",
+        "net.onnx",
+        "net.dlc",
+        "film.mp4",
+        "weights.safetensors",
+    ],
+    "render avatar --out a.mp4 --drive FILE": [
+        "net.onnx",
+        "net.tflite",
+        "net.dlc",
+        "notes.txt",
+        "tool",
+        "old.pth",
+        "empty",
+    ],
+    "web FILE": ["me.png", "net.onnx", "film.mp4", "new.pth"],
+    "parity FILE": ["me.png", "net.onnx", "film.mp4", "new.pth"],
+    "parity avatar --photo FILE": ["net.onnx", "film.mp4", "notes.txt", "empty"],
+    "parity avatar --photo me.png --other FILE": ["net.onnx", "film.mp4", "notes.txt", "empty"],
+    "parity avatar --photo me.png --checkpoint FILE": ["me.png", "net.onnx", "texture.safetensors", "old.pth"],
+    "parity avatar --photo me.png --landmarks FILE": ["me.png", "net.onnx", "some.npz"],
+    "parity avatar --drive FILE": ["me.png", "film.mp4", "net.onnx"],
+    "parity avatar --device-outputs FILE": ["me.png"],
+    "bench export FILE": ["net.onnx", "film.mp4", "notes.txt"],
+    "bench export me.png --checkpoint FILE": ["me.png", "net.onnx", "texture.safetensors"],
+    "bench bulk avatar --checkpoint FILE": ["me.png", "net.onnx"],
+    "bench frame --bundle FILE": ["me.png", "net.onnx"],
+    "device bench FILE": ["me.png", "net.onnx"],
+    "device bench avatar --drive FILE": ["me.png", "film.mp4"],
+    "device bench avatar --runner FILE": ["me.png", "net.onnx"],
+    "device bench avatar --route ncnn --ncnn-runner FILE": ["me.png", "net.onnx"],
+    "device run avatar --out a.mp4 --route litert --benchmark-model FILE": ["me.png", "net.tflite"],
+    "device run avatar --out a.mp4 --route executorch --executor-runner FILE": ["me.png", "net.pte"],
+    "device report FILE": ["me.png", "net.onnx", "film.mp4"],
+    "checkpoint inspect FILE": ["me.png", "net.onnx", "old.pth", "texture.safetensors"],
+    "checkpoint convert FILE": ["me.png", "net.onnx", "new.pth", "notes.txt"],
+    "train base --out run --config FILE": ["me.png", "net.onnx", "weights.safetensors"],
+    "train base --out run --config settings.toml --data FILE": ["me.png"],
+    "train base --out run --config settings.toml --init FILE": ["me.png", "old.pth", "texture.safetensors"],
+    "train enhancer --out run --config settings.toml --base FILE": ["me.png", "net.onnx"],
+    "eval checkpoint FILE --data avatar": ["me.png", "net.onnx", "texture.safetensors"],
+    "eval checkpoint weights.safetensors --data FILE": ["me.png"],
+    "eval checkpoint weights.safetensors --data avatar --arcface FILE": ["me.png", "net.tflite"],
+    "eval frames a=avatar --truth avatar --lpips-vgg16 FILE --lpips-heads old.pth": ["me.png", "net.onnx"],
+    "serve --checkpoint FILE": ["me.png", "net.onnx", "texture.safetensors"],
+    "prepare check FILE": ["me.png"],
+}
+HEAVY = ["torch", "onnx", "onnxruntime", "numba", "cv2", "av"]
+# What other words than the kind's tell
+TOLD = {
+    "texture.safetensors": "an avatar's texture",
+    "new.pth": "one network of several",
+    "old.pth": "one network of several",
+}
+RUN = """
+import io, json, sys
+from contextlib import redirect_stderr
+from bilayer.cli import main
+found = []
+for words in json.load(sys.stdin):
+    told, code = io.StringIO(), 0
+    with redirect_stderr(told):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = end.code
+    found.append([code, told.getvalue(), sorted(set(sys.argv[1:]) & set(sys.modules))])
+print(json.dumps(found))
+"""
+
+
+def outcomes(folder, commands):
+    """Exit code, stderr and what of HEAVY is loaded after each command, all of them in one process."""
+    command, given = [sys.executable, "-c", RUN, *HEAVY], json.dumps(commands)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_what_is_of_another_kind_is_told_before_anything_is_loaded(folder):
+    asked = [(words, name) for words, names in WANTED.items() for name in sorted(names)]
+    commands = [[name if word == "FILE" else word for word in shlex.split(words)] for words, name in asked]
+    wrong = []
+    for (words, name), (code, told, heavy) in zip(asked, outcomes(folder, commands), strict=True):
+        _, kind = KINDS[name]
+        by_name = words.endswith(("--landmarks FILE", "--drive FILE")) and f"found .{name.rpartition('.')[2]}" in told
+        kinds = [kind, TOLD.get(name, kind), "expected a folder, found a file", "no extension"]
+        if code != 3 or told.count("error: ") != 1 or heavy or not (by_name or any(one in told for one in kinds)):
+            wrong.append((words, name, code, told[-300:], heavy))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_an_avatar_in_place_of_a_checkpoint_or_of_photos_is_told(folder):
+    commands = [
+        ["export", "me.png", "--checkpoint", "avatar"],
+        ["export", "avatar"],
+        ["export", "avatar", "--out", "elsewhere"],
+        ["export", "--check", "avatar"],
+    ]
+    words = [
+        "the authors' `runs` folder",
+        "found an avatar that was made already; to see it: bilayer-render avatar/avatar.json",
+    ]
+    for told_of, (code, told, heavy) in zip([*words, words[1], "is a folder"], outcomes(folder, commands), strict=True):
+        assert (code, heavy) == (3, [])
+        assert told_of in told
+
+
+def test_the_preview_of_an_avatar_is_no_photo(folder, tmp_path):
+    for name in ("me.preview.png", "you.png", "avatar.json", "deep/avatar.preview.png", "deep/avatar.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [below for _, below in list_photos(str(tmp_path))] == ["me.preview.png", "you.png"]  # there is no me.json
+    (tmp_path / "me.json").touch()
+    assert [below for _, below in list_photos(str(tmp_path))] == ["you.png"]
+    with pytest.raises(InputError, match="found an avatar that was made already"):
+        list_photos(str(tmp_path / "deep"))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_kinds_themselves(name):
+    content, kind = KINDS[name]
+    assert describe_head(content[:HEAD]) == kind
+
+
+@pytest.mark.parametrize(
+    ("major", "further", "kind"),
+    [
+        (b"MiHE", b"mif1heic", "a HEIC picture"),
+        (b"abcd", b"xxxxmif1", "a HEIC picture"),
+        (b"avif", b"avifmif1", "an AVIF picture"),
+        (b"isom", b"isommp42", "a video"),
+        (b"qt  ", b"qt  ", "a video"),
+    ],
+)
+def test_a_picture_among_videos_is_known_by_its_further_brands(major, further, kind):
+    box = b"ftyp" + major + bytes(4) + further
+    assert describe_head((len(box) + 4).to_bytes(4, "big") + box + b"mif1 behind the box") == kind
+
+
+@pytest.mark.parametrize("start", range(0, 60, 7))
+def test_an_archive_cut_anywhere_has_a_kind(start):
+    content = archive("archive/data.pkl")
+    assert describe_head(content[: 4 + start]) in ("a .dlc or another zip archive", "a torch file (.pth)")
+
+
+def test_arrays_that_numpy_wrote_are_known(tmp_path):
+    np.savez(tmp_path / "a.npz", landmarks=np.zeros((1, 68, 2)))
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    assert describe_head((tmp_path / "a.npz").read_bytes()[:HEAD]) == "arrays (.npz)"
+    assert describe_head((tmp_path / "a.npy").read_bytes()[:HEAD]) == "an array (.npy)"
+
+
+def test_what_torch_wrote_is_known(tmp_path):
+    import torch
+
+    for zipped in (True, False):
+        torch.save({"a": torch.zeros(3)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        assert describe_head((tmp_path / "a.pth").read_bytes()[:HEAD]) == "a torch file (.pth)"

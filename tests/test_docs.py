@@ -107,6 +107,30 @@ def test_every_command_and_option_of_the_pages_is_there(block):
                 assert (ROOT / words[1]).is_file(), command
 
 
+def options_of(command):
+    """All options of a command and of those below it."""
+    found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found |= options_of(command.get_command(context, name))
+    return found
+
+
+def test_every_option_that_the_pages_name_is_there():
+    """By itself, `--so`; one of our C++ programs or of a vendor's stands in the source that calls it."""
+    known = {"--help", "--version"}
+    for module, _ in COMMANDS.values():
+        known |= options_of(import_module(module).main)
+    sources = [path for kind in ("py", "hpp", "cpp") for path in (ROOT / "android_harness").rglob(f"*.{kind}")]
+    elsewhere = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    for page in PAGES:
+        if page != "CHANGELOG.md":  # which tells of former ones
+            text = (ROOT / page).read_text(encoding="utf-8")
+            for option in re.findall(r"`(?:bilayer-[\w -]+? )?(--[a-z][\w-]*)", text):
+                assert option in known or option in elsewhere, f"{page}: {option}"
+
+
 def functions_of(path):
     return set(re.findall(r"^def (test_\w+)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE))
 

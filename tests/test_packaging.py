@@ -51,6 +51,18 @@ def test_all_takes_in_every_extra_but_those_that_say_why_not():
     }
 
 
+def test_the_page_of_the_package_tells_of_every_extra():
+    """Those above `all` in its table are in it, and those below are not."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    text = (ROOT / "docs" / "package.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `bilayer")]
+    told = [re.findall(r"\[([\w-]+)\]", row.split(" | ")[0]) for row in rows]
+    names = [name for row in told for name in row]
+    assert sorted(names) == sorted(extras)
+    (line,) = extras["all"]
+    assert set(names[: names.index("all")]) == set(re.fullmatch(r"bilayer\[(.*)\]", line)[1].split(","))
+
+
 @dataclass(frozen=True)
 class Built:
     source: set[str]  # files of the repository

@@ -9,7 +9,8 @@ from bilayer.export.network.tflite_write import Storage, build_tflite
 from bilayer.export.options import AlsoFile, ConversionTarget
 from bilayer.export.tflite.read import parse_tflite
 from bilayer.export.tflite.rules import check_tflite
-from bilayer.export.verify import HALF_POSES, THREADS, Probe, half_failure, verify_half
+from bilayer.export.verify import HALF_POSES, Probe, half_failure, verify_half
+from bilayer.model.threads import THREADS
 from bilayer.runtime.agreement import FRAME, Agreement, compare, judge
 from bilayer.runtime.bundle import PoseInput
 from bilayer.runtime.engines.litert import litert_tensors

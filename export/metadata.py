@@ -16,8 +16,8 @@ from bilayer.runtime.bundle import Outputs, PoseInput
 from bilayer.runtime.sampler.grid_sample import PADDING
 
 SIZES = ("texture_size", "frame_size")  # entries that are there where they differ from image_size
-AVATAR = "avatar"  # the entry that names one avatar
-GRAPH = "graph_sha256"  # the entry that `seal` makes
+AVATAR_ENTRY = "avatar"  # the entry that names one avatar
+GRAPH_ENTRY = "graph_sha256"  # the entry that `seal` makes
 
 
 def describe_contract(
@@ -47,12 +47,12 @@ def describe_contract(
         place = f"{channels.tensor}[:, {channels.start}:{channels.stop}]"
         entries[f"output.{name}"] = f"{place} * {channels.scale:g} + {channels.offset:g}, NCHW"
     named = "\n".join(f"{key}={value}" for key, value in sorted(entries.items()))
-    return entries | {AVATAR: hashlib.sha256(named.encode()).hexdigest()[:32]}
+    return entries | {AVATAR_ENTRY: hashlib.sha256(named.encode()).hexdigest()[:32]}
 
 
 def seal(model: onnx.ModelProto) -> None:
     """Note the hash of nodes and weights in the model's metadata: whoever changes one of them later is told of."""
-    model.metadata_props.add(key=GRAPH, value=_graph_sha256(model))
+    model.metadata_props.add(key=GRAPH_ENTRY, value=_graph_sha256(model))
 
 
 def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list[str]:
@@ -61,13 +61,13 @@ def contradictions(model: onnx.ModelProto, described: Mapping[str, str]) -> list
     A network of version 0.1, which names no avatar, contradicts nothing.
     """
     own = {entry.key: entry.value for entry in model.metadata_props}
-    if AVATAR not in own:
+    if AVATAR_ENTRY not in own:
         return []
-    described = {**described, GRAPH: _graph_sha256(model)}
+    described = {**described, GRAPH_ENTRY: _graph_sha256(model)}
     optional = {key for key in own if key.startswith("output.") or key in SIZES}
     return [
         f"{key}: the network says {own.get(key, 'nothing')!r}, its avatar.json and texture {described.get(key, '')!r}"
-        for key in sorted({*described, *optional} - {AVATAR})
+        for key in sorted({*described, *optional} - {AVATAR_ENTRY})
         if own.get(key) != described.get(key)
     ]
 

@@ -14,7 +14,7 @@ from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, OutputError
 from bilayer.runtime.files.given import check_landmark_file
 from bilayer.runtime.files.kinds import check_photo_file
-from bilayer.runtime.files.reading import FileKind, is_file, is_folder, read_bytes, size_of
+from bilayer.runtime.files.reading import FileKind, StrPath, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
 
@@ -26,7 +26,6 @@ ConversionTarget = Literal["qairt", "qairt-sdk", "snpe-1.32", "litert", "none"]
 AlsoFile = Literal["tflite", "tflite-fp16", "pte-xnnpack", "pte-vulkan", "coreml"]
 ExportPrecision = Literal["fp32", "w8a16", "w8a8"]  # of the .dlc; the .onnx beside it is always fp32
 UpsampleKind = Literal["nearest", "deconv", "phase"]
-StrPath = str | Path
 # Whose converters take QDQ ONNX, as far as it was tried; None becomes qairt then. SNPE 1.32 has its own quantiser
 INTEGER_TARGETS: tuple[ConversionTarget | None, ...] = (None, "qairt", "none")
 

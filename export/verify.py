@@ -16,6 +16,7 @@ from bilayer.model.avatar import Avatar, predict_layers
 from bilayer.model.networks.adaptive import AdaptiveParameters
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.networks.generators import GeneratorOutputs
+from bilayer.model.threads import THREADS
 from bilayer.model.warp import warp, warping_field
 from bilayer.runtime.agreement import DEFAULT, FRAME, RANGES, Agreement, compare, compare_drawn, judge, psnr
 from bilayer.runtime.arrays import Bytes, Floats
@@ -30,7 +31,6 @@ from bilayer.runtime.player import AvatarPlayer, read_lids, read_texture
 from bilayer.runtime.provenance import Verification
 from bilayer.runtime.sampler.compositor import FrameCompositor
 
-THREADS = 2
 POSES = 4  # compared in ONNX Runtime
 HALF_POSES = 2  # of them, compared in emulated FP16
 PLAYED_POSES = 2  # of them, played from the written bundle

@@ -17,14 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.arrays import Floats
+from bilayer.runtime.arrays import Floats, Points
 from bilayer.runtime.bundle import DrawnEye, DrawnLids
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

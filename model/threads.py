@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-# torch splits its sums by thread: with a number of its own, an avatar gives the same bytes whatever the environment
+# Of torch, and of the engines that it is compared with: they split their sums by thread, and with a number of their own
+# an avatar gives the same bytes whatever the environment
 THREADS = 2
 
 

@@ -23,6 +23,9 @@ Precision = Literal["fp32", "bf16", "fp16", "w8a16", "w8a8"]
 DevicePrecision = Literal["fp32", "fp16-hybrid", "fp16"]
 IntegerPrecision = Literal["w8a16", "w8a8"]  # bits of weights and of what lies between layers
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names of this machine alone
+SDK_HOST = "x86_64-linux-clang"  # the Qualcomm SDKs' folders of Linux programs and libraries
+DEFAULT_FPS = 25.0  # of what does not say; VoxCeleb2's, which the published model is trained on
 ANY_CAMERA = "any"  # a virtual one, whichever there is
 LANDMARK_SUFFIXES = (".npy", ".json", ".csv", ".pts")  # of 68 points
 TRACK_SUFFIXES = (".npy", ".npz", ".json")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bilayer.model.checkpoint import read_checkpoint
-from bilayer.model.config import AVATAR_NETWORKS, ModelConfig, NetworkName
+from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig, NetworkName
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.reparameterize import for_training
 from bilayer.runtime.errors import InputError
@@ -16,7 +16,7 @@ from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.data.frame_folders import IMAGES, has_kind
 from bilayer.training.efficientnet import load_feature_distance
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
-from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from
+from bilayer.training.networks import prepare_network, start_from
 from bilayer.training.objective import Objective
 from bilayer.training.progressive_growing import keep_results
 from bilayer.training.settings import TrainingSettings
@@ -25,7 +25,6 @@ from bilayer.training.stages import BaseStage, EnhancerStage, Stage
 Say = Callable[[str], None]
 
 _DISCRIMINATOR: tuple[NetworkName, ...] = ("discriminator",)
-_ENHANCER: tuple[NetworkName, ...] = ("texture_enhancer",)
 _MEASURED_PEOPLE = 16  # whose results are looked at when a model grows
 _PICTURED_PEOPLE = 6  # rows of the picture grids
 
@@ -60,13 +59,13 @@ def make_base_stage(
         CheckpointError: `init` is damaged or nothing of it fits.
     """
     torch.manual_seed(settings.seed)
-    networks = (*BASE_NETWORKS, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+    networks = (*AVATAR_NETWORKS, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
     model = BilayerModel(settings.model, networks)
     if init is not None:
         config, states = read_checkpoint(init, networks=(), optional=networks)
         copied = start_from(model, config, states)
         if training is not None and 2 * config.image_size == settings.model.image_size:
-            old = BilayerModel(config, BASE_NETWORKS)
+            old = BilayerModel(config, AVATAR_NETWORKS)
             start_from(old, config, states)
             keep_results(model, old, collate([training[i] for i in range(min(_MEASURED_PEOPLE, len(training)))]))
         for name in model.networks:
@@ -88,7 +87,7 @@ def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | Non
         InputError: `base` is of another architecture than `[model]` says.
     """
     torch.manual_seed(settings.seed)
-    trained = (*_ENHANCER, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+    trained = (*ENHANCER, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
     config, states = read_checkpoint(base, AVATAR_NETWORKS, optional=trained)
     _check_same_base(config, settings.model, base)
     model = BilayerModel(settings.model, (*AVATAR_NETWORKS, *trained))
@@ -96,7 +95,7 @@ def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | Non
     start_from(model, config, states)
     starts = dict.fromkeys(states, base)
     if init is not None:
-        config, states = read_checkpoint(init, networks=_ENHANCER, optional=trained)
+        config, states = read_checkpoint(init, networks=ENHANCER, optional=trained)
         starts |= dict.fromkeys(start_from(model, config, states), init)
     for name in trained:
         say(f"{name}: from {starts[name]}" if name in starts else f"{name}: new")

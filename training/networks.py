@@ -1,27 +1,18 @@
 """The networks as training has them: spectral norm, batch norms, and a start from weights that are there."""
 
 import re
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from bilayer.model.checkpoint import NetworkTensors
 from bilayer.model.config import ModelConfig, NetworkName, doublings
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.networks.spectral import add_spectral_norm, resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.processes import is_distributed, synchronize_batch_norms
 from bilayer.training.settings import Optimisation
-
-BASE_NETWORKS: tuple[NetworkName, ...] = (
-    "identity_embedder",
-    "keypoints_embedder",
-    "texture_generator",
-    "inference_generator",
-)
-
-NetworkStates = Mapping[NetworkName, Mapping[str, Tensor]]
 
 _SETTLING_STEPS = 20  # power iterations that find the largest singular value of weights that were loaded
 
@@ -57,7 +48,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.detach().cpu() for key, tensor in resolve_spectral_norm(network.state_dict()).items()}
 
 
-def start_from(model: BilayerModel, config: ModelConfig, states: NetworkStates) -> dict[NetworkName, int]:
+def start_from(model: BilayerModel, config: ModelConfig, states: NetworkTensors) -> dict[NetworkName, int]:
     """Copy into `model` (without spectral norm yet) what fits of the weights `states`, trained with `config`.
 
     The picture may be a power of two larger than it was: layers are then matched by the size they work at, so that

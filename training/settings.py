@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from bilayer.model.config import PRESETS, ModelConfig, NetworkName
+from bilayer.model.config import NETWORKS, PRESETS, ModelConfig, NetworkName
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.ibug import POSE_WIDTH
 from bilayer.runtime.typed_json import read_content, typed
 
-Precision = Literal["auto", "fp32", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
 # Upper ends are far beyond any real run: they are where a slip of the keyboard ends, and not the machine's memory
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 Few = Annotated[int, Meta(ge=1, le=4096)]
@@ -106,14 +106,7 @@ class Optimisation:
 
     learning_rate: Annotated[float, Meta(gt=0, le=100)] = 2e-4
     betas: tuple[Decay, Decay] = (0.5, 0.999)
-    spectral_norm: tuple[NetworkName, ...] = (  # networks whose layers are normalised
-        "identity_embedder",
-        "keypoints_embedder",
-        "texture_generator",
-        "inference_generator",
-        "texture_enhancer",
-        "discriminator",
-    )
+    spectral_norm: tuple[NetworkName, ...] = NETWORKS  # whose layers are normalised
     batch_norm_momentum: Share = 1.0  # as published; inference uses the standing statistics
     keep_statistics: bool = False  # normalise by those that a run starts with, as inference does: for fine-tuning
     final_learning_rate: Share = 1.0  # share of it that is left at the end, by a half cosine; 1: constant
@@ -147,7 +140,7 @@ class TrainingSettings:
     optimisation: Optimisation = Optimisation()
     schedule: Schedule = Schedule()
     # bf16: networks under autocast, warp and losses in fp32; auto: bf16 where the processor computes in it
-    precision: Precision = "fp32"
+    precision: TrainingPrecision = "fp32"
     seed: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
 
     def to_dict(self) -> dict[str, Any]:

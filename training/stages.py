@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 from bilayer.model.avatar import enhancer_steps
-from bilayer.model.config import NetworkName
+from bilayer.model.config import AVATAR_NETWORKS, NetworkName
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.networks.discriminator import Discriminator
 from bilayer.training.data.dataset import TrainingBatch, in_one_row
-from bilayer.training.networks import BASE_NETWORKS
 from bilayer.training.objective import Losses, Objective
 from bilayer.training.prediction import (
     Prediction,
@@ -49,7 +48,7 @@ class Stage(nn.Module):
 class BaseStage(Stage):
     """Stage 1: embedder, pose MLP, both generators and the discriminator, at once (paper, section 3.2)."""
 
-    generators = BASE_NETWORKS
+    generators = AVATAR_NETWORKS
 
     def __init__(self, model: BilayerModel, settings: TrainingSettings, objective: Objective) -> None:
         super().__init__(model, settings, objective)

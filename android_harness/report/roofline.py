@@ -7,7 +7,7 @@ from bilayer.android_harness.report.cells import DASH, clean, label
 from bilayer.android_harness.results import ModeResult, Result
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode
 from bilayer.benchmarks.report.document import Section
-from bilayer.benchmarks.report.rates import DEVICES, DeviceRates, Precision
+from bilayer.benchmarks.report.rates import DEVICES, DeviceRates, RatedPrecision
 
 NOTE = (
     "Computed, not measured: the network's multiply-accumulates at a published peak, two operations each, and nothing "
@@ -47,7 +47,7 @@ def _rows(result: Result, rates: DeviceRates) -> Iterator[list[str]]:
             yield _row(result, clean(row.title), "int8", f"{rates.ai_tops:g} TOPS", _at_tops(gmacs, rates.ai_tops), row)
         if mode is None or not any(word in mode for word in ("gpu", "vulkan")):
             continue  # no rate of these CPUs is published
-        precision: Precision = "fp16" if COMPUTES_IN[mode] == "fp16" else "fp32"  # the hybrid sums in float32
+        precision: RatedPrecision = "fp16" if COMPUTES_IN[mode] == "fp16" else "fp32"  # the hybrid sums in float32
         gflops = rates.gflops[precision]
         yield _row(result, clean(row.title), precision.upper(), f"{gflops:.0f} GFLOPS", 2 * gmacs / gflops * 1e3, row)
     if rates.ai_tops is not None and not any(row.mode in ON_HEXAGON for row in result.rows):

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from bilayer.android_harness.device.conditions import SLOWER
 from bilayer.android_harness.report.cells import DASH, clean, label, rows_of
 from bilayer.android_harness.results import ModeResult, Moment, Result
 from bilayer.benchmarks.report.document import Section
-
-SLOWER = 0.95  # of the first process's clock: from here on it counts as slowed down
 
 
 def processes(row: ModeResult) -> list[list[Moment]]:

@@ -13,6 +13,7 @@ from bilayer.runtime.errors import DeviceError, ToolMissingError
 from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.process.subprocesses import run
 
+XNNPACK_THREADS = 4  # the large cores of the Snapdragons from 845 on
 VIEWER_SECONDS = 120.0  # snpe-diagview and its like, here
 
 

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from bilayer.android_harness.device.execution import EXECUTOR_RUNNER, TOOL_LOG
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel, named_program
+from bilayer.android_harness.routes.backend import XNNPACK_THREADS, Backend, ConvertedModel, named_program
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.per_pose import PLACE, POSE, output_bytes, over_list
 from bilayer.android_harness.routes.vendor import Mode, Profiling
@@ -18,9 +18,8 @@ from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, DeviceError
 from bilayer.runtime.files.reading import FileKind, read_text
 
-THREADS = 4  # of XNNPACK, as of LiteRT's
 MODES: dict[Mode, str] = {
-    "executorch-xnnpack": f"ExecuTorch, XNNPACK, FP32, {THREADS} threads",
+    "executorch-xnnpack": f"ExecuTorch, XNNPACK, FP32, {XNNPACK_THREADS} threads",
     "executorch-vulkan": "ExecuTorch, Vulkan, FP32",
 }
 _MODELS: dict[Mode, str] = {"executorch-xnnpack": "avatar.xnnpack.pte", "executorch-vulkan": "avatar.vulkan.pte"}
@@ -62,7 +61,7 @@ class ExecutorchBackend(Backend):
 
     def command(self, mode: Mode, profiling: Profiling, input_list: str) -> str:
         """Return the command that runs the program over the inputs of the list."""
-        words = [f"./bin/{EXECUTOR_RUNNER}", f"--model_path={_MODELS[mode]}", f"--cpu_threads={THREADS}"]
+        words = [f"./bin/{EXECUTOR_RUNNER}", f"--model_path={_MODELS[mode]}", f"--cpu_threads={XNNPACK_THREADS}"]
         run = f"{shlex.join(words)} --inputs={POSE}"
         moves = [f"mv {PLACE}/all-{i}.bin {PLACE}/{name}.raw" for i, name in enumerate(self._outputs)]
         once = " && ".join([f"{run} --num_executions=1 --output_file={PLACE}/all", *moves])

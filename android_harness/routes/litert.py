@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from bilayer.android_harness.device.execution import BENCHMARK_MODEL, TOOL_LOG
-from bilayer.android_harness.routes.backend import Backend, ConvertedModel, named_program
+from bilayer.android_harness.routes.backend import XNNPACK_THREADS, Backend, ConvertedModel, named_program
 from bilayer.android_harness.routes.diagnostics import Profile
 from bilayer.android_harness.routes.per_pose import PLACE, POSE, output_bytes, over_list, split
 from bilayer.android_harness.routes.vendor import Mode, Profiling
@@ -20,19 +20,18 @@ from bilayer.runtime.errors import BundleError, DeviceError
 from bilayer.runtime.files.reading import FileKind, read_text
 
 MODEL = "avatar.tflite"  # in the device's folder
-THREADS = 4  # of XNNPACK: the large cores of the Snapdragons from 845 on
 MODES: dict[Mode, str] = {
     "litert-gpu-fp16": "LiteRT, GPU delegate, FP16",
     "litert-gpu": "LiteRT, GPU delegate, FP32",
-    "litert-xnnpack": f"LiteRT, XNNPACK, FP32, {THREADS} threads",
-    "litert-xnnpack-fp16": f"LiteRT, XNNPACK, FP16, {THREADS} threads",
+    "litert-xnnpack": f"LiteRT, XNNPACK, FP32, {XNNPACK_THREADS} threads",
+    "litert-xnnpack-fp16": f"LiteRT, XNNPACK, FP16, {XNNPACK_THREADS} threads",
 }
 _FLAGS: dict[Mode, tuple[str, ...]] = {
     "litert-gpu-fp16": ("--use_gpu=true", "--gpu_precision_loss_allowed=true", "--require_full_delegation=true"),
     "litert-gpu": ("--use_gpu=true", "--gpu_precision_loss_allowed=false", "--require_full_delegation=true"),
     # Not the whole graph: XNNPACK has no nearest upsampling, which LiteRT's own kernels do
-    "litert-xnnpack": ("--use_xnnpack=true", f"--num_threads={THREADS}"),
-    "litert-xnnpack-fp16": ("--use_xnnpack=true", "--xnnpack_force_fp16=true", f"--num_threads={THREADS}"),
+    "litert-xnnpack": ("--use_xnnpack=true", f"--num_threads={XNNPACK_THREADS}"),
+    "litert-xnnpack-fp16": ("--use_xnnpack=true", "--xnnpack_force_fp16=true", f"--num_threads={XNNPACK_THREADS}"),
 }
 _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?(?:e[+-]?\d{1,2})?)"
 _TIMES = re.compile(

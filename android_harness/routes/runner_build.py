@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bilayer.android_harness.device.execution import SAMPLER_RUNNER
 from bilayer.runtime.errors import ConversionError, ToolMissingError
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.files.released import cache_folder
@@ -17,7 +18,6 @@ from bilayer.runtime.process.subprocesses import run
 from bilayer.runtime.sampler import build as sampler_build
 from bilayer.runtime.sampler.build import HEADER, OBJECT, Architecture, object_file
 
-PROGRAM = "bilayer-sampler-runner"
 TARGET: Architecture = "aarch64-linux-android"  # of the Numba-built object, which both compilers link
 COMPILE_SECONDS = 600.0
 NATIVE = Path(__file__).parents[1] / "native"
@@ -52,7 +52,7 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
     if gcc:
         return Compiler((gcc, "-march=armv8-a", "-mtune=cortex-a76", "-static"), static=True)
     ndk = f"$ANDROID_NDK_HOME/toolchains/llvm/prebuilt/linux-x86_64/bin/{_CLANG}"
-    command = _command((ndk, "-static-libstdc++"), Path(f"bilayer-sampler-{TARGET}"), Path(PROGRAM))
+    command = _command((ndk, "-static-libstdc++"), Path(f"bilayer-sampler-{TARGET}"), Path(SAMPLER_RUNNER))
     raise ToolMissingError(
         f"no compiler for 64-bit ARM: set $ANDROID_NDK_HOME to Android's NDK, or apt install g++-aarch64-linux-gnu. By "
         f"hand: bilayer-sampler build --arch {TARGET} && {' '.join(command)}"
@@ -81,12 +81,12 @@ def build_runner(
         (folder / OBJECT).write_bytes(object_file(target))
         shutil.copyfile(_SAMPLER / "native" / HEADER, folder / HEADER)
         advance(f"compiling with {compiler.command[0]}")
-        command = _command(compiler.command, folder, folder / PROGRAM)
+        command = _command(compiler.command, folder, folder / SAMPLER_RUNNER)
         done = run(command, folder=folder, environment=os.environ, log=folder / "log", timeout=COMPILE_SECONDS)
         if done.code != 0:
             raise ConversionError(f"{command[0]} {done.how}: {done.last_line}; the command: {shlex.join(command)}")
         with replacing(out, executable=True) as part:
-            shutil.copyfile(folder / PROGRAM, part)
+            shutil.copyfile(folder / SAMPLER_RUNNER, part)
     return out
 
 
@@ -116,7 +116,7 @@ def kept_runner() -> Path:
     ]
     for path in [*sorted(NATIVE.iterdir()), *numba]:
         digest.update(path.read_bytes())
-    return cache_folder() / "runner" / digest.hexdigest()[:16] / PROGRAM
+    return cache_folder() / "runner" / digest.hexdigest()[:16] / SAMPLER_RUNNER
 
 
 def _command(compiler: tuple[str, ...], sampler: Path, out: Path) -> list[str]:

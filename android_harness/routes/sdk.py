@@ -10,9 +10,9 @@ from typing import Literal
 
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, is_file, is_folder, list_folder, open_file, read_text
+from bilayer.runtime.vocabulary import SDK_HOST
 
 VARIABLES = ("SNPE_ROOT", "QAIRT_SDK_ROOT", "QNN_SDK_ROOT")
-HOST = "x86_64-linux-clang"  # the SDKs' folder of programs for this machine
 _AARCH64 = 183  # e_machine in an ELF header
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:\.\d+)?")
 
@@ -54,7 +54,7 @@ class Sdk:
 
     def host_tool(self, name: str) -> Path:
         """Return the SDK's program `name` for this machine, or raise a ToolMissingError where none can run."""
-        path = self._existing(self.root / "bin" / HOST / name)
+        path = self._existing(self.root / "bin" / SDK_HOST / name)
         if not os.access(path, os.X_OK):
             raise ToolMissingError(f"{path}: is not executable; run chmod +x on it")
         return path
@@ -64,7 +64,7 @@ class Sdk:
         environment = dict(os.environ)
         for variable, folder in (("PATH", "bin"), ("LD_LIBRARY_PATH", "lib")):
             rest = environment.get(variable)
-            own = str(self.root / folder / HOST)
+            own = str(self.root / folder / SDK_HOST)
             environment[variable] = f"{own}{os.pathsep}{rest}" if rest else own
         return environment
 

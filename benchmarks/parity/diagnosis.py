@@ -5,16 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilayer.export.network.layers import Conv, ConvTranspose, Gemm, Layer
+from bilayer.export.network.layers import Array, Conv, ConvTranspose, Gemm, Layer
+from bilayer.export.targets import MAX_FLOAT16
 
 EXPLAINED = 0.01  # a cause is named where it leaves at most this share of the error's energy
 MUCH = 6.0  # dB
-FP16_MAX = 65504.0
 # Of one weight: fewer pixels match some input by chance; so much of a channel's error is its, the rest may be rounding;
 # and so many times the usual channel's error, relative to what the channel holds
 LEAST_PIXELS, MOST_OF_IT, OUTLIER = 256, 0.8, 8.0
-
-Array = NDArray[np.float64]
 
 
 def recognise(
@@ -34,7 +32,7 @@ def recognise(
         what = f"{count} values are not finite, where up to {float(np.abs(right).max()):.3g} was right"
         if step <= np.finfo(np.float32).eps:
             return f"{what}: a weight of it is not finite, or another than the truth's; export again"
-        return f"overflow: {what} and FP16 ends at {FP16_MAX:.0f}; --keep-norms keeps the values small"
+        return f"overflow: {what} and FP16 ends at {MAX_FLOAT16:.0f}; --keep-norms keeps the values small"
     expected, given = right[0].astype(np.float64), found[0].astype(np.float64)
     fault = _layout(expected, given) or _swapped(expected, given) or _bias(layer, expected, given, step)
     return fault or _one_weight(layer, expected, given, inputs, step) or _few_channels(expected, given)

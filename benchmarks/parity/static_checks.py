@@ -10,7 +10,7 @@ from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import read_dlc
 from bilayer.export.integers.qdq import read_qdq
 from bilayer.export.integers.scheme import ACTIVATION_BITS
-from bilayer.export.metadata import AVATAR, contradictions, describe_contract
+from bilayer.export.metadata import AVATAR_ENTRY, contradictions, describe_contract
 from bilayer.runtime.agreement import FRAME, Agreement, Verdict
 from bilayer.runtime.bundle import BundledFile
 from bilayer.runtime.errors import ParityError
@@ -71,9 +71,9 @@ def _check_metadata(subject: Subject, network: "onnx.ModelProto", name: str, lab
     found = contradictions(network, described)
     if found:
         return Check(name, label, "broken", f"{found[0]}; copy the avatar's whole folder, or export it again")
-    if not any(entry.key == AVATAR for entry in network.metadata_props):
+    if not any(entry.key == AVATAR_ENTRY for entry in network.metadata_props):
         return Check(name, label, "warned", "the network does not say: it was exported by version 0.1")
-    return Check(name, label, "passed", f"avatar {described[AVATAR]}")
+    return Check(name, label, "passed", f"avatar {described[AVATAR_ENTRY]}")
 
 
 def check_contract(subject: Subject) -> Check:
@@ -138,9 +138,9 @@ def _check_tflite(subject: Subject, file: BundledFile, storage: "Storage") -> Ch
     apart = difference(found, parse_tflite(build_tflite(subject.own, storage=storage), "the ONNX's"))
     if apart:
         return Check(name, label, "broken", f"{apart}; export the avatar again")
-    avatar = next((entry.value for entry in subject.model.metadata_props if entry.key == AVATAR), None)
-    if found.metadata.get(AVATAR) != avatar:
-        text = f"it is of avatar {found.metadata.get(AVATAR, 'unknown')}, the ONNX of {avatar}"
+    avatar = next((entry.value for entry in subject.model.metadata_props if entry.key == AVATAR_ENTRY), None)
+    if found.metadata.get(AVATAR_ENTRY) != avatar:
+        text = f"it is of avatar {found.metadata.get(AVATAR_ENTRY, 'unknown')}, the ONNX of {avatar}"
         return Check(name, label, "broken", f"{text}; copy the avatar's whole folder, or export it again")
     return Check(name, label, "passed", f"{len(found.operators)} operators, equal to the ONNX's layers")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["fp16", "fp32"]
+RatedPrecision = Literal["fp16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class DeviceRates:
     """Peaks of a mobile GPU. A GFLOP is 1e9 multiplications or additions: two to a multiply-accumulate."""
 
     name: str
-    gflops: dict[Precision, float]
+    gflops: dict[RatedPrecision, float]
     gigabytes_per_second: float  # of its DRAM, shared with the CPU
     source: str
     platform: str = ""  # ro.board.platform of phones with it

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from bilayer.benchmarks.report.rates import DEVICES, Precision
+from bilayer.benchmarks.report.rates import DEVICES, RatedPrecision
 from bilayer.benchmarks.speed.export_variants import make_generator, variants_of
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.roofline import RATES, frame_milliseconds, layer_costs
@@ -63,7 +63,7 @@ def count_reports(preset: str) -> list[BenchReport]:
     ]
 
 
-def roofline_reports(preset: str, precision: Precision) -> list[BenchReport]:
+def roofline_reports(preset: str, precision: RatedPrecision) -> list[BenchReport]:
     """Return bounds of a frame on each device, rates that were published, and what binds each layer on the paper's
     phone.
     """

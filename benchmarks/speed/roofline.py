@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bilayer.benchmarks.report.rates import DeviceRates, Precision
+from bilayer.benchmarks.report.rates import DeviceRates, RatedPrecision
 from bilayer.export.network.layers import Activation, FoldedGenerator, LeakyRelu, Reshape
 
-BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
+BYTES: dict[RatedPrecision, int] = {"fp16": 2, "fp32": 4}
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class LayerCost:
     macs: int
     elements: int  # read and written: inputs, weights, output
 
-    def milliseconds(self, device: DeviceRates, precision: Precision) -> float:
+    def milliseconds(self, device: DeviceRates, precision: RatedPrecision) -> float:
         """Return the least time in ms: that of its arithmetic or of its traffic, whichever is longer."""
         return 1e3 * max(self.arithmetic(device, precision), self.traffic(device, precision))
 
-    def megabytes(self, precision: Precision) -> float:
+    def megabytes(self, precision: RatedPrecision) -> float:
         """Return the megabytes that are moved if no cache helps."""
         return self.elements * BYTES[precision] / 1e6
 
-    def bound(self, device: DeviceRates, precision: Precision) -> str:
+    def bound(self, device: DeviceRates, precision: RatedPrecision) -> str:
         """Return which of the two bounds its time: "arithmetic" or "memory"."""
         return "arithmetic" if self.arithmetic(device, precision) > self.traffic(device, precision) else "memory"
 
-    def arithmetic(self, device: DeviceRates, precision: Precision) -> float:
+    def arithmetic(self, device: DeviceRates, precision: RatedPrecision) -> float:
         """Return the seconds at the peak of the arithmetic units."""
         return 2 * self.macs / (device.gflops[precision] * 1e9)
 
-    def traffic(self, device: DeviceRates, precision: Precision) -> float:
+    def traffic(self, device: DeviceRates, precision: RatedPrecision) -> float:
         """Return the seconds at the peak of the memory, if no cache helps."""
         return self.elements * BYTES[precision] / (device.gigabytes_per_second * 1e9)
 
@@ -74,6 +74,6 @@ def layer_costs(generator: FoldedGenerator) -> list[LayerCost]:
     return costs
 
 
-def frame_milliseconds(costs: list[LayerCost], device: DeviceRates, precision: Precision) -> float:
+def frame_milliseconds(costs: list[LayerCost], device: DeviceRates, precision: RatedPrecision) -> float:
     """Return the least time of a frame in ms: that of its kernels one after the other."""
     return sum(cost.milliseconds(device, precision) for cost in costs)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.bulk.items import find_items
-from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS, SHEET
+from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS_FILE, SHEET
 from bilayer.export.options import ExportOptions, check_usual
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import importing, progress, show, table, tell
@@ -48,7 +48,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
             "--landmarks, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
         )
     if not stores.is_url(out):
-        written = [Path(out, RESULTS), Path(out, SHEET)]
+        written = [Path(out, RESULTS_FILE), Path(out, SHEET)]
         for file in written:
             check_output(file)
         names = {file.name for file in written}
@@ -77,7 +77,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     seconds = time.monotonic() - start
     result = {
         "out": out,
-        "results": stores.join(out, RESULTS),
+        "results": stores.join(out, RESULTS_FILE),
         "sheet": stores.join(out, SHEET),
         **_totals(report, seconds),
         "rows": [asdict(row) for row in report.rows],
@@ -85,7 +85,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     first = next((row.avatar for row in report.rows if row.avatar), None)
     following = first and f"bilayer-render {shlex.quote(stores.join(out, first))} --demo-motion --out demo.mp4"
     show(result, lambda: _summary(report, result), as_json, "" if stores.is_url(out) else following or "")
-    _judge(report, stores.join(out, RESULTS))
+    _judge(report, stores.join(out, RESULTS_FILE))
 
 
 def _totals(report: "BulkReport", seconds: float) -> dict[str, float]:

@@ -11,13 +11,13 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.files.stores import is_url
+from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 MANIFESTS = (".csv", ".jsonl")
 SHEET = "contact-sheet.jpg"  # of a run, beside its avatars' folders
 RECORDS = "records"  # folder of the output: what is known of each avatar, written when it is complete
-RESULTS = "results.jsonl"
-OWN = (RECORDS, RESULTS, SHEET)  # what lies beside the avatars' folders
+RESULTS_FILE = "results.jsonl"
+OWN = (RECORDS, RESULTS_FILE, SHEET)  # what lies beside the avatars' folders
 LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bilayer.export.bulk.items import Item
-from bilayer.export.bulk.photos import RESULTS, SHEET
+from bilayer.export.bulk.photos import RESULTS_FILE, SHEET
 from bilayer.export.bulk.sheet import contact_sheet
 from bilayer.export.bulk.work import BulkJob, Row, Status, as_line, for_workers, look, made_by, make
 from bilayer.export.options import ExportOptions
@@ -96,7 +96,7 @@ def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> Bu
                 rows[name] = replace(rows[first], name=name, photo=plan.jobs[name].item.photo, status=status)
     before = sum(row.status == "done" for row in plan.known.values())
     report = BulkReport(tuple(rows[name] for name in plan.jobs), before)
-    stores.write(stores.join(plan.out, RESULTS), "".join(map(as_line, report.rows)).encode())
+    stores.write(stores.join(plan.out, RESULTS_FILE), "".join(map(as_line, report.rows)).encode())
     sheet = contact_sheet(plan.out, report.rows)
     if sheet is not None:
         stores.write(stores.join(plan.out, SHEET), sheet)

@@ -15,8 +15,8 @@ from bilayer.export.convert.host import WORKER
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.process.subprocesses import run
+from bilayer.runtime.vocabulary import SDK_HOST
 
-_HOST = "x86_64-linux-clang"  # the SDKs' folders of Linux programs and libraries
 _PACKAGE = "onnxruntime-qnn"
 INSTALL_PACKAGE = "run: pip install 'bilayer[qairt]' (Linux x86-64, Python 3.11 or later)"
 _SNPE, _QAIRT = "snpe-onnx-to-dlc", "qairt-converter"
@@ -133,12 +133,12 @@ def _find(tool: str, variables: tuple[str, ...], job: Job, by_hand: tuple[str, .
         if not environment.get(variable):
             continue
         root = Path(environment[variable]).absolute()
-        path = root / "bin" / _HOST / tool
+        path = root / "bin" / SDK_HOST / tool
         if not is_file(path) or not os.access(path, os.X_OK):
             what = "is not executable; run chmod +x on it" if is_file(path) else "is not there"
             raise ToolMissingError(f"{job.shown_dlc}: not made: ${variable} is {root}, but {path} {what}")
         _prepend(environment, "PATH", path.parent)
-        _prepend(environment, "LD_LIBRARY_PATH", root / "lib" / _HOST)
+        _prepend(environment, "LD_LIBRARY_PATH", root / "lib" / SDK_HOST)
         _prepend(environment, "PYTHONPATH", root / "lib" / "python")
         return str(path), environment
     found = shutil.which(tool)

@@ -18,6 +18,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, is_there, open_file
 
+QDQ_OPERATORS = ("QuantizeLinear", "DequantizeLinear")  # they change no number but by rounding it
 _FEW = 64  # values: shapes, sizes and scales of Reshape, Resize and their like have fewer
 _SHOWN = 80  # characters of a name
 _VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")  # of a Constant node

@@ -10,11 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from bilayer.export.formats.onnx_file import OnnxFile, is_standard, printable, type_name
+from bilayer.export.formats.onnx_file import QDQ_OPERATORS, OnnxFile, is_standard, printable, type_name
 from bilayer.export.formats.stored import Stored, bytes_by_type, network_tables, quantised, shape_text, told_bytes
 from bilayer.runtime.files.reading import size_of
 
-_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 # Types of weights: integers without a scale are shapes
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
@@ -25,7 +24,7 @@ def stored_tensors(model: OnnxFile) -> list[Stored]:
     What is rounded goes by the name under which the nodes after it read it.
     """
     made, named = _dequantised(model), _readable_names(model)
-    ends = {name for node in model.standard_nodes if node.op_type in _ROUNDING for name in node.input[1:]}
+    ends = {name for node in model.standard_nodes if node.op_type in QDQ_OPERATORS for name in node.input[1:]}
     found = [
         _quantised(model, made.get(name), name, name, "weights")
         for name, tensor in model.constants.items()
@@ -87,7 +86,7 @@ def as_text(model: OnnxFile, path: Path) -> str:
             " ".join(shape_text(model.shapes.get(name, ())) for name in _constants(model, node, behind)) or "-",
         )
         for node in model.nodes
-        if node.op_type not in (*_ROUNDING, "Constant")
+        if node.op_type not in (*QDQ_OPERATORS, "Constant")
     ]
     told = [
         (end, printable(one.name), model.shapes.get(one.name, ()), type_name(one.type.tensor_type.elem_type))

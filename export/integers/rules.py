@@ -6,14 +6,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from bilayer.export.formats.onnx_file import OnnxFile, printable
+from bilayer.export.formats.onnx_file import QDQ_OPERATORS, OnnxFile, printable
 from bilayer.export.targets import Finding, TargetName, check_target
 from bilayer.runtime.arrays import Floats
 
 QDQ = "https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html"
 HTP = "https://onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html"
 MEASURED = "measured: docs/quantisation.md"
-_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 # What each target's own way to integers is, where it does not read QDQ
 _OWN_WAY: dict[TargetName, str] = {
     "snpe-1.32": "check the float avatar.onnx, and quantise its .dlc by snpe-dlc-quantize",
@@ -39,7 +38,7 @@ def without_rounding(model: OnnxFile) -> OnnxFile:
     constants: dict[str, onnx.TensorProto] = {}
     nodes = []
     for node in model.nodes:
-        if node.op_type not in _ROUNDING:
+        if node.op_type not in QDQ_OPERATORS:
             kept = onnx.NodeProto()
             kept.CopyFrom(node)
             nodes.append(kept)
@@ -102,7 +101,7 @@ def _left_in_float(model: OnnxFile) -> Iterator[Finding]:
         for name in node.input:
             readers.setdefault(name, []).append(node.op_type)
     for node in model.standard_nodes:
-        if node.op_type in (*_ROUNDING, "Constant") or not node.output:
+        if node.op_type in (*QDQ_OPERATORS, "Constant") or not node.output:
             continue
         if set(readers.get(node.output[0], ["output"])) != {"QuantizeLinear"}:
             message = f"{node.op_type} computes in float between integers: Hexagon v68 has no float"

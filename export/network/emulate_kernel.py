@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import ToolMissingError
 
-THREADS = 2  # each output channel is one thread's own: the result does not depend on their number
+_THREADS = 2  # each output channel is one thread's own: the result does not depend on their number
 
 
 def accumulate(padded: Floats, taps: Floats, offsets: NDArray[np.int64], size: tuple[int, int], lanes: int) -> Floats:
@@ -37,9 +37,9 @@ def accumulate(padded: Floats, taps: Floats, offsets: NDArray[np.int64], size: t
     """
     kernel = _kernel()
     out = np.empty((taps.shape[1], *size), np.float32)
-    bounds = np.linspace(0, len(out), THREADS + 1).astype(int)
+    bounds = np.linspace(0, len(out), _THREADS + 1).astype(int)
     padded, taps = np.ascontiguousarray(padded), np.ascontiguousarray(taps)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         parts = itertools.pairwise(bounds)
         for part in [pool.submit(kernel, padded, taps, offsets, out, first, last, lanes) for first, last in parts]:
             part.result()

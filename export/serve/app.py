@@ -14,10 +14,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from bilayer.export.serve.cache import KEY
-from bilayer.export.serve.options import LOOPBACK, Wanted
+from bilayer.export.serve.options import Wanted
 from bilayer.export.serve.request import RequestError
 from bilayer.export.serve.service import Service
 from bilayer.runtime.command.extras import installed_versions
+from bilayer.runtime.vocabulary import LOOPBACK
 
 _OPEN = ("/health/live", "/health/ready")  # without a token: they tell nothing of anybody
 _ERRORS: dict[int | str, dict[str, Any]] = {

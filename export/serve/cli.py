@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bilayer.export.serve.options import LOOPBACK, ServeOptions
+from bilayer.export.serve.options import ServeOptions
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Command, as_json_option, show, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import BilayerError, InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, read_text
+from bilayer.runtime.vocabulary import LOOPBACK
 from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
 if TYPE_CHECKING:

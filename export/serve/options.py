@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bilayer.export.options import ConversionTarget, ExportPrecision, StrPath
+from bilayer.export.options import ConversionTarget, ExportPrecision
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.command.options import Option
+from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.vocabulary import Refine
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)

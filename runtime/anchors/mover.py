@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bilayer.runtime.arrays import Floats
+from bilayer.runtime.arrays import Floats, Points
 from bilayer.runtime.bundle import WarpAnchors
 from bilayer.runtime.frame import NetworkOutputs, Values
 from bilayer.runtime.sampler.resize import resize, taps
@@ -27,8 +27,6 @@ from bilayer.runtime.sampler.rows import input_array
 GRID = 32  # points a side at which the sum is taken, some two in a reach
 
 FAR = 1e6  # of -1..1: what is this far away moves nothing of the frame, and its square is no overflow
-
-Points = NDArray[np.float64]  # (N, 2) x, y
 
 
 class WarpMover:

@@ -7,14 +7,11 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from bilayer.runtime.errors import InputError, ToolMissingError, in_short
-from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, Job, Result, attempt, killed
 from bilayer.runtime.jobs.processes import WAITING
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 _BEGINNING = 60  # characters
 _ANSWER = 10.0  # s that a cluster has to answer; Ray itself would wait for minutes

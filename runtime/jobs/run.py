@@ -7,14 +7,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.jobs.attempt import AHEAD, TRIES, attempt, killed
+from bilayer.runtime.jobs.attempt import AHEAD, TRIES, Job, Result, attempt, killed
 from bilayer.runtime.jobs.processes import SPAWNED, lifeline, start_worker
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 _SHARE = 0.75  # of the machine's memory that workers may take
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes
+from bilayer.runtime.vocabulary import DEFAULT_FPS
 
-DEFAULT_RATE = 25.0  # frames a second, where a source does not say
 MAX_RATE = 240.0  # frames a second that are rendered; of quicker videos some are left out
 MAX_PAUSE = 60.0  # s that a frame may stand; after more the clock has jumped, as in joined broadcasts
 
@@ -64,7 +64,7 @@ def choose_pace(times: Sequence[float], claimed: Sequence[float]) -> Pace:
     """
     steps = intervals_of(times)
     if not steps.size:
-        return Pace(next((rate for rate in claimed if 0 < rate <= MAX_RATE), DEFAULT_RATE))
+        return Pace(next((rate for rate in claimed if 0 < rate <= MAX_RATE), DEFAULT_FPS))
     since = np.asarray(times, np.float64) - times[0]
     for rate in (*claimed, steps.size / float(steps.sum())):
         stray = since * rate - np.arange(len(since))

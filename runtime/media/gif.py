@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bilayer.runtime.arrays import Bytes
-
-Floats = NDArray[np.float32]  # of whole numbers here: exact in any order, so that the same film gives the same bytes
+from bilayer.runtime.arrays import Bytes, Floats
 
 COLOURS = 255  # and one for what is transparent
 _SAMPLE = 16  # frames that the palette is made of, from the first to the last
@@ -90,7 +88,10 @@ def _palette(colours: Bytes) -> Bytes:
 
 
 def _closest(colours: Floats, entries: Floats) -> NDArray[np.intp]:
-    """Which entry (K, 3) is nearest to each colour (N, 3)."""
+    """Which entry (K, 3) is nearest to each colour (N, 3).
+
+    All are whole numbers: exact in any order, so that the same film gives the same bytes.
+    """
     return np.asarray(((entries * entries).sum(axis=1) - 2 * colours @ entries.T).argmin(axis=1))
 
 

@@ -10,9 +10,10 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import PICTURES, kind_of
 from bilayer.runtime.files.reading import is_folder
-from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, choose_pace, paced
+from bilayer.runtime.media.frame_times import MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames
+from bilayer.runtime.vocabulary import DEFAULT_FPS
 
 
 def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
@@ -40,7 +41,7 @@ def shows_pictures(path: Path) -> bool:
 class OnePicture:
     """A photo as a video of one frame. A context manager."""
 
-    rate = DEFAULT_RATE
+    rate = DEFAULT_FPS
     count: int | None = 1
 
     def __init__(self, photo: Bytes) -> None:

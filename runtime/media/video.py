@@ -12,7 +12,8 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, open_file
-from bilayer.runtime.media.frame_times import DEFAULT_RATE, MAX_PAUSE, MAX_RATE, Clock, choose_pace, intervals_of, paced
+from bilayer.runtime.media.frame_times import MAX_PAUSE, MAX_RATE, Clock, choose_pace, intervals_of, paced
+from bilayer.runtime.vocabulary import DEFAULT_FPS
 
 # FFmpeg's names of containers that hold pictures themselves. Playlists (concat, hls, dash) would open other files,
 # devices and text are no videos
@@ -199,7 +200,7 @@ class WebcamFrames:
         if not self._camera.isOpened():
             raise InputError(f"webcam {index}: cannot be opened; check its number, and that no other program uses it")
         rate = float(self._camera.get(cv2.CAP_PROP_FPS))
-        self.rate = min(rate, MAX_RATE) if rate > 0 else DEFAULT_RATE
+        self.rate = min(rate, MAX_RATE) if rate > 0 else DEFAULT_FPS
         self.count: int | None = None
 
     def __enter__(self) -> "WebcamFrames":

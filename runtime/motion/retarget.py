@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.arrays import Floats
+from bilayer.runtime.arrays import Complex, Floats
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import check_is_face, check_landmarks, crop_box, on_a_line, pose_vector
 from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
@@ -40,8 +40,6 @@ JAW = slice(0, 17)
 TOUCHING = 0.08  # eye widths; between lids nearer than this there is no opening to compare
 MAX_GAIN = 4.0  # times; lids and lips move no further than this beyond what the faces' sizes ask for
 BLOCK = 4096  # frames at once; of an hour's video the rest would be memory
-
-Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)

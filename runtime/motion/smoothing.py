@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.arrays import Floats
+from bilayer.runtime.arrays import Complex, Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
@@ -29,8 +29,6 @@ LIDS = np.unique(LID_PAIRS)  # without the corners, which only the head moves
 _HEAD = np.setdiff1d(np.arange(NUM_LANDMARKS), [*LIDS, *range(NUM_LANDMARKS)[MOUTH]])
 # How far the jaw goes down with the lips; ears tell the head's turn and are left alone
 _CHIN = np.where(np.isin(np.arange(NUM_LANDMARKS), RIGID), 0, PARTING)
-
-Complex = NDArray[np.complex128]
 
 
 def rest_cutoff(amount: float) -> float:

@@ -12,21 +12,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bilayer.runtime.arrays import Floats
+from bilayer.runtime.arrays import Floats, Points
 from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.face.crop import check_landmarks, on_a_line
 from bilayer.runtime.face.expression import LID_PAIRS
 from bilayer.runtime.face.ibug import LEFT_EYE_CORNER, MOUTH, MOUTH_CORNERS, NUM_LANDMARKS, RIGHT_EYE_CORNER
+from bilayer.runtime.vocabulary import DEFAULT_FPS
 
-DEFAULT_FPS = 25.0  # VoxCeleb2's, which the published model is trained on
 MAX_FPS = 1000.0
 NO_EXTENT = 0.01  # of the track's usual one; a frame under that is no face
 MAX_FRAMES = 1 << 18  # 2.4 hours at 30 a second, 140 MB
 
 # Upper and lower points that touch when lips close
 LIP_PAIRS = np.array([(61, 67), (62, 66), (63, 65)])
-
-Points = NDArray[np.float64]
 
 # How far each point goes down the face as the lips part by 1: the chin follows the lower lip, the jaw line less and
 # less towards the ears, the upper lip lifts a little.

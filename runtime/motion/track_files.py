@@ -25,7 +25,8 @@ from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.files.arrays import npy_bytes, parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.files.writing import write_file
-from bilayer.runtime.motion.track import DEFAULT_FPS, Track
+from bilayer.runtime.motion.track import Track
+from bilayer.runtime.vocabulary import DEFAULT_FPS
 
 MAX_JSON_FRAMES = 20_000
 

@@ -23,7 +23,7 @@ from bilayer.runtime.vocabulary import checked
 
 Filter = Literal["fetch", "hardware"]  # four fetches blended in float32, or the texture unit's own
 
-GROUP = 8  # pixels a side, of a workgroup
+WORKGROUP = 8  # pixels a side, of a workgroup
 _OVER = 2
 
 
@@ -192,7 +192,7 @@ class GpuCompositor:
         work = encoder.begin_compute_pass()
         work.set_pipeline(pipeline)
         work.set_bind_group(0, group)
-        work.dispatch_workgroups(*(-(-side // GROUP) for side in out.shape[1::-1]))
+        work.dispatch_workgroups(*(-(-side // WORKGROUP) for side in out.shape[1::-1]))
         work.end()
         self._device.queue.submit([encoder.finish()])
         found = self._device.queue.read_buffer(self._buffers["frame"], 0, out.nbytes)

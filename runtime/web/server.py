@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bilayer.runtime.errors import OutputError
+from bilayer.runtime.vocabulary import LOOPBACK
 from bilayer.runtime.web.site import ISOLATION, Site
 
 TYPES = {
@@ -22,7 +23,6 @@ TYPES = {
     "wasm": "application/wasm",
 }
 NOT_BOUND = (OSError, TypeError, UnicodeError)  # of sockets; the latter two of a name that no host can have
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ import pytest
 from bilayer.benchmarks.parity.ladder import check_bundle
 from bilayer.export import bundle as bundle_module
 from bilayer.export import pipeline
-from bilayer.export.metadata import AVATAR
+from bilayer.export.metadata import AVATAR_ENTRY
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.sampler.grid_sample import pack_texture
 from tests.benchmarks.avatars import copied, export_tiny, rewritten
@@ -137,7 +137,7 @@ def test_a_network_of_version_0_1_is_played_and_said_to_tell_nothing(bundle, tmp
     old = copied(bundle, tmp_path / "avatar")
     path = old.path(old.contract.files.onnx)
     model = onnx.load(path)
-    kept = [entry for entry in model.metadata_props if entry.key != AVATAR]
+    kept = [entry for entry in model.metadata_props if entry.key != AVATAR_ENTRY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -35,7 +35,10 @@ ALLOWED = {
         "android_harness/routes/runner_build.py",
         "shutil.copyfile(_SAMPLER / 'native' / HEADER, folder / HEADER)",
     ): "ours",
-    ("android_harness/routes/runner_build.py", "shutil.copyfile(folder / PROGRAM, part)"): "compiled a moment before",
+    (
+        "android_harness/routes/runner_build.py",
+        "shutil.copyfile(folder / SAMPLER_RUNNER, part)",
+    ): "compiled a moment before",
     ("benchmarks/parity/rungs/htp.py", "np.load(found)"): "written by our worker a moment before",
     ("benchmarks/parity/rungs/htp_worker.py", "np.load(poses)"): "written by its parent a moment before",
     ("benchmarks/speed/report.py", "Path('/proc/cpuinfo').read_text(encoding='utf-8')"): "the system's",

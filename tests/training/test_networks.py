@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from bilayer.model import random_model
 from bilayer.model.avatar import embed
+from bilayer.model.config import AVATAR_NETWORKS
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.runtime.errors import CheckpointError
 from bilayer.training.average import WeightAverage
 from bilayer.training.data.dataset import FramePairs, collate
 from bilayer.training.loop import learning_rate
-from bilayer.training.networks import BASE_NETWORKS, prepare_network, start_from, weights_of
+from bilayer.training.networks import prepare_network, start_from, weights_of
 from bilayer.training.prediction import source_of
 from bilayer.training.progressive_growing import keep_results
 from bilayer.training.regions import blur, feature_mask
@@ -133,7 +134,7 @@ def test_growing_moves_the_embedder_and_the_discriminator_to_the_small_end():
 
 
 def test_a_start_of_which_nothing_fits_is_refused():
-    new = BilayerModel(replace(tiny.CONFIG, inf_max_channels=32, inf_num_channels=16), BASE_NETWORKS)
+    new = BilayerModel(replace(tiny.CONFIG, inf_max_channels=32, inf_num_channels=16), AVATAR_NETWORKS)
     states = {"keypoints_embedder": {"net.mlp.0.weight": torch.zeros(3, 3)}}
     with pytest.raises(CheckpointError, match="keypoints_embedder: no tensor of the start fits"):
         start_from(new, tiny.CONFIG, states)

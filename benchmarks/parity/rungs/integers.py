@@ -8,13 +8,14 @@ import numpy as np
 
 from bilayer.benchmarks.parity.rungs.dlc import open_dlc
 from bilayer.benchmarks.parity.rungs.htp import NO_PACKAGE, HtpRung
-from bilayer.benchmarks.parity.rungs.rung import THREADS, NotRun, Rung, with_all_outputs
+from bilayer.benchmarks.parity.rungs.rung import NotRun, Rung, with_all_outputs
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.integers.calibrate import calibration_poses
 from bilayer.export.integers.equalize import equalized
 from bilayer.export.integers.qdq import read_qdq
 from bilayer.export.network.layers import INPUT, FoldedGenerator
 from bilayer.export.network.onnx_read import read_generator
+from bilayer.model.threads import THREADS
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.frame import NetworkOutputs, Values

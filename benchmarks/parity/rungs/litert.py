@@ -8,14 +8,13 @@ from bilayer.benchmarks.parity.rungs.rung import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.network.layers import INPUT
 from bilayer.export.network.tflite_write import Storage, build_tflite, pixel_order, reordered_rows
+from bilayer.model.threads import THREADS
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.litert import litert_tensors, open_interpreter
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.frame import NetworkOutputs, Values
-
-THREADS = 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,11 @@ from bilayer.benchmarks.parity.subject import Subject
 from bilayer.export.network.emulate import Arithmetic, emulate
 from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.layers import INPUT, FoldedGenerator
+from bilayer.model.threads import THREADS
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.engines.onnx_runtime import onnx_tensors
 from bilayer.runtime.engines.pose_encoding import TensorNetwork
 from bilayer.runtime.frame import NetworkOutputs, Values
-
-THREADS = 2
 
 
 class Rung(ABC):

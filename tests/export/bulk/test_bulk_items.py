@@ -15,8 +15,9 @@ from tests.export.bulk.bulk_photos import NAMES, USUAL
 def test_a_folder_and_a_pattern_name_what_they_find(folder):
     (folder / "more" / "deep").mkdir(parents=True)
     (folder / "more" / "deep" / "ann.JPG").write_bytes(b"")
+    (folder / "more" / "me.jfif").write_bytes(b"")
     (folder / ".hidden.png").write_bytes(b"")
-    assert [item.name for item in find_items(str(folder))] == [*NAMES, "more/deep/ann"]
+    assert [item.name for item in find_items(str(folder))] == [*NAMES, "more/deep/ann", "more/me"]
     assert [item.name for item in find_items(str(folder / "*n.png"))] == ["ann", "ben"]
     (folder / "ANN.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"would both be ann"):

@@ -10,7 +10,6 @@ import logging
 import tempfile
 import uuid
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -21,10 +20,10 @@ import numpy as np
 from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 from bilayer.runtime.command.extras import naming_extras
+from bilayer.runtime.files.zips import zip_bytes
 
 PACKAGE = "avatar.mlpackage"  # in the .zip
 _MODEL, _WEIGHTS = "com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip knows
 
 
 def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -136,8 +135,4 @@ def _zipped(model: bytes, weights: bytes) -> bytes:
         f"Data/{_MODEL}": model,
         f"Data/{_WEIGHTS}/weight.bin": weights,
     }
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(f"{PACKAGE}/{name}", _EPOCH), data)
-    return content.getvalue()
+    return zip_bytes((f"{PACKAGE}/{name}", data) for name, data in files.items())

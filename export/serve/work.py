@@ -1,12 +1,10 @@
 """What a process of the service does: keep a checkpoint, and make a photo's avatar a zip."""
 
 import functools
-import io
 import resource
 import signal
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,13 +23,13 @@ from bilayer.runtime.errors import (
     ToolMissingError,
 )
 from bilayer.runtime.files.reading import FileKind, list_folder, read_bytes
+from bilayer.runtime.files.zips import zip_bytes
 from bilayer.runtime.jobs.processes import start_worker
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Trained
 
 PHOTO = "photo"  # a request's picture is called so in its folder, and in messages
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of a zip's files: the same avatar, the same bytes
 _COMMENT = 65535  # bytes of a zip's comment at most
 _OURS = (CheckpointError, ConversionError, ToolMissingError)  # no other photo would help
 
@@ -119,12 +117,8 @@ def pack(folder: Path, warnings: Sequence[str] = ()) -> bytes:
 
     The zip's comment is what there is to warn of, a line each.
     """
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for path in sorted(list_folder(folder)):
-            archive.writestr(zipfile.ZipInfo(path.name, _EPOCH), read_bytes(path, FileKind.ANY, most=1 << 31))
-        archive.comment = "\n".join(warnings).encode()[:_COMMENT]
-    return file.getvalue()
+    files = ((path.name, read_bytes(path, FileKind.ANY, most=1 << 31)) for path in sorted(list_folder(folder)))
+    return zip_bytes(files, "\n".join(warnings).encode()[:_COMMENT])
 
 
 def _too_much() -> Refused:

@@ -10,9 +10,7 @@ Points are pixels of the driver's picture, x right and y down, the centre of the
 objects are never read, and nothing is allocated for what a header merely claims.
 """
 
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from bilayer.runtime.errors import LandmarkError, in_short
 from bilayer.runtime.files.arrays import npy_bytes, parse_npy, parse_npz
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.files.zips import zip_bytes
 from bilayer.runtime.motion.track import Track
 from bilayer.runtime.vocabulary import DEFAULT_FPS
 
@@ -115,11 +114,8 @@ def _to_npy(track: Track, path: Path) -> bytes:
 
 
 def _to_npz(track: Track, path: Path) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in (("landmarks", track.landmarks), ("fps", np.array(track.fps, np.float64))):
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy_bytes(array))  # dated 1980: no clock in the bytes
-    return stream.getvalue()
+    arrays: dict[str, NDArray[Any]] = {"landmarks": track.landmarks, "fps": np.array(track.fps, np.float64)}
+    return zip_bytes((f"{name}.npy", npy_bytes(array)) for name, array in arrays.items())
 
 
 def _to_json(track: Track, path: Path) -> bytes:

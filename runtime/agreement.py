@@ -30,6 +30,8 @@ MOST_DB = 200.0  # of equal arrays; its negative of arrays that are not finite
 FRAME = "frame"
 RANGES = {"delta_uv": 2.0, "lf_rgb": 2.0, "seg": 1.0, FRAME: 255.0}  # what PSNR is relative to
 
+SOLID = 250  # of a mask's 255: what is the person and no soft edge, where sharpness is measured
+
 SSIM_TAPS = 11  # px, side of the window
 SSIM_SIGMA = 1.5  # px
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004 for a range of 1, though the range here is 2: as published
@@ -141,18 +143,25 @@ def frame_ssim(found: Bytes, expected: Bytes) -> float:
     return ssim(*(frame.transpose(2, 0, 1) / 127.5 - 1 for frame in (found, expected)))
 
 
-def sharpness(found: NDArray[Any], expected: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> float:
+def sharpness(
+    found: NDArray[Any],
+    expected: NDArray[Any],
+    inside: NDArray[np.bool_] | None = None,
+    expected_inside: NDArray[np.bool_] | None = None,
+) -> float:
     """Return the gradients of a picture over the true one's: 1 as sharp, below softer, above noisier; NaN where that is
     flat.
 
     Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
-    pairs count whose pixels both are, so that an outline painted into both pictures does not.
+    pairs count whose pixels both are, so that an outline painted into both pictures does not; `expected_inside` is the
+    true one's, where the person does not stand in the same place.
     """
-    own, true = (gradient(picture.astype(np.float64), inside) for picture in (found, expected))
+    own = _gradient(found.astype(np.float64), inside)
+    true = _gradient(expected.astype(np.float64), inside if expected_inside is None else expected_inside)
     return own / true if true > 0 else math.nan
 
 
-def gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = None) -> float:
+def _gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = None) -> float:
     """Return the mean absolute difference of neighbours of (C, H, W) to the right and below; NaN where no pair is
     inside.
     """

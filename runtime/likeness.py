@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from bilayer.runtime.agreement import gradient
+from bilayer.runtime.agreement import SOLID, sharpness
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.crop import CropBox, cut_box
 from bilayer.runtime.face.expression import eye_opening, follow_ratio, mouth_opening
@@ -29,7 +28,6 @@ POSES = 20
 COLUMNS = 7  # of the sheet: the photo and 20 poses fill three rows
 CAPTION = 32  # px, two lines above each picture
 GAP = 4  # px
-SOLID = 250  # of a mask's 255: what is the person and no soft edge
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,8 @@ def measure_likeness(
     half = (right - left) // 2
     crop = cut_box(photo, CropBox(left + half, top + half, half), player.size)
     known = None if recogniser is None else recogniser.describe(crop)
-    true = _gradient(crop, PersonMasker().mask(crop) * 255)
-    track = motion_poses(player.source_pose, count)
+    true, person = np.moveaxis(crop, -1, 0), PersonMasker().mask(crop) * 255 >= SOLID
+    track = likeness_poses(player.source_pose, count)
     frames, poses = [], []
     for landmarks in track:
         rgba = player.render(landmarks)
@@ -114,7 +112,7 @@ def measure_likeness(
         poses.append(
             PoseLikeness(
                 distance=math.nan if known is None or described is None else identity_distance(described, known),
-                sharpness=_gradient(frame, rgba[..., 3]) / true if true else math.nan,
+                sharpness=sharpness(np.moveaxis(frame, -1, 0), true, rgba[..., 3] >= SOLID, person),
                 mouth=(float(mouth_opening(landmarks)), float(mouth_opening(seen))),
                 eyes=(float(eye_opening(landmarks)), float(eye_opening(seen))),
             )
@@ -122,7 +120,7 @@ def measure_likeness(
     return Likeness(crop, frames, poses, recogniser is not None)
 
 
-def motion_poses(source_pose: Floats, count: int = POSES) -> Floats:
+def likeness_poses(source_pose: Floats, count: int = POSES) -> Floats:
     """Return `count` poses (N, 68, 2) of the built-in motion in their order: its rest first, eyes shut, mouth widest,
     and others evenly between.
     """
@@ -162,12 +160,6 @@ def _caption(pose: PoseLikeness, recognised: bool) -> str:
 
 def _parts(pose: PoseLikeness) -> dict[str, tuple[float, float]]:
     return {"mouth": pose.mouth, "eyes": pose.eyes}
-
-
-def _gradient(picture: Bytes, mask: NDArray[np.floating] | Bytes) -> float:
-    """Mean gradient of (S, S, 3) where its mask (S, S), 0..255, is solid; 0 where it nowhere is."""
-    found = gradient(picture.transpose(2, 0, 1).astype(np.float64), mask >= SOLID)
-    return 0.0 if math.isnan(found) else found
 
 
 def _number(value: float) -> float | None:

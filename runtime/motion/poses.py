@@ -36,7 +36,7 @@ def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Fl
         InputError: no pose asked for.
     """
     if count < 1:
-        raise InputError(f"frames: expected 1 or more, found {count}")
+        raise InputError(f"poses: expected 1 or more, found {count}")
     poses, _ = load_poses(source, drive)
     return np.ascontiguousarray(poses[spread(len(poses), count)])
 

@@ -12,7 +12,7 @@ from bilayer.runtime.face.crop import crop_box, crop_face
 from bilayer.runtime.face.expression import eye_opening, mouth_opening
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.face.recognition import IdentityRecogniser
-from bilayer.runtime.likeness import measure_likeness, motion_poses, save_sheet
+from bilayer.runtime.likeness import likeness_poses, measure_likeness, save_sheet
 from bilayer.runtime.motion.track import demo_motion
 
 SIZE = 256
@@ -103,7 +103,7 @@ def test_frames_without_a_face_are_counted_and_have_no_number(photo, landmarks, 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_poses_begin_at_rest_and_hold_the_ends_of_the_motion(landmarks, photo, count):
     pose = crop_face(photo, landmarks, SIZE).pose
-    poses = motion_poses(pose, count)
+    poses = likeness_poses(pose, count)
     whole = demo_motion(pose.reshape(68, 2)).landmarks
     assert poses.shape == (count, 68, 2)
     assert np.array_equal(poses[0].ravel(), pose)

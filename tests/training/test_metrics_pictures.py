@@ -99,4 +99,7 @@ def test_sharpness_counts_inside_of_the_mask_alone():
     assert sharpness(outside_changed, picture, inside) == pytest.approx(1)
     inner = sharpness(picture[:, 8:24, 4:28], other[:, 8:24, 4:28])
     assert sharpness(picture, other, inside) == pytest.approx(inner)
+    shifted = np.roll(inside, 3, axis=1)
+    assert sharpness(picture, np.roll(picture, 3, axis=2), inside, shifted) == pytest.approx(1)
+    assert np.isnan(sharpness(picture, picture, np.zeros_like(inside), inside))
     assert np.isnan(sharpness(picture, np.zeros_like(picture)))

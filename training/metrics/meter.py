@@ -28,7 +28,6 @@ from bilayer.training.metrics.pictures import l1, psnr, ssim
 
 DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face.model_files fetches"
 IDENTITY_SOURCE = f"--identity measures it by the {RECOGNISER}, of the extra [identity]"
-INSIDE = 250  # of a mask's 255: what is the person and no soft edge
 BATCH = 8  # pictures that are compared at once
 OPENINGS = {"mouth": mouth_opening, "eye": eye_opening}
 
@@ -108,7 +107,7 @@ class Meter:
         counts where `masks` (H, W) are white.
         """
         nothing = (None,) * len(pictures)
-        inside = tuple(None if mask is None else mask >= INSIDE for mask in masks or nothing)
+        inside = tuple(None if mask is None else mask >= agreement.SOLID for mask in masks or nothing)
         truth = Truth(
             pictures=_to_tensor(pictures),
             driving=tuple(driving or nothing),

@@ -147,14 +147,14 @@ def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_js
     bundle = options.check()
     from bilayer.android_harness.bench.playing import play
     from bilayer.android_harness.cli_setup import clean_up, make_setup, say
-    from bilayer.android_harness.report.cells import PARITY_COLUMNS, decibels
+    from bilayer.android_harness.report.cells import PARITY_COLUMNS, psnr_text
     from bilayer.runtime.errors import ParityError
 
     setup, rate, (chosen, *_) = make_setup(options, bundle, [options.mode] if options.mode else [], emulation)
     out, setup = options.out, replace(setup, poses=setup.poses[: options.frames])
     played = play(setup, chosen, out, rate, options.timeout, say)
     clean_up(setup, options.clean)
-    figures = [(title, decibels(played.parity, name)) for name, title in PARITY_COLUMNS.items()]
+    figures = [(title, psnr_text(played.parity, name)) for name, title in PARITY_COLUMNS.items()]
     run_on = f"{setup.backend.modes[chosen]}, {played.measured_on}"
     text = table(["", "value"], [("frames", played.frames), ("network on", run_on), *figures, ("out", out)])
     drive = ["--drive", str(options.drive)] if options.drive else []

@@ -58,7 +58,7 @@ class LazyGroup(Group):
             formatter.write_dl([*own, *((name, text) for name, (_, text) in COMMANDS.items())])
 
 
-def emulate(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOutputs]":
+def emulated_outputs(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOutputs]":
     """Return a bundle's results for poses (P, 136) in emulated FP16: in fp16-hybrid, or of fp16 the worse end.
 
     Raises:
@@ -78,14 +78,14 @@ def emulate(bundle: "Bundle", poses: "Floats", kind: "Kind") -> "list[NetworkOut
 @click.pass_context
 def main(context: click.Context) -> None:
     """One-shot head avatars: `bilayer export ...` is `bilayer-export ...`, and so on."""
-    context.obj = emulate  # which bilayer device needs, and may not import
+    context.obj = emulated_outputs  # which bilayer device needs, and may not import
 
 
 def device() -> None:
     """Run `bilayer-device` with the emulation of FP16, which android_harness may not import."""
     from bilayer.android_harness.cli import main as command
 
-    command(obj=emulate)
+    command(obj=emulated_outputs)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig
 from bilayer.model.networks.adaptive import AdaptiveParameters
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.networks.generators import GeneratorOutputs
-from bilayer.model.render import Rendering, on_black, render
+from bilayer.model.render import Rendering, masked, render
 from bilayer.model.texture_fit import View, fit_texture
 from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transpose, warping_field
 from bilayer.runtime.arrays import Floats
@@ -109,7 +109,7 @@ def make_source(crop: Crop, config: ModelConfig, mask: Floats | None = None) -> 
 
 def embed(model: BilayerModel, source: Source) -> tuple[Tensor, ...]:
     """Return the identity embeddings of B people, the k-th (B, C_k, s, s)."""
-    images = on_black(source.images, source.masks) if model.config.emb_apply_masks else source.images
+    images = masked(source.images, source.masks) if model.config.emb_apply_masks else source.images
     frames = images if model.config.emb_no_stickman else torch.cat([images, source.stickmen], dim=1)
     return model.identity_embedder(frames[:, None])  # type: ignore[no-any-return]  # a Module's result is Any
 
@@ -133,11 +133,11 @@ def enhancer_steps(
         layers = at_rest or predict_layers(model, parameters, source.poses)
         uv = warping_field(layers.delta_uv)
         mask = torch.ones_like(source.masks) if layers.seg_logits is None else torch.sigmoid(layers.seg_logits)
-        target = on_black(source.images, mask)
+        target = masked(source.images, mask)
     size = (texture.shape[2], texture.shape[3])
     for _ in range(model.config.enh_unrolling_depth):
         with torch.no_grad():
-            current = on_black(layers.lf_rgb + warp(texture, uv, align_corners), mask)
+            current = masked(layers.lf_rgb + warp(texture, uv, align_corners), mask)
             gradient = warp_transpose((current - target) * mask, uv, size, align_corners)
         update = model.texture_enhancer(texture, gradient)
         texture = texture + torch.tanh(update)

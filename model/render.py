@@ -25,7 +25,7 @@ class Rendering:
     seg_logits: Tensor | None  # (B, 1, S, S)
 
 
-def on_black(image: Tensor, mask: Tensor) -> Tensor:
+def masked(image: Tensor, mask: Tensor) -> Tensor:
     """Return `image` (B, 3, S, S) in -1..1 with a black background; `mask` (B, 1, S, S) is 1 in the foreground."""
     return image * mask - (1 - mask)
 
@@ -50,8 +50,8 @@ def render(
     if layers.seg_logits is not None:
         mask = torch.sigmoid(layers.seg_logits)
         if config.inf_apply_masks:
-            lf = on_black(lf, mask)
-            image = lf + hf if enhanced else on_black(image, mask)
+            lf = masked(lf, mask)
+            image = lf + hf if enhanced else masked(image, mask)
         if enhanced and config.enh_apply_masks:
-            image = on_black(image, mask)
+            image = masked(image, mask)
     return Rendering(image, lf, hf, uv, layers.delta_uv, layers.seg_logits)

@@ -51,7 +51,7 @@ RENAMED = {
 }
 
 
-def checked(value: Choice, choices: Any, name: str) -> Choice:
+def checked_word(value: Choice, choices: Any, name: str) -> Choice:
     """Return `value`, if it is one of a Literal's, else an InputError; `name` says what it is for."""
     if value not in get_args(choices):
         raise InputError(f"{name}: expected one of {', '.join(get_args(choices))}; found {value!r}")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from bilayer.model.render import on_black
+from bilayer.model.render import masked
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.files.writing import write_file
 from bilayer.training.board import Board
@@ -69,9 +69,9 @@ def picture_grid(batch: TrainingBatch, prediction: Prediction) -> Bytes:
         per_frame(batch.source.images[:, 0]),
         batch.target.images.flatten(0, 1),
         batch.target.stickmen.flatten(0, 1),
-        on_black(prediction.image, mask),
-        on_black(prediction.lf_rgb, mask),
-        on_black(prediction.hf_rgb, mask),
+        masked(prediction.image, mask),
+        masked(prediction.lf_rgb, mask),
+        masked(prediction.hf_rgb, mask),
         per_frame(prediction.texture),
         (2 * mask - 1).expand(-1, 3, -1, -1),
         warping,

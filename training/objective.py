@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bilayer.model.networks.discriminator import Discriminator
-from bilayer.model.render import on_black
+from bilayer.model.render import masked
 from bilayer.model.warp import warping_field
 from bilayer.runtime.face.ibug import EYES
 from bilayer.training.data.dataset import FrameBatch
@@ -55,7 +55,7 @@ class Objective:
         weights, mask = self.weights, prediction.mask
         losses = self.picture(prediction, target, discriminator) if soft else {}
         if weights.low_frequency:
-            lf, smooth = on_black(prediction.lf_rgb, mask), on_black(self._smooth_target(target), mask)
+            lf, smooth = masked(prediction.lf_rgb, mask), masked(self._smooth_target(target), mask)
             losses["G_L1"] = weights.low_frequency * reconstruction_loss(lf, smooth, self._region_weight(target))
         if weights.segmentation and prediction.seg_logits is not None:
             cross_entropy = F.binary_cross_entropy_with_logits(prediction.seg_logits, target.masks)
@@ -71,12 +71,12 @@ class Objective:
     def picture(self, prediction: Prediction, target: FrameBatch, discriminator: Discriminator | None) -> Losses:
         """Return the weighted losses of the picture by name: the enhancer's (stage 2), and most of the base's."""
         weights, mask = self.weights, prediction.mask
-        real = on_black(target.images, mask)
+        real = masked(target.images, mask)
         losses: Losses = {}
         if discriminator is not None:
-            losses |= self._adversarial(discriminator, real, on_black(prediction.image, mask), target.stickmen)
+            losses |= self._adversarial(discriminator, real, masked(prediction.image, mask), target.stickmen)
         # Perception teaches the texture alone: no gradient into the low-frequency layer (equation 3)
-        picture = on_black(prediction.lf_rgb.detach() + prediction.hf_rgb, mask)
+        picture = masked(prediction.lf_rgb.detach() + prediction.hf_rgb, mask)
         for name, (factor, loss) in self.perceptual.items():
             losses[name] = factor * loss(picture, real).mean()  # of a scalar, or a value for each picture
         if weights.reconstruction or weights.gradient:
@@ -91,7 +91,7 @@ class Objective:
         Here the low-frequency layer learns too: in another frame it has to hide what the fitted texture shows.
         """
         mask, regions = prediction.mask, self._region_weight(target)
-        picture, real = on_black(prediction.image, mask), on_black(target.images, mask)
+        picture, real = masked(prediction.image, mask), masked(target.images, mask)
         weights = self.weights
         return {
             "G_FIT_REC": weights.fitted * weights.reconstruction * reconstruction_loss(picture, real, regions),
@@ -110,7 +110,7 @@ class Objective:
             uv, coords = (field.movedim(-1, 1) for field in (warping_field(prediction.delta_uv), target.coords))
             losses["G_TWOS"] = weights.twos * difference_loss(uv, coords, regions)
         if weights.twos_picture:
-            picture, real = on_black(fitted.image, mask), on_black(target.images, mask)
+            picture, real = masked(fitted.image, mask), masked(target.images, mask)
             features = feature_mask(target.poses, size)
             losses["G_TWOS_PIC"] = weights.twos_picture * difference_loss(picture, real, features)
         return losses

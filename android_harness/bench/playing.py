@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import measured_on
 from bilayer.android_harness.bench.parity import Reference
-from bilayer.android_harness.bench.poses import write_inputs
+from bilayer.android_harness.bench.poses import write_poses
 from bilayer.android_harness.bench.setup import BenchSetup
 from bilayer.android_harness.device.execution import execute, fetch_results, read_results, results_bytes, stop_leftover
 from bilayer.android_harness.device.probe import probe
@@ -54,7 +54,7 @@ def play(
     kept = {}
     with tempfile.TemporaryDirectory(prefix="bilayer-device-") as name, open_writer(out, rate) as writer:
         folder = Path(name)
-        inputs = write_inputs(setup.bundle, poses, folder)
+        inputs = write_poses(setup.bundle, poses, folder)
         chunks = [list(inputs)[start : start + CHUNK] for start in range(0, len(inputs), CHUNK)]
         lists = {f"chunk_{number:04d}.txt": chunk for number, chunk in enumerate(chunks)}
         for list_name, chunk in lists.items():

@@ -9,7 +9,7 @@ from bilayer.runtime.engines.pose_encoding import PoseEncoder
 FOLDER = "inputs"  # on the device
 
 
-def write_inputs(bundle: Bundle, poses: Floats, folder: Path) -> dict[str, Path]:
+def write_poses(bundle: Bundle, poses: Floats, folder: Path) -> dict[str, Path]:
     """Write each pose as the network takes it, raw little-endian float32; the files by their names on the device.
 
     Pose vectors have no picture's layout, so SNPE's NHWC does not touch them.

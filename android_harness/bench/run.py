@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bilayer.android_harness.bench.outcome import make_row, measured_on, model_info, utc_now
 from bilayer.android_harness.bench.parity import Reference
-from bilayer.android_harness.bench.poses import write_inputs
+from bilayer.android_harness.bench.poses import write_poses
 from bilayer.android_harness.bench.sampler import EVICT_MB, write_sampler_inputs
 from bilayer.android_harness.bench.session import open_session, session_key, session_path
 from bilayer.android_harness.bench.setup import BenchOptions, BenchSetup, Measurement
@@ -80,7 +80,7 @@ def _bring_files(work: Measurement) -> None:
     setup, options, reference = work.setup, work.options, work.reference
     with tempfile.TemporaryDirectory(prefix="bilayer-device-") as name:
         folder = Path(name)
-        inputs = write_inputs(setup.bundle, setup.poses, folder)
+        inputs = write_poses(setup.bundle, setup.poses, folder)
         counts = {
             "parity.txt": len(inputs),
             "warm.txt": options.warm_up,

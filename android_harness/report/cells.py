@@ -31,7 +31,7 @@ def clean(text: str) -> str:
     return "".join(c for c in text if c.isprintable()).replace("|", "/").replace("<", "‹").replace(">", "›")
 
 
-def decibels(parity: Parity, name: str) -> str:
+def psnr_text(parity: Parity, name: str) -> str:
     """Return one PSNR of a parity as a table shows it, in dB."""
     if name not in parity.psnr_db:
         return DASH

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from bilayer.android_harness.report.cells import PARITY_COLUMNS, clean, decibels, label, row_label, rows_of
+from bilayer.android_harness.report.cells import PARITY_COLUMNS, clean, label, psnr_text, row_label, rows_of
 from bilayer.android_harness.report.sampler import frame_ms
 from bilayer.android_harness.report.series import processes, slowed
 from bilayer.android_harness.report.tables import make_report
@@ -84,7 +84,7 @@ def _parity(results: Sequence[Result]) -> Picture:
         bars = []
         for name, colour in charts.RESULT_COLOURS.items():
             if name in parity.psnr_db:
-                db, text = parity.psnr_db[name], decibels(parity, name)
+                db, text = parity.psnr_db[name], psnr_text(parity, name)
                 length = exact if db >= MOST_DB else max(db, 0.0)
                 emulated = parity.emulated_db.get(name)
                 span = [(emulated, emulated)] if emulated is not None and emulated < MOST_DB else []

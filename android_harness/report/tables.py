@@ -6,9 +6,9 @@ from bilayer.android_harness.report.cells import (
     DASH,
     PARITY_COLUMNS,
     clean,
-    decibels,
     label,
     milliseconds,
+    psnr_text,
     row_label,
     rows_of,
 )
@@ -99,7 +99,7 @@ def _parity(results: Sequence[Result]) -> Section:
     rows = []
     for result, row in rows_of(results):
         if row.parity:
-            figures = [decibels(row.parity, name) for name in PARITY_COLUMNS]
+            figures = [psnr_text(row.parity, name) for name in PARITY_COLUMNS]
             rest = [f"{row.parity.frame_ssim:.4f}", f"{row.parity.uv_pixels:.3f}", row.parity.poses]
             above = row.parity.above_emulation_db
             gate = [row.parity.kind, DASH if above is None else f"{above:+.1f}", row.parity.ruling.verdict]

@@ -22,7 +22,7 @@ from bilayer.android_harness.device.workspace import OUT, ROOT
 from bilayer.android_harness.routes.sdk import Sdk
 from bilayer.runtime.bundle import Bundle
 from bilayer.runtime.errors import BundleError, InputError
-from bilayer.runtime.vocabulary import checked
+from bilayer.runtime.vocabulary import checked_word
 
 if TYPE_CHECKING:
     from bilayer.runtime.agreement import Kind  # which takes numpy, and these words are the options'
@@ -172,7 +172,7 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
     if contract.files.dlc is None or contract.dlc is None:
         target = "snpe-1.32" if sdk.era == "1.x" else "qairt"
         raise BundleError(f"{bundle.folder}: has no .dlc; export it again with bilayer-export --target {target}")
-    route = ROUTES[checked(wanted or ("snpe" if sdk.has("snpe-net-run") else "qnn"), RouteName, "route")]
+    route = ROUTES[checked_word(wanted or ("snpe" if sdk.has("snpe-net-run") else "qnn"), RouteName, "route")]
     path, container = bundle.path(contract.files.dlc), contract.dlc.container
     if sdk.era == "1.x" and container > 3:
         raise BundleError(

@@ -48,9 +48,9 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
 
     subject = open_subject(avatar, choose_poses(avatar.contract.source.pose, options.poses, options.drive))
     if options.write_inputs:
-        from bilayer.benchmarks.parity.rungs.device import write_inputs
+        from bilayer.benchmarks.parity.rungs.device import write_device_inputs
 
-        path = write_inputs(subject, options.write_inputs, options.layers)
+        path = write_device_inputs(subject, options.write_inputs, options.layers)
         following = "snpe-net-run on it, pull Result_*, then --device-outputs FOLDER"
         show({"out": str(path), "poses": options.poses}, lambda: str(path), as_json, following)
         return
@@ -72,16 +72,16 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
 def _judge_many(
     contracts: Mapping[str, StrPath], options: ParityOptions, job_options: JobOptions, as_json: bool
 ) -> None:
-    from bilayer.benchmarks.parity.many import WORKER_BYTES, judge_many, problems, require, summary
+    from bilayer.benchmarks.parity.many import WORKER_BYTES, first_problems, judge_many, require_unbroken, summary
 
     if options.photo or options.device_outputs or options.write_inputs or options.html or options.layers:
         raise click.UsageError("photos, pages, layers and a phone's files are of one avatar; name its folder")
     with progress("judging", len(contracts)) as advance:
         rows = judge_many(contracts, options, job_options.workers(len(contracts), WORKER_BYTES), advance)
     show({"avatars": [asdict(row) for row in rows]}, lambda: summary(rows), as_json)
-    for kind, line in problems(rows):
+    for kind, line in first_problems(rows):
         tell(kind, line)
-    require(options.bundle, rows)
+    require_unbroken(options.bundle, rows)
 
 
 if __name__ == "__main__":

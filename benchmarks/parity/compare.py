@@ -50,7 +50,7 @@ class Comparison:
         return {"results": results, "frame": frame, "not_finite": worst.not_finite}
 
 
-def compare(
+def compare_poses(
     found: Sequence[NetworkOutputs],
     expected: Sequence[NetworkOutputs],
     frames: Sequence[Bytes],

@@ -6,7 +6,7 @@ Above is what a rung is made of, where that is not the next one: a network in in
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bilayer.benchmarks.parity.compare import Comparison, compare
+from bilayer.benchmarks.parity.compare import Comparison, compare_poses
 from bilayer.benchmarks.parity.layer_errors import LayerReport
 from bilayer.benchmarks.parity.rungs.dlc import open_dlc
 from bilayer.benchmarks.parity.rungs.integers import integer_rungs
@@ -178,7 +178,7 @@ def _compare(
     frames: dict[int, Bytes],
     expected_frames: dict[int, Bytes],
 ) -> Comparison:
-    return compare(
+    return compare_poses(
         list(found.values()),
         [expected[i] for i in found],
         [frames[i] for i in found],

@@ -65,7 +65,7 @@ def summary(rows: Sequence[Judged]) -> str:
     return table(verdicts, [[sum(row.verdict == verdict for row in rows) for verdict in verdicts]])
 
 
-def require(place: StrPath, rows: Sequence[Judged]) -> None:
+def require_unbroken(place: StrPath, rows: Sequence[Judged]) -> None:
     """Raise a ParityError where an avatar is broken, else an InputError where one cannot be read."""
     broken, failed = ([row for row in rows if row.verdict == verdict] for verdict in ("broken", "failed"))
     if broken:
@@ -74,7 +74,7 @@ def require(place: StrPath, rows: Sequence[Judged]) -> None:
         raise InputError(f"{place}: {len(failed)} of {len(rows)} avatars cannot be read; export them again")
 
 
-def problems(rows: Sequence[Judged]) -> Iterator[tuple[str, str]]:
+def first_problems(rows: Sequence[Judged]) -> Iterator[tuple[str, str]]:
     """Yield the verdict and a line for each of the first avatars that are broken or cannot be read."""
     told = [row for row in rows if row.reason][:SHOWN]
     return ((row.verdict, f"{row.avatar}: {row.reason}") for row in told)

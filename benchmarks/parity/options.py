@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import click
 
-from bilayer.benchmarks.report.document import require
+from bilayer.benchmarks.report.document import require_packages
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option
@@ -97,5 +97,5 @@ class ParityOptions:
             check_output(self.html)
             read = (self.photo, *self.others, self.checkpoint, self.landmarks, self.drive, self.bundle, *avatar.paths)
             check_apart([self.html], read)
-            require("jinja2", "matplotlib")
+            require_packages("jinja2", "matplotlib")
         return avatar

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bilayer.benchmarks.report.document import GRID, INK, MUTED, PAPER, SHADE, require
+from bilayer.benchmarks.report.document import GRID, INK, MUTED, PAPER, SHADE, require_packages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +167,7 @@ def _figure(height: float) -> Iterator["Figure"]:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        require("matplotlib")
+        require_packages("matplotlib")
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 

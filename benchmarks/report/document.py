@@ -74,7 +74,7 @@ class Report:
 
     def page(self, pictures: Sequence[Picture]) -> str:
         """Return the report as HTML: verdict, numbers, pictures, then the tables; a ToolMissingError without jinja2."""
-        require("jinja2")
+        require_packages("jinja2")
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(
@@ -88,7 +88,7 @@ class Report:
         return environment.get_template("page.html").render(report=self, pictures=pictures)
 
 
-def require(*packages: str) -> None:
+def require_packages(*packages: str) -> None:
     """Import what only charts and pages need, before a command measures; a ToolMissingError where one is missing."""
     for name in packages:
         try:

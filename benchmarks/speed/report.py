@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import click
 
 from bilayer.benchmarks.report import charts
-from bilayer.benchmarks.report.document import Section, require
+from bilayer.benchmarks.report.document import Section, require_packages
 from bilayer.benchmarks.speed.timing import Samples
 from bilayer.runtime.command.console import as_json_option, show
 from bilayer.runtime.command.extras import installed_versions
@@ -157,7 +157,7 @@ def with_results(measure: Callable[..., Sequence[BenchReport]]) -> Callable[...,
             check_output(plot)
             given = [value for some in options if is_dataclass(some) for value in vars(some).values()]
             check_apart([plot], [value for value in given if isinstance(value, Path)])
-            require("matplotlib")
+            require_packages("matplotlib")
         reports = measure(*options)
         text = "\n\n".join(report.to_markdown() for report in reports)
         show({"benchmarks": [report.to_dict() for report in reports]}, lambda: text, as_json)

@@ -38,7 +38,7 @@ def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
             None if side.result is None else float(np.abs(side.result(side.run()) - expected.astype(float)).max())
             for side in sides
         ]
-        times = take_turns(sides, turns, warmup, title)
+        times = time_cold_and_warm(sides, turns, warmup, title)
         ours = times[sampler_sides.OURS]
         rows = []
         for side, error in zip(sides, errors, strict=True):
@@ -63,7 +63,7 @@ class Times(NamedTuple):
     wall: Samples  # clock time of the second
 
 
-def take_turns(sides: list[Side], turns: int, warmup: int, name: str) -> dict[str, Times]:
+def time_cold_and_warm(sides: list[Side], turns: int, warmup: int, name: str) -> dict[str, Times]:
     """Time each side in each turn, after `warmup` turns that are not counted."""
     times: dict[str, list[tuple[float, ...]]] = {side.name: [] for side in sides}
     with progress(name, turns + warmup) as advance:

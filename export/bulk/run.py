@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bilayer.export.bulk.items import Item
 from bilayer.export.bulk.photos import RESULTS_FILE, SHEET
 from bilayer.export.bulk.sheet import contact_sheet
-from bilayer.export.bulk.work import BulkJob, Row, Status, as_line, for_workers, look, made_by, make
+from bilayer.export.bulk.work import BulkJob, Row, Status, as_line, for_workers, look, made_by, make_item
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
@@ -85,7 +85,7 @@ def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> Bu
         ToolMissingError: a network that finds faces is not there.
     """
     rows = dict(plan.known)
-    for (job, key), row in run_jobs(make, plan.waiting, workers):
+    for (job, key), row in run_jobs(make_item, plan.waiting, workers):
         name = job.item.name
         rows[name] = Row(name, job.item.photo, "failed", key, error=str(row)) if isinstance(row, InputError) else row
         on_done()

@@ -92,7 +92,7 @@ def look(job: BulkJob) -> Looked:
     return Looked(key, _earlier(job, key))
 
 
-def make(keyed: tuple[BulkJob, str]) -> Row:
+def make_item(keyed: tuple[BulkJob, str]) -> Row:
     """Make an avatar and record it; what is wrong with the photo is a row, too.
 
     Raises:

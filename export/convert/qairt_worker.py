@@ -20,7 +20,7 @@ from bilayer.runtime.process.environment import import_onnxruntime
 NOT_LOADED = 5
 
 
-def open_session(model: Path, soc: str, settings: dict[str, str], dlc_folder: str | None = None) -> Any:
+def open_qnn_session(model: Path, soc: str, settings: dict[str, str], dlc_folder: str | None = None) -> Any:
     """Return an onnxruntime.InferenceSession of the whole graph on QNN's HTP backend, which may write a .dlc of it,
     too.
 
@@ -65,7 +65,7 @@ def exit_code_of(work: Callable[[], object]) -> int:
 
 def convert(network: str, folder: str, soc: str) -> int:
     """Write the .dlc of a network into a folder, and return the exit code."""
-    return exit_code_of(lambda: open_session(Path(network), soc, {}, folder))
+    return exit_code_of(lambda: open_qnn_session(Path(network), soc, {}, folder))
 
 
 def convert_for(owner: "Connection[int, tuple[str, ...]]") -> None:

@@ -64,7 +64,7 @@ def _farthest(poses: Floats, known: list[Floats]) -> list[Floats]:
     return known[-_EXTREMES:]
 
 
-def grid_of(values: Tensor, bits: int, margin: float, what: str) -> Grid:
+def grid_over(values: Tensor, bits: int, margin: float, what: str) -> Grid:
     """Return a grid over all of `values` and a `margin` beyond, as a share of their range.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bilayer.export.integers.calibrate import grid_of, network_outputs, run_on
+from bilayer.export.integers.calibrate import grid_over, network_outputs, run_on
 from bilayer.export.integers.rounding import rounded_layer
 from bilayer.export.integers.scheme import ACTIVATION_BITS, HIGH, LOW, Grid, IntegerGenerator, activation_grid
 from bilayer.export.network.evaluate import run_layer
@@ -60,7 +60,7 @@ def quantize(
         InputError: numbers that are not finite, or a layer that gives the same in every pose; names it.
     """
     bits = ACTIVATION_BITS[precision]
-    grids: dict[str, Grid] = {INPUT: grid_of(poses, bits, 0.0, f"{precision}: the pose")}
+    grids: dict[str, Grid] = {INPUT: grid_over(poses, bits, 0.0, f"{precision}: the pose")}
     exact, rounded = {INPUT: poses}, {INPUT: grids[INPUT].rounded(poses)}
     layers: list[Layer] = []
     scales: dict[str, Array] = {}
@@ -93,7 +93,7 @@ def quantize(
             elif isinstance(part, Activation):
                 grids[part.name] = activation_grid(part.function, bits)
             else:
-                grids[part.name] = grid_of(made, bits, MARGIN, f"{precision}: layer {part.name}")
+                grids[part.name] = grid_over(made, bits, MARGIN, f"{precision}: layer {part.name}")
             rounded[part.name] = grids[part.name].rounded(made)
             layers.append(part)
             if scale is not None:

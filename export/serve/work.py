@@ -72,7 +72,7 @@ def describe(checkpoint: str) -> tuple[str, ...]:
     return (_trained(checkpoint).digest, default_target(), *versions)
 
 
-def make(options: ExportOptions) -> Made | Refused:
+def make_avatar(options: ExportOptions) -> Made | Refused:
     """Return the avatar of a photo in a folder of its own, as a zip; or why there is none.
 
     Raises:

@@ -17,7 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from bilayer.export.options import ExportOptions
 from bilayer.export.serve.options import ServeOptions, Wanted
-from bilayer.export.serve.work import PHOTO, Made, Refused, begin, describe, make
+from bilayer.export.serve.work import PHOTO, Made, Refused, begin, describe, make_avatar
 from bilayer.runtime.jobs.processes import SPAWNED, lifeline
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class WorkerPool:
         try:
             if not self._pools[place].active:  # it breaks where a process is killed that does nothing
                 await self._renew(place)
-            future = self._pools[place].schedule(make, args=(options,), timeout=seconds)
+            future = self._pools[place].schedule(make_avatar, args=(options,), timeout=seconds)
             return await asyncio.wrap_future(future)
         except TimeoutError:
             self.restarts += 1

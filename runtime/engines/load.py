@@ -7,7 +7,7 @@ from pathlib import Path
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
 from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.vocabulary import EngineName, Precision, checked
+from bilayer.runtime.vocabulary import EngineName, Precision, checked_word
 
 # Of those that read the .onnx as it is, in fp32: benchmarks/speed/player.py measures it. ncnn converts it first, and
 # has no layer for some of the graphs that bilayer-export can make; LiteRT needs the bundle's .tflite
@@ -56,8 +56,8 @@ def load_engine(
         ConversionError: ncnn's converter cannot make a file of the network, or ncnn has no layer that it needs.
         ToolMissingError: the engine is not installed, or there is no Vulkan device.
     """
-    checked(name, EngineName, "engine")
-    checked(precision, Precision, "precision")
+    checked_word(name, EngineName, "engine")
+    checked_word(precision, Precision, "precision")
     if threads is not None and threads < 1:
         raise InputError(f"threads: expected 1 or more, found {threads}")
     chosen = choose_engine(precision) if name == "auto" else name

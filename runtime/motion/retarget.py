@@ -31,7 +31,7 @@ from bilayer.runtime.face.ibug import (
     RIGHT_EYE,
 )
 from bilayer.runtime.motion.track import LIP_PAIRS, PARTING, Track, check_frames, hold_faces
-from bilayer.runtime.vocabulary import RetargetMode, checked
+from bilayer.runtime.vocabulary import RetargetMode, checked_word
 
 # Points that only the head moves: ears, nose, corners of the eyes
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
@@ -93,7 +93,7 @@ class Retargeter:
         gains: Gains = Gains(),
     ) -> None:
         self.gains = gains
-        self.mode: RetargetMode = checked(mode, RetargetMode, "mode")
+        self.mode: RetargetMode = checked_word(mode, RetargetMode, "mode")
         self._source = _face(source, "source")
         self._transfer: _Transfer | None = None
         if reference is not None:
@@ -167,7 +167,7 @@ def retarget(
     """
     frames = hold_faces(check_frames(driver))
     face = _face(source, "source")
-    if checked(mode, RetargetMode, "mode") == "absolute":
+    if checked_word(mode, RetargetMode, "mode") == "absolute":
         return frames.copy()
     if reference is None:
         reference = closest_frame(source, frames)

@@ -21,7 +21,7 @@ from bilayer.runtime.sampler.rows import (
     named_shape,
     output_array,
 )
-from bilayer.runtime.vocabulary import checked
+from bilayer.runtime.vocabulary import checked_word
 
 Alpha = Literal["straight", "premultiplied"]
 Rounding = Literal["truncate", "nearest"]
@@ -88,11 +88,11 @@ class FrameCompositor:
         if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
             raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
         self._mask_scale, self._mask_offset = np.float32(mask_scale), np.float32(mask_offset)
-        self._rounding = np.float32(0.5 if checked(rounding, Rounding, "rounding") == "nearest" else 0)
-        self._layout = checked(layout, Layout, "layout")
+        self._rounding = np.float32(0.5 if checked_word(rounding, Rounding, "rounding") == "nearest" else 0)
+        self._layout = checked_word(layout, Layout, "layout")
         self._backdrop = None if background is None else _backdrop(background)
         self._words: NDArray[np.uint32] | None = None  # the backdrop at a frame's size, (h, w)
-        mode = STRAIGHT if checked(alpha, Alpha, "alpha") == "straight" else PREMULTIPLIED
+        mode = STRAIGHT if checked_word(alpha, Alpha, "alpha") == "straight" else PREMULTIPLIED
         self.engine, kernels = load_kernels(engine)
         self._kernels, self._threads = kernels, threads
         self._use = OVER if background is not None else mode, layout == "interleaved"

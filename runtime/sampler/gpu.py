@@ -19,7 +19,7 @@ from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import MAX_FRAME, Alpha, Rounding
 from bilayer.runtime.sampler.grid_sample import PADDING, pack_texture
 from bilayer.runtime.sampler.rows import input_array, output_array
-from bilayer.runtime.vocabulary import checked
+from bilayer.runtime.vocabulary import checked_word
 
 Filter = Literal["fetch", "hardware"]  # four fetches blended in float32, or the texture unit's own
 
@@ -114,12 +114,12 @@ class GpuCompositor:
         self.size = (size, size) if isinstance(size, int) else size
         if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
             raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
-        self._alpha = 0 if checked(alpha, Alpha, "alpha") == "straight" else 1
+        self._alpha = 0 if checked_word(alpha, Alpha, "alpha") == "straight" else 1
         self._background = (0, 0, 0)
         if background is not None:
             self._alpha, self._background = _OVER, _colour(background)
-        self._rounding = 0.5 if checked(rounding, Rounding, "rounding") == "nearest" else 0.0
-        self._filter = checked(filter, Filter, "filter")
+        self._rounding = 0.5 if checked_word(rounding, Rounding, "rounding") == "nearest" else 0.0
+        self._filter = checked_word(filter, Filter, "filter")
         adapter = adapter or _any_adapter()
         self.device_name = f"{adapter.info['device']}, {adapter.info['backend_type']}"
         self._device = adapter.request_device_sync()

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.sampler.rows import Engine, Layout, Rows, array_shape, input_array, load_kernels, output_array
-from bilayer.runtime.vocabulary import checked
+from bilayer.runtime.vocabulary import checked_word
 
 MAX_CHANNELS = 4
 PADDING = 3  # texels a packed texture has more than its texture: one before, two after
@@ -36,7 +36,7 @@ def pack_texture(texture: ArrayLike, layout: Layout = "planar") -> Floats:
         InputError: another shape, 2**29 texels and more, or a side above 2**23.
     """
     pixels = np.asarray(texture, dtype=np.float32)
-    if checked(layout, Layout, "layout") == "planar" and pixels.ndim == 3:
+    if checked_word(layout, Layout, "layout") == "planar" and pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= MAX_CHANNELS or 0 in pixels.shape:
         expected = "(C, H, W)" if layout == "planar" else "(H, W, C)"
@@ -126,8 +126,8 @@ class Sampler:
         self._texture = pack_texture(texture, texture_layout)
         self.channels = np.shape(texture)[0 if texture_layout == "planar" else 2]
         self._align_corners = bool(align_corners)
-        self._grid_layout = checked(grid_layout, Layout, "grid_layout")
-        self._out_layout = checked(out_layout, Layout, "out_layout")
+        self._grid_layout = checked_word(grid_layout, Layout, "grid_layout")
+        self._out_layout = checked_word(out_layout, Layout, "out_layout")
         self.engine, kernels = load_kernels(engine)
         self._run = Rows(kernels.sample_kernel(grid_layout == "interleaved", out_layout == "interleaved"), threads)
 

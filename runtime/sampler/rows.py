@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.sampler import numpy_kernels
-from bilayer.runtime.vocabulary import checked
+from bilayer.runtime.vocabulary import checked_word
 
 Layout = Literal["planar", "interleaved"]  # (C, h, w), torch's and ONNX's; (h, w, C), SNPE's
 Engine = Literal["auto", "numba", "numpy"]
@@ -65,7 +65,7 @@ class Kernels(Protocol):
 
 def load_kernels(engine: Engine) -> tuple[str, Kernels]:
     """Return the loops of an engine, and its name: "numba" or "numpy"."""
-    if checked(engine, Engine, "engine") == "numpy":
+    if checked_word(engine, Engine, "engine") == "numpy":
         return "numpy", numpy_kernels
     try:
         return "numba", _numba_kernels()

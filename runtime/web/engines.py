@@ -100,7 +100,7 @@ RELEASES: dict[WebEngine, Release] = {"litert": LITERT, "ort": ORT}
 FOLDERS: dict[WebEngine, str] = {"litert": "wasm", "ort": "dist"}  # of the package
 
 
-def load_engine(engine: WebEngine, folder: Path | None = None, webgpu: bool = False) -> dict[str, bytes]:
+def engine_files(engine: WebEngine, folder: Path | None = None, webgpu: bool = False) -> dict[str, bytes]:
     """Return the files of an engine by name, as the page wants them: WebAssembly packed by gzip, a third of its size.
 
     Args:

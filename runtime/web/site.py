@@ -15,7 +15,7 @@ from bilayer.runtime.face import model_files
 from bilayer.runtime.files.exchange import exchange
 from bilayer.runtime.files.reading import FileKind, is_folder, is_there, list_folder, read_bytes
 from bilayer.runtime.files.writing import check_output, drafting
-from bilayer.runtime.web.engines import load_engine
+from bilayer.runtime.web.engines import engine_files
 
 PAGE = Path(__file__).with_name("page")  # built of web/ by `npm run build`
 SCHEMA = PAGE.parents[1] / "avatar.schema.json"
@@ -64,7 +64,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
     files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
     files[SCHEMA.name] = read_bytes(SCHEMA, FileKind.ANY)  # which the page's module reads contracts by
     engine, network = network_of(bundle, webgpu)
-    files |= {f"{engine}/{name}": content for name, content in load_engine(engine, runtime, webgpu).items()}
+    files |= {f"{engine}/{name}": content for name, content in engine_files(engine, runtime, webgpu).items()}
     notes = []
     face: str | None = "face/"
     try:

@@ -19,7 +19,7 @@ from bilayer.android_harness.results import read_result
 from bilayer.android_harness.routes.vendor import COMPUTES_IN, Mode
 from bilayer.benchmarks.parity.rungs.rung import EmulatedRung
 from bilayer.benchmarks.parity.subject import open_subject
-from bilayer.cli import emulate
+from bilayer.cli import emulated_outputs
 from bilayer.cli import main as all_commands
 from bilayer.export.network.emulate import emulate as emulated_layers
 from bilayer.export.options import ExportOptions
@@ -42,7 +42,7 @@ def avatar(exported_folder):
     """A bundle, four poses, the gate's reference for it, and how to run another network in its place."""
     bundle = read_bundle(exported_folder)
     poses = choose_poses(bundle.contract.source.pose, 4)
-    reference = Reference(bundle, "numpy", emulate)
+    reference = Reference(bundle, "numpy", emulated_outputs)
     encoder = PoseEncoder(bundle.contract.input, "")
 
     def run(model):
@@ -134,7 +134,7 @@ def test_fp16_arithmetic_is_no_fp16_storage(avatar):
 def test_the_emulation_is_the_ladders(avatar):
     bundle, poses, _, _ = avatar
     rung = EmulatedRung(open_subject(bundle, poses), "sequential")
-    for found, expected in zip(emulate(bundle, poses, "fp16"), rung.results([0, 1, 2, 3]), strict=True):
+    for found, expected in zip(emulated_outputs(bundle, poses, "fp16"), rung.results([0, 1, 2, 3]), strict=True):
         assert all(np.array_equal(found.by_name[name], values) for name, values in expected.by_name.items())
 
 
@@ -158,7 +158,7 @@ def test_without_torch_the_extra_is_named(avatar, monkeypatch):
     for module in ("bilayer.benchmarks.parity.rungs.rung", "bilayer.export.network.emulate"):  # to be imported anew
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
-    reference = Reference(bundle, "numpy", emulate)
+    reference = Reference(bundle, "numpy", emulated_outputs)
     parity = reference.compare(poses, run(bundle.path(bundle.contract.files.onnx).read_bytes()), "fp16")
     assert parity.not_emulated == "torch is not installed; pip install 'bilayer[export]'"
 
@@ -182,7 +182,7 @@ def bench(variables, plug_in, tmp_path):
     def run(bundle, mode, program=main, first=()):
         few = ("--repeats", 1, "--warm-up", 0, "--processes", 1, "--poses", 2, "--cool-down", 0)
         words = [*first, "bench", bundle, "--serial", serial, *few, "--mode", mode, "--out", tmp_path / "a.json"]
-        obj = None if first else emulate  # `bilayer` hands it on by itself
+        obj = None if first else emulated_outputs  # `bilayer` hands it on by itself
         return CliRunner().invoke(program, [str(word) for word in words], env=variables, obj=obj)
 
     return run, tmp_path / "a.json"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bilayer.benchmarks.parity.compare import compare
+from bilayer.benchmarks.parity.compare import compare_poses
 from bilayer.benchmarks.parity.ladder import Pictures, check_bundle, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
 from bilayer.benchmarks.parity.pictures import strip
@@ -144,10 +144,10 @@ def test_a_strip_shows_every_pose_that_there_is():
 def test_frames_that_are_equal_and_frames_that_are_not():
     frame = np.random.default_rng(0).integers(0, 255, (32, 32, 4)).astype(np.uint8)
     still = NetworkOutputs(np.zeros((2, 8, 8)), np.zeros((3, 8, 8)), None)
-    same = compare([still], [still], [frame], [frame])
+    same = compare_poses([still], [still], [frame], [frame])
     assert (same.agreement.psnr_db["frame"], same.level_shares["0"]) == (200, 1)
     assert same.agreement.frame_ssim == pytest.approx(1)
-    found = compare([still], [still], [frame + np.uint8(1)], [frame])
+    found = compare_poses([still], [still], [frame + np.uint8(1)], [frame])
     assert found.agreement.psnr_db["frame"] == pytest.approx(10 * np.log10(255**2))
     assert found.level_shares["1"] == 1
 
@@ -157,8 +157,8 @@ def test_a_number_that_is_not_finite_breaks_every_kind_of_rung():
     still = NetworkOutputs(np.zeros((2, 8, 8)), np.zeros((3, 8, 8)), None)
     broken = still.copy()
     broken.delta_uv[0, 1, 2] = np.nan
-    assert judge(compare([still], [still], [frame], [frame]).agreement, "fp32").verdict == "passed"
-    found = compare([still, broken], [still, still], [frame] * 2, [frame] * 2)
+    assert judge(compare_poses([still], [still], [frame], [frame]).agreement, "fp32").verdict == "passed"
+    found = compare_poses([still, broken], [still, still], [frame] * 2, [frame] * 2)
     assert (found.errors["delta_uv"].max_abs, found.errors["lf_rgb"].max_abs) == (np.inf, 0)
     worst = found.agreement
     assert (worst.worst_db, worst.uv_pixels, worst.not_finite) == (-200, 8, 1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bilayer.benchmarks.parity.ladder import climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.rungs.device import open_device, write_inputs
+from bilayer.benchmarks.parity.rungs.device import open_device, write_device_inputs
 from bilayer.benchmarks.parity.rungs.rung import EmulatedRung, Float64, OnnxRung
 from bilayer.benchmarks.parity.rungs.trained import make_trained
 from bilayer.export.network.onnx_read import read_generator
@@ -74,7 +74,7 @@ def test_swapped_colours_of_a_phone_are_caught_and_named(made, tmp_path):
 
 def test_the_inputs_of_a_phone_are_the_poses(made, tmp_path):
     subject = subject_of(made[1], 3)
-    lines = write_inputs(subject, tmp_path / "in").read_text().splitlines()
+    lines = write_device_inputs(subject, tmp_path / "in").read_text().splitlines()
     assert lines == ["#layers", *(f"pose:=pose_{i:04}.raw" for i in range(3))]
     for i in range(3):
         np.testing.assert_array_equal(np.fromfile(tmp_path / "in" / f"pose_{i:04}.raw", "<f4"), subject.encoded()[i])

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from bilayer.benchmarks.parity.ladder import FOLDED, climb
 from bilayer.benchmarks.parity.layer_errors import compare_layers
-from bilayer.benchmarks.parity.rungs.device import open_device, write_inputs
+from bilayer.benchmarks.parity.rungs.device import open_device, write_device_inputs
 from bilayer.benchmarks.parity.rungs.engines import bfloat16, vulkan
 from bilayer.benchmarks.parity.rungs.htp import simulator
 from bilayer.benchmarks.parity.rungs.litert import litert
@@ -287,6 +287,6 @@ def in_file(values):
 
 def test_a_phone_is_asked_for_every_layer(made, tmp_path):
     subject = made.trained.subject
-    first = write_inputs(subject, tmp_path / "inputs", layers=True).read_text().splitlines()[0]
+    first = write_device_inputs(subject, tmp_path / "inputs", layers=True).read_text().splitlines()[0]
     assert first.split()[0] == f"#{subject.own.layers[0].name}"
     assert len(first.split()) == len(subject.own.layers)

@@ -27,7 +27,7 @@ def export(folder, *options):
 def test_the_page_is_written_with_the_avatar(tmp_path, monkeypatch):
     made_up = {"litert_wasm_internal.js": b"export {}"}
     monkeypatch.setattr(engines, "check_engines", lambda: None)
-    monkeypatch.setattr(web_site, "load_engine", lambda *wanted: made_up)
+    monkeypatch.setattr(web_site, "engine_files", lambda *wanted: made_up)
     monkeypatch.setattr(network, "LEAST_SAME", 0.9)  # a network of random numbers is sensitive
     done = export(tmp_path, "--web", tmp_path / "site", "--json")
     assert done.exit_code == 0, done.output

@@ -13,7 +13,7 @@ from bilayer.model.files.authors_checkpoint import find_run
 from bilayer.model.files.safe_load import read_pth
 from bilayer.model.networks.adaptive import Affine, Conv1x1
 from bilayer.model.networks.spectral import add_spectral_norm
-from bilayer.model.render import on_black
+from bilayer.model.render import masked
 from bilayer.runtime import crop_face, scale_image
 from tests import golden
 
@@ -137,13 +137,13 @@ def test_masked_frames(case_a, avatars):
     model = masking(case_a[False])
     base = avatars[False, "none"].render(model, POSES)
     mask = torch.sigmoid(base.seg_logits)
-    assert_close(on_black(base.image, mask), OUT["ac0/masked/pred_target_imgs"], IMAGES)
+    assert_close(masked(base.image, mask), OUT["ac0/masked/pred_target_imgs"], IMAGES)
     assert_close(base.lf_rgb[:1], OUT["ac0/masked/pred_target_delta_lf_rgbs"], HEADS)
     enhanced = avatars[False, "updater"].render(model, POSES)
     assert_close(enhanced.image, OUT["ac0/masked/pred_enh_target_imgs"], IMAGES)
     target = crop_face(CASE["target_images"][0], CASE["target_landmarks"][0], 64)
     picture = torch.from_numpy(scale_image(target.image))[None]
-    twice = on_black(on_black(picture, mask[:1]), mask[:1])
+    twice = masked(masked(picture, mask[:1]), mask[:1])
     assert_close(twice, OUT["ac0/masked/target_imgs"], IMAGES)
 
 

@@ -23,7 +23,7 @@ from bilayer.runtime.face import model_files
 from bilayer.runtime.files.released import keep
 from bilayer.runtime.player import read_lids, read_texture
 from bilayer.runtime.web import engines, network
-from bilayer.runtime.web.engines import load_engine
+from bilayer.runtime.web.engines import engine_files
 from bilayer.runtime.web.server import open_server
 from bilayer.runtime.web.site import ISOLATION, Site, check_site_folder, make_site, write_site
 from tests.runtime.conftest import only_onnx
@@ -90,33 +90,33 @@ def test_files_go_from_the_archive_to_the_cache(tmp_path, cache, made_up, engine
     release.extract(good_archive(tmp_path / "package.tgz", engine))
     assert all(file.is_cached() for file in release.files)
     assert {path.parent for path in cache.rglob("*.*") if path.is_file()} == {cache / CACHED[engine]}
-    for name, content in load_engine(engine, webgpu=True).items():
+    for name, content in engine_files(engine, webgpu=True).items():
         whole = name.removesuffix(".gz")
         assert (gzip.decompress(content) if whole != name else content) == content_of(whole)
         assert whole.endswith(".wasm") == (whole != name)  # packed, and nothing else is
-    assert not [name for name in load_engine(engine) if "jspi" in name]
+    assert not [name for name in engine_files(engine) if "jspi" in name]
 
 
 def test_a_folder_of_the_users_takes_the_caches_place(tmp_path, cache, made_up):
     files = [file for file in engines.RELEASES["ort"].files if "jspi" not in file.name]
     for file in files:
         (tmp_path / file.name).write_bytes(content_of(file.name))
-    assert len(load_engine("ort", tmp_path)) == 2
+    assert len(engine_files("ort", tmp_path)) == 2
     (tmp_path / files[1].name).write_bytes(b"another")
     told = r"differs from the released file of onnxruntime-web@.*name the folder dist of onnxruntime-web@1\.30\.0$"
     with pytest.raises(ToolMissingError, match=told):
-        load_engine("ort", tmp_path)
+        engine_files("ort", tmp_path)
 
 
 @pytest.mark.parametrize("engine", CACHED)
 def test_what_is_missing_or_damaged_names_the_command(tmp_path, cache, made_up, engine):
     with pytest.raises(ToolMissingError, match=rf"not set up; run: python -m bilayer\.runtime\.web\.engines {engine}$"):
-        load_engine(engine)
+        engine_files(engine)
     release = engines.RELEASES[engine]
     release.extract(good_archive(tmp_path / "package.tgz", engine))
     release.files[1].path.write_bytes(content_of(release.files[1].name)[:-1] + b"?")
     with pytest.raises(ToolMissingError, match="differs from the released file"):
-        load_engine(engine)
+        engine_files(engine)
 
 
 @pytest.mark.parametrize("spoil", ["damaged", "missing", "cut", "other"])

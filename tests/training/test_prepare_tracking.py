@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from bilayer.runtime.face.crop import CropBox, crop_box
 from bilayer.runtime.face.found import face_from_landmarks
-from bilayer.training.prepare.tracking import MIN_OVERLAP, FaceFollower, Sighting, overlap, split, turn_of, watch
+from bilayer.training.prepare.tracking import (
+    MIN_OVERLAP,
+    FaceFollower,
+    Sighting,
+    overlap,
+    split_stretches,
+    turn_of,
+    watch,
+)
 
 FACE = np.random.default_rng(0).uniform(-50, 50, (68, 2)).astype(np.float32)
 
@@ -41,8 +49,8 @@ def test_overlap_counts_common_pixels(a, b):
 @given(frames, st.integers(1, 6))
 def test_stretches_are_the_longest_runs_of_one_face(drawn, least):
     sightings = sightings_of(drawn)
-    stretches = split(sightings, least)
-    every = split(sightings, 1)
+    stretches = split_stretches(sightings, least)
+    every = split_stretches(sightings, 1)
     shown = [sighting.number for sighting in sightings if sighting.landmarks is not None]
     assert [number for stretch in every for number in stretch.numbers] == shown  # each face in one, in order
     assert [s.numbers for s in stretches] == [s.numbers for s in every if len(s.numbers) >= least]
@@ -62,7 +70,7 @@ def test_stretches_are_the_longest_runs_of_one_face(drawn, least):
 def test_the_square_is_the_median_of_the_frames_own():
     moves = [0, 2, 4, 6, 15]
     sightings = [Sighting(i, FACE + np.float32([move, -move]), False) for i, move in enumerate(moves)]
-    (stretch,) = split(sightings, 1)
+    (stretch,) = split_stretches(sightings, 1)
     middle = crop_box(FACE + np.float32([4, -4]))
     assert (stretch.box.x, stretch.box.y, stretch.box.half) == (middle.x, middle.y, middle.half)
     np.testing.assert_array_equal(stretch.landmarks[4], FACE + np.float32([15, -15]))

@@ -41,13 +41,19 @@ class EvaluationCase:
     targets: tuple[StoredFrame, ...]  # the source is none of them
 
 
-def choose_sequences(data: Path, protocol: EvaluationProtocol) -> list[FrameSequence]:
+def choose_sequences(data: StrPath, protocol: EvaluationProtocol) -> Sequence[FrameSequence | StoredSequence]:
     """Return the first sequence long enough for a target, of each of the first people in sorted order.
+
+    `data` is a folder, or the URL of one in a store.
 
     Raises:
         InputError: no data, or no sequence is long enough.
     """
-    return _choose(data, protocol, list_sequences(data, protocol.split), lambda sequence: len(sequence.pictures()))
+    if is_url(str(data)):
+        stored = list_stored(str(data), protocol.split)
+        return _choose(data, protocol, stored, lambda sequence: len(sequence.names))
+    here = list_sequences(Path(data), protocol.split)
+    return _choose(data, protocol, here, lambda sequence: len(sequence.pictures()))
 
 
 def _choose(
@@ -65,15 +71,6 @@ def _choose(
             "take targets more often (--every)"
         )
     return list(chosen.values())
-
-
-def sequences_of(data: StrPath, protocol: EvaluationProtocol) -> Sequence[FrameSequence | StoredSequence]:
-    """Return those that `choose_sequences` chooses, of a folder, or by a URL of data in a store; errors are
-    the same.
-    """
-    if not is_url(str(data)):
-        return choose_sequences(Path(data), protocol)
-    return _choose(data, protocol, list_stored(str(data), protocol.split), lambda sequence: len(sequence.names))
 
 
 def read_case(sequence: FrameSequence | StoredSequence, every: int, size: int) -> EvaluationCase:

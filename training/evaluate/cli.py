@@ -53,15 +53,15 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     options.check()
     with importing():
         from bilayer.training.evaluate.asked import without_missing
-        from bilayer.training.evaluate.cases import read_case, sequences_of
+        from bilayer.training.evaluate.cases import choose_sequences, read_case
         from bilayer.training.evaluate.many import WORKER_BYTES, evaluate_asked, load_asked
         from bilayer.training.evaluate.models import common_size
-        from bilayer.training.evaluate.sheet import draw_sheet, save_sheet
+        from bilayer.training.evaluate.sheet import draw_sheet, save_png
         from bilayer.training.evaluate.times import add_times
     sheet, save_frames = options.sheet, options.save_frames
     asked = without_missing(options)
     models = load_asked(asked).models
-    sequences = sequences_of(options.data, options.protocol)
+    sequences = choose_sequences(options.data, options.protocol)
     workers = options.workers(len(sequences), WORKER_BYTES)
     if options.device != "cpu" and options.jobs is None and options.ray is None:
         workers = Workers(1)  # processes would share the one device
@@ -76,7 +76,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     _report(result, options, as_json)
     if sheet is not None:
         shown = [read_case(one, options.every, size) for one in sequences[: options.sheet_rows]]
-        save_sheet(sheet, draw_sheet(next(iter(models.values())), shown))
+        save_png(sheet, draw_sheet(next(iter(models.values())), shown))
         click.echo(f"\n{sheet}: {len(shown)} identities, a row each", err=True)
     if save_frames is not None:
         truth, landmarks = save_frames / "truth", save_frames / "landmarks"

@@ -78,7 +78,7 @@ def hardest_target(case: EvaluationCase) -> StoredFrame:
     return case.targets[int(np.argmax(moves))]
 
 
-def save_sheet(path: Path, sheet: Image.Image) -> None:
+def save_png(path: Path, sheet: Image.Image) -> None:
     """Write a sheet of pictures as a PNG, whole or not at all, or raise an OutputError where it cannot be written."""
     write_file(path, lambda part: sheet.save(part, format="PNG"))
 

@@ -63,7 +63,7 @@ def check_dataset(root: Path, on_sequence: Callable[[], None] = lambda: None) ->
     sizes: Counter[int] = Counter()
     problems: list[str] = []
     persons: dict[str, set[str]] = {}
-    for split, sequences in sequences_of(root).items():
+    for split, sequences in sequences_by_split(root).items():
         frames = 0
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders let other threads run
             for found_sizes, found_problems in pool.map(check_sequence, sequences):
@@ -78,7 +78,7 @@ def check_dataset(root: Path, on_sequence: Callable[[], None] = lambda: None) ->
     return DatasetCheck(splits, dict(sorted(sizes.items())), problems, _notes(root, splits, sizes, persons))
 
 
-def sequences_of(root: Path) -> dict[Split, list[FrameSequence]]:
+def sequences_by_split(root: Path) -> dict[Split, list[FrameSequence]]:
     """Return the sequences of each split that is there, or an InputError where none is there, or an empty one."""
     there: list[Split] = [split for split in SPLITS if has_kind(root, split, IMAGES)]
     return {split: list_sequences(root, split) for split in there or SPLITS[:1]}

@@ -137,9 +137,9 @@ def check(options: DataChoice, as_json: bool) -> None:
     root = options.root
     check_folder(root)
     from bilayer.runtime.errors import InputError
-    from bilayer.training.prepare.check import SHOWN_PROBLEMS, check_dataset, sequences_of
+    from bilayer.training.prepare.check import SHOWN_PROBLEMS, check_dataset, sequences_by_split
 
-    total = sum(len(sequences) for sequences in sequences_of(root).values())
+    total = sum(len(sequences) for sequences in sequences_by_split(root).values())
     with progress("checking", total) as advance:
         found = check_dataset(root, advance)
     headings = ["split", "persons", "videos", "sequences", "frames", "masks", "coords"]

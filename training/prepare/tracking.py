@@ -66,7 +66,7 @@ def watch(
         cut = False
 
 
-def split(sightings: Sequence[Sighting], min_frames: int) -> list[Stretch]:
+def split_stretches(sightings: Sequence[Sighting], min_frames: int) -> list[Stretch]:
     """Return the stretches of a video in which one face is followed without a gap.
 
     A stretch ends where the face is lost, at a cut, and where its box overlaps the stretch's first by less than

@@ -29,7 +29,7 @@ from bilayer.training.prepare.files import (
     staging,
 )
 from bilayer.training.prepare.options import VideoSettings
-from bilayer.training.prepare.tracking import FaceFollower, Stretch, split, watch
+from bilayer.training.prepare.tracking import FaceFollower, Stretch, split_stretches, watch
 
 SUFFIXES = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".m2ts", ".mts", ".mxf"),
@@ -143,7 +143,7 @@ def _prepare(job: VideoJob, path: Path) -> VideoResult:
     with VideoFrames(path) as frames:
         rate = frames.rate
         sightings = list(watch(frames.moments(), _faces(settings.landmarker), settings.fps, settings.seconds))
-    stretches = split(sightings, settings.min_frames)
+    stretches = split_stretches(sightings, settings.min_frames)
     large = [stretch for stretch in stretches if stretch.box.side >= settings.min_side]
     seen = sum(sighting.landmarks is not None for sighting in sightings)
     followed = sum(len(stretch.numbers) for stretch in stretches)

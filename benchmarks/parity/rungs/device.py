@@ -34,8 +34,8 @@ class DeviceRung(Rung):
     name = "device"
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output tensors, and any other layer's output whose file is there (`write_inputs` asks
-        for them).
+        """Return the output tensors, and any other layer's output whose file is there: `write_device_inputs` asks for
+        it.
         """
         shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
         there = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
@@ -70,7 +70,7 @@ def open_device(
     return DeviceRung(subject, folder, chosen, precision, label)
 
 
-def write_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
+def write_device_inputs(subject: Subject, folder: Path, layers: bool = False) -> Path:
     """Write poses as raw float32 files, and the list of them for snpe-net-run, whose path is returned.
 
     Args:

@@ -8,14 +8,14 @@ POSES is (N, width) float32; RESULTS has every output tensor, (N, C, S, S). Exit
 import sys
 from pathlib import Path
 
-from bilayer.export.convert.qairt_worker import exit_code_of, open_session
+from bilayer.export.convert.qairt_worker import exit_code_of, open_qnn_session
 
 
 def compute(model: str, poses: str, results: str, soc: str) -> None:
     """Write the results of all poses, by the arguments that the module names."""
     import numpy as np
 
-    session = open_session(Path(model), soc, {"enable_htp_fp16_precision": "1"})
+    session = open_qnn_session(Path(model), soc, {"enable_htp_fp16_precision": "1"})
     (given,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
     frames = [session.run(names, {given.name: pose[None]}) for pose in np.load(poses)]
     arrays = {name: np.concatenate(tensors) for name, tensors in zip(names, zip(*frames, strict=True), strict=True)}

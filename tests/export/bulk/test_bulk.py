@@ -12,7 +12,7 @@ from PIL import Image
 
 from bilayer.export.bulk.items import find_items
 from bilayer.export.bulk.run import export_many, plan_export
-from bilayer.export.bulk.work import make
+from bilayer.export.bulk.work import make_item
 from bilayer.export.options import ExportOptions
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import InputError, OutputError
@@ -185,7 +185,7 @@ def test_jobs_hold_no_place_of_this_machines_package(folder, tmp_path):
     plan = plan_export(find_items(str(folder / "all.jsonl")), str(tmp_path / "out"), usual, Workers(1), lambda: None)
     assert len(plan.waiting) == 4
     assert str(DEMO_CHECKPOINT.parent).encode() not in pickle.dumps(plan.waiting)
-    made = make(plan.waiting[0])
+    made = make_item(plan.waiting[0])
     assert made.status == "done", made.error
     told = json.loads((tmp_path / "out" / made.avatar).read_text())
     assert told["origin"]["checkpoint"] == DEMO_CHECKPOINT.name

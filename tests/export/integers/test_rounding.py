@@ -145,4 +145,4 @@ def test_evaluation_without_grids_is_the_float_network(generators, poses):
 
 def test_a_range_that_is_none_is_told():
     with pytest.raises(InputError, match=r"it: is not finite"):
-        calibrate.grid_of(torch.tensor([1.0, np.inf]), 8, 0.0, "it")
+        calibrate.grid_over(torch.tensor([1.0, np.inf]), 8, 0.0, "it")

@@ -34,6 +34,14 @@ def any_array(element: Any, dimensions: int = 1) -> Any:
     return types.Array(element, dimensions, "C", readonly=True, aligned=False)
 
 
+def inlined_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator: a function that becomes part of each that calls it; a kept caller in another file is `made_of` this.
+
+    `options` are njit's.
+    """
+    return njit(forceinline=True, **options)  # type: ignore[no-any-return]
+
+
 def cached_njit(
     signature: Any = None, made_of: tuple[str, ...] = (), **options: Any
 ) -> Callable[[Callable[..., Any]], Any]:

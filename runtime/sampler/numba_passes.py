@@ -3,12 +3,10 @@
 # mypy: ignore-errors
 # Numba infers the types in here, when it compiles.
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import float32, int32, njit, uint32
+from numba import float32, int32, uint32
 
+from bilayer.runtime.numba_cache import inlined_njit
 from bilayer.runtime.sampler.numpy_kernels import OVER, STRAIGHT
 from bilayer.runtime.sampler.vector_code import GROUP, clamped
 
@@ -17,9 +15,7 @@ _TOP, _HALF_TOP = np.float32(255), np.float32(127.5)
 _BYTE = np.uint32(255)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile into whoever calls it."""
-    return njit(error_model="numpy", forceinline=True)(function)
+inlined = inlined_njit(error_model="numpy")
 
 
 @inlined

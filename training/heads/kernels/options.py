@@ -1,17 +1,11 @@
 """How the renderer's kernels are compiled."""
 
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-from numba import njit
-
-from bilayer.runtime.numba_cache import cached_njit
+from bilayer.runtime.numba_cache import cached_njit, inlined_njit
 
 _FAST_MATH = {"nsz", "arcp", "contract", "reassoc", "afn"}  # without "nnan": NaN is written
+_WEIGHTS = str(Path(__file__).with_name("weights.py"))  # inlined into kernels of other files
 
-compiled = cached_njit(error_model="numpy", fastmath=_FAST_MATH)
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Return a function that becomes part of each kernel that calls it, which must be in the same file."""
-    return njit(error_model="numpy", fastmath=_FAST_MATH, forceinline=True)(function)
+compiled = cached_njit(made_of=(_WEIGHTS,), error_model="numpy", fastmath=_FAST_MATH)
+inlined_fast = inlined_njit(error_model="numpy", fastmath=_FAST_MATH)

@@ -6,6 +6,7 @@
 import math
 
 from bilayer.training.heads.kernels.options import compiled
+from bilayer.training.heads.kernels.weights import corner_weights
 
 MIN_AREA = 1e-9  # px^2; smaller triangles cover no sample
 
@@ -56,11 +57,7 @@ def interpolate(screen, triangles, owner, values, out, covered):
             if t < 0:
                 continue
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            x0, y0 = screen[a, 0], screen[a, 1]
-            area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
-            px, py = x + 0.5 - x0, y + 0.5 - y0
-            l1 = (px * (screen[c, 1] - y0) - (screen[c, 0] - x0) * py) / area
-            l2 = ((screen[b, 0] - x0) * py - px * (screen[b, 1] - y0)) / area
+            l1, l2 = corner_weights(a, b, c, x, y, screen)
             for k in range(out.shape[2]):
                 va, vb, vc = values[t, 0, k], values[t, 1, k], values[t, 2, k]
                 out[y, x, k] = va + l1 * (vb - va) + l2 * (vc - va)

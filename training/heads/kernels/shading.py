@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from bilayer.training.heads.kernels.options import compiled, inlined
+from bilayer.training.heads.kernels.options import compiled, inlined_fast
+from bilayer.training.heads.kernels.weights import corner_weights
 
 # How a triangle is shaded. SKIN and HAIR read the texture atlas; the inside of the mouth, cloth and strands interpolate
 # vertex colours.
@@ -16,7 +17,7 @@ FLAT = 0.4  # cm; a pixel whose samples are of one kind and lie this close in de
 COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart belong to different surface patches
 
 
-@inlined
+@inlined_fast
 def canonical(x, y, z):
     """Return the texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in
     -1..1.
@@ -32,22 +33,18 @@ def canonical(x, y, z):
     return min(max(u, -1.0), 1.0), min(max(v, -1.0), 1.0)
 
 
-@inlined
+@inlined_fast
 def _smooth(low, high, value):
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@inlined
+@inlined_fast
 def _lit_sample(t, x, y, screen, triangles, corner_uv, kinds, normals, points, colours, occlusion, rest, mouth_light,
                 texture, eyes, eye, head_up, lights, light_colours, ambient, colour, coord):  # fmt: skip
     """Shade one sample: linear RGB into colour (3,); canonical coordinate into coord (2,). True if it has one."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    x0, y0 = screen[a, 0], screen[a, 1]
-    area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
-    px, py = x + 0.5 - x0, y + 0.5 - y0
-    l1 = (px * (screen[c, 1] - y0) - (screen[c, 0] - x0) * py) / area
-    l2 = ((screen[b, 0] - x0) * py - px * (screen[b, 1] - y0)) / area
+    l1, l2 = corner_weights(a, b, c, x, y, screen)
     w0, w1, w2 = (1 - l1 - l2) * screen[a, 2], l1 * screen[b, 2], l2 * screen[c, 2]
     total = w0 + w1 + w2
     w0, w1, w2 = w0 / total, w1 / total, w2 / total  # perspective-correct weights

@@ -1,5 +1,6 @@
 """Whole frames from the network's outputs: warp, low-frequency layer, mask and bytes in one pass over the pixels."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,33 @@ MAX_FRAME = 1 << 14  # px, a side
 _NOTHING = np.zeros(1, np.uint32)  # stands where there is no mask or background
 
 
-class FrameCompositor:
+class Compositor(ABC):
+    """What draws an avatar's frames: `FrameCompositor` on the CPU, `GpuCompositor` of gpu.py.
+
+    Attributes:
+        size: (height, width) of the frame in pixels, or None: that of what `render` is given.
+
+    Raises:
+        InputError: a size that no frame can have.
+    """
+
+    def __init__(self, size: int | tuple[int, int] | None) -> None:
+        self.size = (size, size) if isinstance(size, int) else size
+        if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
+            raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
+
+    @abstractmethod
+    def render(
+        self, delta_uv: ArrayLike, lf_rgb: ArrayLike, mask: ArrayLike | None = None, out: Bytes | None = None
+    ) -> Bytes:
+        """Compose a frame (height, width, 4) of a network's results, in `out` where that is given."""
+
+    def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
+        """Do as `render` with a network's results, for a mask_scale of 1; see `NetworkOutputs.drawable` for finite ones."""
+        return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
+
+
+class FrameCompositor(Compositor):
     """One avatar's texture, to be turned into RGBA frames: out = the warped texture + the low-frequency layer, masked.
 
     The colour of a pixel is x = lf + texture sampled at (identity + delta_uv), shown as published: clamped to -1..1,
@@ -82,11 +109,9 @@ class FrameCompositor:
         threads: int = 1,
         engine: Engine = "auto",
     ) -> None:
+        super().__init__(size)
         self._texture = _packed(texture)
         self._align_corners = bool(align_corners)
-        self.size = (size, size) if isinstance(size, int) else size
-        if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
-            raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
         self._mask_scale, self._mask_offset = np.float32(mask_scale), np.float32(mask_offset)
         self._rounding = np.float32(0.5 if checked_word(rounding, Rounding, "rounding") == "nearest" else 0)
         self._layout = checked_word(layout, Layout, "layout")
@@ -153,12 +178,6 @@ class FrameCompositor:
             self._resizing = Rows(self._kernels.resized_frame_kernel(self._use[0]), self._threads)
         self._resizing((*arguments, *fields, self._use[1]), height, width)
         return out
-
-    def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
-        """Do as `render` with a network's results, for a mask_scale of 1; finite ones: see
-        `NetworkOutputs.drawable`.
-        """
-        return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
     def _backdrop_words(self, height: int, width: int) -> NDArray[np.uint32]:
         if self._backdrop is None:

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.frame import NetworkOutputs
-from bilayer.runtime.sampler.compositor import MAX_FRAME, Alpha, Rounding
+from bilayer.runtime.sampler.compositor import Alpha, Compositor, Rounding
 from bilayer.runtime.sampler.grid_sample import PADDING, pack_texture
 from bilayer.runtime.sampler.rows import input_array, output_array
 from bilayer.runtime.vocabulary import checked_word
@@ -77,7 +76,7 @@ class Settings:
         return words.tobytes()
 
 
-class GpuCompositor:
+class GpuCompositor(Compositor):
     """One avatar's texture on a GPU: the frames of `FrameCompositor`, whose arguments these are.
 
     Args:
@@ -109,11 +108,9 @@ class GpuCompositor:
         filter: Filter = "fetch",
         adapter: Any = None,
     ) -> None:
+        super().__init__(size)
         self._packed = pack_texture(texture)
         self._align_corners, self._mask = bool(align_corners), (mask_scale, mask_offset)
-        self.size = (size, size) if isinstance(size, int) else size
-        if self.size is not None and not all(1 <= side <= MAX_FRAME for side in self.size):
-            raise InputError(f"size: expected 1 to {MAX_FRAME} pixels, found {size}")
         self._alpha = 0 if checked_word(alpha, Alpha, "alpha") == "straight" else 1
         self._background = (0, 0, 0)
         if background is not None:
@@ -162,10 +159,6 @@ class GpuCompositor:
         )  # fmt: skip
         self._compose(settings.pack(), given, out)
         return out
-
-    def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
-        """Do as `render` with a network's results, for a mask_scale of 1."""
-        return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
     @property
     def texture_size(self) -> tuple[int, int]:

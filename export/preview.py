@@ -2,17 +2,14 @@
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import Crop, draw_stickman
-from bilayer.runtime.frame import NetworkOutputs, Values
+from bilayer.runtime.frame import NetworkOutputs, display_bytes
+from bilayer.runtime.media.captioned_grid import captioned_grid
 from bilayer.runtime.sampler.compositor import resize_outputs
-
-CAPTION_HEIGHT = 20  # px
-GAP = 4  # px
 
 
 def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corners: bool) -> Image.Image:
@@ -30,24 +27,13 @@ def draw_preview(crop: Crop, avatar: Avatar, outputs: NetworkOutputs, align_corn
     hf = warp(avatar.texture, uv, align_corners)[0].numpy()
     lf = outputs.lf_rgb
     mask = np.ones((1, size, size), np.float32) if outputs.seg is None else outputs.seg
-    result = _to_bytes(lf + hf).astype(np.float32) * mask[0, :, :, None] + 255 * (1 - mask[0, :, :, None])
+    result = display_bytes(lf + hf).astype(np.float32) * mask[0, :, :, None] + 255 * (1 - mask[0, :, :, None])
     pictures = {
         "source": crop.image,
         "landmarks": draw_stickman(crop.pose, size),
-        "texture": _to_bytes(avatar.texture[0].numpy()),
-        "warped texture": _to_bytes(hf),
-        "low-frequency layer": _to_bytes(lf),
+        "texture": display_bytes(avatar.texture[0].numpy()),
+        "warped texture": display_bytes(hf),
+        "low-frequency layer": display_bytes(lf),
         "result": result.astype(np.uint8),
     }
-    strip = Image.new("RGB", ((size + GAP) * len(pictures) - GAP, size + CAPTION_HEIGHT), "white")
-    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(12)
-    for i, (caption, picture) in enumerate(pictures.items()):
-        left = i * (size + GAP)
-        strip.paste(Image.fromarray(picture), (left, CAPTION_HEIGHT))
-        draw.text((left + 2, 2), caption, fill="black", font=font)
-    return strip
-
-
-def _to_bytes(planar: Values) -> Bytes:
-    """Turn (3, H, W) in -1..1 into bytes (H, W, 3), clamped and truncated as the authors display them."""
-    return ((np.clip(planar, -1, 1) + 1) / 2 * 255).astype(np.uint8).transpose(1, 2, 0)
+    return captioned_grid([list(pictures.values())], [list(pictures)])

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.bundle import Outputs
 
 Values = NDArray[np.floating[Any]]
@@ -58,6 +59,11 @@ class NetworkOutputs:
         for values in planes.values():
             np.nan_to_num(values, copy=False, nan=0, posinf=0, neginf=0)
         return NetworkOutputs.of(planes)
+
+
+def display_bytes(planar: Values) -> Bytes:
+    """Planes (3, H, W) in -1..1 -> pixels (H, W, 3), clamped and truncated as the authors display them."""
+    return np.asarray((np.clip(planar, -1, 1) + 1) * 127.5, np.uint8).transpose(1, 2, 0)
 
 
 class Network(Protocol):

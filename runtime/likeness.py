@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.runtime.agreement import SOLID, sharpness
 from bilayer.runtime.arrays import Bytes, Floats
@@ -20,6 +19,7 @@ from bilayer.runtime.face.ibug import NUM_LANDMARKS
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.face.recognition import RECOGNISER, SAME_PERSON, IdentityRecogniser, identity_distance
 from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.media.captioned_grid import captioned_grid
 from bilayer.runtime.media.writers import on_white
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.player import AvatarPlayer
@@ -27,7 +27,6 @@ from bilayer.runtime.player import AvatarPlayer
 POSES = 20
 COLUMNS = 7  # of the sheet: the photo and 20 poses fill three rows
 CAPTION = 32  # px, two lines above each picture
-GAP = 4  # px
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,8 @@ def save_sheet(path: Path, likeness: Likeness) -> None:
     """
     captions = ["the photo", *(_caption(pose, likeness.recognised) for pose in likeness.poses)]
     pictures = [likeness.photo, *likeness.frames]
-    size = likeness.photo.shape[0]
-    rows = math.ceil(len(pictures) / COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (size + GAP) - GAP, rows * (size + CAPTION + GAP) - GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for index, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
-        left, top = index % COLUMNS * (size + GAP), index // COLUMNS * (size + CAPTION + GAP)
-        draw.multiline_text((left + 2, top), caption, fill="black", font=font, spacing=1)
-        sheet.paste(Image.fromarray(picture), (left, top + CAPTION))
+    rows = [slice(start, start + COLUMNS) for start in range(0, len(pictures), COLUMNS)]
+    sheet = captioned_grid([pictures[row] for row in rows], [captions[row] for row in rows], CAPTION)
     with replacing(path) as part:
         sheet.save(part, format="PNG")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from bilayer.export.bulk.work import Row
-from bilayer.export.preview import CAPTION_HEIGHT
 from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, PREVIEW_SUFFIX
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind
+from bilayer.runtime.media.captioned_grid import CAPTION_HEIGHT
 from bilayer.runtime.media.photo import read_photo
 
 MOST = 300  # avatars on a sheet: more would be too large to be opened

@@ -10,6 +10,7 @@ from PIL import Image
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
 from bilayer.runtime.face.crop import CropBox, draw_stickman
+from bilayer.runtime.frame import display_bytes
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame
 from bilayer.runtime.motion.follow import Followed
@@ -148,13 +149,8 @@ def layer_pictures(layers: FrameLayers) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     uv = np.zeros((3, *layers.uv.shape[:2]), np.float32)
     uv[:2] = layers.uv.transpose(2, 0, 1)
     mask = np.broadcast_to(layers.mask * 2 - 1, uv.shape)
-    lf, hf, warp, alpha = (_opaque(_to_bytes(planes)) for planes in (layers.lf, layers.hf, uv, mask))
+    lf, hf, warp, alpha = (_opaque(display_bytes(planes)) for planes in (layers.lf, layers.hf, uv, mask))
     return lf, hf, warp, alpha
-
-
-def _to_bytes(planar: Floats) -> Bytes:
-    """(3, S, S) in -1..1 -> (S, S, 3)."""
-    return np.asarray((np.clip(planar, -1, 1) + 1) * 127.5, np.uint8).transpose(1, 2, 0)
 
 
 def _opaque(picture: Bytes) -> Bytes:

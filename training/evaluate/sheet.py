@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from bilayer.model.avatar import create_avatar
 from bilayer.model.networks.bilayer import BilayerModel
@@ -13,6 +13,7 @@ from bilayer.model.render import Rendering
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.files.writing import write_file
+from bilayer.runtime.media.captioned_grid import captioned_grid
 from bilayer.runtime.media.writers import on_white
 from bilayer.training.data.dataset import frame_batch
 from bilayer.training.data.frame_folders import StoredFrame
@@ -20,9 +21,6 @@ from bilayer.training.evaluate.cases import EvaluationCase, scaled_landmarks
 from bilayer.training.evaluate.models import REFINED, evaluating, refinements
 from bilayer.training.metrics.meter import to_bytes
 from bilayer.training.prediction import source_of
-
-CAPTION_HEIGHT = 20  # px
-GAP = 4  # px
 
 
 def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Image:
@@ -33,17 +31,8 @@ def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Im
     white by their masks, results by the predicted one. Pictures are S px, as the model makes them.
     """
     rows = [draw_row(model, case) for case in cases]
-    size = model.config.image_size
-    width = (size + GAP) * len(rows[0]) - GAP
-    sheet = Image.new("RGB", (width, CAPTION_HEIGHT + (size + GAP) * len(rows) - GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(min(12, max(6, size // 10)))
-    for column, caption in enumerate(rows[0]):
-        draw.text((column * (size + GAP) + 2, 2), caption, fill="black", font=font)
-    for index, row in enumerate(rows):
-        top = CAPTION_HEIGHT + index * (size + GAP)
-        for column, picture in enumerate(row.values()):
-            sheet.paste(Image.fromarray(picture), (column * (size + GAP), top))
-    return sheet
+    font_size = min(12, max(6, model.config.image_size // 10))
+    return captioned_grid([list(row.values()) for row in rows], [list(rows[0])], font_size=font_size)
 
 
 def draw_row(model: BilayerModel, case: EvaluationCase) -> dict[str, Bytes]:

@@ -133,8 +133,8 @@ class ModeResult:
 
 
 @dataclass(frozen=True)
-class FrameTimes:
-    """Statistics of many frames, each timed by itself, in milliseconds; percentiles are values that occurred."""
+class TimeStatistics:
+    """Statistics of many executions, each timed by itself; percentiles are values that occurred."""
 
     min: float
     median: float
@@ -142,6 +142,11 @@ class FrameTimes:
     p99: float
     max: float
     mean: float
+
+
+@dataclass(frozen=True)
+class FrameTimes(TimeStatistics):
+    """Statistics of many frames, each timed by itself, in milliseconds; percentiles are values that occurred."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bilayer.android_harness.results import TimeStatistics
+
 
 @dataclass(frozen=True)
 class RunnerMachine:
@@ -14,12 +16,5 @@ class RunnerMachine:
 
 
 @dataclass(frozen=True)
-class Microseconds:
+class Microseconds(TimeStatistics):
     """Statistics of many executions, each timed by itself, in microseconds."""
-
-    min: float
-    median: float
-    p90: float
-    p99: float
-    max: float
-    mean: float

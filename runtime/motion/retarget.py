@@ -17,19 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from bilayer.runtime.arrays import Complex, Floats
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.face.crop import check_is_face, check_landmarks, crop_box, on_a_line, pose_vector
-from bilayer.runtime.face.expression import LID_PAIRS, eye_opening, mouth_opening
+from bilayer.runtime.face.expression import LID_PAIRS
 from bilayer.runtime.face.ibug import (
     EYE_CORNERS,
     EYES,
-    LEFT_EAR,
-    LEFT_EYE,
     MOUTH,
     MOUTH_CORNERS,
-    NOSE_BRIDGE,
     NUM_LANDMARKS,
-    RIGHT_EAR,
-    RIGHT_EYE,
 )
+from bilayer.runtime.motion.bearing import bearing_of, complex_points
 from bilayer.runtime.motion.track import LIP_PAIRS, PARTING, Track, check_frames, hold_faces
 from bilayer.runtime.vocabulary import RetargetMode, checked_word
 
@@ -121,7 +117,7 @@ class Retargeter:
         if self._transfer is None:
             self._set_reference(_face(points, "driver"))
         assert self._transfer is not None
-        moved = self._transfer(_complex(points)[None], self.gains)[0]
+        moved = self._transfer(complex_points(points)[None], self.gains)[0]
         out[:, 0], out[:, 1] = moved.real, moved.imag
         return out
 
@@ -178,7 +174,7 @@ def retarget(
     transfer = _Transfer(face, _face(reference, "reference"), procrustes=mode == "procrustes")
     out = np.empty(frames.shape, np.float32)
     for start in range(0, len(frames), BLOCK):
-        moved = transfer(_complex(frames[start : start + BLOCK]), Gains())
+        moved = transfer(complex_points(frames[start : start + BLOCK]), Gains())
         out[start : start + BLOCK, :, 0], out[start : start + BLOCK, :, 1] = moved.real, moved.imag
     return out
 
@@ -207,13 +203,13 @@ def closest_frame(source: ArrayLike, driver: ArrayLike) -> int:
     Raises:
         LandmarkError: other shapes, values that are not finite, points all in one place or on a line.
     """
-    own = _bearing(_face(source, "source")[None])
+    own = bearing_of(_face(source, "source")[None])
     points = check_frames(driver)
-    frames = _complex(points)
+    frames = complex_points(points)
     usable = np.flatnonzero(~on_a_line(points))
     if not len(usable):
         check_is_face(points[0], "driver")
-    held = _bearing(frames[usable])
+    held = bearing_of(frames[usable])
     unlike = [held.yaw - own.yaw, held.roll - own.roll, (held.mouth - own.mouth) / 2]
     unusual = [np.minimum(held.eyes - np.median(held.eyes), 0), held.nod - np.median(held.nod)]
     return int(usable[np.argmin(np.sum(np.square(unlike + unusual), axis=0))])
@@ -273,36 +269,6 @@ class _Transfer:
         return shaped
 
 
-@dataclass(frozen=True, eq=False)
-class _Bearing:
-    """How a face is held in each frame, (T,) each."""
-
-    yaw: NDArray[np.float64]  # where the nose bridge stands between the ears, -1..1
-    roll: NDArray[np.float64]  # radians
-    nod: NDArray[np.float64]  # where the nose's tip stands between bridge and base
-    mouth: NDArray[np.float64]  # gap in widths
-    eyes: NDArray[np.float64]  # opening in widths
-
-
-def _bearing(frames: Complex) -> _Bearing:
-    across = frames[:, LEFT_EYE].mean(axis=-1) - frames[:, RIGHT_EYE].mean(axis=-1)
-    upright = frames * np.exp(-1j * np.angle(across))[:, None]
-    right, left, bridge, tip, base = (upright[:, index] for index in (RIGHT_EAR, LEFT_EAR, NOSE_BRIDGE, 30, 33))
-    points = np.stack([frames.real, frames.imag], axis=-1)
-    return _Bearing(
-        yaw=_ratio((bridge - (left + right) / 2).real, np.abs(left - right) / 2),
-        roll=np.angle(across),
-        nod=_ratio((tip - bridge).imag, np.abs(base - bridge)),
-        mouth=mouth_opening(points),
-        eyes=eye_opening(points),
-    )
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`part` / `whole`, at most 10 to either side: frames that hold no face must not come to be NaN."""
-    return np.clip(part / np.maximum(whole, 1e-12), -10, 10)
-
-
 def _face(landmarks: ArrayLike, name: str) -> Complex:
     """A face of (68, 2) or (136,) numbers as (68,) complex ones."""
     if isinstance(landmarks, np.ndarray) and landmarks.shape == (2 * NUM_LANDMARKS,):
@@ -310,17 +276,11 @@ def _face(landmarks: ArrayLike, name: str) -> Complex:
     elif isinstance(landmarks, list | tuple) and len(landmarks) == 2 * NUM_LANDMARKS:  # avatar.json's own pose
         landmarks = [landmarks[at : at + 2] for at in range(0, 2 * NUM_LANDMARKS, 2)]
     points = check_landmarks(landmarks)
-    face = _complex(points)
+    face = complex_points(points)
     check_is_face(points, name)
     if min(np.ptp(np.abs(part - part.mean())) for part in (face, face[RIGID])) <= 1e-6 * np.abs(face).max():
         raise LandmarkError(f"{name}: all landmarks in one place; expected a face")
     return face
-
-
-def _complex(landmarks: Floats) -> Complex:
-    """Landmarks (..., 68, 2) as x + iy (..., 68)."""
-    exact = landmarks.astype(np.float64)
-    return exact[..., 0] + 1j * exact[..., 1]
 
 
 def _centre(points: Complex) -> Complex:

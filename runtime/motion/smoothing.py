@@ -15,6 +15,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.crop import check_landmarks
 from bilayer.runtime.face.expression import LID_PAIRS
 from bilayer.runtime.face.ibug import MOUTH, MOUTH_CORNERS, NUM_LANDMARKS
+from bilayer.runtime.motion.bearing import complex_points
 from bilayer.runtime.motion.retarget import EYES_AND_CORNERS, RIGID
 from bilayer.runtime.motion.track import LIP_PAIRS, PARTING
 
@@ -106,7 +107,7 @@ class PoseSmoother:
 
     def __init__(self, source: ArrayLike, amount: float) -> None:
         self._amount = amount
-        self._source = _complex(check_landmarks(np.reshape(source, (-1, 2))))
+        self._source = complex_points(check_landmarks(np.reshape(source, (-1, 2))))
         self._rest = self._source[RIGID] - self._source[RIGID].mean()
         across = self._source[MOUTH_CORNERS[1]] - self._source[MOUTH_CORNERS[0]]
         self._down = 1j * across / max(abs(across), 1e-12)  # of the mouth, in the face; y points down
@@ -120,7 +121,7 @@ class PoseSmoother:
         exact = np.asarray(pose, np.float32).reshape(-1, 2)
         if not self._amount:
             return exact.ravel()
-        points = _complex(exact)
+        points = complex_points(exact)
         turn = self._turn(points)
         middle = points[list(MOUTH_CORNERS)].mean()
         lids = np.concatenate([(points[p] - points[list(corners)].mean()) / turn for p, corners in _LIDS])
@@ -160,8 +161,3 @@ _LIDS = [(np.intersect1d(LIDS, np.arange(NUM_LANDMARKS)[points]), corners) for p
 
 def _smooth(part: OneEuro, points: Complex, seconds: float) -> Complex:
     return np.asarray(part(points.view(np.float64), seconds).view(np.complex128))
-
-
-def _complex(landmarks: Floats) -> Complex:
-    exact = landmarks.astype(np.float64)
-    return np.asarray(exact[:, 0] + 1j * exact[:, 1])

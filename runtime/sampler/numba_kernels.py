@@ -18,7 +18,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from numba import boolean, carray, float32, int32, intp, types, uint32, void
+from numba import boolean, carray, float32, intp, types, uint32, void
 
 from bilayer.runtime.numba_cache import any_array, cached_njit
 from bilayer.runtime.sampler import numba_passes, vector_code
@@ -27,6 +27,7 @@ from bilayer.runtime.sampler.numba_passes import (
     ONE,
     ZERO,
     compose,
+    extents,
     interleave,
     locate,
     split_pairs,
@@ -70,12 +71,8 @@ def sample_rows_for(grid_interleaved: bool, out_interleaved: bool) -> Callable[.
         us, vs = carray(floats(), STRETCH), carray(floats(), STRETCH)
         planes = carray(four_planes(), (4, STRETCH))
 
-        padded_height, padded_width, _ = texture.shape
-        last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
-        edge = 1 if align_corners else 0
-        u_scale = float32(padded_width - 3 - edge) * HALF
-        v_scale = float32(padded_height - 3 - edge) * HALF
-        origin = ONE if align_corners else HALF
+        last_x, last_y, pitch, x_extent, y_extent, origin = extents(texture, align_corners)
+        u_scale, v_scale = x_extent * HALF, y_extent * HALF
         row = v_scale + origin
         for j in range(STRETCH):
             column[j] = u_scale + origin
@@ -135,11 +132,8 @@ def frame_rows_for(alpha: int, interleaved: bool) -> Callable[..., None]:
         us, vs = carray(floats(), STRETCH), carray(floats(), STRETCH)
         planes, lows = carray(four_planes(), (4, STRETCH)), carray(four_planes(), (4, STRETCH))
 
-        padded_height, padded_width, _ = texture.shape
-        last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
-        edge = 1 if align_corners else 0
-        x_extent, y_extent = float32(padded_width - 3 - edge), float32(padded_height - 3 - edge)
-        x_step, y_step, origin = x_extent / float32(width), y_extent / float32(height), ONE if align_corners else HALF
+        last_x, last_y, pitch, x_extent, y_extent, origin = extents(texture, align_corners)
+        x_step, y_step = x_extent / float32(width), y_extent / float32(height)
         u_scale, v_scale = x_extent * HALF, y_extent * HALF
         for j in range(STRETCH):
             ramp[j] = float32(j) + HALF

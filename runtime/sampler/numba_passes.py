@@ -19,6 +19,16 @@ inlined = inlined_njit(error_model="numpy")
 
 
 @inlined
+def extents(texture, align_corners):
+    """Of a padded texture: last column and row, pitch, texels that -1..1 spans across and down, and where -1 lies."""
+    padded_height, padded_width, _ = texture.shape
+    edge = 1 if align_corners else 0
+    last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
+    x_extent, y_extent = float32(padded_width - 3 - edge), float32(padded_height - 3 - edge)
+    return last_x, last_y, pitch, x_extent, y_extent, ONE if align_corners else HALF
+
+
+@inlined
 def locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down):
     """Turn coordinates in the padded texture into the offset of the top left texel, weights of the right and lower
     ones.

@@ -10,9 +10,9 @@ each of them is a mean of two such rows. `resize` is the definition, to the bit.
 from collections.abc import Callable
 
 import numpy as np
-from numba import carray, float32, int32, uint32
+from numba import carray, float32, uint32
 
-from bilayer.runtime.sampler.numba_passes import HALF, ONE, ZERO, compose, inlined, locate
+from bilayer.runtime.sampler.numba_passes import HALF, ONE, ZERO, compose, extents, inlined, locate
 from bilayer.runtime.sampler.numpy_kernels import OVER
 from bilayer.runtime.sampler.vector_code import (
     GROUP,
@@ -89,11 +89,8 @@ def resized_frame_rows_for(alpha: int) -> Callable[..., None]:
         planes, lows = carray(four_planes(), (4, STRETCH)), carray(four_planes(), (4, STRETCH))
         spread = carray(twelve_planes(), (2, 6, STRETCH))  # source rows, the even one and the odd one
 
-        padded_height, padded_width, _ = texture.shape
-        last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)
-        edge = 1 if align_corners else 0
-        x_extent, y_extent = float32(padded_width - 3 - edge), float32(padded_height - 3 - edge)
-        x_step, y_step, origin = x_extent / float32(width), y_extent / float32(height), ONE if align_corners else HALF
+        last_x, last_y, pitch, x_extent, y_extent, origin = extents(texture, align_corners)
+        x_step, y_step = x_extent / float32(width), y_extent / float32(height)
         u_scale, v_scale = x_extent * HALF, y_extent * HALF
         for j in range(STRETCH):
             lows[3, j] = ONE  # the mask where there is none

@@ -27,7 +27,7 @@ PROFILE = np.array(
 )  # fmt: skip
 EYE_ROW, MOUTH_ROW = 3.5, -3.4  # cm, heights of the slits
 OUTER_LIP_ROWS = (-2.6, -4.2)
-EYE_CORNERS, MOUTH_CORNER = (15, 36), 18  # degrees from the middle, on either side
+EYE_CORNER_ANGLES, MOUTH_CORNER = (15, 36), 18  # degrees from the middle, on either side
 EYE_MIDDLE = 25.5
 LID_HEIGHT = 0.45  # cm that each lid stands off the slit in neutral
 ROWS = (
@@ -92,7 +92,7 @@ def _build_mesh() -> _Mesh:
     number = np.arange(angle.size).reshape(angle.shape)
     eye_row, mouth_row = ROWS.index(EYE_ROW), ROWS.index(MOUTH_ROW)
     size = np.abs(angle[0])
-    eye_slit = np.flatnonzero((size > EYE_CORNERS[0]) & (size < EYE_CORNERS[1]))
+    eye_slit = np.flatnonzero((size > EYE_CORNER_ANGLES[0]) & (size < EYE_CORNER_ANGLES[1]))
     mouth_slit = np.flatnonzero(size < MOUTH_CORNER)
     skin = _surface(angle, height).reshape(-1, 3)
     # The slits' lower edges are copies of the row's vertices; triangles below hang on the copies.
@@ -109,7 +109,7 @@ def _build_mesh() -> _Mesh:
     upper_lid, lower_lid = np.zeros(len(skin), np.bool_), np.zeros(len(skin), np.bool_)
     upper_lid[number[eye_row, eye_slit]] = True
     lower_lid[lower[eye_row, eye_slit]] = True
-    arch = np.sin(np.pi * (np.abs(angles) - EYE_CORNERS[0]) / (EYE_CORNERS[1] - EYE_CORNERS[0]))
+    arch = np.sin(np.pi * (np.abs(angles) - EYE_CORNER_ANGLES[0]) / (EYE_CORNER_ANGLES[1] - EYE_CORNER_ANGLES[0]))
     skin[:, 1] += LID_HEIGHT * arch * (upper_lid.astype(float) - lower_lid)
     below_mouth = skin[:, 1] < MOUTH_ROW - 1e-6
     below_mouth[lower[mouth_row, mouth_slit]] = True
@@ -193,7 +193,7 @@ def _landmarks(mesh: _Mesh) -> NDArray[np.int64]:
     points += [find(plain, 0, h) for h in (EYE_ROW, 2.6, 1.6, 0.4)]
     points += [find(plain, a, -1.1) for a in (-9, -3, 0, 3, 9)]
     for side in (-1, 1):
-        outer, inner = (find(plain, side * a, EYE_ROW) for a in reversed(EYE_CORNERS))
+        outer, inner = (find(plain, side * a, EYE_ROW) for a in reversed(EYE_CORNER_ANGLES))
         upper = [find(mesh.upper_lid, side * a, EYE_ROW) for a in (30, 21)]
         lower = [find(mesh.lower_lid, side * a, EYE_ROW) for a in (21, 30)]
         points += [outer, *upper, inner, *lower] if side < 0 else [inner, *upper[::-1], outer, *lower[::-1]]

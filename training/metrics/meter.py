@@ -31,7 +31,7 @@ IDENTITY_SOURCE = f"--identity measures it by the {RECOGNISER}, of the extra [id
 BATCH = 8  # pictures that are compared at once
 OPENINGS = {"mouth": mouth_opening, "eye": eye_opening}
 
-Points = Floats  # landmarks (68, 2) in pixels, or a unit vector (D,)
+Vectors = Floats  # landmarks (68, 2) in pixels, or a unit vector (D,)
 Scores = dict[str, NDArray[np.float64]]  # by metric (N,), NaN where it could not be measured: no face was found
 
 
@@ -40,13 +40,13 @@ class Truth:
     """N true frames, and what is known of them before any method is looked at."""
 
     pictures: Tensor  # (N, 3, H, W) in -1..1
-    driving: tuple[Points | None, ...]  # (68, 2) pixels, those that drive the methods, where given
-    landmarks: tuple[Points | None, ...]  # as the detector finds them
-    embeddings: tuple[Points | None, ...]  # of the recogniser
-    descriptions: tuple[Points | None, ...]  # of dlib's
+    driving: tuple[Vectors | None, ...]  # (68, 2) pixels, those that drive the methods, where given
+    landmarks: tuple[Vectors | None, ...]  # as the detector finds them
+    embeddings: tuple[Vectors | None, ...]  # of the recogniser
+    descriptions: tuple[Vectors | None, ...]  # of dlib's
     inside: tuple[NDArray[np.bool_] | None, ...]  # (H, W) where the person is; None: everywhere
 
-    def places(self) -> list[Points | None]:
+    def places(self) -> list[Vectors | None]:
         """Return each face's landmarks (68, 2) in pixels: the driving ones, else the detector's; None without any."""
         pairs = zip(self.driving, self.landmarks, strict=True)
         return [found if given is None else given for given, found in pairs]
@@ -97,7 +97,7 @@ class Meter:
     def prepare_truth(
         self,
         pictures: Sequence[Bytes],
-        driving: Sequence[Points | None] | None = None,
+        driving: Sequence[Vectors | None] | None = None,
         masks: Sequence[Bytes | None] | None = None,
     ) -> Truth:
         """Prepare true pictures (H, W, 3) RGB, all of one size, for methods to be compared with.
@@ -154,17 +154,17 @@ class Meter:
                     parts[name].append(function(a, b).cpu())
         return {name: torch.cat(values).double().numpy() for name, values in parts.items()}
 
-    def _find(self, pictures: Sequence[Bytes]) -> tuple[Points | None, ...]:
+    def _find(self, pictures: Sequence[Bytes]) -> tuple[Vectors | None, ...]:
         if self._landmarker is None:
             return (None,) * len(pictures)
         return tuple(find_landmarks(self._landmarker, picture) for picture in pictures)
 
-    def _describe(self, pictures: Sequence[Bytes]) -> tuple[Points | None, ...]:
+    def _describe(self, pictures: Sequence[Bytes]) -> tuple[Vectors | None, ...]:
         if self._identity is None:
             return (None,) * len(pictures)
         return tuple(self._identity.describe(picture) for picture in pictures)
 
-    def _embed(self, pictures: Sequence[Bytes], places: Sequence[Points | None]) -> tuple[Points | None, ...]:
+    def _embed(self, pictures: Sequence[Bytes], places: Sequence[Vectors | None]) -> tuple[Vectors | None, ...]:
         known = [index for index, place in enumerate(places) if place is not None]
         if self._recogniser is None or not known:
             return (None,) * len(pictures)
@@ -190,7 +190,7 @@ def _to_tensor(pictures: Sequence[Bytes]) -> Tensor:
 
 
 def _each(
-    measure: Callable[[Points, Points], float], found: Sequence[Points | None], truths: Sequence[Points | None]
+    measure: Callable[[Vectors, Vectors], float], found: Sequence[Vectors | None], truths: Sequence[Vectors | None]
 ) -> NDArray[np.float64]:
     """`measure` pair by pair, NaN where either side is missing."""
     pairs = zip(found, truths, strict=True)

@@ -62,7 +62,7 @@ class NetworkOutputs:
 
 
 def display_bytes(planar: Values) -> Bytes:
-    """Planes (3, H, W) in -1..1 -> pixels (H, W, 3), clamped and truncated as the authors display them."""
+    """Turn planes (3, H, W) in -1..1 into pixels (H, W, 3), clamped and truncated as the authors display them."""
     return np.asarray((np.clip(planar, -1, 1) + 1) * 127.5, np.uint8).transpose(1, 2, 0)
 
 

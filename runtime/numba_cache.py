@@ -35,7 +35,7 @@ def any_array(element: Any, dimensions: int = 1) -> Any:
 
 
 def inlined_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator: a function that becomes part of each that calls it; a kept caller in another file is `made_of` this.
+    """Return a decorator: a function becomes part of each that calls it; kept callers elsewhere are `made_of` this.
 
     `options` are njit's.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def zip_bytes(files: Iterable[tuple[str, bytes]], comment: bytes = b"") -> bytes:
-    """An archive of files by name, in that order, not compressed: the same files, the same bytes.
+    """Return an archive of files by name, in that order, not compressed: the same files, the same bytes.
 
     Its members are of 1980, as no clock is asked.
     """

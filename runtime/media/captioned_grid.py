@@ -16,7 +16,7 @@ def captioned_grid(
     caption_height: int = CAPTION_HEIGHT,
     font_size: int = 12,
 ) -> Image.Image:
-    """Pictures (S, S, 3) of one size in rows, the first of which is the longest.
+    """Lay pictures (S, S, 3) of one size out in rows, the first of which is the longest.
 
     A row's captions stand above it, in `caption_height` pixels; one without any, or beyond the end of `captions`,
     follows closely.

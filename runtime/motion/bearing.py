@@ -22,7 +22,7 @@ class Bearing:
 
 
 def bearing_of(frames: Complex) -> Bearing:
-    """The bearing in frames (T, 68) of points x + iy."""
+    """Return the bearing in frames (T, 68) of points x + iy."""
     across = frames[:, LEFT_EYE].mean(axis=-1) - frames[:, RIGHT_EYE].mean(axis=-1)
     upright = frames * np.exp(-1j * np.angle(across))[:, None]
     right, left, bridge, tip, base = (upright[:, index] for index in (RIGHT_EAR, LEFT_EAR, NOSE_BRIDGE, 30, 33))
@@ -42,6 +42,6 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 
 def complex_points(landmarks: Floats) -> Complex:
-    """Landmarks (..., 68, 2) as x + iy (..., 68)."""
+    """Return landmarks (..., 68, 2) as x + iy (..., 68)."""
     exact = landmarks.astype(np.float64)
     return exact[..., 0] + 1j * exact[..., 1]

@@ -54,7 +54,7 @@ class Compositor(ABC):
         """Compose a frame (height, width, 4) of a network's results, in `out` where that is given."""
 
     def compose(self, outputs: NetworkOutputs, out: Bytes | None = None) -> Bytes:
-        """Do as `render` with a network's results, for a mask_scale of 1; see `NetworkOutputs.drawable` for finite ones."""
+        """Do as `render` with a network's results, for a mask_scale of 1; finite ones: `NetworkOutputs.drawable`."""
         return self.render(outputs.delta_uv, outputs.lf_rgb, outputs.seg, out)
 
 

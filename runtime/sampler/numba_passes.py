@@ -20,7 +20,7 @@ inlined = inlined_njit(error_model="numpy")
 
 @inlined
 def extents(texture, align_corners):
-    """Of a padded texture: last column and row, pitch, texels that -1..1 spans across and down, and where -1 lies."""
+    """Tell a padded texture's last column and row, pitch, what -1..1 spans across and down, and where -1 lies."""
     padded_height, padded_width, _ = texture.shape
     edge = 1 if align_corners else 0
     last_x, last_y, pitch = float32(padded_width - 2), float32(padded_height - 2), int32(padded_width * 4)

@@ -8,7 +8,7 @@ from bilayer.training.heads.kernels.options import inlined_fast
 
 @inlined_fast
 def corner_weights(a, b, c, x, y, screen):
-    """Weights of the corners b and c at the centre of the sample (x, y), linear in the picture; the rest is a's."""
+    """Return weights of corners b and c at the centre of the sample (x, y), linear in the picture; a has the rest."""
     x0, y0 = screen[a, 0], screen[a, 1]
     area = (screen[b, 0] - x0) * (screen[c, 1] - y0) - (screen[c, 0] - x0) * (screen[b, 1] - y0)
     px, py = x + 0.5 - x0, y + 0.5 - y0

@@ -15,7 +15,7 @@ from bilayer.android_harness.options import (
     RunCommandOptions,
     RunnerOptions,
 )
-from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
+from bilayer.runtime.command.console import Group, as_json_option, look_at, progress, show, table
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.reading import size_of
 from bilayer.runtime.files.writing import write_file
@@ -179,7 +179,7 @@ def report_command(options: ReportOptions, as_json: bool) -> None:
     read: list[Result] = [read_result(path) for path in options.results]
     if options.html:
         write_file(options.html, page(read))
-    following = f"open {shlex.quote(str(options.html))}" if options.html else ""
+    following = look_at(options.html) if options.html else ""
     report = {"results": [json.loads(result.to_json()) for result in read]}
     show(report, lambda: make_report(read).markdown().rstrip("\n"), as_json, following)
 

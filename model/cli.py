@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from bilayer.model.config import Preset, StoredPrecision
 from bilayer.model.files.given import check_checkpoint_file
-from bilayer.runtime.command.console import Group, as_json_option, show, table
+from bilayer.runtime.command.console import Group, as_json_option, show, suggest, table
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder, size_of
@@ -111,8 +111,8 @@ def inspect(options: CheckpointChoice, as_json: bool) -> None:
     report = _report(source, config, networks, missing)
     show(report, lambda: _as_text(report), as_json)
     _fail_if_no_avatar(missing)
-    if path is not None and is_folder(path) and not as_json:
-        click.echo(f"\nnext: bilayer-checkpoint convert {shlex.quote(str(path))}", err=True)
+    if path is not None and is_folder(path):
+        suggest(f"bilayer-checkpoint convert {shlex.quote(str(path))}", as_json)
 
 
 @main.command()

@@ -97,7 +97,9 @@ def find_runner(named: Path | None) -> Path | None:
     if named is None:
         return built_runner()
     if not is_file(named):
-        raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {named}")
+        raise ToolMissingError(
+            f"{named}: no such file; make it with bilayer-device build-runner --out {shlex.quote(str(named))}"
+        )
     return named
 
 

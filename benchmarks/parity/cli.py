@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.benchmarks.parity.options import ParityOptions
-from bilayer.runtime.command.console import Command, as_json_option, progress, show, tell
+from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, suggest, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.files.writing import write_file
@@ -63,10 +63,8 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
     shown = copies.as_asked(report.as_json(ladder))
     show(shown, lambda: copies.as_asked(report.make_report(ladder).markdown().rstrip("\n")), as_json)
     ladder.require()
-    if not as_json:
-        step = "--layers says where the error comes from" if ladder.layers is None else "--html FILE shows the frames"
-        step = f"open {options.html}" if options.html else step
-        click.echo(f"\n{ladder.verdict}; next: {step}", err=True)
+    step = "--layers says where the error comes from" if ladder.layers is None else "--html FILE shows the frames"
+    suggest(look_at(options.html) if options.html else step, as_json, ladder.verdict)
 
 
 def _judge_many(

@@ -3,12 +3,15 @@
 import atexit
 import errno
 import gc
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import click
@@ -169,8 +172,24 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the
 def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, following: str = "") -> None:
     """Print a result: as JSON, or as text with, on stderr, the command that may follow."""
     click.echo(json_text(report) if as_json else text())
+    suggest(following, as_json)
+
+
+def suggest(following: str, as_json: bool, found: str = "") -> None:
+    """Print the command that may follow to stderr, behind a word on what was found; nothing where it is for a program.
+
+    Paths in it are quoted by `shlex.quote`, so that it can be pasted.
+    """
     if following and not as_json:
-        click.echo(f"\nnext: {following}", err=True)
+        click.echo(f"\n{f'{found}; ' if found else ''}next: {following}", err=True)
+
+
+def look_at(path: str | Path) -> str:
+    """Return the command that shows a file or folder by this system's own program; words, where there is none."""
+    if sys.platform == "win32":
+        return f'start "" "{path}"'  # no name holds a quotation mark there
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    return f"{opener} {shlex.quote(str(path))}" if shutil.which(opener) else f"look at {shlex.quote(str(path))}"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

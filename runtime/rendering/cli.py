@@ -1,6 +1,5 @@
 """`bilayer-render`: an avatar and what drives it -> a video."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.command.console import Command, as_json_option, progress, show, table, tell
+from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, table, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.reading import is_there
@@ -42,7 +41,7 @@ def main(options: RenderOptions, driving: DrivingOptions, as_json: bool) -> None
     """
     avatar, rendered, rate = render(options, driving)
     out = options.place
-    following = f"open {shlex.quote(out)}" if options.file else "the same with --out a.mp4"
+    following = look_at(options.file) if options.file else "the same with --out a.mp4"
     report = _report(avatar, rendered, out, rate)
     show(report, lambda: _summary(avatar, rendered, out, rate), as_json, following)
 

@@ -1,14 +1,18 @@
 """What all command lines share."""
 
 import gc
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from bilayer.runtime.command.console import WIDEST, Command, Group, importing, table
+from bilayer.runtime.command.console import WIDEST, Command, Group, importing, look_at, show, suggest, table
 
 
 def test_nothing_is_collected_while_libraries_are_imported() -> None:
@@ -103,3 +107,47 @@ def test_a_usage_error_is_one_line_whatever_was_typed(words, told):
         assert lines[-1].startswith("Error: ")
         assert [line for line in lines if line and not line.startswith(("Usage: ", "Try ", "Error: "))] == []
         assert "\x1b" not in done.stderr
+
+
+NAME = "my avatars' page.html"
+
+
+@pytest.mark.parametrize(
+    ("system", "there", "words"),
+    [
+        ("linux", "xdg-open", ["xdg-open", NAME]),
+        ("linux", "open", ["look", "at", NAME]),  # the open of Debian starts a console
+        ("linux", "", ["look", "at", NAME]),
+        ("darwin", "open", ["open", NAME]),
+        ("freebsd14", "xdg-open", ["xdg-open", NAME]),
+    ],
+)
+def test_what_is_to_be_looked_at_is_opened_by_what_the_system_has(monkeypatch, system, there, words) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == there else None)
+    for path in (NAME, Path(NAME)):
+        assert shlex.split(look_at(path)) == words
+
+
+def test_windows_opens_by_its_shell(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert look_at("my page.html") == 'start "" "my page.html"'
+
+
+def test_what_may_follow_is_for_a_person_alone(capsys) -> None:
+    for as_json in (False, True):
+        show({"a": 1}, lambda: "text", as_json, "bilayer-render out")
+        suggest("bilayer-web out", as_json, "passed")
+        suggest("", as_json, "passed")
+    assert capsys.readouterr().err == "\nnext: bilayer-render out\n\npassed; next: bilayer-web out\n"
+
+
+def test_nobody_else_says_what_may_follow() -> None:
+    """By hand it was printed under --json, too, and paths in it were not quoted."""
+    top = Path(__file__).parents[2]
+    rooms = ("android_harness", "benchmarks", "bilayer", "export", "model", "runtime", "training")
+    files = [path for room in rooms for path in (top / room).rglob("*.py")]
+    by_hand = re.compile(r"""["'}\\n ]next: """)
+    lines = [(path.name, line) for path in files for line in path.read_text("utf-8").splitlines()]
+    found = {name for name, line in lines if by_hand.search(line) and "echo(" in line}
+    assert found == {"console.py"}

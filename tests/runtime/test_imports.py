@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bilayer.runtime.command.console import look_at
 from bilayer.runtime.engines.load import installed
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +125,7 @@ def test_rendering_needs_neither_torch_nor_onnx(bundle_folder, tmp_path, engine)
     out = tmp_path / "a.mp4"
     command = [bundle_folder, "--demo-motion", "--frames", 2, "--parts", "--side-by-side", "--engine", engine]
     done = run(["-c", RENDER, *command, "--out", out], BILAYER_CACHE=tmp_path / "cache")
-    assert (done.stdout.splitlines()[-1], done.stderr) == ("[]", f"\nnext: open {out}\n")
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("[]", f"\nnext: {look_at(out)}\n")
     assert out.stat().st_size > 500
 
 

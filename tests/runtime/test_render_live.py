@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bilayer.runtime.command.console import look_at
 from tests.runtime.conftest import CASE
 from tests.runtime.rendering_command import ROOT, av, frames_of
 
@@ -165,7 +166,7 @@ def test_a_webcam_stops_after_so_many_frames(bundle_folder, face_networks, face_
     command = ["-c", WEBCAM, face_video, tmp_path / "ready", bundle_folder, "--drive", 3, "--out", out, "--frames", 3]
     process = start(command)
     stdout, stderr = process.communicate(timeout=200)
-    assert (process.returncode, stderr) == (0, f"\nnext: open {out}\n")
+    assert (process.returncode, stderr) == (0, f"\nnext: {look_at(out)}\n")
     assert "3 frames of 64 px, 10 a second" in stdout
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from bilayer.runtime.command.console import Group, as_json_option, progress, show, table, tell
+from bilayer.runtime.command.console import Group, as_json_option, progress, show, suggest, table, tell
 from bilayer.runtime.command.options import Option, fills, with_options
 from bilayer.runtime.files.reading import check_folder, check_input
 from bilayer.runtime.files.writing import check_output
@@ -97,8 +97,7 @@ def videos(options: VideoOptions, settings: VideoSettings, as_json: bool) -> Non
 
         advice = "mend or leave them out, and run this again"
         raise InputError(f"{options.out}: {len(report.failed)} of {len(found)} videos could not be read; {advice}")
-    if not as_json:
-        click.echo(f"\nnext: {_next(options.out)}", err=True)
+    suggest(_next(options.out), as_json)
 
 
 @main.command()
@@ -153,9 +152,7 @@ def check(options: DataChoice, as_json: bool) -> None:
     if found.problems:
         shown = f"; the first {SHOWN_PROBLEMS} are above" if len(found.problems) > SHOWN_PROBLEMS else ""
         raise InputError(f"{root}: {len(found.problems)} problems{shown}; delete or redo what they name")
-    if not as_json:
-        command = f"bilayer-train base --data {shlex.quote(str(root))} --config CONFIG.toml --out RUN"
-        click.echo(f"\nnext: {command}", err=True)
+    suggest(f"bilayer-train base --data {shlex.quote(str(root))} --config CONFIG.toml --out RUN", as_json)
 
 
 def _totals(totals: Mapping[str, object]) -> str:

@@ -119,7 +119,11 @@ def test_a_csv_reads_as_a_jsonl_does(tmp_path):
         (["PHOTOS/nothing*"], 3, "expected photos"),
         (["PHOTOS", "--opset", "99", "--out", "x"], 2, "99 is not in the range 8<=x<=21"),
         (["PHOTOS", "--target", "litert", "--precision", "w8a16"], 3, "reads no integers that were chosen here"),
-        (["PHOTOS", "--checkpoint", "PHOTOS/ann.png", "--out", "x", "--jobs", "2"], 3, "error: PHOTOS/ann.png: not a"),
+        (
+            ["PHOTOS", "--checkpoint", "PHOTOS/ann.png", "--out", "x", "--jobs", "2"],
+            3,
+            "error: PHOTOS/ann.png: expected a checkpoint, found a picture (PNG)",
+        ),
         (["s3://nowhere/x.jsonl", "--out", "there"], 5, "s3://nowhere/x.jsonl: Install s3fs"),
         (["PHOTOS", "--ray", "127.0.0.1:1"], 5, "ray is not installed"),
     ],

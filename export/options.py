@@ -92,7 +92,7 @@ class ExportOptions:
 
     @property
     def lid_motion(self) -> LidMotion:
-        """Who moves the lids."""
+        """Who moves the lids: as asked, else drawn pieces for the demo weights, and the network for any other."""
         return self.lids or ("drawn" if is_demo(self.checkpoint) else "network")
 
 

@@ -123,7 +123,7 @@ class Files:
 
     @property
     def present(self) -> list[BundledFile]:
-        """Those that there are."""
+        """Those files that the bundle has, the preview last."""
         further = (self.integers, self.tflite, self.tflite_fp16, self.pte_xnnpack, self.pte_vulkan, self.coreml)
         every = (self.dlc, self.onnx, *further, self.texture, self.lids, self.preview)
         return [file for file in every if file is not None]

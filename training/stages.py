@@ -34,6 +34,7 @@ class Stage(nn.Module):
         self._bfloat16 = settings.precision == "bf16"
 
     def forward(self, batch: TrainingBatch, iteration: int) -> tuple[Losses, Prediction]:
+        """Return the losses of a batch by their names, and what they were computed of."""
         raise NotImplementedError
 
     def predict(self, batch: TrainingBatch) -> Prediction:
@@ -72,6 +73,7 @@ class BaseStage(Stage):
         return losses, prediction
 
     def predict(self, batch: TrainingBatch) -> Prediction:
+        """Return the results for the target frames, with gradients of all networks."""
         parameters, texture = predict_avatars(self.model, source_of(batch.source), self._bfloat16)
         poses = batch.target.poses.flatten(0, 1)
         return predict_frames(self.model, parameters, texture, poses, self._bfloat16, self._pictures_teach_warp)
@@ -88,6 +90,7 @@ class EnhancerStage(Stage):
         return self._objective.picture(prediction, targets_of(batch.target), self._discriminator), prediction
 
     def predict(self, batch: TrainingBatch) -> Prediction:
+        """Return the results for the target frames, with gradients of the enhancer alone."""
         source = source_of(batch.source)
         with torch.no_grad():
             parameters, texture = predict_avatars(self.model, source, self._bfloat16)

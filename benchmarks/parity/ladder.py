@@ -56,7 +56,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """What a run found."""
+    """What a run of the ladder found: of each rung how far it is from the truth, and of each check whether it holds."""
 
     bundle: Bundle
     truth: str  # what it is

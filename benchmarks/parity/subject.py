@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An avatar under test."""
+    """An avatar that the ladder tries: its bundle, opened, and the network that its rungs compute."""
 
     bundle: Bundle
     model: "onnx.ModelProto"

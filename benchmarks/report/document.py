@@ -36,7 +36,7 @@ class Section:
 
     @property
     def cells(self) -> list[list[str]]:
-        """The rows as text."""
+        """The rows' cells as text; empty for None."""
         return [["" if cell is None else str(cell) for cell in row] for row in self.rows]
 
     @property

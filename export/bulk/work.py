@@ -40,7 +40,7 @@ Status = Literal["done", "same", "failed"]
 
 @dataclass(frozen=True)
 class BulkJob:
-    """An avatar to make."""
+    """An avatar that a worker is to make of an item, and what it takes to do so on another machine."""
 
     item: Item
     out: str  # folder, or URL, in which its own is
@@ -49,7 +49,7 @@ class BulkJob:
 
     @property
     def record(self) -> str:
-        """Where its row stands."""
+        """The path or URL of the file that its row stands in, once it is done."""
         return stores.join(self.out, RECORDS, f"{self.item.name}.json")
 
     @property

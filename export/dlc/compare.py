@@ -15,7 +15,7 @@ from bilayer.runtime.errors import ParityError
 
 @dataclass(frozen=True)
 class DlcReport:
-    """What `compare_dlc` found equal."""
+    """What `compare_dlc` found equal in a .dlc and its ONNX: numbers, inputs and outputs, layers."""
 
     weights: WeightReport
     ends: tuple[EndMatch, ...]  # inputs, then outputs, in the layout that the graph gives them

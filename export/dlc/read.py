@@ -56,7 +56,7 @@ class Dlc(DlcGraph):
 
     @property
     def readable_by(self) -> str:
-        """Which runtimes read it."""
+        """Which runtimes read a container of its version, in words."""
         return READABLE_BY[self.version]
 
     @cached_property

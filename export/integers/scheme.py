@@ -57,7 +57,7 @@ def activation_grid(function: Literal["tanh", "sigmoid"], bits: int) -> Grid:
 
 @dataclass(frozen=True, eq=False)
 class IntegerGenerator:
-    """A network in integers."""
+    """A network in integers: the float network that they stand for, with the steps of weights and layers' outputs."""
 
     precision: IntegerPrecision
     generator: FoldedGenerator  # its weights and biases are what their integers stand for

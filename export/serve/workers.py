@@ -29,7 +29,7 @@ _ENDING = 10.0  # s, after which a process that was told to end is left to its l
 
 @dataclass(frozen=True)
 class Sent:
-    """What a request holds."""
+    """What a request holds: the photo's bytes, options, and landmarks where it brings some."""
 
     photo: bytes
     wanted: Wanted
@@ -128,7 +128,7 @@ class WorkerPool:
         return ProcessPool(1, context=SPAWNED, initializer=begin, initargs=self._start)
 
     def stop(self) -> None:
-        """End all processes."""
+        """End all processes, whether they work or not; wait for their ends, but not for ever."""
         for pool in self._pools:
             pool.stop()  # type: ignore[no-untyped-call]
         for pool in self._pools:

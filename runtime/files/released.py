@@ -42,7 +42,7 @@ def keep(path: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class ReleasedFile:
-    """One file as released."""
+    """One file of a release: where it lies in the archive, and what it has to be."""
 
     member: str  # path inside the archive
     size: int  # bytes

@@ -22,7 +22,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 @dataclass(frozen=True)
 class Finished:
-    """How a tool ended."""
+    """How a tool ended, what it printed last, and how long it took."""
 
     code: int | None  # exit status, -N if signal N ended it, None if the time was up
     log: str  # end of stdout and stderr together, colours removed

@@ -47,7 +47,7 @@ class Pacer(Protocol):
 
 @dataclass(frozen=True)
 class Rendered:
-    """What came of it."""
+    """What came of a rendering: how many frames, where their time went, and what is to be said of driver and sound."""
 
     frames: int
     without_face: int  # of them; the pose before was held

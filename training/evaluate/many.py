@@ -34,7 +34,7 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class IdentityJob:
-    """An identity to measure."""
+    """An identity that a process is to measure: its frames, and what they are compared with."""
 
     options: CheckpointOptions
     sequence: FrameSequence | StoredSequence

@@ -41,7 +41,7 @@ class TrainedRung(Rung):
 
     @property
     def align_corners(self) -> bool:
-        """What the checkpoint says."""
+        """Which meaning of the warp's coordinates the checkpoint says."""
         return self.model.config.align_corners
 
     @torch_threads()

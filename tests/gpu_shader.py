@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from bilayer.runtime.sampler.gpu import GROUP, shader_source, upload_texture
+from bilayer.runtime.sampler.gpu import WORKGROUP, shader_source, upload_texture
 
 BACKENDS = ("Vulkan", "OpenGL")  # here Mesa's lavapipe and llvmpipe
 
@@ -75,7 +75,7 @@ def run(backend, entry, settings, arrays, packed):
     if drawn:
         work.draw(3)
     else:
-        work.dispatch_workgroups(-(-width // GROUP), -(-height // GROUP))
+        work.dispatch_workgroups(-(-width // WORKGROUP), -(-height // WORKGROUP))
     work.end()
     own.queue.submit([encoder.finish()])
     if drawn:

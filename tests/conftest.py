@@ -14,6 +14,14 @@ import pytest
 assert "torch" not in sys.modules, "nothing above may import torch"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# What tests write is written through to the disk, thousands of times: in memory, where that takes no time, if there is
+# room for it and programs may be run there. Read as pytest makes its first folder, by its workers too
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir():
+    there = os.statvfs(MEMORY)
+    if there.f_bavail * there.f_frsize > 8 << 30 and not there.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 # A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -43,6 +51,14 @@ def once_for_all(tmp_path_factory):
         return folder
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def case_a_folder(once_for_all):
+    """The golden photo, its landmarks, and in avatar/ the bundle of them, of all test processes: not to be changed."""
+    from tests.benchmarks.avatars import export_tiny
+
+    return once_for_all("case_a", export_tiny)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,7 @@ from bilayer.cli import main as bilayer
 from bilayer.runtime import demo_motion, read_bundle, write_track
 from tests import forked
 from tests.documents import PAGES, ROOT, blocks
-from tests.golden import CASE_A
-from tests.runtime.conftest import POSES, export
+from tests.runtime.conftest import POSES, usual_bundle
 
 RUNNABLE = [block for page in PAGES for block in blocks(page) if block.runs]
 OURS = [block for block in RUNNABLE if not block.mark]
@@ -30,11 +29,10 @@ def named(block):
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
+def workshop(tmp_path_factory, once_for_all):
     """A folder as the pages assume it: out/ is an avatar, driver.npz a landmark track."""
-    made = export(tmp_path_factory.mktemp("export"), CASE_A / "runs")
     folder = tmp_path_factory.mktemp("workshop")
-    shutil.copytree(made.folder, folder / "out")
+    shutil.copytree(usual_bundle(once_for_all), folder / "out")
     pose = np.float32(read_bundle(folder / "out").contract.source.pose).reshape(68, 2)
     track = demo_motion(pose, seconds=0.4)
     write_track(folder / "driver.npz", track)

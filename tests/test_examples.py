@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import bilayer
-from tests.benchmarks.avatars import export_tiny, write_rough_checkpoint
+from bilayer.runtime.bundle import read_bundle
+from tests.benchmarks.avatars import copied, export_tiny, write_rough_checkpoint
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return export_tiny(tmp_path_factory.mktemp("examples"))
+def bundle(case_a_folder, tmp_path_factory):
+    return copied(read_bundle(case_a_folder / "avatar"), tmp_path_factory.mktemp("examples") / "avatar")
 
 
 def example(name, *arguments):

@@ -19,14 +19,14 @@ from bilayer.runtime import BundleError, InputError, ParityError, ToolMissingErr
 from bilayer.runtime.command.extras import extra_of, naming_extras
 from bilayer.runtime.engines.base import reading
 from tests import golden
-from tests.benchmarks.avatars import RUNS, copied, export_tiny, rewritten
+from tests.benchmarks.avatars import RUNS, copied, rewritten
 
 HEAVY = ("numpy", "torch", "onnx", "onnxruntime", "numba", "cv2", "click", "importlib.metadata")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return export_tiny(tmp_path_factory.mktemp("face"))
+def bundle(case_a_folder, tmp_path_factory):
+    return copied(read_bundle(case_a_folder / "avatar"), tmp_path_factory.mktemp("face") / "avatar")
 
 
 def last_line(program, *arguments, cwd):

@@ -15,9 +15,8 @@ from click.testing import CliRunner
 from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.adb import Adb
 from bilayer.runtime.bundle import describe_file
-from tests import golden
 from tests.android_harness.device_server import TestPhone
-from tests.runtime.conftest import CASE, export
+from tests.runtime.conftest import CASE, usual_bundle
 
 HERE = Path(__file__).parent
 PROPERTIES = {
@@ -116,8 +115,8 @@ def device(adb, plug_in):
 
 
 @pytest.fixture(scope="session")
-def exported_folder(tmp_path_factory):
-    return export(tmp_path_factory.mktemp("device"), golden.CASE_A / "runs").folder
+def exported_folder(once_for_all):
+    return usual_bundle(once_for_all)
 
 
 @pytest.fixture

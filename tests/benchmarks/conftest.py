@@ -1,17 +1,16 @@
 import pytest
 
 from bilayer.runtime.bundle import read_bundle
-from tests.benchmarks.avatars import copied, export_tiny
+from tests.benchmarks.avatars import copied
 from tests.export.conftest import case_a_avatar
 
 __all__ = ["case_a_avatar"]
 
 
 @pytest.fixture(scope="session")
-def made(once_for_all):
+def made(case_a_folder):
     """Folder of the photo, and the bundle made of it, of all test processes: not to be changed."""
-    folder = once_for_all("case_a", export_tiny)
-    return folder, read_bundle(folder / "avatar")
+    return case_a_folder, read_bundle(case_a_folder / "avatar")
 
 
 @pytest.fixture

@@ -1,16 +1,22 @@
 """Every fault of the table in docs/parity.md is told, without the photo and with it; a right bundle is not accused."""
 
+from functools import cache
+
 import pytest
 
+from bilayer.benchmarks.parity.rungs import trained
+from bilayer.runtime.bundle import read_bundle
 from tests.benchmarks.avatars import export_tiny
 from tests.benchmarks.fault_table import FAULTS, MADE, planted, told
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(once_for_all):
     pytest.importorskip("onnxruntime_qnn", reason="the extra [qairt] is not installed")
-    folder = tmp_path_factory.mktemp("faults")
-    return folder, export_tiny(folder, **MADE)
+    folder = once_for_all("faults", lambda place: export_tiny(place, **MADE))
+    with pytest.MonkeyPatch.context() as patch:  # which is read a hundred times, and never changed
+        patch.setattr(trained, "load_checkpoint", cache(trained.load_checkpoint))
+        yield folder, read_bundle(folder / "avatar")
 
 
 @pytest.mark.parametrize("with_photo", [False, True], ids=["alone", "photo"])

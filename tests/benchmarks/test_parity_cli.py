@@ -13,15 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from bilayer.benchmarks.parity.cli import main
+from bilayer.runtime.bundle import read_bundle
 from tests import forked
-from tests.benchmarks.avatars import export_tiny, rewritten
+from tests.benchmarks.avatars import copied, rewritten
 from tests.export.bulk.bulk_photos import NAMES, write_photos
 from tests.export.bulk.bulk_photos import run as export
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return export_tiny(tmp_path_factory.mktemp("case_a"))
+def bundle(case_a_folder, tmp_path_factory):
+    return copied(read_bundle(case_a_folder / "avatar"), tmp_path_factory.mktemp("case_a") / "avatar")
 
 
 def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):

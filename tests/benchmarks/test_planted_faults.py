@@ -23,6 +23,7 @@ from bilayer.benchmarks.parity.rungs.litert import litert
 from bilayer.benchmarks.parity.rungs.rung import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung
 from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 from bilayer.benchmarks.parity.static_checks import check_dlc
+from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.frame import NetworkOutputs
 from tests.benchmarks.avatars import copied, export_tiny, rewritten, source_of, subject_of, with_constants
@@ -104,10 +105,9 @@ class Once:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(case_a_folder):
     """Of the golden case: its folder, its bundle, the trained model, the truth."""
-    folder = tmp_path_factory.mktemp("case_a")
-    bundle = export_tiny(folder)
+    folder, bundle = case_a_folder, read_bundle(case_a_folder / "avatar")
     trained = make_trained(subject_of(bundle, frames=1), source_of(folder))
     return SimpleNamespace(folder=folder, bundle=bundle, trained=trained, truth=Once(ExactTrained.of(trained)))
 
@@ -252,11 +252,12 @@ def test_misread_outputs_break_the_gate_and_are_named(made, rung, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def converted(tmp_path_factory):
+def converted(once_for_all):
     """A bundle with a .dlc."""
     if importlib.util.find_spec("onnxruntime_qnn") is None:
         pytest.skip("the extra [qairt] is not installed")
-    return export_tiny(tmp_path_factory.mktemp("converted"), target="qairt", verify=False)
+    folder = once_for_all("converted", lambda place: export_tiny(place, target="qairt", verify=False))
+    return read_bundle(folder / "avatar")
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -10,6 +10,7 @@ from bilayer.benchmarks.parity.ladder import check_bundle
 from bilayer.export import bundle as bundle_module
 from bilayer.export import pipeline
 from bilayer.export.metadata import AVATAR_ENTRY
+from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.sampler.grid_sample import pack_texture
 from tests.benchmarks.avatars import copied, export_tiny, rewritten
@@ -81,8 +82,8 @@ def test_a_fault_in_what_is_written_is_refused_and_nothing_stays(plant, monkeypa
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return export_tiny(tmp_path_factory.mktemp("right"))
+def bundle(case_a_folder):
+    return read_bundle(case_a_folder / "avatar")
 
 
 def moved(contract):

@@ -39,6 +39,12 @@ class Exported:
 
 
 def export(folder, checkpoint, **options):
+    """The bundle of the golden photo, exported into a folder that is empty."""
+    write_export(folder, checkpoint, **options)
+    return exported_in(folder, checkpoint, **options)
+
+
+def write_export(folder, checkpoint, **options):
     Image.fromarray(CASE["source_image"]).save(folder / "face.png")
     np.save(folder / "face.npy", CASE["source_landmarks"])
     (folder / "bundle").mkdir()
@@ -46,37 +52,61 @@ def export(folder, checkpoint, **options):
         folder / "face.png", folder / "bundle" / "avatar.dlc", target="none", checkpoint=checkpoint,
         landmarks=folder / "face.npy", mask=False, also=("tflite", "tflite-fp16"), **options,
     )  # fmt: skip
-    found = load_model(checkpoint)
-    size, refine = found.config.image_size, "updater" if "texture_enhancer" in found.networks else "none"
-    export_avatar(replace(chosen, size=chosen.size or size, refine=refine))  # as published: not fitted, nor as large
+    size, refine = as_published(load_model(checkpoint))
+    export_avatar(replace(chosen, size=chosen.size or size, refine=refine))
+
+
+def as_published(model):
+    """Size and refinement: not fitted, nor as large."""
+    return model.config.image_size, "updater" if "texture_enhancer" in model.networks else "none"
+
+
+def exported_in(folder, checkpoint, **options):
+    """What `write_export` wrote there, and its model, loaded anew."""
     overrides = {key: value for key, value in options.items() if key == "align_corners"}
     model = load_model(checkpoint, overrides=overrides)
+    size, refine = as_published(model)
     source = make_source(crop_face(CASE["source_image"], CASE["source_landmarks"], size), model.config)
     return Exported(folder / "bundle", model, create_avatar(model, source, refine))
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["edges", "align_corners"])
-def exported(request, tmp_path_factory):
+def exported(request, once_for_all):
     """The tiny published model's avatar, under either meaning of the warp's coordinates."""
-    return export(tmp_path_factory.mktemp("case_a"), golden.CASE_A / "runs", align_corners=request.param)
+    runs, name = golden.CASE_A / "runs", f"published{request.param}"
+    folder = once_for_all(name, lambda place: write_export(place, runs, align_corners=request.param))
+    return exported_in(folder, runs, align_corners=request.param)
 
 
 @pytest.fixture(scope="session", params=["harmonic", "three-heads", "no-mask"])
-def unusual(request, tmp_path_factory):
+def unusual(request, once_for_all):
     """Avatars of random models whose contracts differ from the usual one."""
-    folder = tmp_path_factory.mktemp(request.param)
+    merged = {"merged_head": request.param != "three-heads"}
+
+    def make(folder):
+        write_random(folder / "model.safetensors", request.param)
+        write_export(folder, folder / "model.safetensors", **merged)
+
+    folder = once_for_all(request.param, make)
+    return exported_in(folder, folder / "model.safetensors", **merged)
+
+
+def write_random(path, kind):
     settings = {"harmonic": {"pse_use_harmonic_enc": True}, "no-mask": {"inf_pred_segmentation": False}}
-    config = replace(TINY, **settings.get(request.param, {}))
+    config = replace(TINY, **settings.get(kind, {}))
     model = random_model(config, 0, AVATAR_NETWORKS)
     tensors = {name: model.get_submodule(name).state_dict() for name in AVATAR_NETWORKS}
-    save_checkpoint(folder / "model.safetensors", config, tensors)
-    return export(folder, folder / "model.safetensors", merged_head=request.param != "three-heads")
+    save_checkpoint(path, config, tensors)
 
 
 @pytest.fixture(scope="session")
-def bundle_folder(tmp_path_factory):
-    """One usual bundle: not to be changed."""
-    return export(tmp_path_factory.mktemp("bundle"), golden.CASE_A / "runs").folder
+def bundle_folder(once_for_all):
+    """One usual bundle, of all test processes: not to be changed."""
+    return usual_bundle(once_for_all)
+
+
+def usual_bundle(once_for_all):
+    return once_for_all("usual", lambda place: write_export(place, golden.CASE_A / "runs")) / "bundle"
 
 
 def only_onnx(bundle):

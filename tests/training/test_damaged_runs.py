@@ -27,14 +27,16 @@ def ends_in_one_line(done, message):
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory, tiny_heads):
+def begun(once_for_all, tiny_heads):
     """A configuration, and the folder of a run of it that was stopped after 2 of 4 iterations. Not to be changed."""
-    folder = tmp_path_factory.mktemp("begun")
-    config = folder / "tiny.toml"
-    config.write_text(tiny.toml(optimisation={"average": 0.5}))
-    done = train(config, tiny_heads, folder / "run", "--iterations", 2, "--no-validate")
-    assert done.exit_code == 0, done.stderr
-    return config, folder / "run"
+
+    def make(folder):
+        (folder / "tiny.toml").write_text(tiny.toml(optimisation={"average": 0.5}))
+        done = train(folder / "tiny.toml", tiny_heads, folder / "run", "--iterations", 2, "--no-validate")
+        assert done.exit_code == 0, done.stderr
+
+    folder = once_for_all("begun", make)
+    return folder / "tiny.toml", folder / "run"
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 import contextlib
 import copy
 import json
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from bilayer.runtime.bundle import (
 )
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.provenance import DlcInfo, Graph, Origin, Verification
+from tests.documents import blocks
 
 SIZES = {"texture_size", "frame_size"}
 SCHEMA = Path(bundle.__file__).with_name("avatar.schema.json")
@@ -169,8 +173,12 @@ def test_of_several_contracts_one_must_be_named(folder):
 
 
 def test_the_schema_beside_the_code_is_that_of_the_code():
-    # Descriptions are docstrings: where one changes, write the file anew, as this line has it
+    """Descriptions are docstrings: where one changes, write the file anew, as docs/architecture.md has it."""
     assert SCHEMA.read_text() == json.dumps(AVATAR.schema(), indent=2) + "\n"
+    (told,) = (block for block in blocks("docs/architecture.md") if "avatar.schema.json" in block.text)
+    program = shlex.split(told.text.partition(" > ")[0])[-1]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == SCHEMA.read_text()
 
 
 LEFT_OUT = {

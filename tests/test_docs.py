@@ -101,7 +101,7 @@ def test_every_command_and_option_of_the_pages_is_there(block):
             elif program in ("python", "torchrun") and "-m" in words:
                 package = words[words.index("-m") + 1].replace("bilayer.", "", 1).replace(".", "/")
                 assert (ROOT / f"{package}.py").is_file() or (ROOT / package / "__main__.py").is_file(), command
-            elif words[1] == "-c":
+            elif words[1:2] == ["-c"]:
                 compile(words[2], block.where, "exec")
             elif program in ("python", "node"):
                 assert (ROOT / words[1]).is_file(), command

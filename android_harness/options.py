@@ -4,20 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
+
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.command.options import Option
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.command.options import Option, is_typed
 from bilayer.runtime.files.given import check_kind_of, check_program, check_track_file
 from bilayer.runtime.files.places import check_video
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, VIDEO_SUFFIXES, RetargetMode
 
+# Options of one route alone
+_OF_ROUTES = {
+    "ncnn_runner": ("--ncnn-runner", "ncnn"), "benchmark_model": ("--benchmark-model", "litert"),
+    "executor_runner": ("--executor-runner", "executorch"), "hosted_device": ("--hosted-device", "aihub"),
+}  # fmt: skip
 # Options of bench that are about a phone at hand
 _OF_OWN_PHONES = {
+    "serial": "--serial", "runner": "--runner", "sampler": "--no-sampler",
     "executions": "--repeats", "warm_up": "--warm-up", "processes": "--processes", "cool_down": "--cool-down",
     "timeout": "--timeout", "clean": "--clean", "sampler_runs": "--sampler-runs", "logs": "--logs",
 }  # fmt: skip
+_BY_VARIABLES = ("serial", "runner", "ncnn_runner", "benchmark_model", "executor_runner")  # of the environment
 RouteChoice = Literal["snpe", "qnn", "ncnn", "litert", "executorch", "aihub"]
 
 
@@ -58,13 +66,27 @@ class AvatarOptions(DeviceChoice):
     clean: Annotated[bool, Option("Remove everything of ours from the device at the end.")] = False
 
     def check(self) -> Bundle:
-        """Return the bundle, or an InputError where it or the track cannot be used, seen without a library or a
-        device.
+        """Return the bundle, which is looked at without a library or a device.
+
+        Raises:
+            UsageError: options that do not go with the route, and would do nothing.
+            InputError: the bundle, the track or a program cannot be used.
         """
+        for field, (word, route) in _OF_ROUTES.items():
+            if route != self.route and self._is_given(field):
+                found = f"expected --route {route} with it, found {self.route or 'none'}"
+                raise click.UsageError(f"{word}: {found}; give that, or leave it out")
         check_track_file(self.drive)
         for field in ("ncnn_runner", "benchmark_model", "executor_runner", "runner"):
             check_program(getattr(self, field, None), "docs/device.md")
         return read_bundle(self.bundle)
+
+    def _is_given(self, field: str) -> bool:
+        """Return whether somebody asks for it now: what a variable of the environment says is for other commands."""
+        setting = type(self).__dataclass_fields__.get(field)
+        if setting is None:
+            return False
+        return is_typed(field) or (field not in _BY_VARIABLES and getattr(self, field) != setting.default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +113,7 @@ class BenchCommandOptions(AvatarOptions):
     hosted_device: Annotated[str | None, Option("Of --route aihub: a phone by its name there.", metavar="NAME")] = None
 
     def check(self) -> Bundle:
-        """Check what `AvatarOptions` checks, or raise an InputError of options that do not go with the route.
-
-        An OutputError where the result's place cannot be written to.
-        """
+        """Check what `AvatarOptions` checks, and the result's place, or raise an OutputError."""
         self._check_route()
         check_output(self.out)
         if self.logs is not None:
@@ -104,17 +123,15 @@ class BenchCommandOptions(AvatarOptions):
         return avatar
 
     def _check_route(self) -> None:
-        """Refuse what would be ignored; options that a variable of the environment may have set can be."""
-        if self.route != "aihub":
-            if self.hosted_device is not None:
-                found = f"expected --route aihub with it, found {self.route or 'none'}"
-                raise InputError(f"--hosted-device: {found}; give that, or leave it out")
-            return
-        fields = type(self).__dataclass_fields__
-        given = [name for name in _OF_OWN_PHONES if getattr(self, name) != fields[name].default]
-        if given:
-            words = ", ".join(_OF_OWN_PHONES[name] for name in given)
-            raise InputError(f"--route aihub: the service measures in its own way, without {words}; leave that out")
+        """Raise a UsageError of options that would be ignored."""
+        given = [word for field, word in _OF_OWN_PHONES.items() if self._is_given(field)]
+        if self.route == "aihub" and given:
+            words = ", ".join(given)
+            raise click.UsageError(
+                f"--route aihub: the service measures in its own way, without {words}; leave that out"
+            )
+        if not self.sampler and (self._is_given("runner") or self._is_given("sampler_runs")):
+            raise click.UsageError("--no-sampler times none: leave --runner and --sampler-runs away")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +144,8 @@ class RunCommandOptions(AvatarOptions):
 
     def check(self) -> Bundle:
         """Check what `AvatarOptions` checks, or raise an OutputError where frames cannot be written there."""
+        if self.route == "aihub":
+            raise click.UsageError("--route aihub: expected bench, which alone runs on hosted phones")
         check_video(self.out)
         return super().check()
 

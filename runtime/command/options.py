@@ -17,6 +17,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
+from click.core import ParameterSource
 
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.vocabulary import RENAMED
@@ -154,6 +155,12 @@ class Words(click.Choice[Any]):
         if word in self.choices and value not in self.choices:
             self.fail(f"{value!r} is called {word!r} here.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def is_typed(field: str) -> bool:
+    """Return whether the running command was given a field's option in words, not by a variable or its default."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(field) is ParameterSource.COMMANDLINE
 
 
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -94,19 +94,19 @@ def test_what_goes_wrong_is_one_line(aihub, tmp_path, exported_folder, monkeypat
         (3, "Another: the service has no such phone", aihub(*one, device=("--hosted-device", "Another"))),
         (3, "--route aihub: expected --hosted-device NAME", aihub(*one, device=())),
         (
-            3,
+            2,
             "--route aihub: the service measures in its own way, without --repeats, --logs",
             aihub("--repeats", "7", "--logs", str(tmp_path)),
         ),
         (
-            3,
+            2,
             "--route aihub: the service measures in its own way, without --processes, --clean",
             aihub("--processes", "1", "--clean"),
         ),
         (3, "mode cpu: qai-hub has aihub-tflite-gpu", aihub("--mode", "cpu")),
-        (3, "--route aihub: expected bench, which alone runs", aihub(command="run", device=())),
+        (2, "--route aihub: expected bench, which alone runs", aihub(command="run", device=())),
     ):
-        assert (done.exit_code, done.stderr.count("error: ")) == (code, 1), done.stderr
+        assert (done.exit_code, done.stderr.lower().count("error: ")) == (code, 1), done.stderr
         assert line in done.stderr
     bare = tmp_path / "bare"
     shutil.copytree(exported_folder, bare)
@@ -119,3 +119,53 @@ def test_what_goes_wrong_is_one_line(aihub, tmp_path, exported_folder, monkeypat
     monkeypatch.setitem(sys.modules, "qai_hub", None)
     missing = aihub(*one)
     assert (missing.exit_code, "pip install 'bilayer[aihub]'" in missing.stderr) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--serial", "X"], "--serial"),
+        (["--runner", sys.executable], "--runner"),
+        (["--runner", sys.executable, "--serial", "X", "--timeout", "600"], "--serial, --runner, --timeout"),
+        (["--no-sampler"], "--no-sampler"),
+        (["--sampler-runs", "300"], "--sampler-runs"),  # the default, and yet said
+    ],
+)
+def test_what_a_hosted_phone_cannot_be_told_is_a_usage_error(aihub, tmp_path, words, told):
+    done = aihub(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"--route aihub: the service measures in its own way, without {told}; leave that out" in done.stderr
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_what_variables_say_is_for_other_routes(aihub, tmp_path):
+    done = aihub("--mode", "cpu", ANDROID_SERIAL="X", BILAYER_RUNNER=sys.executable, BILAYER_NCNN_RUNNER=sys.executable)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "mode cpu: qai-hub has aihub-tflite-gpu" in done.stderr
+
+
+@pytest.mark.parametrize("route", [None, "snpe", "qnn", "ncnn", "litert", "executorch", "aihub"])
+@pytest.mark.parametrize(
+    ("option", "of"),
+    [("--ncnn-runner", "ncnn"), ("--benchmark-model", "litert"), ("--executor-runner", "executorch")],
+)
+@pytest.mark.parametrize("command", ["bench", "run"])
+def test_a_program_of_another_route_is_a_usage_error(exported_folder, tmp_path, command, route, option, of):
+    out = tmp_path / ("a.json" if command == "bench" else "frames")
+    words = [command, str(exported_folder), "--out", str(out), option, sys.executable]
+    environment = {"ADB": "/nowhere", "SNPE_ROOT": "", "QAIRT_SDK_ROOT": ""}
+    done = CliRunner().invoke(main, [*words, *(["--route", route] if route else [])], env=environment)
+    if route == of:
+        assert done.exit_code != 2, done.stderr
+    else:
+        assert (done.exit_code, done.stdout) == (2, "")
+        wanted = f"{option}: expected --route {of} with it, found {route or 'none'}"
+        assert wanted in done.stderr or (command, route) == ("run", "aihub")
+
+
+def test_a_sampler_that_is_left_out_has_no_settings(exported_folder, tmp_path):
+    for words in (["--runner", sys.executable], ["--sampler-runs", "5"]):
+        given = ["bench", str(exported_folder), "--out", str(tmp_path / "a.json"), "--no-sampler", *words]
+        done = CliRunner().invoke(main, given, env={"BILAYER_RUNNER": "/x"})
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "--no-sampler times none" in done.stderr

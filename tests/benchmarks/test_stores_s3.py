@@ -49,7 +49,7 @@ def test_data_are_measured(store, tmp_path):  # noqa: F811
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
             fs.put_file(str(path), f"photos/data/{path.relative_to(tmp_path / 'data')}")
-    words = ("training.evaluate.cli", "checkpoint", RUNS, "--every", 1, "--no-landmarks", "--json", "--data")
+    words = ("training.evaluate.cli", "checkpoint", RUNS, "--every", 1, "--no-landmark-errors", "--json", "--data")
     code, out, err = run(*words, "s3://photos/data", "--jobs", 2)
     assert code == 0, err
     assert json.loads(out) == json.loads(run(*words, tmp_path / "data")[1])

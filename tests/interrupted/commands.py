@@ -201,7 +201,7 @@ def _inputs(goods, folder):
 def _eval(goods, folder):
     _old(folder, "numbers.json", "sheet.png")
     outputs = ["--out", f"{OUT}/numbers.json", "--sheet", f"{OUT}/sheet.png", "--save-frames", f"{OUT}/frames"]
-    few = ["--no-landmarks", "--every", 2, "--identities", 1]
+    few = ["--no-landmark-errors", "--every", 2, "--identities", 1]
     return ["checkpoint", goods.checkpoint64, "--data", goods.frames, *few, *outputs]
 
 
@@ -212,7 +212,7 @@ def _frames(goods, folder):
             shade = np.full((64, 64, 3), 40 * name + len(place), np.uint8)
             Image.fromarray(shade).save(folder / place / f"{name}.png")
     _old(folder, "numbers.json")
-    return ["frames", "a=method", "--truth", "truth", "--no-landmarks", "--out", f"{OUT}/numbers.json"]
+    return ["frames", "a=method", "--truth", "truth", "--no-landmark-errors", "--out", f"{OUT}/numbers.json"]
 
 
 def _device_report(goods, folder):

@@ -71,7 +71,7 @@ def test_evaluation_finds_what_it_finds_on_the_cpu(tmp_path, config, tiny_heads)
     found = {}
     for device in ("cpu", "cuda"):
         process = run(
-            "checkpoint", base / "checkpoint.safetensors", "--data", tiny_heads, "--every", "2", "--no-landmarks",
+            "checkpoint", base / "checkpoint.safetensors", "--data", tiny_heads, "--every", "2", "--no-landmark-errors",
             "--device", device, "--json", launcher=("-m", "bilayer.training.evaluate.cli"),
         )  # fmt: skip
         found[device] = {row["method"]: row for row in json.loads(process.stdout)["methods"]}

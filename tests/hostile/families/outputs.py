@@ -125,7 +125,7 @@ def in_place(goods, folder):
 def evaluated(*words, code=3, says=OVER, model="model.safetensors"):
     def lay(goods, folder):
         shutil.copy(goods.checkpoint, folder / model)
-        return ["checkpoint", model, "--data", goods.data, "--no-landmarks", *words]
+        return ["checkpoint", model, "--data", goods.data, "--no-landmark-errors", *words]
 
     return Case("outputs", f"eval-{words[-1]}", "eval", lay, (code,), says)
 
@@ -149,7 +149,7 @@ def frames(goods, folder):
     for name in ("truth", "method"):
         (folder / name).mkdir()
         shutil.copy(goods.photo, folder / name / "0.png")
-    return ["frames", "a=method", "--truth", "truth", "--no-landmarks", "--out", "me.json"]
+    return ["frames", "a=method", "--truth", "truth", "--no-landmark-errors", "--out", "me.json"]
 
 
 def report_to(goods, folder):

@@ -125,7 +125,9 @@ def bulk(options: BulkBench) -> list[BenchReport]:
     """Many people's avatars: a command each, one process, two, and Ray; PHOTOS as bilayer-export takes them."""
     options.check()
     from bilayer.benchmarks.speed.bulk import time_bulk
+    from bilayer.export.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as bilayer-export does where it is the one process
     return time_bulk(options)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bilayer.export.allocator import keep_freed_memory
 from bilayer.export.bulk.items import find_items
 from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS_FILE, SHEET
 from bilayer.export.options import ExportOptions, check_usual
@@ -38,6 +39,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     """
     # Threads that wait for each other are to sleep: in loops they took 6 times the processor's time on a busy machine
     os.environ.setdefault(WAITING, "PASSIVE")
+    keep_freed_memory()  # of this process, which may be the only one
     out = "avatars" if options.out == ExportOptions.out else str(options.out)
     items = find_items(place, out, OWN)
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):

@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from bilayer.export.bulk.items import Item
 from bilayer.export.bulk.photos import RESULTS_FILE, SHEET
 from bilayer.export.bulk.sheet import contact_sheet
-from bilayer.export.bulk.work import BulkJob, Row, Status, as_line, for_workers, look, made_by, make_item
+from bilayer.export.bulk.work import (
+    BulkJob,
+    Row,
+    Status,
+    as_line,
+    for_workers,
+    leave,
+    look,
+    made_by,
+    make_in_worker,
+    make_item,
+)
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
@@ -85,10 +96,14 @@ def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> Bu
         ToolMissingError: a network that finds faces is not there.
     """
     rows = dict(plan.known)
-    for (job, key), row in run_jobs(make_item, plan.waiting, workers):
-        name = job.item.name
-        rows[name] = Row(name, job.item.photo, "failed", key, error=str(row)) if isinstance(row, InputError) else row
-        on_done()
+    work = make_item if workers.here(len(plan.waiting)) else make_in_worker
+    try:
+        for (job, key), row in run_jobs(work, plan.waiting, workers):
+            name, photo = job.item.name, job.item.photo
+            rows[name] = Row(name, photo, "failed", key, error=str(row)) if isinstance(row, InputError) else row
+            on_done()
+    finally:
+        leave()
     for first, *others in plan.names.values():
         status: Status = "same" if rows[first].status == "done" else "failed"
         for name in others:

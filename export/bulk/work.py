@@ -117,6 +117,19 @@ def make_item(keyed: tuple[BulkJob, str]) -> Row:
     return made
 
 
+def make_in_worker(keyed: tuple[BulkJob, str]) -> Row:
+    """Return what `make_item` does, by a process of its own: that keeps what memory it frees for the next photo."""
+    from bilayer.export.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    return make_item(keyed)
+
+
+def leave() -> None:
+    """Let go of the model that `make_item` keeps for the next photo, and end the process that converts for it."""
+    _trained.cache_clear()
+
+
 def for_workers(usual: ExportOptions) -> ExportOptions:
     """Return options that mean the same on another machine of a cluster: its package, and so its demo weights, may lie
     elsewhere; a checkpoint without a name stands for them.
@@ -164,10 +177,8 @@ def _earlier(job: BulkJob, key: str) -> Row | None:
 
 
 def _export(job: BulkJob, row: Row) -> Row:
-    from bilayer.export.allocator import keep_freed_memory
     from bilayer.export.pipeline import export_avatar
 
-    keep_freed_memory()
     item, away = job.item, stores.is_url(job.out)
     with copying() as copies:
         options, folder = item.options(job.usual), copies.folder
@@ -195,7 +206,7 @@ def _export(job: BulkJob, row: Row) -> Row:
     return replace(row, warnings=warnings, no_dlc=None if missing is None else str(missing))
 
 
-@functools.lru_cache(maxsize=1)  # a worker keeps its model
+@functools.lru_cache(maxsize=1)  # a worker keeps its model; `leave`
 def _trained(checkpoint: str, align_corners: bool | None) -> "Trained":
     from bilayer.export.convert.host import PackageHost
     from bilayer.export.pipeline import load_trained

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bilayer.export.allocator import keep_freed_memory
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.command.heard import heard_warnings
 from bilayer.runtime.errors import (
@@ -54,6 +55,7 @@ class Refused:
 def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
     """Make this process a worker: it ends with its owner, holds at most `memory` bytes, and has the checkpoint."""
     start_worker(end)
+    keep_freed_memory()
     with suppress(ValueError, OSError):  # not every system has it, or lets it be set
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a face
@@ -127,9 +129,7 @@ def _too_much() -> Refused:
 
 @functools.lru_cache(maxsize=1)  # a process keeps its model
 def _trained(checkpoint: str) -> "Trained":
-    from bilayer.export.allocator import keep_freed_memory
     from bilayer.export.convert.host import PackageHost
     from bilayer.export.pipeline import load_trained
 
-    keep_freed_memory()
     return replace(load_trained(ExportOptions("", checkpoint=checkpoint)), host=PackageHost())

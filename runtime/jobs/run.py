@@ -23,6 +23,10 @@ class Workers:
     processes: int = 1  # of this machine
     ray: str | None = None  # a cluster's address, such as auto or ray://HOST:10001; its cores are its processes
 
+    def here(self, jobs: int) -> bool:
+        """Tell whether so many jobs are done by the calling process itself, in which more goes on than they."""
+        return self.ray is None and (self.processes == 1 or jobs < 2)
+
 
 @dataclass(frozen=True)
 class _Handed(Generic[Job]):
@@ -60,7 +64,7 @@ def run_jobs(
         return
     waiting = iter(jobs)
     first = list(islice(waiting, 2))
-    if workers.processes == 1 or len(first) < 2:
+    if workers.here(len(first)):
         for job in chain(first, waiting):
             yield job, attempt(work, job)
         return

@@ -11,10 +11,13 @@ THREADS = 2
 
 
 @contextmanager
-def torch_threads(count: int = THREADS) -> Iterator[None]:
-    """Let torch compute with `count` threads inside, and with as many as before afterwards; a decorator, too."""
+def torch_threads(count: int | None = THREADS) -> Iterator[None]:
+    """Let torch compute with `count` threads inside, and with as many as before afterwards; a decorator, too.
+
+    None leaves their number as it is.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(before if count is None else count)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from bilayer.model.avatar import Source, embed, enhancer_steps
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, PRESETS, ModelConfig
 from bilayer.model.networks.bilayer import BilayerModel, random_model
 from bilayer.model.reparameterize import reparameterize_model
+from bilayer.model.threads import torch_threads
 from bilayer.runtime.command.console import progress
 
 T = TypeVar("T")
@@ -24,8 +25,8 @@ T = TypeVar("T")
 
 def time_creation(options: InitBench) -> BenchReport:
     """Report the time of each stage, of both sides."""
-    torch.set_num_threads(options.threads)
-    times = time_stages(PRESETS[options.preset], options.repeats, options.warm_up)
+    with torch_threads(options.threads):
+        times = time_stages(PRESETS[options.preset], options.repeats, options.warm_up)
     rows = []
     for stage, both in times.items():
         ours, plain = (Samples(tuple(1e3 * seconds for seconds in both[side])) for side in ("ours", "plain"))

@@ -24,6 +24,7 @@ from bilayer.benchmarks.speed.report import BenchReport, BenchRow, Cell
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.export.network.fold import fold
 from bilayer.model.config import PRESETS
+from bilayer.model.threads import torch_threads
 from bilayer.runtime.agreement import compare
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.engines.load import PRECISIONS, load_engine
@@ -74,21 +75,21 @@ def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchR
         frame = UnfoldedFrame(model, parameters).eval()
         naive = _naive_export(frame, poses, Path(place))
         for threads in setup.threads:
-            torch.set_num_threads(threads)
-            sides: dict[str, Call] = {TORCH: _torch_side(frame, poses)}
-            sides[NAIVE] = _naive_side(naive, poses, threads)
-            sides[peak.PEAK] = peak.matrix_product(threads)
-            known = {name: NetworkSide("fp32") for name in sides}
-            for variant, folder in folders.items():
-                bundle = read_bundle(folder)
-                for name, engine in _engines(variant, bundle, setup, threads, say):
-                    sides[name] = _engine_side(engine, poses)
-                    engine.infer(poses[0].astype(np.float32))
-                    found = NetworkOutputs.read(bundle.contract.outputs, engine.tensors)
-                    gmacs = sum(generators[variant].macs().values()) / 1e9
-                    known[name] = NetworkSide(engine.precision, round(gmacs, 3), _parity(found, expected))
-            times = take_turns(sides, setup.repeats, setup.warm_up, f"{threads} threads", REST)
-            reports.append(_report(setup, threads, times, known))
+            with torch_threads(threads):
+                sides: dict[str, Call] = {TORCH: _torch_side(frame, poses)}
+                sides[NAIVE] = _naive_side(naive, poses, threads)
+                sides[peak.PEAK] = peak.matrix_product(threads)
+                known = {name: NetworkSide("fp32") for name in sides}
+                for variant, folder in folders.items():
+                    bundle = read_bundle(folder)
+                    for name, engine in _engines(variant, bundle, setup, threads, say):
+                        sides[name] = _engine_side(engine, poses)
+                        engine.infer(poses[0].astype(np.float32))
+                        found = NetworkOutputs.read(bundle.contract.outputs, engine.tensors)
+                        gmacs = sum(generators[variant].macs().values()) / 1e9
+                        known[name] = NetworkSide(engine.precision, round(gmacs, 3), _parity(found, expected))
+                times = take_turns(sides, setup.repeats, setup.warm_up, f"{threads} threads", REST)
+                reports.append(_report(setup, threads, times, known))
     return [*reports, _quickest(reports)]
 
 

@@ -15,13 +15,17 @@ from bilayer.benchmarks.speed import sampler_sides
 from bilayer.benchmarks.speed.report import BenchReport, BenchRow
 from bilayer.benchmarks.speed.sampler_sides import Side
 from bilayer.benchmarks.speed.timing import Samples
+from bilayer.model.threads import torch_threads
 from bilayer.runtime.command.console import progress
+from bilayer.runtime.process.opencv import opencv_threads
 
 PACKAGES = ("numba", "torch", "opencv-python-headless", "onnxruntime", "numpy")
 
 
+@torch_threads(1)
+@opencv_threads(1)
 def measure(size: int, turns: int, warmup: int) -> list[BenchReport]:
-    """Time all tasks at one output size, and return a report of each."""
+    """Time all tasks at one output size, each side in one thread, and return a report of each."""
     case = sampler_sides.make_case(size)
     square, network = f"{size} x {size}", sampler_sides.TEXTURE_SIZE
     tasks: dict[str, tuple[list[Side], NDArray[Any]]] = {

@@ -1,4 +1,4 @@
-"""The texture warp and the frame as other libraries do them, each in one thread: what `benchmarks.sampler` times.
+"""The texture warp and the frame as other libraries do them: what sampler.py times, each in the one thread it gives.
 
 Inputs are prepared outside the timed functions in the layout that a library likes best, and outputs go to buffers of
 the caller's where it takes any.
@@ -134,7 +134,6 @@ def exact_frame(case: Case) -> Bytes:
 def _torch_warp(case: Case) -> Iterator[Side]:
     import torch
 
-    torch.set_num_threads(1)
     texture, uv = torch.from_numpy(case.texture)[None], torch.from_numpy(case.uv)[None]
     sample = torch.nn.functional.grid_sample
 
@@ -149,7 +148,6 @@ def _torch_frame(case: Case) -> Iterator[Side]:
     import torch
     from torch.nn.functional import interpolate
 
-    torch.set_num_threads(1)
     inputs = case.texture, case.delta_uv, case.lf_rgb, case.mask[None]
     texture, *results = (torch.from_numpy(np.ascontiguousarray(array))[None] for array in inputs)
     centres = (2 * torch.arange(case.size) + 1) / case.size - 1
@@ -185,7 +183,6 @@ def _torch_frame(case: Case) -> Iterator[Side]:
 def _opencv_warps(case: Case) -> Iterator[Side]:
     import cv2
 
-    cv2.setNumThreads(1)
     texture = np.ascontiguousarray(np.moveaxis(case.texture, 0, -1))
     u: Any
     v: Any
@@ -215,7 +212,6 @@ def _opencv_warps(case: Case) -> Iterator[Side]:
 def _opencv_frame(case: Case) -> Side:
     import cv2
 
-    cv2.setNumThreads(1)
     size, side = case.size, case.texture.shape[-1]
     scale = side / 2
     texture = np.ascontiguousarray(np.moveaxis(case.texture, 0, -1))

@@ -31,15 +31,13 @@ def without_missing(options: Options) -> Options:
 
 
 def make_meter(options: MeterOptions) -> Meter:
-    """Return the meter that is asked for; torch computes with so many threads from here on.
+    """Return the meter that is asked for; who measures gives torch the threads that are.
 
     Raises:
         BadParameter: torch cannot use the device.
         InputError: a file of weights cannot be used.
         ToolMissingError: an extra, or a face network, is not installed.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     _check_device(options.device)
     weights, heads = options.lpips_vgg16, options.lpips_heads
     return Meter(

@@ -36,10 +36,13 @@ def frames(options: FramesOptions, as_json: bool) -> None:
     """
     options.check()
     with importing():
+        from bilayer.model.threads import torch_threads
         from bilayer.training.evaluate.asked import make_meter, without_missing
         from bilayer.training.evaluate.frames import evaluate_frames
     meter = make_meter(without_missing(options))
-    _report(evaluate_frames(options.folders, options.truth, meter, options.masks, options.drive), options, as_json)
+    with torch_threads(options.threads):
+        result = evaluate_frames(options.folders, options.truth, meter, options.masks, options.drive)
+    _report(result, options, as_json)
 
 
 @main.command()
@@ -53,6 +56,7 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     """
     options.check()
     with importing():
+        from bilayer.model.threads import torch_threads
         from bilayer.training.evaluate.asked import without_missing
         from bilayer.training.evaluate.cases import choose_sequences, read_case
         from bilayer.training.evaluate.many import WORKER_BYTES, evaluate_asked, load_asked
@@ -73,11 +77,13 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
         result = evaluate_asked(asked, sequences, workers, frames, advance)
     size = common_size(models)
     if options.timings:
-        result = add_times(result, models, read_case(sequences[0], options.every, size))
+        with torch_threads(options.threads):
+            result = add_times(result, models, read_case(sequences[0], options.every, size))
     _report(result, options, as_json)
     if sheet is not None:
         shown = [read_case(one, options.every, size) for one in sequences[: options.sheet_rows]]
-        save_png(sheet, draw_sheet(next(iter(models.values())), shown))
+        with torch_threads(options.threads):
+            save_png(sheet, draw_sheet(next(iter(models.values())), shown))
         click.echo(f"\n{sheet}: {len(shown)} identities, a row each", err=True)
     if save_frames is not None:
         truth, landmarks = save_frames / "truth", save_frames / "landmarks"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bilayer.model.checkpoint import load_model
 from bilayer.model.networks.bilayer import BilayerModel
+from bilayer.model.threads import torch_threads
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
@@ -87,7 +88,8 @@ def _measure(job: IdentityJob) -> MeasuredCase:
     loaded = load_asked(job.options)
     size = common_size(loaded.models)
     case = read_case(job.sequence, job.options.every, size)
-    measured, truths, pictures = measure_case(case, loaded.models, job.mean, loaded.meter, job.options.drawn_lids)
+    with torch_threads(job.options.threads):
+        measured, truths, pictures = measure_case(case, loaded.models, job.mean, loaded.meter, job.options.drawn_lids)
     if job.frames is not None:
         save_case(job.frames, case, truths, pictures)
     return measured

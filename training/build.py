@@ -11,6 +11,7 @@ from bilayer.model.checkpoint import read_checkpoint
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, ModelConfig, NetworkName
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.reparameterize import for_training
+from bilayer.model.seeds import seeded
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
 from bilayer.training.data.frame_folders import IMAGES, has_kind
@@ -58,23 +59,23 @@ def make_base_stage(
     Raises:
         CheckpointError: `init` is damaged or nothing of it fits.
     """
-    torch.manual_seed(settings.seed)
-    networks = (*AVATAR_NETWORKS, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
-    model = BilayerModel(settings.model, networks)
-    if init is not None:
-        config, states = read_checkpoint(init, networks=(), optional=networks)
-        copied = start_from(model, config, states)
-        if training is not None and 2 * config.image_size == settings.model.image_size:
-            old = BilayerModel(config, AVATAR_NETWORKS)
-            start_from(old, config, states)
-            keep_results(model, old, collate([training[i] for i in range(min(_MEASURED_PEOPLE, len(training)))]))
-        for name in model.networks:
-            total = len(model.get_submodule(name).state_dict())
-            say(f"{name}: {copied.get(name, 0)} of {total} tensors from {init}")
-    for name in networks:
-        prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
-    _speed_up(model, settings)
-    return BaseStage(model, settings, make_objective(settings, say))
+    with seeded(settings.seed):
+        networks = (*AVATAR_NETWORKS, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+        model = BilayerModel(settings.model, networks)
+        if init is not None:
+            config, states = read_checkpoint(init, networks=(), optional=networks)
+            copied = start_from(model, config, states)
+            if training is not None and 2 * config.image_size == settings.model.image_size:
+                old = BilayerModel(config, AVATAR_NETWORKS)
+                start_from(old, config, states)
+                keep_results(model, old, collate([training[i] for i in range(min(_MEASURED_PEOPLE, len(training)))]))
+            for name in model.networks:
+                total = len(model.get_submodule(name).state_dict())
+                say(f"{name}: {copied.get(name, 0)} of {total} tensors from {init}")
+        for name in networks:
+            prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
+        _speed_up(model, settings)
+        return BaseStage(model, settings, make_objective(settings, say))
 
 
 def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | None, say: Say) -> Stage:
@@ -86,22 +87,22 @@ def make_enhancer_stage(settings: TrainingSettings, base: Path, init: Path | Non
         CheckpointError: a file is damaged, or nothing of it fits.
         InputError: `base` is of another architecture than `[model]` says.
     """
-    torch.manual_seed(settings.seed)
-    trained = (*ENHANCER, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
-    config, states = read_checkpoint(base, AVATAR_NETWORKS, optional=trained)
-    _check_same_base(config, settings.model, base)
-    model = BilayerModel(settings.model, (*AVATAR_NETWORKS, *trained))
-    model.requires_grad_(False).eval()
-    start_from(model, config, states)
-    starts = dict.fromkeys(states, base)
-    if init is not None:
-        config, states = read_checkpoint(init, networks=ENHANCER, optional=trained)
-        starts |= dict.fromkeys(start_from(model, config, states), init)
-    for name in trained:
-        say(f"{name}: from {starts[name]}" if name in starts else f"{name}: new")
-        prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
-    _speed_up(model, settings)
-    return EnhancerStage(model, settings, make_objective(settings, say))
+    with seeded(settings.seed):
+        trained = (*ENHANCER, *(_DISCRIMINATOR if settings.losses.needs_discriminator else ()))
+        config, states = read_checkpoint(base, AVATAR_NETWORKS, optional=trained)
+        _check_same_base(config, settings.model, base)
+        model = BilayerModel(settings.model, (*AVATAR_NETWORKS, *trained))
+        model.requires_grad_(False).eval()
+        start_from(model, config, states)
+        starts = dict.fromkeys(states, base)
+        if init is not None:
+            config, states = read_checkpoint(init, networks=ENHANCER, optional=trained)
+            starts |= dict.fromkeys(start_from(model, config, states), init)
+        for name in trained:
+            say(f"{name}: from {starts[name]}" if name in starts else f"{name}: new")
+            prepare_network(model.get_submodule(name), name, settings.optimisation, settings.model.eps)
+        _speed_up(model, settings)
+        return EnhancerStage(model, settings, make_objective(settings, say))
 
 
 def make_objective(settings: TrainingSettings, say: Say) -> Objective:

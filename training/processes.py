@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -40,21 +40,18 @@ def join_processes(device: str) -> Iterator[Process]:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    try:
-        process = Process(rank, count, torch.device(name))
-        torch.zeros(1, device=process.device)  # is it there?
-        if process.device.type == "cuda":
-            torch.cuda.set_device(process.device)
-    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert that they have it
-        raise InputError(f"--device {device}: cannot be used: {str(error).splitlines()[0]}") from error
-    if count == 1:
+    with ExitStack() as kept:
+        try:
+            process = Process(rank, count, torch.device(name))
+            torch.zeros(1, device=process.device)  # is it there?
+            if process.device.type == "cuda":
+                kept.enter_context(torch.cuda.device(process.device))
+        except (RuntimeError, AssertionError) as error:  # builds without CUDA assert that they have it
+            raise InputError(f"--device {device}: cannot be used: {str(error).splitlines()[0]}") from error
+        if count > 1:
+            dist.init_process_group("nccl" if process.device.type == "cuda" else "gloo")
+            kept.callback(dist.destroy_process_group)
         yield process
-        return
-    dist.init_process_group("nccl" if process.device.type == "cuda" else "gloo")
-    try:
-        yield process
-    finally:
-        dist.destroy_process_group()
 
 
 def is_distributed() -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 
-import torch
 from torch import nn
 
 from bilayer.model.config import NETWORKS, ModelConfig, NetworkName
@@ -10,6 +9,7 @@ from bilayer.model.networks.discriminator import Discriminator
 from bilayer.model.networks.embedders import IdentityEmbedder, KeypointsEmbedder
 from bilayer.model.networks.enhancer import TextureEnhancer
 from bilayer.model.networks.generators import InferenceGenerator, TextureGenerator
+from bilayer.model.seeds import seeded
 from bilayer.runtime.errors import CheckpointError
 
 BUILDERS: dict[NetworkName, Callable[[ModelConfig], nn.Module]] = {
@@ -55,8 +55,7 @@ def random_model(config: ModelConfig, seed: int = 0, networks: Collection[Networ
     """Return an untrained model for tests and timing, the same for the same seed. Its batch norms are given random
     statistics, so that none of them is a no-op; the caller's random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = BilayerModel(config, networks).eval()
         for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):

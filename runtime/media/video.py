@@ -13,6 +13,7 @@ from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files.kinds import kind_of
 from bilayer.runtime.files.reading import FileKind, open_file
 from bilayer.runtime.media.frame_times import MAX_PAUSE, MAX_RATE, Clock, choose_pace, intervals_of, paced
+from bilayer.runtime.process.opencv import hushed_opencv
 from bilayer.runtime.vocabulary import DEFAULT_FPS
 
 # FFmpeg's names of containers that hold pictures themselves. Playlists (concat, hls, dash) would open other files,
@@ -30,12 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 def load_av() -> Any:
-    """Return the module of PyAV, or a ToolMissingError where it is not installed."""
+    """Return the module of PyAV, or a ToolMissingError where it is not installed.
+
+    What FFmpeg logs it hands on to nobody, unless its user asks it to: what is wrong is said in our own words.
+    """
     try:
         import av
     except ImportError as error:
         raise ToolMissingError(f"videos need PyAV ({error}); pip install 'bilayer[video]'") from error
-    av.logging.set_level(av.logging.PANIC)  # what is wrong with a file is said in our own words
     return av
 
 
@@ -195,8 +198,8 @@ class WebcamFrames:
     def __init__(self, index: int) -> None:
         import cv2
 
-        cv2.setLogLevel(0)
-        self._camera, self._index = cv2.VideoCapture(index), index
+        with hushed_opencv():
+            self._camera, self._index = cv2.VideoCapture(index), index
         if not self._camera.isOpened():
             raise InputError(f"webcam {index}: cannot be opened; check its number, and that no other program uses it")
         rate = float(self._camera.get(cv2.CAP_PROP_FPS))
@@ -212,7 +215,8 @@ class WebcamFrames:
     def __iter__(self) -> Iterator[Bytes]:
         """(H, W, 3) RGB each, until the camera gives none."""
         while True:
-            there, frame = self._camera.read()
+            with hushed_opencv():
+                there, frame = self._camera.read()
             if not there:
                 return
             yield np.ascontiguousarray(frame[..., ::-1])

@@ -130,6 +130,7 @@ def open_window(title: str) -> Iterator[Window]:
             import pygame
     except ImportError as error:
         raise ToolMissingError(f"a window needs pygame-ce ({error}); pip install 'bilayer[window]'") from error
+    written = pygame.font.get_init()
     try:
         with sifting(lambda line: True):  # the drivers that SDL tries complain one by one
             pygame.display.init()
@@ -140,6 +141,8 @@ def open_window(title: str) -> Iterator[Window]:
         raise ToolMissingError(f"window: cannot be shown here ({error}); write a file, as --out a.mp4") from error
     finally:
         pygame.display.quit()
+        if not written:
+            pygame.font.quit()  # that of a note
 
 
 class RealTime:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -127,10 +127,18 @@ def export_avatar(options: ExportOptions, watch: Stopwatch | None = None, traine
     """
     watch = watch or Stopwatch()
     check_options(options)
-    out, target = bundle_dlc(options.out), chosen_target(options)
     with watch.stage("checkpoint"):
-        trained = trained or load_trained(options)
-        model = trained.model
+        shared = trained or load_trained(options)
+    try:
+        return _export(options, watch, shared)
+    finally:
+        if trained is None:
+            wait([shared.hashed])  # of an export that fails, too: no thread is left at work
+
+
+def _export(options: ExportOptions, watch: Stopwatch, trained: Trained) -> Export:
+    out, target = bundle_dlc(options.out), chosen_target(options)
+    model = trained.model
     with watch.stage("photo and face"):
         portraits = read_portraits(options, model.config)
         portrait, size = portraits[0], model.config.image_size

@@ -21,9 +21,12 @@ from bilayer.export.network import layers as plain
 from bilayer.export.network.layers import INPUT, Array, FoldedGenerator, Layer
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.files.zips import zip_bytes
+from bilayer.runtime.process.environment import kept_environment
+from bilayer.runtime.process.start_method import open_start_method
 
 PACKAGE = "avatar.mlpackage"  # in the .zip
 _MODEL, _WEIGHTS = "com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"
+_TENSORFLOWS = "TF_CPP_MIN_LOG_LEVEL"  # set as coremltools is loaded
 
 
 def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -47,6 +50,7 @@ def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | No
             compute_precision=ct.precision.FLOAT32,
             pass_pipeline=ct.PassPipeline.EMPTY,  # an operation for each layer
             skip_model_load=True,
+            package_dir=str(Path(tempfile.gettempdir(), PACKAGE)),  # not one that is removed as the process ends
         )
         spec = model.get_spec()
         spec.description.metadata.userDefined.update(metadata or {})
@@ -58,17 +62,36 @@ def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | No
 def _coremltools() -> Iterator[Any]:
     """The module, without its words about what only a Mac has, and a temporary folder for what it leaves."""
     level, keep = logging.root.manager.disable, tempfile.tempdir
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        redirect_stderr(io.StringIO()),
+        kept_environment(_TENSORFLOWS),
+        open_start_method(),
+    ):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         tempfile.tempdir = folder
         try:
             with naming_extras():
                 import coremltools
-            yield coremltools
+            with _bars_unwatched():
+                yield coremltools
         finally:
             tempfile.tempdir = keep
             logging.disable(level)
+
+
+@contextmanager
+def _bars_unwatched() -> Iterator[None]:
+    """Inside, bars of tqdm, which coremltools shows, start no thread that stays to watch them."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    usual, tqdm.monitor_interval = tqdm.monitor_interval, 0
+    try:
+        yield
+    finally:
+        tqdm.monitor_interval = usual
 
 
 def _program(generator: FoldedGenerator, ct: Any) -> Any:

@@ -1,19 +1,25 @@
 """Jobs on a Ray cluster (extra [ray]): each is a task of one core, tried again where its worker is lost."""
 
+import faulthandler
 import logging
 import os
+import random
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
 from bilayer.runtime.errors import InputError, ToolMissingError, in_short
 from bilayer.runtime.jobs.attempt import AHEAD, TRIES, Job, Result, attempt, killed
 from bilayer.runtime.jobs.processes import WAITING
+from bilayer.runtime.process.environment import kept_environment
 
 _BEGINNING = 60  # characters
+_BREAKPOINT = "PYTHONBREAKPOINT"  # what Python's breakpoint() calls
 _ANSWER = 10.0  # s that a cluster has to answer; Ray itself would wait for minutes
 
 
@@ -27,6 +33,11 @@ def run_on_ray(
         OutputError, ToolMissingError: as `run_jobs`.
         InputError: no cluster answers at `address`, or its node here ends in the middle.
     """
+    with _leaving_no_trace():
+        yield from _run(work, jobs, address)
+
+
+def _run(work: Callable[[Job], Result], jobs: Iterable[Job], address: str) -> Iterator[tuple[Job, Result | InputError]]:
     import ray
 
     _connect(address)
@@ -53,6 +64,25 @@ def run_on_ray(
         ray.shutdown()
 
 
+@contextmanager
+def _leaving_no_trace() -> Iterator[None]:
+    """Undo at the end what Ray makes of a process that connects, and leaves so when it disconnects."""
+    hook, crashes, files = sys.excepthook, faulthandler.is_enabled(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    import ray  # noqa: F401  # whose log has its level from here on
+
+    log = logging.getLogger("ray")
+    level = log.level
+    try:
+        with kept_environment(_BREAKPOINT):
+            yield
+    finally:
+        sys.excepthook = hook
+        log.setLevel(level)
+        if not crashes:
+            faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+
 def _attempt_in(folder: str, work: Callable[[Job], Result], job: Job) -> Result | InputError:
     with suppress(OSError):  # of a machine without that folder: then there are but URLs, and what all machines have
         os.chdir(folder)  # Ray's workers stand where its node was started
@@ -66,15 +96,18 @@ def _connect(address: str) -> None:
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if host and port.isdecimal():
             socket.create_connection((host, int(port)), _ANSWER).close()
-        usual = _handler(signal.SIGTERM)
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {WAITING: "PASSIVE"}},
-        )
-        with suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, usual)  # Ray's own would end a command with another code
+        usual, numbers = _handler(signal.SIGTERM), random.getstate()
+        try:
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {WAITING: "PASSIVE"}},
+            )
+        finally:
+            random.setstate(numbers)
+            with suppress(ValueError):  # not the main thread
+                signal.signal(signal.SIGTERM, usual)  # Ray's own would end a command with another code
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         reason = (
             f"no cluster answers there ({in_short(error)}); ray start --head begins one, and one that was begun with a "

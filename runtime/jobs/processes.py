@@ -16,6 +16,8 @@ from pathlib import Path
 
 from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.process.environment import kept_environment
+from bilayer.runtime.process.start_method import open_start_method
 
 WAITING = "OMP_WAIT_POLICY"  # read by libgomp as it is loaded
 _TEMPORARY, _PREFIX = "TMPDIR", "bilayer-jobs-"
@@ -52,18 +54,16 @@ def lifeline() -> Iterator[tuple["Connection[None, None]", Callable[[], None]]]:
     What they keep in temporary folders, people's photos among it, lies in one that goes whatever is killed.
     """
     end, held = SPAWNED.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-        usual = {name: os.environ.get(name) for name in (WAITING, _TEMPORARY)}
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder,
+        kept_environment(WAITING, _TEMPORARY),
+        open_start_method(),
+    ):
         os.environ.setdefault(WAITING, "PASSIVE")
         os.environ[_TEMPORARY] = folder
         try:
             yield end, held.close
         finally:
-            for name, value in usual.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
             held.close()
             end.close()
 

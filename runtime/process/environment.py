@@ -8,16 +8,25 @@ from typing import Any
 
 
 @contextmanager
-def environment_default(name: str, value: str) -> Iterator[None]:
-    """Let a variable have `value` inside, unless it is set already; afterwards it is as it was."""
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = value
+def kept_environment(*names: str) -> Iterator[None]:
+    """Let these variables be afterwards as they were, whatever is made of them inside."""
+    usual = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:
-        os.environ.pop(name, None)
+        for name, value in usual.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def environment_default(name: str, value: str) -> Iterator[None]:
+    """Let a variable have `value` inside, unless it is set already; afterwards it is as it was."""
+    with kept_environment(name):
+        os.environ.setdefault(name, value)
+        yield
 
 
 def import_onnxruntime() -> Any:

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
+from tests.documents import ROOT
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 CLUSTER = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -24,6 +27,26 @@ def cluster():
         yield cluster
     finally:
         cluster.shutdown()
+
+
+CONNECTING = """
+import gc, ray, sys, time
+from bilayer.runtime.jobs.run import Workers, run_jobs
+from tests.process.state import changes, snapshot
+
+for turn in ("at first", "again"):
+    before = snapshot()
+    assert len(list(run_jobs(abs, range(2), Workers(ray=sys.argv[1])))) == 2
+    for _ in range(50):  # threads and sockets of Ray take a moment to be gone
+        told = changes(before, snapshot(), adding=turn == "at first")
+        # Its core's own: how it tells of a crash, and its log, which is another file each time
+        told = [one for one in told if not one.startswith("signals of the system") and "/logs/python-core" not in one]
+        if not told:
+            break
+        time.sleep(0.1)
+        gc.collect()
+    assert not told, (turn, told)
+"""
 
 
 def square(number):
@@ -68,6 +91,12 @@ def test_a_path_is_from_the_folder_of_the_command(cluster, tmp_path, monkeypatch
     (tmp_path / "here").touch()
     found = dict(run_jobs(os.path.exists, ["here", "not here"], Workers(ray=cluster.address)))
     assert found == {"here": True, "not here": False}
+
+
+def test_a_run_leaves_its_process_as_it_was(cluster):
+    command = [sys.executable, "-c", CONNECTING, cluster.address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 @CLUSTER

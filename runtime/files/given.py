@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.files.kinds import NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TFLITE, TORCH, ZIP, kind_of
-from bilayer.runtime.files.reading import StrPath, check_input
+from bilayer.runtime.files.reading import StrPath, check_input, is_file
 from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES, TRACK_SUFFIXES
 
 EMPTY, TEXT, DATA = "an empty file", "text", "data"
@@ -74,6 +74,6 @@ def check_driver_file(path: Path) -> None:
 
 
 def check_program(path: StrPath | None, variable: str) -> None:
-    """Raise an InputError where a file of another kind is given as a program; a script is one too."""
-    if path is not None:
+    """Raise an InputError where a file of another kind is given as a program; a script is one, none is a missing tool."""
+    if path is not None and is_file(path):
         check_kind_of(path, "a program", (PROGRAM, TEXT, DATA), f"see {variable}")

@@ -74,6 +74,6 @@ def check_driver_file(path: Path) -> None:
 
 
 def check_program(path: StrPath | None, variable: str) -> None:
-    """Raise an InputError where a file of another kind is given as a program; a script is one, none is a missing tool."""
+    """Raise an InputError of what is no program and no script; where nothing is, whoever runs it tells of the tool."""
     if path is not None and is_file(path):
         check_kind_of(path, "a program", (PROGRAM, TEXT, DATA), f"see {variable}")

@@ -105,10 +105,12 @@ def test_what_may_be_meant_is_a_note(tmp_path):
 
 
 def test_a_place_without_data(tmp_path):
-    done = check(tmp_path / "no")
-    assert done.returncode == 3
-    assert done.stderr.startswith(f"error: {tmp_path / 'no'}: expected a folder imgs/train")
-    assert len(done.stderr.splitlines()) == 1
+    (tmp_path / "empty").mkdir()
+    for place, expected in (("no", "expected a folder, found nothing"), ("empty", "expected a folder imgs/train")):
+        done = check(tmp_path / place)
+        assert done.returncode == 3
+        assert done.stderr.startswith(f"error: {tmp_path / place}: {expected}")
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_failure_leaves_the_old_frames_and_no_new_ones(tmp_path):

@@ -105,10 +105,10 @@ def training_calls(folder):
     yield "training from weights", partial(learn, lambda: make_base_stage(settings, RUNS, str))
     yield "training an enhancer", partial(learn, lambda: make_enhancer_stage(settings, RUNS, None, str))
     yield "a distance of features", load_feature_distance
-    yield "a meter", partial(make_meter, MeterOptions(landmarks=False, threads=1))
+    yield "a meter", partial(make_meter, MeterOptions(landmark_errors=False, threads=1))
     yield "measuring frames", lambda: evaluate_frames({"a": data / "imgs"}, data / "imgs")
     asked = CheckpointOptions(
-        checkpoints=(str(RUNS),), data=data, landmarks=False, threads=1, every=1, identities=1, split="test"
+        checkpoints=(str(RUNS),), data=data, landmark_errors=False, threads=1, every=1, identities=1, split="test"
     )
     yield (
         "measuring checkpoints",

@@ -39,6 +39,8 @@ def _taking(settings: Callable[P, ExportOptions]) -> Callable[P, "Export"]:
             ParityError: the exported network or the converted weights differ from the trained ones.
             ToolMissingError: torch, onnx or what finds the face is not installed.
         """
+        if "keypoints" in kwargs:  # as 0.2 called them
+            kwargs["landmarks"] = kwargs.pop("keypoints")
         options = settings(*args, **kwargs)
         from bilayer.export.pipeline import export_avatar
 

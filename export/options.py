@@ -44,7 +44,7 @@ class ExportOptions:
     ] = DEMO_CHECKPOINT
     # In the photo's pixels, in place of a landmarker
     landmarks: Annotated[
-        StrPath | None, Option("The first photo's 68 landmarks (.npy .json .csv .pts).", former="--keypoints")
+        StrPath | None, Option("The first photo's 68 landmarks (.npy .json .csv .pts).", synonym="--keypoints")
     ] = None
     landmarker: Annotated[
         LandmarkerName, Option("Who finds the face; face-alignment is what the paper used (extra [face-alignment]).")

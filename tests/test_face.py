@@ -12,10 +12,20 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bilayer
 from bilayer.export.options import ExportOptions
-from bilayer.runtime import BundleError, InputError, ParityError, ToolMissingError, Track, driving_poses, read_bundle
+from bilayer.runtime import (
+    BundleError,
+    InputError,
+    LandmarkError,
+    ParityError,
+    ToolMissingError,
+    Track,
+    driving_poses,
+    read_bundle,
+)
 from bilayer.runtime.command.extras import extra_of, naming_extras
 from bilayer.runtime.engines.base import reading
 from tests import golden
@@ -56,8 +66,6 @@ def test_the_import_loads_nothing(tmp_path):
 
 def test_a_photo_becomes_a_bundle_by_strings_alone(tmp_path):
     case = golden.load("case_a/preproc.npz")
-    from PIL import Image
-
     Image.fromarray(case["source_image"]).save(tmp_path / "me.png")
     np.save(tmp_path / "me.npy", case["source_landmarks"])
     exported = bilayer.export_avatar(
@@ -72,6 +80,12 @@ def test_an_export_takes_the_fields_of_its_options_and_no_others():
     assert list(inspect.signature(bilayer.export_avatar).parameters) == [field.name for field in fields(ExportOptions)]
     with pytest.raises(TypeError, match="sharpen"):
         bilayer.export_avatar("me.jpg", sharpen=True)
+
+
+def test_landmarks_may_be_called_what_they_were(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "me.png")
+    with pytest.raises(LandmarkError, match=r"no\.npy: no such file"):
+        bilayer.export_avatar(tmp_path / "me.png", tmp_path / "out", keypoints=tmp_path / "no.npy")
 
 
 @pytest.mark.parametrize("kind", [str, Path])

@@ -32,7 +32,7 @@ class ParityOptions:
     )
     landmarks: Annotated[
         Path | None,
-        Option("The landmarks of the export, if it was given any (with --photo).", former="--keypoints"),
+        Option("The landmarks of the export, if it was given any (with --photo).", synonym="--keypoints"),
     ] = None
     mask: Annotated[bool, Option("As the export had it (with --photo).")] = True
     others: Annotated[tuple[Path, ...], Option("A further photo of the export (with --photo).", ("--other",))] = ()

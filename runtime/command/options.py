@@ -35,6 +35,7 @@ class Option:
     help: str = ""
     names: tuple[str, ...] = ()  # beside --field-name, such as -o; one with two dashes takes its place
     former: str = ""  # its name before: whoever gives it is told the present one
+    synonym: str = ""  # its name in a release, which is taken as well, and shown nowhere
     argument: bool = False  # without dashes, in the order of the fields; one without a default must be given
     metavar: str | None = None
     envvar: str | None = None
@@ -157,6 +158,19 @@ class Words(click.Choice[Any]):
         return super().convert(value, param, ctx)
 
 
+class _AlsoKnown(click.Option):
+    """An option that takes a second name, of which neither help nor completion speaks."""
+
+    def __init__(self, synonym: str, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
+        self._synonym = synonym
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser of a command know both names."""
+        super().add_to_parser(parser, ctx)
+        parser.add_option(self, [self._synonym], dest=self.name, nargs=self.nargs)
+
+
 def is_typed(field: str) -> bool:
     """Return whether the running command was given a field's option in words, not by a variable or its default."""
     context = click.get_current_context(silent=True)
@@ -249,7 +263,8 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
         settings |= {"flag_value": option.alone, "is_flag": False, "type": OptionalWord()}
     text = option.help + (f" [default: {option.default}]" if option.default else "")
     shown = "default" in settings and not any(settings["default"] is nothing for nothing in (None, False, ()))
-    return click.Option(
+    make = functools.partial(_AlsoKnown, option.synonym) if option.synonym else click.Option
+    return make(
         [*option.names, *spelled, name],
         help=text.strip(),
         multiple=several,

@@ -92,7 +92,7 @@ def test_landmarks_that_are_none(photo, tmp_path, points, words):
         (["a.jpg", "--out", f"{__file__}/avatar.dlc", "--checkpoint", "x"], 3, "is a file and not a folder"),
         ([PHOTO, "--checkpoint", "no/runs"], 3, "no/runs: no such file or folder"),
         ([PHOTO, "--landmarks", "no.npy"], 3, "no.npy: no such file or folder"),
-        ([PHOTO, "--keypoints", "me.npy"], 2, "--keypoints is called --landmarks here"),
+        ([PHOTO, "--keypoints", "me.npy"], 3, "me.npy: no such file or folder"),  # --landmarks, as 0.2 called it
         ([PHOTO, "-o", "x.dlc", "--target", "none", "--check", "a.onnx"], 2, "give one of"),
         (["--check", PHOTO, "--target", "none"], 2, "there is nothing to check; name a target"),
         (["--inspect", "no.dlc"], 3, "no.dlc"),

@@ -105,6 +105,24 @@ def test_help_tells_defaults_and_ranges():
         assert words in text, (words, text)
 
 
+def test_a_synonym_is_taken_and_not_shown():
+    @dataclass(frozen=True)
+    class Renamed:
+        landmarks: Annotated[Path | None, Option("Of a face.", ("-l",), synonym="--keypoints")] = None
+
+    @click.command()
+    @fills(Renamed)
+    def command(options):
+        click.echo(repr(options))
+
+    for word in ("--keypoints", "--landmarks", "-l"):
+        assert CliRunner().invoke(command, [word, "a.npy"]).stdout == f"{Renamed(Path('a.npy'))!r}\n"
+    assert CliRunner().invoke(command, ["--keypoints=a.npy"]).stdout == f"{Renamed(Path('a.npy'))!r}\n"
+    without = CliRunner().invoke(command, ["--keypoints"])
+    assert (without.exit_code, "requires an argument" in without.stderr) == (2, True)
+    assert "keypoints" not in CliRunner().invoke(command, ["--help"]).stdout
+
+
 def test_several_places_are_paths_or_urls():
     done = run("here", "-n", "x", "--other", "a//b", "--other", "s3://c//d")
     assert done.stdout == f"{(Settings(Path('here'), 'x', others=(Path('a/b'), 's3://c//d')), False)!r}\n"

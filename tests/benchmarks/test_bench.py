@@ -184,7 +184,8 @@ def test_the_command_prints_json_and_draws(tmp_path):
     process = bench("macs", "--preset", "small", "--json")
     assert process.returncode == 0, process.stderr
     assert [report["benchmark"] for report in json.loads(process.stdout)["benchmarks"]][2] == "A frame by variant"
-    process = bench("roofline", "--preset", "small", "--plot", tmp_path)
+    (tmp_path / "folder.svg").mkdir()
+    process = bench("roofline", "--preset", "small", "--plot", tmp_path / "folder.svg")
     assert (process.returncode, process.stdout, process.stderr.count("\n")) == (3, "", 1)  # before anything is computed
 
 

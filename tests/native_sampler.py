@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,23 @@ from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler
 from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
 
+NUMBA_IR = "bilayer.runtime.sampler.build._numba_ir"
 DRIVER = Path(__file__).parent / "sampler_driver.cpp"
 CASES = 120
+
+
+@contextmanager
+def shared_ir(once_for_all):
+    """Builds in this process take the kernels' LLVM IR of all test processes: Numba needs a quarter of a minute for it.
+
+    That another process prints the same is held by what the command builds.
+    """
+    from bilayer.runtime.sampler.build import _numba_ir
+
+    file = once_for_all("sampler-ir", lambda folder: (folder / "kernels.ll").write_text(_numba_ir())) / "kernels.ll"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NUMBA_IR, file.read_text)
+        yield
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from bilayer.android_harness.routes.sdk import is_android_program
 from tests.android_harness.conftest import make_bundle
 from tests.android_harness.native_builds import sampler_runner
 from tests.android_harness.test_native_runner import make_sysfs
+from tests.native_sampler import shared_ir
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +39,14 @@ path.write_text(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory):
-    return sampler_runner("host", tmp_path_factory)
+def runner(once_for_all):
+    return sampler_runner("host", once_for_all)
+
+
+@pytest.fixture
+def numba_ir(once_for_all):
+    with shared_ir(once_for_all):
+        yield
 
 
 @pytest.fixture
@@ -143,6 +150,7 @@ def test_without_a_runner_it_says_so(command, bundle, tmp_path):
     assert "/nowhere/runner: no such file; make it with bilayer-device build-runner" in missing.stderr
 
 
+@pytest.mark.usefixtures("numba_ir")
 def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch):
     environment = {"BILAYER_CACHE": str(tmp_path / "cache"), "ANDROID_NDK_HOME": "", "ANDROID_NDK_ROOT": ""}
     none = CliRunner().invoke(main, ["build-runner"], env=environment | {"PATH": "/nowhere"})

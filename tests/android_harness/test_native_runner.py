@@ -20,11 +20,11 @@ SHAPE, TEXTURE = (13, 37), (19, 21)
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory):
+def programs(once_for_all):
     """A function: host or arm64 -> words that run the runner built for it."""
 
     def program(name):
-        built = sampler_runner(name, tmp_path_factory)
+        built = sampler_runner(name, once_for_all)
         return [*filter(None, [TOOLCHAINS[name].emulator]), str(built)]
 
     return program

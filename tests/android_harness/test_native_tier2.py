@@ -42,8 +42,8 @@ def phone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory):
-    return sampler_runner("arm64", tmp_path_factory)
+def runner(once_for_all):
+    return sampler_runner("arm64", once_for_all)
 
 
 @pytest.fixture(scope="module")

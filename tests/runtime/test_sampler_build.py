@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from bilayer.runtime.sampler.build import TARGETS, build, undefined_symbols
-from tests.native_sampler import ARM64, HOST, Toolchain, assert_same_bits
+from tests.native_sampler import ARM64, HOST, Toolchain, assert_same_bits, shared_ir
 
 TOOLCHAINS = {"native": HOST, "aarch64-linux-android": ARM64}
 FILES = ["bilayer_sampler.h", "bilayer_sampler.o", "example.cpp"]
@@ -25,7 +25,8 @@ def built(once_for_all):
 
     def make(place):
         if place.name != "sampler-native":
-            build(place.name.removeprefix("sampler-"), place / "made")
+            with shared_ir(once_for_all):
+                build(place.name.removeprefix("sampler-"), place / "made")
             return
         words = [sys.executable, "-m", "bilayer.runtime.sampler.cli", "build", "--arch", "native"]
         done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)

@@ -26,6 +26,12 @@ def ends_in_one_line(done, message):
     assert isinstance(done.exception, SystemExit)
 
 
+@pytest.fixture
+def settled_soon(monkeypatch):
+    """What is told here of files does not hang on singular values, which half of a refused run's time finds."""
+    monkeypatch.setattr("bilayer.training.networks._SETTLING_STEPS", 1)
+
+
 @pytest.fixture(scope="module")
 def begun(once_for_all, tiny_heads):
     """A configuration, and the folder of a run of it that was stopped after 2 of 4 iterations. Not to be changed."""
@@ -150,6 +156,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.usefixtures("settled_soon")
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_damaged_file_of_a_run_is_told(again, fault):
     out, go_on = again

@@ -7,8 +7,9 @@ ROOMS := android_harness benchmarks export model runtime training
 CLANG_FORMAT := $(shell command -v clang-format-14)
 CPP := $(wildcard android_harness/native/*.?pp android_harness/app/library/src/main/cpp/*.cpp runtime/sampler/native/* tests/*.cpp tests/*/*.cpp tests/*/*/*.cpp tests/*/*.[ch])
 
-# A thousand damaged inputs, and ends at every call: CI runs them, a developer's `make test` does not wait for them
-SWEEPS := tests/hostile tests/interrupted
+# A thousand damaged inputs, ends at every call, and what sixty calls leave in their process: CI runs them, a developer's
+# `make test` does not wait for them
+SWEEPS := tests/hostile tests/interrupted tests/process
 
 .PHONY: test setup lint format options types contracts unit sweeps coverage web fuzz kills avatar clean
 test: lint types contracts unit

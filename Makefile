@@ -1,4 +1,4 @@
-# make test: what a change must pass, from nothing but Python 3.11+, make and a C compiler. CI runs `make test sweeps`.
+# make test: what a change must pass, from nothing but Python 3.11+, make and a C compiler. CI runs the sweeps, too.
 PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := android_harness benchmarks export model runtime training

@@ -153,13 +153,22 @@ def begun(disk):
     command = [sys.executable, "-m", "bilayer.export.serve.cli", "--port", "0", "--cache", str(disk.cache),
                "--target", "none", "--checkpoint", str(golden.CASE_A / "runs")]  # fmt: skip
     with subprocess.Popen(
-        command, env=os.environ | disk.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=os.environ | disk.environment | {"PYTHONFAULTHANDLER": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             address = process.stdout.readline()
             if address:
                 process.send_signal(signal.SIGTERM)
-            _, told = process.communicate(timeout=60)
+            try:
+                _, told = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                ended = process.poll()  # an exit code where a child alone is left, which holds the pipe
+                process.send_signal(signal.SIGABRT)  # where each thread stands
+                pytest.fail(f"hangs, exit code {ended}: {process.communicate(timeout=60)[1]}")
         finally:
             process.kill()
     return address, process.returncode, told

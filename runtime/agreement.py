@@ -114,9 +114,7 @@ def psnr(found: NDArray[Any], expected: NDArray[Any], value_range: float) -> flo
 
 
 def uv_pixels(found: Values, expected: Values) -> float:
-    """Return the warp's error of a delta_uv (2, S, S), in pixels of a texture of S: -1..1 is its width, whatever its
-    size.
-    """
+    """Return the greatest error of a delta_uv (2, S, S) in pixels of a texture of S; -1..1 is its width at any size."""
     side = expected.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.hypot(*(found.astype(np.float64) - expected)) * (side / 2)
@@ -149,8 +147,7 @@ def sharpness(
     inside: NDArray[np.bool_] | None = None,
     expected_inside: NDArray[np.bool_] | None = None,
 ) -> float:
-    """Return the gradients of a picture over the true one's: 1 as sharp, below softer, above noisier; NaN where that is
-    flat.
+    """Return a picture's gradients over the true one's: 1 as sharp, below softer, above noisier; NaN if that is flat.
 
     Of each, (C, H, W), the mean absolute difference of neighbours to the right and below. Of `inside` (H, W) only
     pairs count whose pixels both are, so that an outline painted into both pictures does not; `expected_inside` is the
@@ -162,9 +159,7 @@ def sharpness(
 
 
 def _gradient(picture: NDArray[np.float64], inside: NDArray[np.bool_] | None = None) -> float:
-    """Return the mean absolute difference of neighbours of (C, H, W) to the right and below; NaN where no pair is
-    inside.
-    """
+    """Return the mean absolute difference of neighbours, right and below, in (C, H, W); NaN where no pair is inside."""
     kept = np.ones(picture.shape[-2:], np.bool_) if inside is None else inside
     across, down = kept[:, 1:] & kept[:, :-1], kept[1:] & kept[:-1]
     total = (np.abs(np.diff(picture, axis=-1)) * across).sum() + (np.abs(np.diff(picture, axis=-2)) * down).sum()

@@ -26,9 +26,7 @@ BUNDLE_SUFFIXES = (*(suffix for some in SUFFIXES.values() for suffix in some), C
 
 
 def avatar_name(file: str | PurePath) -> str | None:
-    """Return the name of the avatar that a file belongs to by its own, without folders; None where that has no such
-    suffix.
-    """
+    """Return the avatar's name in that of one of its files, without folders; None where that has no such suffix."""
     name = PurePath(file).name
     fitting = [suffix for suffix in BUNDLE_SUFFIXES if name.endswith(suffix) and name != suffix]
     return name.removesuffix(max(fitting, key=len)) if fitting else None

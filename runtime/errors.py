@@ -82,9 +82,7 @@ class ToolMissingError(BilayerError):
 
 
 def in_short(error: BaseException) -> str:
-    """Return what a library says of an error, fit for a message: one line of at most 200 characters, or its class's
-    name.
-    """
+    """Return what an error says, for a message: one line of at most 200 characters, or the name of its class."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -25,9 +25,7 @@ class NetworkOutputs:
 
     @classmethod
     def read(cls, outputs: Outputs, tensors: Mapping[str, Values]) -> "NetworkOutputs":
-        """Return the results out of a network's output tensors (1, C, S, S) by name; they may share the tensors'
-        memory.
-        """
+        """Return the results in a network's output tensors (1, C, S, S) by name, whose memory they may share."""
         return OutputsView(outputs, tensors).refresh()
 
     @classmethod
@@ -51,9 +49,7 @@ class NetworkOutputs:
         return NetworkOutputs.of({name: values.copy() for name, values in self.by_name.items()})
 
     def drawable(self) -> "NetworkOutputs":
-        """Return the results that a frame can be made of: float32, new C-contiguous arrays, 0 for what is not
-        finite.
-        """
+        """Return results that a frame can be made of: new C-contiguous float32 arrays, 0 for what is not finite."""
         with np.errstate(over="ignore"):
             planes = {name: np.array(values, np.float32, order="C") for name, values in self.by_name.items()}
         for values in planes.values():

@@ -112,8 +112,7 @@ def typed(
     complete: bool = False,
     text: bool = False,
 ) -> T:
-    """Return `content` of a file as `kind`, a dataclass or built of them; if it is `complete`, None alone may be left
-    out.
+    """Return a file's `content` as `kind`, a dataclass or built of them; if `complete`, only None may be left out.
 
     If it is `text`, as the cells of a CSV are, numbers and truth values are read from it.
 

@@ -97,9 +97,7 @@ class NamedFile(_ParamType):
         self._place, self.suffixes = place, suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path; raise a usage error for another suffix. A URL, which the command looks at, stays
-        as it is.
-        """
+        """Return the path; raise a usage error for another suffix. A URL, which the command looks at, stays."""
         path = self._place.convert(value, param, ctx)
         if isinstance(path, Path):
             check_suffix(path, self.suffixes, param, ctx)
@@ -178,10 +176,9 @@ def is_typed(field: str) -> bool:
 
 
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator for a click command: options of the fields of `settings`, an object of which is its first
-    argument.
+    """Return a decorator for a click command that adds options for the fields of `settings`.
 
-    Of several decorators the nearest to the function comes first.
+    Its first argument is an object of `settings`. Of several decorators the nearest to the function comes first.
 
     Literals become choices, booleans `--name/--no-name` (or a flag alone where they are False), tuples options that may
     be repeated, and fields without a default must be given.
@@ -199,9 +196,7 @@ def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator as `fills`, but the command is given the values by the fields' names, and makes the object
-    itself.
-    """
+    """Return a decorator as `fills`, but the command gets the values by the fields' names, and makes the object."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         given = getattr(command, "__click_params__", [])  # the last comes first

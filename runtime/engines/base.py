@@ -57,9 +57,7 @@ class TensorEngine(ABC):
         self._view = OutputsView(contract.outputs, self.tensors)
 
     def run(self, pose: ArrayLike) -> NetworkOutputs:
-        """Return the results for a pose (136,) or (68, 2); the same arrays in every call, so that nothing is
-        allocated.
-        """
+        """Return the results for a pose (136,) or (68, 2), in the same arrays every time: nothing is allocated."""
         self.infer(self._encoder.encode(pose))
         return self._view.refresh()
 
@@ -74,9 +72,7 @@ class TensorEngine(ABC):
 
 
 def reading(path: Path, load: Callable[[], Any]) -> Any:
-    """Return `load()`, whose errors are about the file: the engines raise many kinds, but for a library that is not
-    there.
-    """
+    """Return `load()`; whatever an engine raises in it, but an ImportError, becomes a BundleError about the file."""
     try:
         return load()
     except ImportError:

@@ -90,9 +90,7 @@ def make_session(
 def onnx_tensors(
     model: Path | bytes, threads: int | None = None, *, optimised: bool = True
 ) -> Callable[[Floats], dict[str, Floats]]:
-    """Return a function from an encoded pose (width,) to every output (1, ...) of the model by its name, in new
-    arrays.
-    """
+    """Return a function from an encoded pose (width,) to all the model's outputs (1, ...) by name, in new arrays."""
     session = make_session(model, threads, optimised=optimised)
     given, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     return lambda encoded: dict(zip(names, session.run(names, {given: encoded[None]}), strict=True))

@@ -63,9 +63,7 @@ class Crop:
 
 
 def check_landmarks(landmarks: object) -> Floats:
-    """Return landmarks as (68, 2) float32, or raise a LandmarkError: another shape, no numbers, NaN or infinite
-    values.
-    """
+    """Return landmarks as (68, 2) float32; a LandmarkError for another shape, no numbers, NaN or infinite values."""
     try:
         with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is reported as such
             points = np.asarray(landmarks, dtype=np.float32)
@@ -80,8 +78,7 @@ def check_landmarks(landmarks: object) -> Floats:
 
 
 def on_a_line(landmarks: Floats) -> NDArray[np.bool_]:
-    """Return whether points (..., N, 2) lie on a line or at a point, (...): what a broken tracker writes, and never a
-    face.
+    """Return whether points (..., N, 2) lie on a line or at a point, (...): a broken tracker's, and never a face.
 
     A face in profile is still a third as wide as high, by the deviations along the axes of its points.
     """
@@ -147,9 +144,7 @@ def cut_box(photo: Bytes, box: CropBox, image_size: int) -> Bytes:
 
 
 def photo_part(photo: Bytes, box: CropBox, image_size: int) -> Floats:
-    """Return where `cut_box` shows the photo (H, W, 3): (S, S), 1 there, 0 where there is anything of the black beyond
-    it.
-    """
+    """Return where `cut_box` shows the photo (H, W, 3): (S, S), 1 there, 0 where any black from beyond is in it."""
     left, top, right, bottom = box.corners
     height, width = photo.shape[:2]
     return np.outer(_within(height, top, bottom, image_size), _within(width, left, right, image_size))
@@ -164,9 +159,7 @@ def _within(length: int, first: int, last: int, size: int) -> Floats:
 
 
 def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
-    """Return the landmark image of a pose (136,): (S, S, 3) RGB, background 1 (not 0), lines `thickness`
-    pixels wide.
-    """
+    """Return the landmark image (S, S, 3) RGB of a pose (136,): lines `thickness` pixels wide on 1, not 0."""
     points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero
     canvas = np.full((image_size, image_size, 3), 1, np.uint8)
     for indices, closed, colour in _STROKES:
@@ -181,9 +174,7 @@ def scale_image(image: Bytes) -> Floats:
 
 
 def erode_mask(mask: Floats) -> Floats:
-    """Return the greyscale erosion of a soft mask (H, W) in 0..1 by a 5x5 disk: what the authors do to a
-    segmentation.
-    """
+    """Return a soft mask (H, W) in 0..1, eroded in greyscale by a 5x5 disk as the authors erode a segmentation."""
     disk = np.ones((5, 5), np.uint8)
     disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
     return cv2.erode(mask, disk).astype(np.float32, copy=False)

@@ -22,9 +22,7 @@ class PersonMasker:
         self._network = TfliteNetwork(model_files.load(model_files.PERSON_MASK))
 
     def mask(self, image: Bytes) -> Floats:
-        """Return a soft mask (H, W) in 0..1 of the people in `image` (H, W, 3) RGB, best a crop of head and
-        shoulders.
-        """
+        """Return a soft mask (H, W) in 0..1 of the people in RGB (H, W, 3), best a crop of head and shoulders."""
         height, width = image.shape[:2]
         method = cv2.INTER_AREA if max(height, width) > SIDE else cv2.INTER_LINEAR
         view = cv2.resize(image, (SIDE, SIDE), interpolation=method)

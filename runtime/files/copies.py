@@ -22,8 +22,7 @@ class Copies:
         self._places: dict[str, str] = {}
 
     def fetch(self, place: str, below: str, kind: FileKind, error: type[InputError] = InputError) -> Path:
-        """Return a file of this machine with what `place` holds: itself if it is a path, else a copy in the folder
-        `below`.
+        """Return a file of this machine with what `place` holds: a path itself, a URL's copy in the folder `below`.
 
         Raises:
             InputError: as the class `error`: it is not there, too large, or cannot be read.

@@ -51,9 +51,7 @@ _ARCHIVES = {"data.pkl": TORCH, ".npy": NPZ}  # zip archives, by how the name of
 
 
 def kind_of(path: Path, error: type[InputError] = InputError) -> str:
-    """Return what a file starts like, such as "a photo (JPEG)", "a video", "text" or "data", or an InputError
-    (`error`).
-    """
+    """Return what a file starts like, as "a photo (JPEG)", "a video", "text", "data", or an InputError (`error`)."""
     with open_file(path, FileKind.ANY, error) as file:
         return describe_head(file.read(HEAD))
 

@@ -21,9 +21,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
 def external_data(content: bytes) -> bool:
-    """Return whether any tensor of the model, wherever it is, lies in another file; a ValueError where it is no
-    protobuf.
-    """
+    """Return whether any tensor of the model, wherever it is, lies in another file; a ValueError for no protobuf."""
     return _look(memoryview(content), "Model", 0)
 
 

@@ -94,9 +94,7 @@ def read_bytes(path: StrPath, kind: FileKind, error: type[InputError] = InputErr
 
 
 def read_text(path: StrPath, kind: FileKind, error: type[InputError] = InputError) -> str:
-    """Return the whole of a user's UTF-8 text file, without a byte order mark; errors: as `read_bytes`, or it is no
-    text.
-    """
+    """Return a user's UTF-8 text file, without a byte order mark; errors are `read_bytes`'s, or it is no text."""
     try:
         return read_bytes(path, kind, error).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -146,9 +144,7 @@ def size_of(path: StrPath) -> int:
 
 
 def list_folder(folder: StrPath, pattern: str = "*", error: type[InputError] = InputError) -> list[Path]:
-    """Return what lies in a folder, by names that fit `pattern`, sorted, or an InputError (`error`) where it cannot
-    be.
-    """
+    """Return what lies in a folder, by names that fit `pattern`, sorted; an InputError (`error`) where it cannot be."""
     with _told(folder, error), os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if Path(entry.name).match(pattern))
 

@@ -81,9 +81,7 @@ def size(place: str) -> int | None:
 
 
 def fetched(place: str, folder: Path, kind: FileKind, error: type[InputError] = InputError) -> Path:
-    """Return a file of this machine with the content of `place`: itself, or a copy in `folder`; errors are those of
-    `read`.
-    """
+    """Return a file of this machine with what `place` holds: itself, or a copy in `folder`; errors are `read`'s."""
     if not is_url(place):
         return Path(place)
     copy = folder / PurePosixPath(place.partition("://")[2]).name

@@ -224,9 +224,7 @@ def publish(part: Path, target: Path, executable: bool = False) -> None:
 
 @contextmanager
 def holding_folder(folder: Path) -> Iterator[None]:
-    """Inside, no other process that asks for the same goes on, and no signal ends this one: for renames that belong
-    together.
-    """
+    """Make other processes that ask for the same folder wait, and signals, too: for renames that belong together."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # there are file systems without locks

@@ -61,8 +61,7 @@ def is_animation(path: str | Path) -> bool:
 
 
 def read_animation(path: str | Path) -> Iterator[tuple[float, Bytes]]:
-    """Yield each frame of an animated picture: for how many seconds it is shown, and its pixels as `read_photo` gives
-    them.
+    """Yield each frame of an animated picture: for how many seconds it is shown, and its pixels as by `read_photo`.
 
     Raises:
         PhotoError: no such file, no picture, or a damaged one.

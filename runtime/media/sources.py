@@ -17,8 +17,7 @@ from bilayer.runtime.vocabulary import DEFAULT_FPS
 
 
 def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
-    """Return what `path` shows, by its content, whatever its name: a context manager, to go through as often as it is
-    opened.
+    """Return what `path` shows, by its content alone: a context manager, to go through as often as it is opened.
 
     Raises:
         InputError: no such file, or neither a picture nor a video.

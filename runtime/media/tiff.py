@@ -41,9 +41,7 @@ def misread(image: Any) -> str:
 
 
 def black_and_white(image: Any) -> tuple[float, float]:
-    """Return the values of deep grey that are black and white: whole numbers as far as their bits go,
-    fractions to 1.
-    """
+    """Return black and white in values of deep grey: whole numbers go as far as their bits, fractions to 1."""
     tags = image.tag_v2
     white = 1.0 if image.mode.startswith("F") else 2.0 ** min(max(tags.get(_BITS, (16,))), 16) - 1
     return (white, 0.0) if tags.get(_PHOTOMETRIC) == 0 else (0.0, white)

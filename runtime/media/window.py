@@ -69,9 +69,7 @@ class Window:
             self._pygame.display.set_caption(title)
 
     def zoom(self, step: int) -> None:
-        """Make the window one size larger, 1, or smaller, -1: whole multiples of a frame's pixels, or whole parts of
-        them.
-        """
+        """Make the window one size larger, 1, or smaller, -1: whole multiples or whole parts of a frame's pixels."""
         if self._frame is not None:
             zoom = self._zoom + step
             self._zoom = min({0: -2, -1: 1}.get(zoom, zoom), MAX_ZOOM)  # from an n-th to once, and back

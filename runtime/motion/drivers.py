@@ -163,9 +163,7 @@ class TrackedDriver:
         return faces[closest_frame(source, faces)]
 
     def window(self) -> CropBox:
-        """Return the square around all crops of the face, for showing the driver without moving about; after
-        `track`.
-        """
+        """Return the square around all crops of the face, to show the driver without moving about; after `track`."""
         corners = np.array([crop_box(face).corners for face in self._faces()])
         low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
         x, y = (low + high) // 2

@@ -31,9 +31,7 @@ class DrivingOptions:
     hold_head: Annotated[bool, Option("The head stands still; only lids, lips and jaw move: --head-gain 0.")] = False
 
     def amount(self, live: bool) -> float:
-        """Return how much is smoothed: a camera trembles; what comes of a file is what is in it, unless asked
-        otherwise.
-        """
+        """Return how much is smoothed: as asked for, else LIVE_SMOOTHING of a camera, which trembles, 0 of a file."""
         from bilayer.runtime.motion.smoothing import LIVE_SMOOTHING
 
         return self.smoothing if self.smoothing is not None else LIVE_SMOOTHING if live else 0.0

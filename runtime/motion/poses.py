@@ -42,7 +42,5 @@ def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Fl
 
 
 def spread(length: int, count: int) -> list[int]:
-    """Return at most `count` numbers below `length`, evenly spread, 0 among them: a motion that loops ends where it
-    begins.
-    """
+    """Return at most `count` numbers below `length`, evenly spread from 0: a looping motion ends where it begins."""
     return [number * length // count for number in range(count)] if count < length else list(range(length))

@@ -33,9 +33,7 @@ _CHIN = np.where(np.isin(np.arange(NUM_LANDMARKS), RIGID), 0, PARTING)
 
 
 def rest_cutoff(amount: float) -> float:
-    """Return the cutoff in Hz at rest of an amount of smoothing 0..1, else an InputError; infinite for 0, no
-    smoothing.
-    """
+    """Return the cutoff at rest, in Hz, of a smoothing of 0..1, else an InputError; infinite for 0, no smoothing."""
     if not 0 <= amount <= 1:
         raise InputError(f"smoothing: expected 0 to 1, found {amount}")
     return LIGHTEST * (HEAVIEST / LIGHTEST) ** amount if amount else math.inf

@@ -9,8 +9,7 @@ from bilayer.runtime.arrays import Floats
 
 
 def jitter_px(poses: ArrayLike, rate: float, size: int = 256) -> float | None:
-    """Return the standard deviation of the points of poses (T, 136) in the stillest second, in pixels of a frame of
-    `size`.
+    """Return the points' standard deviation in the stillest second of poses (T, 136), in pixels of a frame of `size`.
 
     The root mean square over all points and both axes. Where the head never stands still, the least that it moved in a
     second. None for less than a second.

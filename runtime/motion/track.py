@@ -62,18 +62,14 @@ class Track:
 
 
 def faces_among(frames: Floats) -> NDArray[np.bool_]:
-    """Return which of the frames (T, 68, 2) hold a face, (T,): where they saw none trackers write one point, or a
-    line.
-    """
+    """Return which frames (T, 68, 2) hold a face, (T,): trackers that see none write one point, or a line."""
     extents = np.ptp(frames, axis=1).max(axis=-1)
     usual = np.quantile(extents[extents > 0], 0.9, method="lower") if extents.any() else np.inf
     return np.asarray((extents > NO_EXTENT * usual) & ~on_a_line(frames))
 
 
 def hold_faces(frames: Floats) -> Floats:
-    """Return the frames (T, 68, 2), those without a face as the last one with a face before, at first as the first
-    one.
-    """
+    """Return the frames (T, 68, 2), those without a face as the last with one before them, at first as the first."""
     there = faces_among(frames)
     if there.all() or not there.any():
         return frames

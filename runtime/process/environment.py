@@ -44,10 +44,10 @@ def import_onnxruntime() -> Any:
 
 
 def import_openvino() -> Any:
-    """Return the package openvino, its telemetry off: that would tell Google Analytics of each import, unless asked not
-    to.
+    """Return the package openvino, with its telemetry off.
 
-    It would leave an identifier in ~/intel, and a thread. Without its module of telemetry OpenVINO takes a stub.
+    That would tell Google Analytics of each import, unless asked not to, and leave an identifier in ~/intel, and a
+    thread. Without its module of telemetry OpenVINO takes a stub.
 
     Raises:
         ImportError: it is not installed.

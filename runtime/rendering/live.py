@@ -81,9 +81,7 @@ class Live:
         self._obey()
 
     def stopped(self, ended: Callable[[], bool]) -> bool:
-        """Return whether the window was closed or `ended` says so; returns once it does not pause, or either is the
-        case.
-        """
+        """Wait while it pauses, unless the window is closed or `ended` says so; return whether either is the case."""
         while self._paused and not (self._closed or ended()):
             begin = self._clock()
             (self._window.idle if self._window else time.sleep)(PAUSE)

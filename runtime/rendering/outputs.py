@@ -74,9 +74,7 @@ def _open_sound(options: RenderOptions) -> AbstractContextManager[Sound | None]:
 
 @contextmanager
 def noting_ctrl_c(endless: bool) -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed, the usual end of what has none; a second one
-    interrupts.
-    """
+    """Yield a function that says whether Ctrl-C was pressed, the usual end of the endless; a second one interrupts."""
     pressed = False
 
     def note(*_: object) -> None:

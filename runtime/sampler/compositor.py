@@ -190,8 +190,7 @@ class FrameCompositor(Compositor):
 
 
 def resize_outputs(outputs: NetworkOutputs, height: int, width: int) -> NetworkOutputs:
-    """Return a network's float32 results at a frame's size, as a compositor of that size sees them; the same if they
-    have it.
+    """Return a network's float32 results at a frame's size, as its compositor sees them; the same if they have it.
 
     What is resized is delta_uv: its identity grid is then the frame's own.
     """

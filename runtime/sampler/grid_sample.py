@@ -59,8 +59,7 @@ def sample(
     out_layout: Layout = "planar",
     engine: Engine = "auto",
 ) -> Floats:
-    """Sample as torch's grid_sample (bilinear, zeros), in its layouts by default. One texture, many grids: see
-    `Sampler`.
+    """Sample as torch's grid_sample (bilinear, zeros), by default in its layouts; for many grids see `Sampler`.
 
     Args:
         texture: (C, H, W), 1 to 4 channels; or a batch of them, (B, C, H, W).

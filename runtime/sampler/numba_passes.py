@@ -30,8 +30,7 @@ def extents(texture, align_corners):
 
 @inlined
 def locate(u, v, n, column, u_scale, row, v_scale, last_x, last_y, pitch, texel, right, down):
-    """Turn coordinates in the padded texture into the offset of the top left texel, weights of the right and lower
-    ones.
+    """Turn coordinates in the padded texture into offsets of top left texels, weights of the right and lower ones.
 
     NaN becomes 0, the zero border; infinities and all that lies outside end on the border, too.
     """

@@ -11,9 +11,7 @@ from bilayer.runtime.arrays import Floats
 
 
 def taps(size: int, frame: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
-    """Tell between which two of `size` values each of `frame` pixels lies, and the second's weight: three of
-    (frame,).
-    """
+    """Return the two of `size` values around each of `frame` pixels, and the second's weight: three of (frame,)."""
     # In whole numbers, of which 2 * frame are from one value to the next: the weight is rounded once
     place = np.clip((2 * np.arange(frame, dtype=np.int64) + 1) * size - frame, 0, 2 * frame * (size - 1))
     first, rest = np.divmod(place, 2 * frame)

@@ -58,9 +58,7 @@ class Kernels(Protocol):
         """Return `frame_rows` for one use of the mask and one layout."""
 
     def resized_frame_kernel(self, alpha: int) -> Callable[..., None]:
-        """Return the same for results of another size than the frame's: height, width and `interleaved` stand behind
-        `out`.
-        """
+        """Return the same for results that are not of a frame's size: height, width and `interleaved` follow `out`."""
 
 
 def load_kernels(engine: Engine) -> tuple[str, Kernels]:

@@ -55,8 +55,7 @@ def clamped(typing_context, value, top):
 
 @intrinsic
 def blend(typing_context, texture, texel, right, down, at, out, to, plane, channels):
-    """Write the bilinear blend of pixels at..at+8, channel c to out[to + c * plane:][:8]; `texel` has the top left
-    offsets.
+    """Write pixels at..at+8, blended bilinearly, channel c to out[to + c * plane:][:8]; `texel`: top left offsets.
 
     A pixel's two upper texels are one load of 8 floats and so are the two lower ones: a vertical lerp on 8 lanes. Then
     pixels q and q + 4 share a register for the horizontal lerp, and 4x4 transposes of its halves make planes.

@@ -79,9 +79,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def open_server(site: Site, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """Return a server that `serve_forever` runs, or an OutputError where the address cannot be had; port 0 is a free
-    one.
-    """
+    """Return a server for `serve_forever` to run, an OutputError if the address cannot be had; port 0 is a free one."""
     try:
         return _Server((host, port), partial(_Handler, site, host in LOOPBACK))
     except NOT_BOUND as error:

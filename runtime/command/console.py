@@ -3,11 +3,9 @@
 import atexit
 import errno
 import gc
-import shlex
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -16,10 +14,12 @@ from typing import Any
 
 import click
 
+from bilayer.runtime.command.ending import ending_in_order
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.command.json_text import json_text
 from bilayer.runtime.errors import BilayerError, behind
+from bilayer.runtime.files.shell import pasted
 
 WIDEST = 60  # characters of a cell that a table's column is as wide as
 
@@ -55,7 +55,7 @@ class _ReportErrors(click.Command):
         atexit.register(gc.freeze)
         _print_anything()
         hush_libraries()
-        with _cleaning_up_on_sigterm():
+        with ending_in_order():
             return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -127,24 +127,6 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-@contextmanager
-def _cleaning_up_on_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM (of systemd, docker stop) leaves by way of every `finally`: drafts go, children are stopped."""
-
-    def leave(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one is not to stop the cleaning up
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
-        yield
-        return
-    usual = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, usual)
-
-
 def tell(kind: str, message: str) -> None:
     """Print a line for a person to stderr, such as `warning: MESSAGE`; one line, whatever names the message holds."""
     click.echo(f"{kind}: {_one_line(message)}", err=True)
@@ -178,7 +160,7 @@ def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, foll
 def suggest(following: str, as_json: bool, found: str = "") -> None:
     """Print the command that may follow to stderr, behind a word on what was found; nothing where it is for a program.
 
-    Paths in it are quoted by `shlex.quote`, so that it can be pasted.
+    Paths in it are `pasted`, so that it can be pasted.
     """
     if following and not as_json:
         click.echo(f"\n{f'{found}; ' if found else ''}next: {following}", err=True)
@@ -189,7 +171,7 @@ def look_at(path: str | Path) -> str:
     if sys.platform == "win32":
         return f'start "" "{path}"'  # no name holds a quotation mark there
     opener = "open" if sys.platform == "darwin" else "xdg-open"
-    return f"{opener} {shlex.quote(str(path))}" if shutil.which(opener) else f"look at {shlex.quote(str(path))}"
+    return f"{opener if shutil.which(opener) else 'look at'} {pasted(path)}"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -31,6 +31,60 @@ WRITES = """with replacing(Path("file")) as part:
         Path("ready").touch()
         time.sleep(60)"""
 
+# Forked many times, each ended at another moment of its imports; a thread that imports, too, is waited for
+IMPORTS = """
+import importlib, os, signal, sys, threading, time
+import click
+from bilayer.runtime.command.console import Command
+
+SMALL = [f"small{{number}}" for number in range(10)]
+
+@click.command(cls=Command)
+def main():
+    ending = threading.Event()
+    def imports():
+        ending.wait()
+        import first, second
+    thread = threading.Thread(target=imports)
+    thread.start()
+    os.write(told, b"x")
+    try:
+        while True:
+            for name in SMALL:
+                sys.modules.pop(name, None)
+                importlib.import_module(name)
+    finally:
+        ending.set()
+        thread.join()
+
+sys.dont_write_bytecode = True
+hung, codes = 0, set()
+for attempt in range(80):
+    heard, told = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        try:
+            main([])
+        except SystemExit as ended:
+            os._exit(ended.code)
+    os.read(heard, 1)
+    time.sleep(attempt % 40 * 1e-4)
+    os.kill(child, {how})
+    for _ in range(2000):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            codes.add(os.waitstatus_to_exitcode(status))
+            break
+        time.sleep(0.005)
+    else:
+        hung += 1
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        break
+print(hung, codes)
+"""
+
 
 def start(folder: Path, body: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
@@ -55,6 +109,15 @@ def test_a_signal_ends_a_command_cleaned_up(tmp_path, how, said):
     out, errors = process.communicate()
     assert (process.returncode, out, errors.lstrip("\n")) == (128 + how, "", said)
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_amid_imports_leaves_no_lock_of_theirs_behind(tmp_path, how):
+    for name in ("first", "second", *(f"small{number}" for number in range(10))):
+        (tmp_path / f"{name}.py").touch()
+    command = [sys.executable, "-c", IMPORTS.format(how=int(how))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"0 {{{128 + how}}}\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,17 @@ from bilayer.runtime.command.console import Command, as_json_option, show, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import BilayerError, InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, read_text
+from bilayer.runtime.files.released import cache_folder
+from bilayer.runtime.files.undisturbed import undisturbed
+from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.vocabulary import LOOPBACK
 from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
 if TYPE_CHECKING:
     import uvicorn
+    from pebble import ProcessFuture
 
-    from bilayer.export.serve.workers import WorkerPool
+    from bilayer.export.serve.workers import MadeBy, WorkerPool
 
 TOKEN = "BILAYER_TOKEN"  # noqa: S105  # the name of the variable
 _SHORTEST = 16  # characters of a token
@@ -42,17 +46,17 @@ def main(options: ServeOptions, as_json: bool) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # and so is what is no HTTP
     token = _token(options)
     check_checkpoint_file(options.checkpoint)
+    place = options.cache or cache_folder() / "serve"
+    check_output(place / "lock")
     import uvicorn
 
     from bilayer.export.serve.app import make_app
     from bilayer.export.serve.cache import Cache, own_folder
     from bilayer.export.serve.protocol import PatientProtocol
     from bilayer.export.serve.service import Service
-    from bilayer.export.serve.workers import started
-    from bilayer.runtime.files.released import cache_folder
+    from bilayer.export.serve.workers import ready_to_start
 
-    place = options.cache or cache_folder() / "serve"
-    with own_folder(place) as (avatars, work), _bound(options) as listening, started(options, work) as workers:
+    with own_folder(place) as (avatars, work), _bound(options) as listening, ready_to_start(options, work) as workers:
         app = make_app(Service(options, workers, Cache(avatars, options.cache_size << 20)), token)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -69,20 +73,24 @@ def main(options: ServeOptions, as_json: bool) -> None:
             )
         )
         failed: list[BilayerError] = []
-        threading.Thread(target=_prepare, args=(workers, server, failed), daemon=True).start()
         name = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{name}:{listening.getsockname()[1]}"
-        show({"address": address}, lambda: address, as_json)
-        sys.stdout.flush()
-        server.run([listening])
+        with undisturbed(lambda: _end(server)):  # of what is half started it could not be known how it is to be ended
+            loading = workers.start()
+            threading.Thread(target=_prepare, args=(workers, loading, server, failed), daemon=True).start()
+            show({"address": address}, lambda: address, as_json)
+            sys.stdout.flush()
+            server.run([listening])
         if failed:
             raise failed[0]
 
 
-def _prepare(workers: "WorkerPool", server: "uvicorn.Server", failed: list[BilayerError]) -> None:
+def _prepare(
+    workers: "WorkerPool", loading: "ProcessFuture[MadeBy]", server: "uvicorn.Server", failed: list[BilayerError]
+) -> None:
     """Say when the checkpoint is loaded, or end the server if it cannot be."""
     try:
-        workers.prepare()
+        workers.await_checkpoint(loading)
     except BilayerError as error:
         failed.append(error)
     except Exception as error:
@@ -90,6 +98,10 @@ def _prepare(workers: "WorkerPool", server: "uvicorn.Server", failed: list[Bilay
     else:
         tell("ready", "the checkpoint is loaded")
         return
+    _end(server)
+
+
+def _end(server: "uvicorn.Server") -> None:
     server.should_exit = True
 
 

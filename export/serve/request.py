@@ -11,8 +11,8 @@ from bilayer.export.serve.options import Wanted
 from bilayer.export.serve.work import PHOTO
 from bilayer.export.serve.workers import Sent
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face.landmark_files import LANDMARK_SUFFIXES
 from bilayer.runtime.typed_json import typed
+from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES
 
 _FIELDS = 16  # of a form, at most
 _FIELD_BYTES = 1024

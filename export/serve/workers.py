@@ -6,23 +6,25 @@ import json
 import math
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from bilayer.export.options import ExportOptions
 from bilayer.export.serve.options import ServeOptions, Wanted
 from bilayer.export.serve.work import PHOTO, Made, Refused, begin, describe, make_avatar
+from bilayer.runtime.files.undisturbed import undisturbed
 from bilayer.runtime.jobs.processes import SPAWNED, lifeline
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+MadeBy = tuple[str, ...]  # checkpoint, packages and usual target of a process's avatars
 _LOADING = 120.0  # s: torch and a checkpoint from a cold disk
 _ENDING = 10.0  # s, after which a process that was told to end is left to its lifeline
 
@@ -48,7 +50,7 @@ class WorkerPool:
         self._free: asyncio.Queue[int] = asyncio.Queue()  # places of pools that have nothing to do
         for place in range(options.workers):
             self._free.put_nowait(place)
-        self._made_by: tuple[str, ...] = ()
+        self._made_by: MadeBy = ()
         self._usual = 2.0  # s that an avatar takes, of late
         self.waiting = 0  # requests that are in work or wait
         self.restarts = 0  # of processes
@@ -68,10 +70,13 @@ class WorkerPool:
         """Seconds in which a place will be free, about."""
         return max(1, math.ceil(self._usual * self.waiting / self._options.workers))
 
-    def prepare(self) -> None:
-        """Wait until a process has loaded the checkpoint, or raise a CheckpointError where it cannot be."""
-        checkpoint = str(self._options.checkpoint)
-        self._made_by = self._pools[0].schedule(describe, args=(checkpoint,), timeout=_LOADING).result()
+    def start(self) -> ProcessFuture[MadeBy]:
+        """Start a process, and return what is to come when it has loaded the checkpoint; broken off, it may hang."""
+        return self._pools[0].schedule(describe, args=(str(self._options.checkpoint),), timeout=_LOADING)
+
+    def await_checkpoint(self, loading: ProcessFuture[MadeBy]) -> None:
+        """Wait until that process has loaded the checkpoint, or raise a CheckpointError where it cannot be."""
+        self._made_by = loading.result()
 
     def key(self, sent: Sent) -> str:
         """Return the hash of all that an avatar is made from: the same key, the same bytes."""
@@ -127,10 +132,11 @@ class WorkerPool:
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(1, context=SPAWNED, initializer=begin, initargs=self._start)
 
-    def stop(self) -> None:
-        """End all processes, whether they work or not; wait for their ends, but not for ever."""
+    def stop(self, leave: Callable[[], None]) -> None:
+        """End all processes, whether they work or not, by `leave`; wait for their ends, but not for ever."""
         for pool in self._pools:
-            pool.stop()  # type: ignore[no-untyped-call]
+            pool.stop()  # type: ignore[no-untyped-call]  # it starts none in place of those that leave
+        leave()
         for pool in self._pools:
             _join(pool)
 
@@ -143,12 +149,12 @@ def _join(pool: ProcessPool) -> None:
 
 
 @contextmanager
-def started(options: ServeOptions, work: Path) -> Iterator[WorkerPool]:
-    """Yield a pool that ends with this block, or with this process, however that ends."""
+def ready_to_start(options: ServeOptions, work: Path) -> Iterator[WorkerPool]:
+    """Yield a pool, yet to be started, that ends with this block, or with this process, however that ends."""
     with lifeline() as (end, leave):
         workers = WorkerPool(options, work, end)
         try:
             yield workers
         finally:
-            leave()
-            workers.stop()
+            with undisturbed():
+                workers.stop(leave)

@@ -2,20 +2,26 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C wait until the block's end."""
+def undisturbed(heard: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait until the block's end; `heard` is called when one comes, to bring that about."""
     if threading.current_thread() is not threading.main_thread():  # only that one hears signals
         yield
         return
     waiting: list[int] = []
-    usual = {number: signal.signal(number, lambda heard, _: waiting.append(heard)) for number in _ENDING}
+
+    def note(number: int, _: FrameType | None) -> None:
+        waiting.append(number)
+        heard()
+
+    usual = {number: signal.signal(number, note) for number in _ENDING}
     try:
         yield
     finally:

@@ -75,6 +75,7 @@ def start_worker(end: "Connection[None, None]") -> None:
     hush_libraries()
     cv2.setNumThreads(1)  # the processes share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which a parent that ends ignores, and children have that from it
     threading.Thread(target=_leave_with, args=(end,), daemon=True).start()
 
 

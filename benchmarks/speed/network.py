@@ -27,7 +27,8 @@ from bilayer.model.config import PRESETS
 from bilayer.model.threads import torch_threads
 from bilayer.runtime.agreement import compare
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.engines.load import PRECISIONS, load_engine
+from bilayer.runtime.engines.choice import PRECISIONS
+from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.engines.onnx_runtime import make_session
 from bilayer.runtime.errors import BilayerError, ToolMissingError
 from bilayer.runtime.frame import NetworkOutputs

@@ -26,7 +26,7 @@ from bilayer.export.network.rewrite import fold_norms
 from bilayer.model.config import PRESETS
 from bilayer.runtime.agreement import FRAME, MOST_DB, RANGES, psnr
 from bilayer.runtime.command.console import progress
-from bilayer.runtime.engines.load import PRECISIONS
+from bilayer.runtime.engines.choice import PRECISIONS
 from bilayer.runtime.engines.pose_encoding import PoseEncoder
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.motion.poses import load_poses

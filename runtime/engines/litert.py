@@ -9,6 +9,7 @@ import numpy as np
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, TensorEngine, reading
+from bilayer.runtime.engines.choice import network_file
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.process.native_stderr import sifting
@@ -35,7 +36,7 @@ class LiteRt(TensorEngine):
     def __init__(
         self, path: Path, contract: Contract, precision: Precision = "fp32", threads: int | None = None
     ) -> None:
-        path = _network_file(path, contract, precision)
+        path = network_file(path, contract, "litert", precision)
         self.precision = precision
         interpreter = reading(path, lambda: open_interpreter(read_bytes(path, FileKind.TFLITE, BundleError), threads))
         given, results = interpreter.get_input_details(), interpreter.get_output_details()
@@ -87,14 +88,6 @@ def _check_node(kind: str, inputs: list[int]) -> None:
         raise ValueError(f"its {kind[:60]} is no operator of an avatar")
     if len(inputs) != (_INPUTS[kind] or len(inputs)) or min(inputs, default=-1) < 0:
         raise ValueError(f"its {kind} lacks an input, or has one too many")
-
-
-def _network_file(onnx: Path, contract: Contract, precision: Precision) -> Path:
-    file = contract.files.tflite_fp16 if precision == "fp16" else contract.files.tflite
-    if file is None:
-        wanted = "tflite-fp16" if precision == "fp16" else "tflite"
-        raise BundleError(f"{onnx.parent}: has no .tflite in {precision}; export it again with --also {wanted}")
-    return onnx.parent / file.name
 
 
 def _shape(end: dict[str, Any]) -> tuple[int, ...]:

@@ -1,30 +1,13 @@
-"""Which engine runs an avatar's network: ONNX Runtime, or OpenVINO, ncnn or LiteRT where they are installed."""
+"""The engine that runs an avatar's network, loaded: ONNX Runtime, OpenVINO, ncnn or LiteRT."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import TensorEngine
-from bilayer.runtime.errors import InputError, ToolMissingError
-from bilayer.runtime.vocabulary import EngineName, Precision, checked_word
-
-# Of those that read the .onnx as it is, in fp32: benchmarks/speed/player.py measures it. ncnn converts it first, and
-# has no layer for some of the graphs that bilayer-export can make; LiteRT needs the bundle's .tflite
-FASTEST_FIRST: tuple[EngineName, ...] = ("openvino", "onnxruntime")
-PRECISIONS: dict[EngineName, tuple[Precision, ...]] = {
-    "onnxruntime": ("fp32", "w8a16", "w8a8"),
-    "openvino": ("fp32", "bf16"),
-    "ncnn": ("fp32", "fp16"),
-    "ncnn-vulkan": ("fp32", "fp16"),
-    "litert": ("fp32", "fp16"),
-}
-CPU = ("CPUExecutionProvider",)
-_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "ncnn": "ncnn", "ncnn-vulkan": "ncnn"}  # modules
-_PACKAGES["litert"] = "ai_edge_litert"
-_INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install 'bilayer[openvino]'"}
-_INSTALL |= dict.fromkeys(("ncnn", "ncnn-vulkan"), "pip install 'bilayer[ncnn]'")
-_INSTALL["litert"] = "pip install 'bilayer[litert]'"
+from bilayer.runtime.engines.choice import CPU, checked_engine
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.vocabulary import EngineName, Precision
 
 
 def load_engine(
@@ -56,18 +39,9 @@ def load_engine(
         ConversionError: ncnn's converter cannot make a file of the network, or ncnn has no layer that it needs.
         ToolMissingError: the engine is not installed, or there is no Vulkan device.
     """
-    checked_word(name, EngineName, "engine")
-    checked_word(precision, Precision, "precision")
     if threads is not None and threads < 1:
         raise InputError(f"threads: expected 1 or more, found {threads}")
-    chosen = choose_engine(precision) if name == "auto" else name
-    if name == "auto" and tuple(providers) != CPU:
-        chosen = "onnxruntime"  # whose providers they are
-    if not installed(chosen):
-        raise ToolMissingError(f"engine {chosen}: not installed; {_INSTALL[chosen]}, or leave --engine out")
-    if precision not in PRECISIONS[chosen]:
-        those = " and ".join(PRECISIONS[chosen])
-        raise InputError(f"precision {precision}: engine {chosen} computes in {those} only; {_advice(precision)}")
+    chosen = checked_engine(name, precision, providers)
     if chosen == "openvino":
         from bilayer.runtime.engines.openvino import OpenVino
 
@@ -84,19 +58,3 @@ def load_engine(
 
     settings = NcnnSettings("compute" if precision == "fp16" else "no", chosen == "ncnn-vulkan", threads)
     return Ncnn(path, contract, settings)
-
-
-def choose_engine(precision: Precision = "fp32") -> EngineName:
-    """Return the quickest engine that is installed; for bf16 and fp16 the one that has it, installed or not."""
-    if precision != "fp32":
-        return next(name for name in PRECISIONS if precision in PRECISIONS[name])
-    return next((name for name in FASTEST_FIRST if installed(name)), "onnxruntime")
-
-
-def installed(name: EngineName) -> bool:
-    """Return whether the engine's package is there, without loading it."""
-    return importlib.util.find_spec(_PACKAGES[name]) is not None
-
-
-def _advice(precision: Precision) -> str:
-    return " or ".join(f"--engine {name}" for name in PRECISIONS if precision in PRECISIONS[name]) + " has it"

@@ -9,7 +9,8 @@ import numpy as np
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.engines.base import IoSpec, Shapes, TensorEngine, reading
-from bilayer.runtime.errors import BundleError, InputError
+from bilayer.runtime.engines.choice import network_file
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import FileKind, checked
 from bilayer.runtime.process.environment import import_onnxruntime
 from bilayer.runtime.vocabulary import Precision
@@ -30,9 +31,7 @@ class OnnxRuntime(TensorEngine):
     ) -> None:
         onnxruntime = import_onnxruntime()
         self.precision = precision
-        if precision != "fp32":
-            path = _integers_beside(path, contract, precision)
-
+        path = network_file(path, contract, "onnxruntime", precision)
         missing = [provider for provider in providers if provider not in onnxruntime.get_available_providers()]
         if missing:
             have = ", ".join(onnxruntime.get_available_providers())
@@ -46,17 +45,6 @@ class OnnxRuntime(TensorEngine):
 
     def _compute(self) -> None:
         self._session.run_with_iobinding(self._binding)
-
-
-def _integers_beside(path: Path, contract: Contract, precision: Precision) -> Path:
-    """The network in integers that lies beside the float one."""
-    file, made = contract.files.integers, contract.quantization
-    if file is None or made is None or made.precision != precision:
-        found = f"its integers are {made.precision}" if made else "it has no network in integers"
-        raise BundleError(
-            f"{path}: precision {precision}: {found}; bilayer-export --precision {precision} makes one, or take fp32"
-        )
-    return path.with_name(file.name)
 
 
 def make_session(

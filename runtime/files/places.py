@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bilayer.runtime.errors import OutputError
-from bilayer.runtime.files.reading import StrPath
+from bilayer.runtime.files.reading import StrPath, is_folder
 from bilayer.runtime.files.writing import check_new_folder, check_output
 from bilayer.runtime.vocabulary import VIDEO_SUFFIXES
 
@@ -23,9 +23,14 @@ def check_outside(folder: Path, read: Iterable[StrPath | None]) -> None:
 
 def check_video(out: Path) -> None:
     """Raise an OutputError unless `out` names an .mp4, a .gif or a new folder for PNGs that can be written."""
-    if out.suffix.lower() not in VIDEO_SUFFIXES:
-        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {out.suffix.lower()}")
-    if out.suffix:
+    if is_for_pngs(out):
+        check_new_folder(out)
+    elif out.suffix.lower() in VIDEO_SUFFIXES:
         check_output(out)
     else:
-        check_new_folder(out)
+        raise OutputError(f"{out}: expected .mp4, .gif, or a folder's name for PNGs; found {out.suffix.lower()}")
+
+
+def is_for_pngs(out: Path) -> bool:
+    """Return whether frames go to `out` as PNGs: it has no suffix, or is a folder, whatever its name."""
+    return not out.suffix or is_folder(out)

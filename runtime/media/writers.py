@@ -14,7 +14,7 @@ from PIL import Image
 
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, OutputError
-from bilayer.runtime.files.places import check_video
+from bilayer.runtime.files.places import check_video, is_for_pngs
 from bilayer.runtime.files.writing import new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.gif import GifWriter
@@ -51,12 +51,9 @@ def open_writer(out: str | Path, rate: float, sound: Sound | None = None) -> Abs
         raise InputError(f"rate: expected above 0, up to {MAX_RATE:g} frames a second, found {rate:g}")
     out = Path(out)
     check_video(out)
-    kind = out.suffix.lower()
-    if kind == ".mp4":
-        return _mp4(out, rate, sound)
-    if kind == ".gif":
-        return _gif(out, rate)
-    return _png_folder(out)
+    if is_for_pngs(out):
+        return _png_folder(out)
+    return _gif(out, rate) if out.suffix.lower() == ".gif" else _mp4(out, rate, sound)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, table, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.files.places import is_for_pngs
 from bilayer.runtime.files.reading import is_there
 from bilayer.runtime.motion.options import DrivingOptions
 from bilayer.runtime.rendering.options import RenderOptions
@@ -64,7 +65,7 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     """The avatar's player, whose frames have been held to float32's if it computes in less."""
     from bilayer.runtime.player import AvatarPlayer
 
-    seen_through = options.paste_back is not None or not (options.file is None or options.file.suffix)
+    seen_through = options.paste_back is not None or (options.file is not None and is_for_pngs(options.file))
     colour = options.background or ("none" if seen_through else "white")
     backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(

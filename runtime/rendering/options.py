@@ -9,6 +9,7 @@ import click
 
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option
+from bilayer.runtime.engines.choice import checked_engine, network_file
 from bilayer.runtime.files.given import check_driver_file
 from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.places import check_video
@@ -77,7 +78,8 @@ class RenderOptions:
 
         Raises:
             UsageError: not one driver, or no place to write to.
-            InputError: the bundle or the driver cannot be used, or the place to write to.
+            InputError: the bundle, for this engine, or the driver cannot be used, or the place to write to.
+            ToolMissingError: the engine is not installed.
         """
         if (self.drive is None) == (not self.demo_motion):
             raise click.UsageError("give either --drive DRIVE or --demo-motion")
@@ -87,7 +89,9 @@ class RenderOptions:
             raise click.UsageError("--virtual-camera shows frames as they come: leave --out away, or give --out window")
         if self.paste_back is not None and (self.side_by_side or self.parts or self.background is not None):
             raise click.UsageError("--paste-back shows the photo: leave --side-by-side, --parts and --background away")
-        read_bundle(self.bundle)
+        bundle = read_bundle(self.bundle)
+        engine = checked_engine(self.engine, self.precision)
+        network_file(bundle.path(bundle.contract.files.onnx), bundle.contract, engine, self.precision)
         if self.paste_back is not None:
             check_photo_file(self.paste_back)
         if self.drive is not None and self.webcam is None:

@@ -26,7 +26,7 @@ from bilayer.benchmarks.speed.roofline import frame_milliseconds, layer_costs
 from bilayer.benchmarks.speed.timing import Samples, take_turns
 from bilayer.model import ModelConfig
 from bilayer.model.config import PRESETS
-from bilayer.runtime.engines.load import installed
+from bilayer.runtime.engines.choice import installed
 from tests import forked, golden
 from tests.export.bulk.bulk_photos import write_photos
 from tests.training import tiny

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bilayer.runtime.engines.load import installed
+from bilayer.runtime.engines.choice import installed
 
 
 def test_every_installed_engine_plays_the_same_frames():

@@ -13,7 +13,7 @@ def player_calls(folder):
     import bilayer
     from bilayer.benchmarks.report.charts import BLUE, Bar, BarChart, ChartRow, Part, bar_charts
     from bilayer.runtime.bundle import read_bundle
-    from bilayer.runtime.engines.load import PRECISIONS
+    from bilayer.runtime.engines.choice import PRECISIONS
     from bilayer.runtime.jobs.run import Workers, run_jobs
     from bilayer.runtime.media.photo import read_photo
     from bilayer.runtime.media.sound import open_sound

@@ -7,8 +7,9 @@ import pytest
 
 from bilayer.runtime.agreement import psnr
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.engines import load as engines
-from bilayer.runtime.engines.load import choose_engine, installed, load_engine
+from bilayer.runtime.engines import choice as engines
+from bilayer.runtime.engines.choice import choose_engine, installed
+from bilayer.runtime.engines.load import load_engine
 from bilayer.runtime.errors import BundleError, InputError, ToolMissingError
 
 

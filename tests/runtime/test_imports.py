@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bilayer.runtime.command.console import look_at
-from bilayer.runtime.engines.load import installed
+from bilayer.runtime.engines.choice import installed
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from bilayer.runtime.engines.load import installed
+from bilayer.runtime.engines.choice import installed
 from bilayer.runtime.errors import BilayerError, BundleError, InputError, LandmarkError
 from bilayer.runtime.player import AvatarPlayer
 from tests.runtime.conftest import CASE, POSES

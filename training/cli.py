@@ -1,6 +1,5 @@
 """`bilayer-train`: the paper's two stages."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,14 +13,14 @@ from bilayer.runtime.command.console import Group, as_json_option, progress, sho
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.given import check_kind_of
+from bilayer.runtime.files.kinds import DATA, EMPTY, TEXT
 from bilayer.runtime.files.reading import check_folder, size_of
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import check_apart, check_output
+from bilayer.training.run_files import RUN_FILES
 
 if TYPE_CHECKING:
     from bilayer.training.settings import StageName, TrainingSettings
-
-
-RUN_FILES = ("checkpoint.safetensors", "settings.json", "state.pt", "log.jsonl")  # of run_folder.py, which loads torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class TrainOptions:
         Raises:
             InputError: a file is not there, or the run's place cannot be written to.
         """
-        check_kind_of(self.config, "settings (.toml)", ("text", "data", "an empty file"), "see docs/training.md")
+        check_kind_of(self.config, "settings (.toml)", (TEXT, DATA, EMPTY), "see docs/training.md")
         check_folder(self.data)
         check_checkpoint_file(self.init)
         written = [self.out / name for name in RUN_FILES]
@@ -167,6 +166,6 @@ def _report(checkpoint: Path, losses: dict[str, Any], as_json: bool) -> None:
     last = {key: float(value) for key, value in losses.items()}
     size = size_of(checkpoint)
     rows = table(["loss", "last step"], [(key, f"{value:.4f}") for key, value in last.items()]) + "\n\n" if last else ""
-    following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(checkpoint))} --out avatar.dlc"
+    following = f"bilayer-export PHOTO --checkpoint {pasted(checkpoint)} --out avatar.dlc"
     report = {"out": str(checkpoint), "bytes": size, "losses": last}
     show(report, lambda: f"{rows}{checkpoint}  {size / 1e6:.1f} MB", as_json, following)

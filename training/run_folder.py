@@ -19,6 +19,7 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
 from bilayer.runtime.files.writing import make_folder, write_file
 from bilayer.runtime.typed_json import read_content, typed
+from bilayer.training.run_files import CHECKPOINT, LOG, SETTINGS, STATE
 from bilayer.training.settings import StageName, TrainingSettings
 
 
@@ -31,14 +32,14 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pictures, self.checkpoint = path / "pictures", path / "checkpoint.safetensors"
-        self.state, self.log = path / STATE, path / "log.jsonl"
+        self.pictures, self.checkpoint = path / "pictures", path / CHECKPOINT
+        self.state, self.log = path / STATE, path / LOG
         make_folder(self.pictures)
 
     def claim(self, stage: StageName, settings: TrainingSettings) -> None:
         """Write down the settings; errors: as `check_claim`."""
         wanted = check_claim(self.path, stage, settings)
-        write_file(self.path / "settings.json", json.dumps(wanted, indent=2, allow_nan=False) + "\n")
+        write_file(self.path / SETTINGS, json.dumps(wanted, indent=2, allow_nan=False) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state as a whole: a kill leaves the one before."""
@@ -99,7 +100,7 @@ def check_claim(run: Path, stage: StageName, settings: TrainingSettings) -> dict
         InputError: a setting is another one than the run began with; names it.
     """
     wanted: dict[str, Any] = json.loads(json.dumps({"stage": stage, **settings.to_dict()}, allow_nan=False))
-    path = run / "settings.json"
+    path = run / SETTINGS
     if is_there(run / STATE) and is_there(path):
         begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
         for name, value in _flat(wanted).items():
@@ -111,7 +112,6 @@ def check_claim(run: Path, stage: StageName, settings: TrainingSettings) -> dict
     return wanted
 
 
-STATE = "state.pt"
 _BUFFER = 1 << 20  # bytes
 _ANEW = "set right what is damaged, or give another --out"
 _CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")

@@ -199,7 +199,7 @@ def _join(batches: Sequence[FrameBatch], dim: int = 0) -> FrameBatch:
 def sequence_frames(
     sequence: FrameSequence, image_size: int, stickmen_thickness: int, every: int = 1
 ) -> Iterator[FrameBatch]:
-    """Return a sequence's frames in order for evaluation: each `every`-th from the first on, (1, 1, ...), read lazily.
+    """Yield a sequence's frames in order for evaluation: each `every`-th from the first on, (1, 1, ...), read lazily.
 
     Raises:
         InputError: a file is missing or damaged.

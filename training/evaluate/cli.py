@@ -1,6 +1,5 @@
 """`bilayer-eval`: how good a checkpoint is, or frames of any method."""
 
-import shlex
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from bilayer.runtime.command.console import Group, as_json_option, importing, progress, show, suggest
 from bilayer.runtime.command.json_text import json_text
 from bilayer.runtime.command.options import fills
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import new_folder, write_file
 from bilayer.runtime.jobs.run import Workers
 from bilayer.training.evaluate.options import CheckpointOptions, FramesOptions, MeterOptions
@@ -87,8 +87,8 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
         click.echo(f"\n{sheet}: {len(shown)} identities, a row each", err=True)
     if save_frames is not None:
         truth, landmarks = save_frames / "truth", save_frames / "landmarks"
-        folders = ["--truth", str(truth), "--drive", str(landmarks)]
-        suggest(f"bilayer-eval frames yours=FOLDER {shlex.join(folders)}", as_json)
+        folders = f"--truth {pasted(truth)} --drive {pasted(landmarks)}"
+        suggest(f"bilayer-eval frames yours=FOLDER {folders}", as_json)
 
 
 def _report(result: "EvaluationResult", options: MeterOptions, as_json: bool) -> None:

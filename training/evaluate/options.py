@@ -10,7 +10,7 @@ import click
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.files.given import check_kind_of
-from bilayer.runtime.files.kinds import ONNX, TORCH
+from bilayer.runtime.files.kinds import DATA, ONNX, TORCH
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
@@ -51,9 +51,9 @@ class MeterOptions:
         if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
             raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
         for weights in filter(None, (self.lpips_vgg16, self.lpips_heads)):
-            check_kind_of(weights, "weights of LPIPS (.pth)", (TORCH, "data"), "docs/metrics.md has their names")
+            check_kind_of(weights, "weights of LPIPS (.pth)", (TORCH, DATA), "docs/metrics.md has their names")
         if self.arcface is not None:
-            check_kind_of(self.arcface, "an ArcFace network (.onnx)", (ONNX, "data"), "docs/metrics.md says which")
+            check_kind_of(self.arcface, "an ArcFace network (.onnx)", (ONNX, DATA), "docs/metrics.md says which")
         if self.out is not None:
             check_output(self.out)
             check_apart([self.out], (self.lpips_vgg16, self.lpips_heads, self.arcface))

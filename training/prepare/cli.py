@@ -1,6 +1,5 @@
 """`bilayer-prepare`: videos, or synthetic heads, as training data; and a look at what is there."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, suggest, table, tell
 from bilayer.runtime.command.options import Option, fills, with_options
 from bilayer.runtime.files.reading import check_folder, check_input
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
@@ -152,7 +152,7 @@ def check(options: DataChoice, as_json: bool) -> None:
     if found.problems:
         shown = f"; the first {SHOWN_PROBLEMS} are above" if len(found.problems) > SHOWN_PROBLEMS else ""
         raise InputError(f"{root}: {len(found.problems)} problems{shown}; delete or redo what they name")
-    suggest(f"bilayer-train base --data {shlex.quote(str(root))} --config CONFIG.toml --out RUN", as_json)
+    suggest(f"bilayer-train base --data {pasted(root)} --config CONFIG.toml --out RUN", as_json)
 
 
 def _totals(totals: Mapping[str, object]) -> str:
@@ -165,7 +165,7 @@ def _split_row(split: str, counts: "SplitCounts") -> list[object]:
 
 
 def _next(root: Path) -> str:
-    return f"bilayer-prepare check {shlex.quote(str(root))}"
+    return f"bilayer-prepare check {pasted(root)}"
 
 
 if __name__ == "__main__":

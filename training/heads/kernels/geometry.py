@@ -27,7 +27,7 @@ def blend_shapes(base, shapes, indices, weights, out):
 
 @compiled
 def vertex_normals(vertices, triangles, out):
-    """Return unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
+    """Write unit normals (V, 3), the triangles' own weighted by area; zero where no triangle is."""
     for i in range(out.shape[0]):
         out[i, 0] = out[i, 1] = out[i, 2] = 0.0
     for t in range(triangles.shape[0]):

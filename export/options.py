@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import click
 
+from bilayer.export.given import check_portrait
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, avatar_name, check_avatar_name
@@ -13,7 +14,6 @@ from bilayer.runtime.command.extras import check_installed
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, OutputError
 from bilayer.runtime.files.given import check_landmark_file
-from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import FileKind, StrPath, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
@@ -183,7 +183,7 @@ def check_options(options: ExportOptions) -> None:
     for file in bundle_files(options.out):
         check_output(file)
     for photo in (options.photo, *options.others):
-        check_photo_file(Path(photo))
+        check_portrait(photo)
     check_usual(options)
     check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.landmarks))
     check_landmark_file(options.landmarks)

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import click
 
 from bilayer.benchmarks.report.document import require_packages
+from bilayer.export.given import check_portrait
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.files.given import check_landmark_file, check_track_file
-from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, DevicePrecision, LandmarkerName, TensorLayout
@@ -85,7 +85,7 @@ class ParityOptions:
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
         for photo in (*filter(None, [self.photo]), *self.others):
-            check_photo_file(photo)
+            check_portrait(photo)
         check_checkpoint_file(self.checkpoint)
         check_landmark_file(self.landmarks)
         check_track_file(self.drive)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bilayer.export.options import ConversionTarget
+from bilayer.export.given import check_portrait
 from bilayer.model.config import Preset
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option
-from bilayer.runtime.files.kinds import check_photo_file
 from bilayer.runtime.files.reading import check_input
 
 Repeats = Annotated[int, Option("Timed turns.", at_least=1)]
@@ -96,7 +96,7 @@ class ExportBench:
 
     def check(self) -> None:
         """Raise a PhotoError or CheckpointError where a file cannot be used, before torch is loaded."""
-        check_photo_file(self.photo)
+        check_portrait(self.photo)
         check_checkpoint_file(self.checkpoint)
 
 

@@ -1,7 +1,6 @@
 """`bilayer-export PHOTOS`: a folder, a glob pattern or a manifest in place of a photo."""
 
 import os
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from bilayer.runtime.command.console import importing, progress, show, table, te
 from bilayer.runtime.errors import InputError, ToolMissingError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import check_apart, check_output, sweep_drafts
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.jobs.processes import WAITING
@@ -85,7 +85,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         "rows": [asdict(row) for row in report.rows],
     }
     first = next((row.avatar for row in report.rows if row.avatar), None)
-    following = first and f"bilayer-render {shlex.quote(stores.join(out, first))} --demo-motion --out demo.mp4"
+    following = first and f"bilayer-render {pasted(stores.join(out, first))} --demo-motion --out demo.mp4"
     show(result, lambda: _summary(report, result), as_json, "" if stores.is_url(out) else following or "")
     _judge(report, stores.join(out, RESULTS_FILE))
 

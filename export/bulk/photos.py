@@ -1,15 +1,15 @@
 """The photos of a bulk export: what stands for many, and what a folder, a glob pattern or a store has of them."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
-from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, PREVIEW_SUFFIX
+from bilayer.export.given import contract_of, is_preview
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import is_file, is_folder
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 
@@ -55,8 +55,7 @@ def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
         named = [(one, PurePosixPath(one).name) for one in found]
     else:
         named = stores.find_below(place)
-    beside = {one for one, _ in named}
-    previews = {one for one in beside if (contract := _contract_of(one)) and contract in beside}
+    previews = {one for one, _ in named if is_preview(one)}
     photos = [
         (one, below)
         for one, below in named
@@ -66,20 +65,11 @@ def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
         and not (one.endswith(LEFT) and out and _is_below(one, out))
     ]
     if previews and not photos:
-        first = _contract_of(min(previews))
-        raise InputError(
-            f"{place}: expected photos, found an avatar that was made already; "
-            f"to see it: bilayer-render {shlex.quote(str(first))} --demo-motion --out demo.mp4"
-        )
+        shown = f"to see it: bilayer-render {pasted(contract_of(min(previews)))} --demo-motion --out demo.mp4"
+        raise InputError(f"{place}: expected photos, found an avatar that was made already; {shown}")
     if not photos:
         raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
     return sorted(photos)
-
-
-def _contract_of(preview: str) -> str | None:
-    """Where the contract lies of the avatar that a picture would be the preview of; None by any other name."""
-    stem = preview.removesuffix(PREVIEW_SUFFIX)
-    return None if stem == preview or stem.endswith("/") else stem + CONTRACT_SUFFIX
 
 
 def _is_below(place: str, folder: str) -> bool:

@@ -18,6 +18,7 @@ from bilayer.android_harness.options import (
 from bilayer.runtime.command.console import Group, as_json_option, look_at, progress, show, table
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.reading import size_of
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import write_file
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _finish(out: Path, result: "Result", as_json: bool) -> None:
     from bilayer.runtime.errors import ParityError
 
     write_result(out, result)
-    following = f"bilayer-device report {shlex.quote(str(out))} --html report.html"
+    following = f"bilayer-device report {pasted(out)} --html report.html"
     show(json.loads(result.to_json()), lambda: make_report([result]).markdown().rstrip("\n"), as_json, following)
     wrong = [_wrong(row.mode, row.parity) for row in result.rows if row.parity and not row.parity.plausible]
     if wrong:
@@ -157,8 +158,8 @@ def run_command(emulation: "Emulation | None", options: RunCommandOptions, as_js
     figures = [(title, psnr_text(played.parity, name)) for name, title in PARITY_COLUMNS.items()]
     run_on = f"{setup.backend.modes[chosen]}, {played.measured_on}"
     text = table(["", "value"], [("frames", played.frames), ("network on", run_on), *figures, ("out", out)])
-    drive = ["--drive", str(options.drive)] if options.drive else []
-    following = shlex.join(["bilayer-device", "bench", str(options.bundle), *drive, "--mode", chosen])
+    drive = f" --drive {pasted(options.drive)}" if options.drive else ""
+    following = f"bilayer-device bench {pasted(options.bundle)}{drive} --mode {chosen}"
     show({**asdict(played), "mode": chosen, "out": str(out)}, lambda: text, as_json, following)
     if not played.parity.plausible:
         raise ParityError(f"{out}: {_wrong(chosen, played.parity)}")
@@ -200,7 +201,7 @@ def build_runner_command(options: RunnerOptions, as_json: bool) -> None:
     with progress("compiling", 2) as advance:
         program = build_runner(out, compiler, advance=lambda line: advance(description=line))
     found = {"out": str(program), "bytes": size_of(program), "compiler": compiler.command[0]}
-    named = f" --runner {shlex.quote(str(program))}" if options.out else ""
+    named = f" --runner {pasted(program)}" if options.out else ""
     show(found, lambda: table(["", "value"], found.items()), as_json, f"bilayer-device bench BUNDLE{named}")
 
 

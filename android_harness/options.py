@@ -10,6 +10,7 @@ from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.command.options import Option, is_typed
 from bilayer.runtime.files.given import check_kind_of, check_program, check_track_file
+from bilayer.runtime.files.kinds import DATA, EMPTY, TEXT
 from bilayer.runtime.files.places import check_video
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, VIDEO_SUFFIXES, RetargetMode
@@ -160,7 +161,7 @@ class ReportOptions:
     def check(self) -> None:
         """Raise an InputError where a result is not there, or an OutputError where the page cannot be written."""
         for path in self.results:
-            check_kind_of(path, "a result (.json)", ("text", "data", "an empty file"), "name what bench wrote")
+            check_kind_of(path, "a result (.json)", (TEXT, DATA, EMPTY), "name what bench wrote")
         if self.html is not None:
             check_output(self.html)
             check_apart([self.html], self.results)

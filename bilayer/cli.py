@@ -1,8 +1,8 @@
 """`bilayer`: all commands under one name, none loaded before it is run; and `bilayer demo`."""
 
 import importlib
-import shlex
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import Group, as_json_option, show
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.options import Option, fills
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ class LazyGroup(Group):
             return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).main
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named, or raise a UsageError that names the one that may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if "Did you mean" not in error.message:  # click looks among its own commands alone
+                for meant in get_close_matches(args[0], COMMANDS, 1):
+                    raise click.UsageError(f"{error.message} Did you mean {meant!r}?", ctx) from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for --help, without importing one."""
@@ -126,7 +139,7 @@ def demo(options: DemoOptions, as_json: bool) -> None:
     report = {"out": str(video), "bundle": str(dlc.parent), "frames": rendered.frames, "frame_rate": rate}
     size = export.bundle.contract.frame_size
     text = f"{contract}  the avatar\n{video}  {rendered.frames} frames of {size} px: open this file"
-    following = f"bilayer-render {shlex.quote(str(contract))} --drive VIDEO_OR_PHOTO --out {video.name}"
+    following = f"bilayer-render {pasted(contract)} --drive VIDEO_OR_PHOTO --out driven{video.suffix}"
     show(report, lambda: text, as_json, following)
 
 

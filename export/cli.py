@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -29,6 +28,7 @@ from bilayer.runtime.command.heard import log_handler
 from bilayer.runtime.command.options import check_suffix, fills, with_options
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.places import check_outside
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.jobs.options import JobOptions
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _STEP = 0.005  # of a stage, which one of the two hundred or so steps is by which integers are found
 WEB_FILE: AlsoFile = "tflite-fp16"  # half the size, and what a browser computes quickest: runtime/web/network.py
 _DEMO_NOTE = """\
-no --checkpoint: these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says
-what they can and cannot do; the authors' checkpoint gives the paper's quality."""
+these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says what they can and
+cannot do; the authors' checkpoint, by bilayer-export --checkpoint, gives the paper's quality."""
 
 
 @click.command(cls=Command)
@@ -127,7 +127,7 @@ def export_photo(options: ExportOptions, task: ExportTask, as_json: bool) -> Non
     likeness = None if sheet is None else _measure(options, contract_file, sheet)
     report = {"out": str(contract_file), "bundle": str(bundle.folder), **json.loads(bundle.contract.to_json())}
     video = "demo.mp4" if find_spec("av") else "demo.gif"
-    following = f"bilayer-render {shlex.quote(str(contract_file))} --demo-motion --out {video}"
+    following = f"bilayer-render {pasted(contract_file)} --demo-motion --out {video}"
     report |= {"seconds": export.seconds} | ({} if likeness is None else {"likeness": likeness.to_dict()})
     told = [] if likeness is None else [f"{sheet}  the likeness, by pose", *_likeness_lines(likeness)]
     if web is not None:

@@ -1,6 +1,5 @@
 """`bilayer-checkpoint`: what is in a checkpoint, and ours from the authors'."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from bilayer.runtime.command.console import Group, as_json_option, show, suggest
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder, size_of
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def inspect(options: CheckpointChoice, as_json: bool) -> None:
     show(report, lambda: _as_text(report), as_json)
     _fail_if_no_avatar(missing)
     if path is not None and is_folder(path):
-        suggest(f"bilayer-checkpoint convert {shlex.quote(str(path))}", as_json)
+        suggest(f"bilayer-checkpoint convert {pasted(path)}", as_json)
 
 
 @main.command()
@@ -144,7 +144,7 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
     save_checkpoint(out, config, tensors, options.precision)
     size = size_of(out)
     report = {"out": str(out), "bytes": size, "networks": list(tensors), "precision": options.precision}
-    following = f"bilayer-export PHOTO --checkpoint {shlex.quote(str(out))}"
+    following = f"bilayer-export PHOTO --checkpoint {pasted(out)}"
     show(report, lambda: f"{out}: {', '.join(tensors)}; {size / 1e6:.1f} MB", as_json, following)
 
 

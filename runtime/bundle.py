@@ -14,7 +14,6 @@ avatar.preview.png   what it looks like
 
 import hashlib
 import os
-import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,7 @@ from msgspec import Meta
 from bilayer.runtime.bundle_names import CONTRACT_SUFFIX, avatar_name
 from bilayer.runtime.errors import BundleError
 from bilayer.runtime.face.ibug import NUM_LANDMARKS, POSE_WIDTH
-from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.kinds import EMPTY, TEXT, kind_of
 from bilayer.runtime.files.onnx_external import external_data
 from bilayer.runtime.files.reading import (
     FileKind,
@@ -37,6 +36,7 @@ from bilayer.runtime.files.reading import (
     open_file,
     read_bytes,
 )
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.provenance import Count, DlcInfo, Graph, Index, Origin, Quantization, Verification
 from bilayer.runtime.typed_json import FileFormat
 
@@ -282,7 +282,7 @@ def _find_json(path: Path) -> Path:
     found = list_folder(path, "*.json", BundleError)
     if len(found) != 1:
         names = ", ".join(file.name for file in found)
-        way_out = "name the file" if found else f"bilayer-export PHOTO --out {shlex.quote(str(path))} makes one"
+        way_out = "name the file" if found else f"bilayer-export PHOTO --out {pasted(path)} makes one"
         raise BundleError(f"{path}: expected one .json of an avatar in it, found {names or 'none'}; {way_out}")
     return found[0]
 
@@ -295,12 +295,12 @@ def check_kind(place: StrPath, kind: str, beside: StrPath | None) -> None:
         kind: what it starts like, by `files.kinds`.
         beside: the .json of the avatar that it belongs to by its name, where there is one.
     """
-    if kind in ("text", "an empty file"):
+    if kind in (TEXT, EMPTY):
         return
     if beside is not None:
         way_out = f"give what lies beside it: {beside}"
     elif kind.startswith(("a photo", "a picture")):
-        way_out = f"make one of it: bilayer-export {shlex.quote(str(place))} --out avatar, and give avatar"
+        way_out = f"make one of it: bilayer-export {pasted(place)} --out avatar, and give avatar"
     else:
         way_out = "give the folder that bilayer-export wrote, or the avatar.json in it"
     raise BundleError(f"{place}: is {kind} and not an avatar; {way_out}")

@@ -22,7 +22,7 @@ Emulation = Callable[[Bundle, Floats, Kind], Sequence[NetworkOutputs]]
 
 
 def no_emulation(bundle: Bundle, poses: Floats, kind: Kind) -> Sequence[NetworkOutputs]:
-    """Return the `Emulation` of a caller that has none."""
+    """Raise a ToolMissingError: what stands for an `Emulation` where a caller gives none."""
     raise ToolMissingError("this program was started without one; bilayer-device has it")
 
 

@@ -13,6 +13,7 @@ from bilayer.android_harness.device.execution import SAMPLER_RUNNER
 from bilayer.runtime.errors import ConversionError, ToolMissingError
 from bilayer.runtime.files.reading import is_file, is_folder
 from bilayer.runtime.files.released import cache_folder
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import replacing
 from bilayer.runtime.process.subprocesses import run
 from bilayer.runtime.sampler import build as sampler_build
@@ -97,9 +98,7 @@ def find_runner(named: Path | None) -> Path | None:
     if named is None:
         return built_runner()
     if not is_file(named):
-        raise ToolMissingError(
-            f"{named}: no such file; make it with bilayer-device build-runner --out {shlex.quote(str(named))}"
-        )
+        raise ToolMissingError(f"{named}: no such file; make it with bilayer-device build-runner --out {pasted(named)}")
     return named
 
 

@@ -15,7 +15,7 @@ _ROUNDING = ("Quantize", "Dequantize")  # nodes that change no number but by rou
 
 
 def dequantised(dlc: Dlc) -> Dlc:
-    """Return it with float32 constants and without Quantize and Dequantize; tensors keep their `steps`.
+    """Return a .dlc's graph with float32 constants and without Quantize and Dequantize; tensors keep their `steps`.
 
     Raises:
         DlcError: integers whose steps do not fit them.

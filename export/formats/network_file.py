@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Literal
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.kinds import ONNX, TFLITE, ZIP, kind_of
+from bilayer.runtime.files.kinds import DATA, EMPTY, ONNX, TEXT, TFLITE, ZIP, kind_of
 from bilayer.runtime.files.reading import is_folder
 
 NetworkKind = Literal[".dlc", ".onnx", ".tflite"]
 
 _BY_CONTENT: dict[str, NetworkKind] = {ZIP: ".dlc", ONNX: ".onnx", TFLITE: ".tflite"}
-_MAYBE_DAMAGED = ("data", "text", "an empty file")
+_MAYBE_DAMAGED = (DATA, TEXT, EMPTY)
 _BY_NAME: dict[str, NetworkKind] = {kind: kind for kind in _BY_CONTENT.values()}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.kinds import kind_of
+from bilayer.runtime.files.kinds import DATA, ONNX, TEXT, kind_of
 from bilayer.runtime.files.reading import FileKind, is_there, open_file
 
 QDQ_OPERATORS = ("QuantizeLinear", "DequantizeLinear")  # they change no number but by rounding it
@@ -172,7 +172,7 @@ def read_model(path: str | Path) -> OnnxFile:
     except MemoryError as error:
         raise InputError(f"{path}: not a valid ONNX model: it asks for more memory than there is") from error
     except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        if (kind := kind_of(path)) not in ("an ONNX network", "data", "text"):
+        if (kind := kind_of(path)) not in (ONNX, DATA, TEXT):
             other = "; bilayer-export --inspect looks into it" if ".dlc" in kind else ""
             raise InputError(f"{path}: expected an ONNX model, found {kind}{other}") from error
         first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

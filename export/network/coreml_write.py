@@ -30,8 +30,9 @@ _TENSORFLOWS = "TF_CPP_MIN_LOG_LEVEL"  # set as coremltools is loaded
 
 
 def build_mlpackage(generator: FoldedGenerator, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the zipped .mlpackage of one avatar, for iOS 15 and macOS 12: input `pose` (1, width), outputs (1, C, S,
-    S).
+    """Return the zipped .mlpackage of one avatar, for iOS 15 and macOS 12.
+
+    Its input is `pose` (1, width), its outputs are (1, C, S, S).
 
     Args:
         generator: what to build.

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.given import DATA, check_kind_of
-from bilayer.runtime.files.kinds import SAFETENSORS, TORCH
+from bilayer.runtime.files.given import check_kind_of
+from bilayer.runtime.files.kinds import DATA, SAFETENSORS, TORCH
 from bilayer.runtime.files.reading import (
     FileKind,
     StrPath,

@@ -27,6 +27,7 @@ from bilayer.runtime.face.ibug import NUM_LANDMARKS
 from bilayer.runtime.files.arrays import parse_npy
 from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.typed_json import typed
+from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES
 
 
 def read_landmarks(path: str | Path) -> Floats:
@@ -93,4 +94,4 @@ _PARSERS: dict[str, Callable[[bytes], object]] = {
     ".csv": _read_csv,
     ".pts": _read_pts,
 }
-LANDMARK_SUFFIXES = tuple(_PARSERS)
+assert tuple(_PARSERS) == LANDMARK_SUFFIXES

@@ -4,11 +4,23 @@ from collections.abc import Container
 from pathlib import Path
 
 from bilayer.runtime.errors import InputError, LandmarkError
-from bilayer.runtime.files.kinds import NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TFLITE, TORCH, ZIP, kind_of
-from bilayer.runtime.files.reading import StrPath, check_input, is_file
+from bilayer.runtime.files.kinds import (
+    DATA,
+    EMPTY,
+    NPY,
+    NPZ,
+    ONNX,
+    PROGRAM,
+    SAFETENSORS,
+    TEXT,
+    TFLITE,
+    TORCH,
+    ZIP,
+    kind_of,
+)
+from bilayer.runtime.files.reading import FileKind, StrPath, check_input, is_file, read_bytes
 from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES, TRACK_SUFFIXES
 
-EMPTY, TEXT, DATA = "an empty file", "text", "data"
 _NO_DRIVERS = (NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TEXT, TFLITE, TORCH, ZIP, EMPTY, "a PDF", "a gzip archive")
 _OF_POINTS = {  # by suffix; what is of none of these kinds is no file of the sort, what is may still be damaged
     ".npy": (NPY, DATA),
@@ -59,6 +71,14 @@ def _check_points(path: StrPath | None, what: str, suffixes: tuple[str, ...]) ->
     kind = kind_of(Path(path), LandmarkError)
     if kind not in (*_OF_POINTS[suffix], EMPTY):  # of an empty one its reader tells more
         raise LandmarkError(f"{path}: {what}: expected numbers as {suffix}, found {kind}; name the file of points")
+    if suffix == ".json" and kind == TEXT and not _may_hold_landmarks(path):
+        raise LandmarkError(f'{path}: {what}: expected the field "landmarks", found none; name the file of points')
+
+
+def _may_hold_landmarks(path: StrPath) -> bool:
+    """Whether JSON may be a list of points, or have the field of them: without reading all of its numbers."""
+    content = read_bytes(path, FileKind.JSON_TRACK, LandmarkError)
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{" or b'"landmarks"' in content or b"\\" in content
 
 
 def check_driver_file(path: Path) -> None:

@@ -11,12 +11,13 @@ PHOTO_KINDS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 # The same as a further brand, where the first is one that nobody else knows
 _HEIC_AMONG = (b"heic", b"mif1")
+EMPTY, TEXT, DATA = "an empty file", "text", "data"
 TORCH, ZIP = "a torch file (.pth)", "a .dlc or another zip archive"
 NPY, NPZ, PROGRAM = "an array (.npy)", "arrays (.npz)", "a program or library"
 ONNX, TFLITE, SAFETENSORS = "an ONNX network", "a TensorFlow Lite network", "a checkpoint or texture (.safetensors)"
 PICTURES = ("a photo", "a picture", "a HEIC picture", "an AVIF picture")  # how the kinds of what shows something begin
 # Pictures that are told apart where they are opened, and what may be any
-_MAYBE_PICTURES = ("a Photoshop file", "a JPEG XL picture", "a JPEG 2000 picture", "data")
+_MAYBE_PICTURES = ("a Photoshop file", "a JPEG XL picture", "a JPEG 2000 picture", DATA)
 _MAGIC = {
     b"\xff\xd8\xff": "a photo (JPEG)",
     b"\x89PNG": "a picture (PNG)",
@@ -59,7 +60,7 @@ def kind_of(path: Path, error: type[InputError] = InputError) -> str:
 def describe_head(head: bytes) -> str:
     """Return `kind_of` of the first HEAD bytes of a file."""
     if not head:
-        return "an empty file"
+        return EMPTY
     if head[:4] == b"II*\0" and head[8:10] == b"CR":
         return "a camera's raw picture"  # Canon
     for magic, kind in _MAGIC.items():
@@ -69,7 +70,7 @@ def describe_head(head: bytes) -> str:
         first = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
         return next((kind for end, kind in _ARCHIVES.items() if first.endswith(end)), ZIP)
     if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "text"
+        return TEXT
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "a picture (BMP)"
     if head[4:8] == b"TFL3":
@@ -99,7 +100,7 @@ def describe_head(head: bytes) -> str:
         return SAFETENSORS
     if (head[:1] == b"\x08" and head[2:3] in (b"\x12", b":")) or head[:1] == b":":  # ir_version, then producer or graph
         return ONNX
-    return "data"
+    return DATA
 
 
 def check_photo_file(path: Path) -> None:
@@ -111,7 +112,7 @@ def check_photo_file(path: Path) -> None:
     with open_file(path, FileKind.PHOTO, PhotoError) as file:
         kind = describe_head(file.read(HEAD))
     way_out = {
-        "an empty file": "copy or download it again",
+        EMPTY: "copy or download it again",
         "a camera's raw picture": "develop it, and save it as JPEG or PNG",
         "a video": "extract a frame: ffmpeg -i VIDEO -frames:v 1 frame.png",
         "a PDF": "save the picture in it as JPEG or PNG",

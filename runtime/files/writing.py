@@ -42,9 +42,24 @@ def check_output(target: Path) -> None:
             os.lstat(target)  # tells of a name that is too long, or of a folder above that may not be entered
         place = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
     if not is_folder(place):
-        raise OutputError(f"{target}: {place} is a file and not a folder; name another place")
+        found = "a file" if is_file(place) else "a device, pipe or socket"
+        raise OutputError(f"{target}: {place} is {found} and not a folder; name another place")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{target}: cannot write here: no permission for {place}")
+    if not _takes_files(place):
+        raise OutputError(f"{target}: cannot write here: the system makes no files in {place}; name another place")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made in a folder where that is allowed: not in /proc, which has no blocks to keep any."""
+    if not hasattr(os, "statvfs") or os.statvfs(folder).f_blocks:
+        return True
+    try:  # a mount that tells nothing of its size may take them
+        os.close(os.open(probe := folder / f".bilayer-{secrets.token_hex(4)}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        probe.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def check_apart(written: Iterable[Path], read: Iterable[StrPath | None]) -> None:

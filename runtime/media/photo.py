@@ -7,7 +7,6 @@ import importlib
 import io
 import itertools
 import logging
-import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import PhotoError, in_short
 from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
 from bilayer.runtime.files.reading import FileKind, open_file
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.media.tiff import black_and_white, misread
 from bilayer.runtime.process.native_stderr import sifting
 
@@ -49,7 +49,7 @@ def read_photo(path: str | Path) -> Bytes:
     with _opened(path) as image:
         black, white = _check_header(image, path)
         if _is_animated(image, path):
-            extract = f"extract one: ffmpeg -i {shlex.quote(path.name)} -frames:v 1 frame.png"
+            extract = f"extract one: ffmpeg -i {pasted(path.name)} -frames:v 1 frame.png"
             raise PhotoError(f"{path}: expected one picture, found an animation or several pages; {extract}")
         return _to_rgb(_decode(image, path), black, white, path)
 

@@ -1,6 +1,5 @@
 """Pictures in time's order out of any file: a video, an animated picture, or a photo as a video of one frame."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import PICTURES, kind_of
 from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.media.frame_times import MAX_PAUSE, choose_pace, paced
 from bilayer.runtime.media.photo import is_animation, read_animation, read_photo
 from bilayer.runtime.media.video import VideoFrames
@@ -24,7 +24,7 @@ def open_pictures(path: Path) -> "VideoFrames | Animation | OnePicture":
         ToolMissingError: PyAV is not installed, for a video.
     """
     if is_folder(path):
-        frames = shlex.quote(f"{path}/*.png")
+        frames = pasted(path / "*.png")
         way_out = f"make a video of its pictures: ffmpeg -framerate 25 -pattern_type glob -i {frames} driver.mp4"
         raise InputError(f"{path}: is a folder; {way_out}")
     if not shows_pictures(path):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Complex, Floats
-from bilayer.runtime.face.expression import eye_opening, mouth_opening
+from bilayer.runtime.face.expression import MOST, eye_opening, mouth_opening
 from bilayer.runtime.face.ibug import LEFT_EAR, LEFT_EYE, NOSE_BRIDGE, RIGHT_EAR, RIGHT_EYE
 
 
@@ -37,8 +37,8 @@ def bearing_of(frames: Complex) -> Bearing:
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`part` / `whole`, at most 10 to either side: frames that hold no face must not come to be NaN."""
-    return np.clip(part / np.maximum(whole, 1e-12), -10, 10)
+    """`part` / `whole`, at most MOST to either side."""
+    return np.clip(part / np.maximum(whole, 1e-12), -MOST, MOST)
 
 
 def complex_points(landmarks: Floats) -> Complex:

@@ -1,6 +1,5 @@
 """`bilayer-sampler`: the texture sampler for other processors, and a check of this one."""
 
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from bilayer.runtime.command.console import Group, as_json_option, progress, sho
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import ParityError
 from bilayer.runtime.files.reading import size_of
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.sampler.build import EXAMPLE, OBJECT, STEPS, TARGETS, Architecture, build
 
 
@@ -42,8 +42,8 @@ def build_command(options: BuildOptions, as_json: bool) -> None:
     arch, folder = options.arch, options.out or Path(f"bilayer-sampler-{options.arch}")
     with progress(f"compiling for {arch}", STEPS) as advance:
         written = build(arch, folder, advance)
-    inputs = f"{shlex.quote(str(folder / EXAMPLE))} {shlex.quote(str(folder / OBJECT))}"
-    link = f"{TARGETS[arch].compiler} -std=c++17 -O2 {inputs} -o {shlex.quote(str(folder / 'example'))}"
+    inputs = f"{pasted(folder / EXAMPLE)} {pasted(folder / OBJECT)}"
+    link = f"{TARGETS[arch].compiler} -std=c++17 -O2 {inputs} -o {pasted(folder / 'example')}"
     report = {"arch": arch, "out": str(folder), "files": [str(path) for path in written], "link": link}
     rows = table(["file", "bytes"], [(path, size_of(path)) for path in written])
     show(report, lambda: rows, as_json, link)

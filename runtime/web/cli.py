@@ -1,6 +1,5 @@
 """`bilayer-web`: an avatar in a browser, served to this machine, or as a folder for any host."""
 
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from bilayer.runtime.command.console import Command, as_json_option, show, table, tell
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.files.places import check_outside
+from bilayer.runtime.files.shell import pasted
 
 if TYPE_CHECKING:
     from bilayer.runtime.bundle import Bundle
@@ -93,4 +93,4 @@ def describe_parts(parts: dict[str, int]) -> str:
 
 def serve_command(folder: Path) -> str:
     """Return what shows a written page on this machine."""
-    return f"python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}"
+    return f"python -m http.server --bind 127.0.0.1 --directory {pasted(folder)}"

@@ -65,15 +65,14 @@ class ExactTrained(TrainedRung):
 
     name = "float64"
     label = "the trained model, unfolded, in float64"
+    by_generator = True
+    results = Rung.results  # of layers, which run in float64: the parent runs the model without them
 
     @classmethod
     def of(cls, trained: TrainedRung) -> "ExactTrained":
         """Return a copy of the model in float64; that of `trained` stays as it is."""
         parameters = trained.parameters.map(lambda tensor: tensor.double())
         return cls(trained.subject, deepcopy(trained.model).double(), parameters)
-
-    by_generator = True
-    results = Rung.results  # out of the layers that make them, in float64
 
 
 @torch_threads()

@@ -195,6 +195,41 @@ def test_an_avatar_in_place_of_a_checkpoint_or_of_photos_is_told(folder):
         assert told_of in told
 
 
+TOLD_AT_ONCE = {
+    "render avatar --demo-motion --out a.mp4 --engine litert": (3, "avatar: has no .tflite in fp32; export it again"),
+    "render avatar --demo-motion --out a.mp4 --precision w8a16": (3, "avatar.onnx: precision w8a16: it has no network"),
+    "render avatar --demo-motion --out a.mp4 --precision w8a8 --engine openvino": (
+        3,
+        "precision w8a8: engine openvino",
+    ),
+    "render avatar --drive avatar/avatar.json --out a.mp4": (3, 'avatar.json: track: expected the field "landmarks"'),
+    "parity avatar --drive avatar/avatar.json": (3, 'avatar.json: track: expected the field "landmarks"'),
+    "device bench avatar --drive avatar/avatar.json": (3, 'avatar.json: track: expected the field "landmarks"'),
+    "export me.png --landmarks avatar/avatar.json": (3, 'avatar.json: landmarks: expected the field "landmarks"'),
+    "export avatar/avatar.preview.png": (3, "found the preview of an avatar; to see that move: bilayer-render avatar/"),
+    "demo avatar/avatar.preview.png": (3, "found the preview of an avatar"),
+    "parity avatar --photo avatar/avatar.preview.png": (3, "found the preview of an avatar"),
+    "export avatar/*.png": (3, "found an avatar that was made already; to see it: bilayer-render avatar/avatar.json"),
+    "export me.png --out /proc/a.dlc": (3, "/proc/a.dlc: cannot write here: the system makes no files in /proc"),
+    "export me.png --out /dev/null/a.dlc": (3, "/dev/null is a device, pipe or socket and not a folder"),
+    "render avatar --demo-motion --out /sys/a.mp4": (3, "the system makes no files in /sys"),
+    "serve --cache me.png": (3, "me.png is a file and not a folder"),
+    "exprot me.png": (2, "No such command 'exprot'. Did you mean 'export'?"),
+}
+
+
+def test_what_can_be_seen_at_once_is_told_before_anything_is_loaded(folder):
+    (folder / "avatar" / "avatar.preview.png").write_bytes(KINDS["me.png"][0])
+    (folder / "avatar" / "avatar.json").write_text(contract(folder / "avatar").to_json())
+    ends = outcomes(folder, [shlex.split(words) for words in TOLD_AT_ONCE])
+    wrong = [
+        (words, end)
+        for (words, (code, told)), end in zip(TOLD_AT_ONCE.items(), ends, strict=True)
+        if end[0] != code or told not in end[1] or end[1].count("rror: ") != 1 or end[2]
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
 def test_the_preview_of_an_avatar_is_no_photo(folder, tmp_path):
     for name in ("me.preview.png", "you.png", "avatar.json", "deep/avatar.preview.png", "deep/avatar.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -27,13 +27,38 @@ def test_no_file_is_a_hall():
     assert {name: count for name, count in lines.items() if count > 350} == {}
 
 
-def test_the_table_of_rooms_names_every_folder():
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    (table,) = [part for part in page.split("\n## ") if part.startswith("The rooms")]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_the_table_of_rooms_names_every_folder_and_file():
+    (table,) = [part for part in PAGE.split("\n## ") if part.startswith("The rooms")]
     rows = dict(line.strip("| ").split("/ | ", 1) for line in table.splitlines() if "/ | " in line)
-    folders = {(room, path.parent.name) for room in ROOMS for path in (ROOT / room).glob("*/__init__.py")}
-    assert len(folders) > 20
-    assert {f"{room}/{folder}" for room, folder in folders if f"`{folder}/`" not in rows[room]} == set()
+    folders = {(room, f"{path.parent.name}/") for room in rows for path in (ROOT / room).glob("*/__init__.py")}
+    files = {(room, path.stem) for room in rows for path in (ROOT / room).glob("[!_]*.py")}
+    usual = {"cli", "cli_setup", "options"}  # of every room
+    assert rows.keys() == {*ROOMS}
+    assert len(folders) > 20 and len(files) > 60
+    assert {(room, name) for room, name in folders | files if f"`{name}`" not in rows[room]} - {
+        (room, name) for room in rows for name in usual
+    } == set()
+    named = {(room, name) for room, row in rows.items() for name in re.findall(r"`(\w+)`", row)}
+    gone = {(room, name) for room, name in named if not [*(ROOT / room).rglob(f"{name}.py")]}
+    assert gone == set()
+
+
+def test_the_drawings_name_files_and_functions_that_are_there():
+    drawings = "\n".join(re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL))
+    drawn = re.findall(r"\| +([a-z_/]+\.py) +([^\n]+)", drawings)
+    assert len(drawn) > 10
+    missing = []
+    for file, told in drawn:
+        code = (ROOT / file).read_text()
+        functions = re.findall(r"(?:(\w+)\.)?\b([a-z]+_[a-z_]+|lower|fold|convert)\b", told.split(": ")[0])
+        for module, name in functions:
+            there = code if not module else next((ROOT / file).parent.glob(f"{module}.py")).read_text()
+            if not re.search(rf"^(def|class) {name}\b", there, re.MULTILINE):
+                missing.append((file, name))
+    assert missing == []
 
 
 def test_functions_tell_in_sentences_what_comes_back():

@@ -2,33 +2,50 @@
 
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from bilayer.runtime.sampler.build import OBJECT
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from bilayer.runtime.sampler.grid_sample import Sampler
 from tests.sampler_reference import interleaved, random_frame, random_grid, random_texture
 
 NUMBA_IR = "bilayer.runtime.sampler.build._numba_ir"
+OBJECT_FILE = "bilayer.android_harness.routes.runner_build.object_file"
 DRIVER = Path(__file__).parent / "sampler_driver.cpp"
 CASES = 120
 
 
-@contextmanager
-def shared_ir(once_for_all):
-    """Builds in this process take the kernels' LLVM IR of all test processes: Numba needs a quarter of a minute for it.
+def built_sampler(target, once_for_all):
+    """The folder of all test processes that holds a target's build; `next` beside it is what the command said last.
 
-    That another process prints the same is held by what the command builds.
+    The kernels' LLVM IR is of all of them, too: Numba needs a quarter of a minute for it. That another process prints
+    the same is held by `test_the_command_writes_the_same_bytes`.
     """
     from bilayer.runtime.sampler.build import _numba_ir
+    from bilayer.runtime.sampler.cli import main
 
-    file = once_for_all("sampler-ir", lambda folder: (folder / "kernels.ll").write_text(_numba_ir())) / "kernels.ll"
+    def make(place):
+        text = once_for_all("sampler-ir", lambda folder: (folder / "kernels.ll").write_text(_numba_ir())) / "kernels.ll"
+        with pytest.MonkeyPatch.context() as patch, chdir(place):
+            patch.setattr(NUMBA_IR, text.read_text)
+            done = CliRunner().invoke(main, ["build", "--arch", target])
+        assert done.exit_code == 0, done.stderr
+        (place / "next").write_text(done.stderr.splitlines()[-1])
+
+    return once_for_all(f"sampler-{target}", make) / f"bilayer-sampler-{target}"
+
+
+@contextmanager
+def built_objects(once_for_all):
+    """Runners that are built in here link the objects of all test processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NUMBA_IR, file.read_text)
+        patch.setattr(OBJECT_FILE, lambda target: (built_sampler(target, once_for_all) / OBJECT).read_bytes())
         yield
 
 

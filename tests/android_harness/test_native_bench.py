@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +15,8 @@ from bilayer.android_harness.results import read_result
 from bilayer.android_harness.routes.runner_build import built_runner
 from bilayer.android_harness.routes.sdk import is_android_program
 from tests.android_harness.conftest import make_bundle
-from tests.android_harness.native_builds import sampler_runner
+from tests.android_harness.native_builds import runner_of_the_command, sampler_runner
 from tests.android_harness.test_native_runner import make_sysfs
-from tests.native_sampler import shared_ir
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +39,6 @@ path.write_text(json.dumps(said))
 @pytest.fixture(scope="module")
 def runner(once_for_all):
     return sampler_runner("host", once_for_all)
-
-
-@pytest.fixture
-def numba_ir(once_for_all):
-    with shared_ir(once_for_all):
-        yield
 
 
 @pytest.fixture
@@ -150,8 +142,7 @@ def test_without_a_runner_it_says_so(command, bundle, tmp_path):
     assert "/nowhere/runner: no such file; make it with bilayer-device build-runner" in missing.stderr
 
 
-@pytest.mark.usefixtures("numba_ir")
-def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch):
+def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch, once_for_all):
     environment = {"BILAYER_CACHE": str(tmp_path / "cache"), "ANDROID_NDK_HOME": "", "ANDROID_NDK_ROOT": ""}
     none = CliRunner().invoke(main, ["build-runner"], env=environment | {"PATH": "/nowhere"})
     assert (none.exit_code, none.stdout, none.stderr.count("\n")) == (5, "", 1)
@@ -160,9 +151,8 @@ def test_build_runner_compiles_or_says_how(tmp_path, monkeypatch):
         pytest.skip("aarch64-linux-gnu-g++ is not installed")
     monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "cache"))
     assert built_runner() is None
-    built = CliRunner().invoke(main, ["build-runner", "--json"], env=environment)
-    assert built.exit_code == 0, built.stderr
-    program = Path(json.loads(built.stdout)["out"])
+    cache, program = runner_of_the_command(once_for_all)
     assert is_android_program(program)
+    monkeypatch.setenv("BILAYER_CACHE", str(cache))
     assert built_runner() == program  # where bench looks
     assert program.stat().st_mode & 0o111

@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from bilayer.runtime.sampler.build import TARGETS, build, undefined_symbols
-from tests.native_sampler import ARM64, HOST, Toolchain, assert_same_bits, shared_ir
+from bilayer.runtime.sampler.build import TARGETS, undefined_symbols
+from tests.native_sampler import ARM64, HOST, Toolchain, assert_same_bits, built_sampler
 
 TOOLCHAINS = {"native": HOST, "aarch64-linux-android": ARM64}
 FILES = ["bilayer_sampler.h", "bilayer_sampler.o", "example.cpp"]
@@ -21,19 +21,8 @@ def command_line(*arguments, **variables):
 
 @pytest.fixture(scope="module")
 def built(once_for_all):
-    """A function: target -> the folder that holds its build; this processor's is made by the command."""
-
-    def make(place):
-        if place.name != "sampler-native":
-            with shared_ir(once_for_all):
-                build(place.name.removeprefix("sampler-"), place / "made")
-            return
-        words = [sys.executable, "-m", "bilayer.runtime.sampler.cli", "build", "--arch", "native"]
-        done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)
-        (place / "bilayer-sampler-native").rename(place / "made")
-        (place / "next").write_text(done.stderr.splitlines()[-1])
-
-    return lambda target: once_for_all(f"sampler-{target}", make) / "made"
+    """A function: target -> the folder that holds its build."""
+    return lambda target: built_sampler(target, once_for_all)
 
 
 @pytest.mark.slow

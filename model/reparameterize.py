@@ -11,8 +11,7 @@ from bilayer.model.networks.generators import Heads
 
 
 def reparameterize_model(model: BilayerModel, inplace: bool = False) -> BilayerModel:
-    """Return a copy of `model` for evaluation on a CPU or GPU: the same results but for rounding, and the same state
-    dict.
+    """Return a copy of `model` for evaluation on a CPU or GPU: the same results but for rounding, the same state dict.
 
     Each part that has a method `fuse()` is replaced by what that returns. The inference generator keeps its form:
     export/ rewrites that. Measured by `python -m bilayer.benchmarks.speed.avatar_creation`.
@@ -31,9 +30,10 @@ def reparameterize_model(model: BilayerModel, inplace: bool = False) -> BilayerM
 
 
 def for_training(model: BilayerModel) -> BilayerModel:
-    """Return `model` itself, rewritten in place as for evaluation, its generators' skips before their upsampling, too,
-    and their heads as one convolution. For training without spectral norm, which replaces weights that kernels derive
-    from.
+    """Return `model` itself, rewritten in place as for evaluation, for training without spectral norm.
+
+    Its generators' skips come before their upsampling, too, and their heads are one convolution. Spectral norm would
+    replace weights that kernels derive from.
     """
     for module in reparameterize_model(model, inplace=True).modules():
         if isinstance(module, AdaptiveUpBlock):

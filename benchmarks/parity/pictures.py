@@ -25,9 +25,7 @@ LEAST_SHOWN = 1e-8  # px, of an error that is none on a logarithmic axis
 
 
 def page(ladder: Ladder) -> str:
-    """Return the report as one HTML file that loads nothing, or a ToolMissingError where jinja2 or matplotlib is
-    missing.
-    """
+    """Return the report as one HTML file that loads nothing; a ToolMissingError without jinja2 or matplotlib."""
     return make_report(ladder).page([_psnr(ladder), _warp(ladder), *_frames(ladder)] if ladder.steps else [])
 
 
@@ -78,9 +76,7 @@ def _frames(ladder: Ladder) -> Iterator[Picture]:
 
 
 def strip(pictures: Pictures) -> Image.Image:
-    """Return truth, rung and difference over white of up to three poses, one below the other: (N S, 3 S); of alpha in
-    grey.
-    """
+    """Return truth, rung and difference over white of up to three poses in rows: (N S, 3 S); of alpha in grey."""
     poses = list(pictures.found)
     count = min(STRIP_POSES, len(poses))
     lines = []

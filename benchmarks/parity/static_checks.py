@@ -41,9 +41,7 @@ def check_metadata(subject: Subject) -> Check:
 
 
 def check_integers(subject: Subject) -> list[Check]:
-    """Check the same of the network in integers, and that it is of the precision which avatar.json says; of no other
-    none.
-    """
+    """Check the same of the network in integers, and its precision against avatar.json; an empty list without one."""
     contract = subject.bundle.contract
     if subject.integers is None:
         return []
@@ -77,9 +75,7 @@ def _check_metadata(subject: Subject, network: "onnx.ModelProto", name: str, lab
 
 
 def check_contract(subject: Subject) -> Check:
-    """Check that avatar.json tells the warp that the network was made for: align_corners cannot be seen in the
-    network.
-    """
+    """Check that avatar.json tells the warp that the network was made for; in that align_corners cannot be seen."""
     name, label = "contract", "align_corners of avatar.json and of the network"
     said, right = subject.bundle.contract.align_corners, subject.align_corners
     if said != right:

@@ -37,8 +37,7 @@ def time_creation(options: InitBench) -> BenchReport:
 
 
 def time_stages(config: ModelConfig, repeats: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
-    """Return seconds of each stage, a sample per avatar, of the model as it is loaded and of plain torch modules,
-    interleaved.
+    """Return each stage's seconds, a sample per avatar, of the model as loaded and of plain torch modules, interleaved.
 
     `enhancer step` is the mean of an avatar's steps.
     """

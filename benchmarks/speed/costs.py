@@ -64,9 +64,7 @@ def count_reports(preset: str) -> list[BenchReport]:
 
 
 def roofline_reports(preset: str, precision: RatedPrecision) -> list[BenchReport]:
-    """Return bounds of a frame on each device, rates that were published, and what binds each layer on the paper's
-    phone.
-    """
+    """Return bounds of a frame on each device, published rates, and what binds each layer on the paper's phone."""
     generators = variants_of(make_generator(preset)[0])
     settings: dict[str, Cell] = {"preset": preset, "precision": precision}
     bounds, predicted = [], []

@@ -28,9 +28,7 @@ WARM_UP = 2  # turns before the timed ones
 
 
 def make_model(preset: str, poses: int) -> tuple[BilayerModel, AdaptiveParameters, NDArray[np.float64]]:
-    """Return a random model for evaluation in float64, an avatar's predicted parameters, and encoded poses (poses,
-    width).
-    """
+    """Return a random float64 model for evaluation, an avatar's predicted parameters, encoded poses (poses, width)."""
     config = PRESETS[preset]
     model = random_model(config, 0, ("keypoints_embedder", "inference_generator")).double()
     generator = torch.Generator().manual_seed(1)
@@ -62,9 +60,7 @@ class UnfoldedFrame(torch.nn.Module):
 def unfolded_outputs(
     model: BilayerModel, parameters: AdaptiveParameters, encoded: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the model's own outputs for an encoded pose (1, width), in float64: (6, S, S), the segmentation as a
-    share.
-    """
+    """Return the model's own outputs for an encoded pose (1, width), in float64: (6, S, S), segmentation as a share."""
     with torch.inference_mode():
         return torch.cat(UnfoldedFrame(model, parameters)(torch.from_numpy(encoded)), dim=1)[0].numpy()
 

@@ -58,9 +58,7 @@ class NetworkSide:
 
 
 def measure(setup: NetworkBench, left_out: Callable[[str], None]) -> list[BenchReport]:
-    """Return a report for each number of threads, and one of the quickest; what cannot run here is said to
-    `left_out`.
-    """
+    """Return a report for each number of threads, and one of the quickest; `left_out` is told what cannot run here."""
     model, parameters, poses = make_model(setup.preset, POSES)
     generators = variants_of(fold(model, parameters))
     config = PRESETS[setup.preset]

@@ -75,9 +75,7 @@ def _unwrapped(loaded: dict[Any, Any]) -> Any:
 
 
 def is_torch_file(path: Path) -> bool:
-    """Return whether a file starts like what torch saves, a zip archive or a pickle, whatever its name; False for
-    none.
-    """
+    """Return whether a file starts as torch's do, a zip archive or a pickle, whatever its name; False for no file."""
     head = b""
     if is_file(path):
         with suppress(CheckpointError), open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:

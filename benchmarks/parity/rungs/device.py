@@ -34,9 +34,7 @@ class DeviceRung(Rung):
     name = "device"
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output tensors, and any other layer's output whose file is there: `write_device_inputs` asks for
-        it.
-        """
+        """Return the output tensors, and any other layer's output with a file: `write_device_inputs` asks for it."""
         shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
         there = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
         return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in there}

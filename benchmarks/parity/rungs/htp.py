@@ -44,16 +44,12 @@ class HtpRung(Rung):
     slow = True
 
     def results(self, indices: list[int]) -> list[NetworkOutputs]:
-        """Return the simulator's results for these poses, by one process, or a ToolMissingError where it does not run
-        them.
-        """
+        """Return the simulator's results for these poses, by one process; a ToolMissingError where it runs none."""
         outputs = self.subject.bundle.contract.outputs
         return [NetworkOutputs.read(outputs, frame) for frame in self._run(self.network, indices)]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output (1, ...) of every node, or a ToolMissingError; asked for all, the simulator has less to
-        fuse.
-        """
+        """Return the output (1, ...) of every node, or a ToolMissingError; asked for all, the simulator fuses less."""
         (frame,) = self._run(with_all_outputs(self.network, self.generator), [index])
         return frame
 

@@ -44,17 +44,14 @@ class IntegerRung(Rung):
         return [NetworkOutputs.read(outputs, infer(poses[index])) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output (1, ...) of every layer, rounded; layers have the names that they have in the float
-        network.
-        """
+        """Return the output (1, ...) of every layer, rounded, by the name that it has in the float network."""
         pose = self.subject.encoded()[index]
         network = with_all_outputs(self.network, self.generator)
         return {INPUT: pose[None], **onnx_tensors(network.SerializeToString(), THREADS, optimised=False)(pose)}
 
 
 def float_layers(rung: Rung) -> dict[str, Values]:
-    """Return every layer's output (1, ...) for the first pose, as the float network has it: what was scaled for
-    integers back.
+    """Return every layer's output (1, ...) for the first pose as the float network has it: integers' scaling undone.
 
     The factors are those of the ONNX file's weights: the export's, but for float32's rounding.
     """
@@ -70,8 +67,7 @@ def float_layers(rung: Rung) -> dict[str, Values]:
 
 
 def integer_rungs(subject: Subject, simulated: bool = True) -> list[Rung | NotRun]:
-    """Return the rungs of a bundle that has a network in integers, the .dlc among them, quick and slow; none of
-    another.
+    """Return the rungs of a bundle with a network in integers, the .dlc among them, quick and slow; else none.
 
     Args:
         subject: the avatar.

@@ -35,9 +35,7 @@ class LitertRung(Rung):
         return [network.run(self.subject.poses[index]) for index in indices]
 
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output (1, ...) of every layer by its ONNX name, in NCHW, by LiteRT's own kernels, which fuse
-        none.
-        """
+        """Return the output (1, ...) of the file's layers by ONNX name, in NCHW; LiteRT's own kernels fuse none."""
         from ai_edge_litert.interpreter import OpResolverType
 
         pose, own = self.subject.encoded()[index], self.subject.own

@@ -45,9 +45,7 @@ class Rung(ABC):
 
     @abstractmethod
     def layers(self, index: int) -> dict[str, Values]:
-        """Return the output (1, ...) of every layer that can be seen by its name in the ONNX; the output tensors at
-        least.
-        """
+        """Return the output (1, ...) of every layer that can be seen by its ONNX name, at least the output tensors."""
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,7 @@ def run_hosted(
     reference: Reference,
     say: Callable[[str], None],
 ) -> Result:
-    """Return the result of the modes that the bundle has a file for, in the form of a phone of one's own; without a
-    sampler's.
+    """Return the modes' result in the form of one's own phone, without a sampler's; a row says where there is no file.
 
     Args:
         bundle: with a .tflite or a .dlc.

@@ -125,9 +125,7 @@ def layout_of(outputs: Outputs, files: str) -> Layout:
 def write_sampler_inputs(
     bundle: Bundle, reference: Reference, poses: Floats, layout: Layout, folder: Path
 ) -> dict[str, Path]:
-    """Write texture and outputs of the poses as the runner reads them; return the files by their names on the
-    device.
-    """
+    """Write texture and outputs of the poses as the runner reads them; return the files by name on the device."""
     stacks: dict[str, list[Floats]] = {}
     for pose in poses:
         for name, array in reference.sampler_inputs(reference.run(pose)).items():

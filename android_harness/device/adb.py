@@ -169,8 +169,7 @@ class Device:
         return done
 
     def answer(self, script: str, what: str) -> str:
-        """Return what a script prints that cannot fail while the device's shell works; `what` it tells, for the
-        message.
+        """Return what a script prints that cannot fail while the shell works; `what` it tells, for the message.
 
         Raises:
             DeviceError: the device is gone, the time is up, or the script fails.

@@ -72,9 +72,7 @@ class Workspace:
         return Synced(tuple(missing), tuple(name for name in wanted if name not in missing), tuple(stale))
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of every file in the folder, by name, or a DeviceError without sha256sum (before Android
-        8).
-        """
+        """Return the SHA-256 of each file in the folder by name; a DeviceError without sha256sum (before Android 8)."""
         script = f"[ -d {ROOT} ] || exit 0; cd {ROOT} && find . -type f -exec sha256sum {{}} +"
         done = self.device.shell(script, QUICK + (4 << 30) / HASH_RATE)
         if done.code:

@@ -20,9 +20,7 @@ STEPS = {"runtime alone": charts.BLUE, "copies and layout": charts.PALE_BLUE, "s
 
 
 def page(results: Sequence[Result]) -> str:
-    """Return the report as one HTML file that loads nothing, or a ToolMissingError where jinja2 or matplotlib is
-    missing.
-    """
+    """Return the report as one HTML file that loads nothing; a ToolMissingError without jinja2 or matplotlib."""
     pictures = [_latency(results), _parity(results), _layers(results), *_series(results)]
     return make_report(results).page(pictures)
 

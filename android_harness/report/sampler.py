@@ -8,9 +8,7 @@ from bilayer.benchmarks.report.document import Section
 
 
 def frame_ms(result: Result, row: ModeResult) -> float | None:
-    """Return the milliseconds of a whole frame of a mode, one thing after the other: network with its copies, then the
-    sampler; or None.
-    """
+    """Return a mode's milliseconds for a whole frame, network and copies and then the sampler, in turn; or None."""
     felt = result.sampler.felt if result.sampler else None
     if result.measured_on != "device" or row.latency is None or felt is None or felt.frame_ms is None:
         return None

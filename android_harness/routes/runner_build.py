@@ -92,9 +92,7 @@ def build_runner(
 
 
 def find_runner(named: Path | None) -> Path | None:
-    """Return the runner of --runner or $BILAYER_RUNNER, else build-runner's or None; a ToolMissingError where it is
-    gone.
-    """
+    """Return the runner of --runner or $BILAYER_RUNNER, a ToolMissingError if gone, else build-runner's, or None."""
     if named is None:
         return built_runner()
     if not is_file(named):

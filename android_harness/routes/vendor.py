@@ -185,9 +185,7 @@ def choose_route(sdk: Sdk, bundle: Bundle, wanted: RouteName | None = None) -> R
 
 
 def input_list(tensor: str, inputs: Sequence[str], outputs: Sequence[str] = ()) -> str:
-    """Return the text of an input list: a line for each execution, and before them the outputs to return, if any are
-    named.
-    """
+    """Return an input list's text: the outputs to return, if any are named, then a line for each execution."""
     head = [f"#{' '.join(outputs)}"] if outputs else []
     return "".join(f"{line}\n" for line in [*head, *(f"{tensor}:={name}" for name in inputs)])
 

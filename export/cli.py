@@ -109,8 +109,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
 
 
 def export_photo(options: ExportOptions, task: ExportTask, as_json: bool) -> None:
-    """Export PHOTO to a bundle, and say what there is to say of it; its likeness and its page too where they are asked
-    for.
+    """Export PHOTO to a bundle, and say what there is to say of it; its likeness and its page too where asked for.
 
     Raises:
         ToolMissingError: the converter is not installed; all but the .dlc has been written, and told. Or what a page

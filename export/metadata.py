@@ -29,9 +29,7 @@ def describe_contract(
     source_pose: ArrayLike,  # (136,)
     texture: Floats,  # packed, (T + 3, T + 3, 4)
 ) -> dict[str, str]:
-    """Return the entries that avatar.json and the texture must agree with, in words for whoever opens the
-    ONNX alone.
-    """
+    """Return the entries that avatar.json and texture must agree with, in words for whoever opens the ONNX alone."""
     entries = {
         "input.pose": f"{given.tensor} (1, {given.width}): 68 (x, y) landmarks across the crop, -1..1, x right, y down"
         + (f"; sines, then cosines at {given.harmonics} frequencies" if given.harmonics else ""),

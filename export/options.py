@@ -139,9 +139,7 @@ _RUN_BY: dict[AlsoFile, str] = {"tflite": "ai_edge_litert", "tflite-fp16": "ai_e
 
 
 def is_demo(checkpoint: StrPath) -> bool:
-    """Return whether a checkpoint is the demo weights' file or a copy: the same file, the same avatar, wherever it
-    lies.
-    """
+    """Return whether a checkpoint is the demo weights' file or a copy, wherever it lies: it gives the same avatar."""
     if Path(checkpoint) == DEMO_CHECKPOINT:
         return True
     if not (is_file(checkpoint) and is_file(DEMO_CHECKPOINT)) or size_of(checkpoint) != size_of(DEMO_CHECKPOINT):

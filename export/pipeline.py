@@ -253,9 +253,7 @@ def _further(
 
 
 def load_checkpoint(options: ExportOptions) -> BilayerModel:
-    """Return the model of the checkpoint that `options` name, with their `align_corners` if any; errors are
-    `load_model`'s.
-    """
+    """Return the model of the options' checkpoint, with their `align_corners` if any; errors are `load_model`'s."""
     overrides = {} if options.align_corners is None else {"align_corners": options.align_corners}
     return load_model(options.checkpoint, overrides=overrides)
 

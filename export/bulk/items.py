@@ -38,9 +38,7 @@ class Item:
     size: Annotated[int, Meta(ge=16, le=4096)] | None = None
 
     def options(self, usual: ExportOptions) -> ExportOptions:
-        """Return the options of this photo's export: the usual ones, but for what the row says. Photos are as they
-        stand.
-        """
+        """Return the options of this photo's export: the usual, but for what the row says. Photos are as they stand."""
         own = ("landmarker", "face", "rotate", "mask", "refine", "size")
         given = {name: value for name, value in asdict(self).items() if name in own and value is not None}
         return replace(usual, photo=self.photo, landmarks=self.landmarks, others=self.others, **given)

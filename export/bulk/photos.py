@@ -22,9 +22,7 @@ LEFT = (f"/{SHEET}", "/avatar.preview.png")  # pictures among what a run writes
 
 
 def is_many(places: Sequence[str]) -> bool:
-    """Return whether what was given in place of a photo stands for many, each of somebody else; so does a URL, of one
-    too.
-    """
+    """Return whether what is given as a photo stands for many, each of somebody else; a URL does, even of one."""
     if len(places) != 1:
         return False
     (place,) = places

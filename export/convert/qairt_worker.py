@@ -21,8 +21,7 @@ NOT_LOADED = 5
 
 
 def open_qnn_session(model: Path, soc: str, settings: dict[str, str], dlc_folder: str | None = None) -> Any:
-    """Return an onnxruntime.InferenceSession of the whole graph on QNN's HTP backend, which may write a .dlc of it,
-    too.
+    """Return an onnxruntime.InferenceSession of the whole graph on QNN's HTP backend; `dlc_folder` gets its .dlc.
 
     Raises:
         ImportError: the package does not load.

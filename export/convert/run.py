@@ -76,8 +76,7 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
 
 
 def chosen_target(options: ExportOptions) -> ConversionTarget:
-    """Return the target of an export: the one it names, else the default, which in integers is the package whatever is
-    set up.
+    """Return the target that an export names, else the default: in integers the package, whatever is set up.
 
     What SDKs' converters make of integers that were chosen here has not been tried: see INTEGER_TARGETS.
     """

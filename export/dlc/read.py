@@ -75,9 +75,7 @@ class Dlc(DlcGraph):
 
 
 def read_dlc(path: Path | str) -> Dlc:
-    """Return the .dlc file at `path`, or a DlcError where it cannot be read, is damaged, too large, or neither v3 nor
-    v4.
-    """
+    """Return the .dlc at `path`, or a DlcError where it cannot be read, is damaged, too large, or neither v3 nor v4."""
     return parse_dlc(read_bytes(path, FileKind.DLC, DlcError), str(path))
 
 

@@ -28,8 +28,7 @@ def source_date(environment: Mapping[str, str] = os.environ) -> int | None:
 
 
 def stamped(data: bytes, seconds: int) -> bytes:
-    """Return a .dlc's bytes with another time of writing, in seconds since 1970; they are as many, and no others
-    change.
+    """Return a .dlc's bytes with another time of writing, in seconds since 1970; length and other bytes stay.
 
     Raises:
         DlcError: not a .dlc, or one with checksums, which would no longer be right.

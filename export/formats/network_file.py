@@ -25,9 +25,7 @@ def network_kind(path: Path) -> NetworkKind | None:
 
 
 def known_network_kind(path: Path) -> NetworkKind:
-    """Return the kind of network in a file, or an InputError where it cannot be read or neither content nor name tells
-    one.
-    """
+    """Return the kind of network in a file, or an InputError where it cannot be read, or content and name tell none."""
     kind = network_kind(path)
     if kind is None:
         raise InputError(

@@ -47,9 +47,7 @@ class OnnxFile:
         return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     def where(self, node: onnx.NodeProto) -> str:
-        """Return a node's name; of one without a name its number from 0, operator and first output, as Netron shows
-        them.
-        """
+        """Return a node's name; without one its number from 0, operator and first output, as Netron shows them."""
         if node.name:
             return printable(node.name)
         return printable(f"node {self._numbers[id(node)]} ({node.op_type}{_to(node)})")

@@ -88,9 +88,7 @@ def network_tables(
     layers: Sequence[Sequence[object]],
     tensors: Iterable[Stored],
 ) -> str:
-    """Return tables for a terminal: facts of a file, its ends (which, name, shape, type), its layers, what is in
-    integers.
-    """
+    """Return tables for a terminal: a file's facts, ends (which, name, shape, type), layers, what is in integers."""
     shown = [(end, name, shape_text(shape), kind) for end, name, shape, kind in ends]
     parts = [table(["file", file], facts), table(["", "tensor", "shape", "type"], shown), table(headings, layers)]
     return "\n\n".join(filter(None, [*parts, integer_table(quantised(tensors))]))

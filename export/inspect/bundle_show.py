@@ -14,9 +14,7 @@ from bilayer.runtime.command.console import table
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """Return every file with the types that its numbers are stored in, and what the contract says of integers, for
-    JSON.
-    """
+    """Return each file with the types its numbers are stored in, and what is said and stored of integers, for JSON."""
     quantization = bundle.contract.quantization
     return {
         "bundle": str(bundle.folder),

@@ -84,9 +84,7 @@ def grid_over(values: Tensor, bits: int, margin: float, what: str) -> Grid:
 def network_outputs(
     generator: FoldedGenerator, poses: Tensor, grids: Mapping[str, Grid] | None = None
 ) -> dict[str, Tensor]:
-    """Return the output tensors (N, ...) for encoded poses (N, width), every layer's output rounded to its grid, if
-    any.
-    """
+    """Return the output tensors (N, ...) for encoded poses (N, width), each layer rounded to its grid, if any."""
     grids = grids or {}
     pose = grids[INPUT].rounded(poses) if INPUT in grids else poses
     return run_on(generator.layers, {INPUT: pose}, generator.output_tensors, grids)

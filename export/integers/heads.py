@@ -6,8 +6,7 @@ from bilayer.export.network.layers import Activation, Concat, Conv, FoldedGenera
 
 
 def with_heads_apart(generator: FoldedGenerator) -> FoldedGenerator:
-    """Return the same network; a last convolution and activation that make several results are one of each for every
-    result.
+    """Return the same network, a last convolution and activation of several results split into one of each per result.
 
     Their outputs are put together again under the tensor's name, so that the network's ends stay.
     """

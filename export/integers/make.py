@@ -36,8 +36,7 @@ def make_integers(
     compositor: FrameCompositor,
     told: Told = untold,
 ) -> IntegerGenerator:
-    """Return the network in integers, with as few weights in 16 bits as the gate lets it have; equalised where that is
-    better.
+    """Return the network in integers, with as few 16-bit weights as the gate lets it have; equalised where better.
 
     The better one has the better frames on the poses that the search judges by, in which none has a part that judge the
     result. w8a8 has no weights in 16 bits: its gate is not reached by them, see docs/quantisation.md. `told` hears of

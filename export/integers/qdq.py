@@ -27,9 +27,7 @@ _UNSIGNED = {8: np.uint8, 16: np.uint16}
 
 
 def build_qdq(integers: IntegerGenerator, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """Return the ONNX model of a network in integers: input and outputs in float32, with the names of the float
-    network.
-    """
+    """Return the ONNX model of a network in integers: float32 input and outputs, with the float network's names."""
     model = build_onnx(integers.generator, metadata, OPSET)
     layers = {layer.name: layer for layer in integers.generator.layers}
     floats = {tensor.name: tensor for tensor in model.graph.initializer}

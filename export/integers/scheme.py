@@ -31,9 +31,7 @@ class Grid:
     zero: int
 
     def rounded(self, values: Tensor) -> Tensor:
-        """Return the nearest numbers of the grid, in float32 as ONNX's QuantizeLinear and DequantizeLinear compute
-        them.
-        """
+        """Return the grid's nearest numbers, in float32 as ONNX's QuantizeLinear and DequantizeLinear compute them."""
         steps = (values / self.scale).round_().add_(self.zero).clamp_(0, 2**self.bits - 1)
         return steps.sub_(self.zero).mul_(self.scale)
 

@@ -39,8 +39,7 @@ LANES: dict[Arithmetic, int] = {"half4": 4, "sequential": 1}
 
 
 def emulate(generator: FoldedGenerator, pose: Floats, arithmetic: Arithmetic) -> dict[str, Floats]:
-    """Return the output (1, ...) of every layer for an encoded pose (input_width,): numbers that FP16 has, unless
-    fused.
+    """Return every layer's output (1, ...) for an encoded pose (input_width,): numbers that FP16 has, unless fused.
 
     A weight or a result beyond 65504 becomes infinite, as on the phone.
 

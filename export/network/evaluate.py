@@ -18,8 +18,7 @@ def as_is(tensor: Tensor) -> Tensor:
 
 
 def run_layer(layer: Layer, inputs: list[Tensor], store: Store = as_is) -> Tensor:
-    """Return the output (B, ...) of one layer for its inputs (B, ...), in their precision; `store` is done to its
-    weights.
+    """Return one layer's output (B, ...) for its inputs (B, ...), in their precision; `store` is done to its weights.
 
     Raises:
         TypeError: there is no rule for a layer of this class.
@@ -65,8 +64,7 @@ def evaluate(
     fused: frozenset[str] = frozenset(),
     run: Callable[[Layer, list[Tensor], Store], Tensor] = run_layer,
 ) -> dict[str, Tensor]:
-    """Return the output (B, ...) of every layer, by its name, for encoded poses (B, input_width), in the poses'
-    precision.
+    """Return every layer's output (B, ...), by its name, for encoded poses (B, input_width), in the poses' precision.
 
     Args:
         generator: the layers.

@@ -74,8 +74,7 @@ def build_pte(generator: FoldedGenerator, backend: PteBackend) -> bytes:
 
 
 def pte_tensors(content: bytes, outputs: Sequence[str]) -> Callable[[Floats], dict[str, Floats]]:
-    """Return a function from an encoded pose (width,) to the outputs (1, C, H, W) of a .pte by their names, in new
-    arrays.
+    """Return a function from an encoded pose (width,) to a .pte's outputs (1, C, H, W) by their names, in new arrays.
 
     Raises:
         ToolMissingError: the package executorch is not installed, or has not the backend of the file.

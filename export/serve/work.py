@@ -64,9 +64,7 @@ def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
 
 
 def describe(checkpoint: str) -> tuple[str, ...]:
-    """Return what all avatars of this process are made by: checkpoint, packages, usual target; errors are
-    `load_model`'s.
-    """
+    """Return what makes all avatars of this process: checkpoint, packages, usual target; errors are `load_model`'s."""
     from bilayer.export.convert.run import default_target
     from bilayer.export.pipeline import package_versions
 

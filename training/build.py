@@ -31,8 +31,7 @@ _PICTURED_PEOPLE = 6  # rows of the picture grids
 
 
 def choose_precision(settings: TrainingSettings, device: torch.device, say: Say) -> TrainingSettings:
-    """Return the settings with bf16 in place of "auto" where `device` multiplies in it, else fp32; it is said which,
-    and why.
+    """Return the settings, "auto" as bf16 where `device` multiplies in it, else as fp32; `say` is told which, and why.
 
     bf16 that was asked for stays, with a warning where the device has to emulate it, which takes longer than fp32.
     """

@@ -14,8 +14,7 @@ from bilayer.training.processes import mean_over_processes
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the relativistic average hinge loss of the discriminator; scores (B, 1, s, s) of real and detached fake
-    pictures.
+    """Return the discriminator's relativistic average hinge loss; scores (B, 1, s, s) of real and detached fakes.
 
     Realism is relative to the other kind's mean score over the batch and its patches (the paper's [24]).
     """
@@ -24,18 +23,14 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the relativistic average hinge loss of the generators: the same with the kinds swapped; real scores are
-    constants.
-    """
+    """Return the generators' relativistic average hinge loss: the same, kinds swapped; real scores are constants."""
     real = real.detach()
     real_mean, fake_mean = mean_over_processes(real), mean_over_processes(fake)
     return F.relu(1 - (fake - real_mean)).mean() + F.relu(1 + (real - fake_mean)).mean()
 
 
 def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Return the mean over the discriminator's blocks of the L1 distance between their features of real and fake
-    pictures.
-    """
+    """Return the L1 distance between the discriminator's features of real and fake pictures, a mean over its blocks."""
     return torch.stack([F.l1_loss(f, r.detach()) for r, f in zip(real, fake, strict=True)]).mean()
 
 
@@ -82,9 +77,7 @@ def reconstruction_loss(picture: Tensor, target: Tensor, region_weight: Tensor) 
 
 
 def gradient_loss(picture: Tensor, target: Tensor, region_weight: Tensor) -> Tensor:
-    """Return the L1 distance of the differences between neighbouring pixels, at full, half and quarter size: edges in
-    place.
-    """
+    """Return the L1 distance of neighbouring pixels' differences at full, half and quarter size: edges in place."""
     loss = picture.new_zeros(())
     error, weight = picture - target, region_weight
     for _ in range(3):

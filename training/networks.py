@@ -32,9 +32,7 @@ def prepare_network(network: nn.Module, name: NetworkName, settings: Optimisatio
 
 
 def settle_spectral_norm(network: nn.Module) -> None:
-    """Iterate the power method: torch starts from random vectors, by which a loaded weight would be scaled
-    wrongly.
-    """
+    """Iterate the power method: torch starts from random vectors, which would scale a loaded weight wrongly."""
     for layer in network.modules():
         for hook in layer._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):

@@ -1,5 +1,4 @@
-"""The whole objective: every loss with its weight, under the published names: G_ of the generators, D_ of the
-discriminator."""
+"""The whole objective: every loss with its weight, by published names: G_ of generators, D_ of the discriminator."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

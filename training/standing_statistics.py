@@ -17,9 +17,9 @@ from bilayer.training.data.dataset import TrainingBatch
 def standing_statistics(
     networks: Sequence[nn.Module], batches: Iterable[TrainingBatch], forward: Callable[[TrainingBatch], object]
 ) -> Iterator[None]:
-    """Within the context, `networks` are in evaluation mode with statistics accumulated by `forward` over
-    `batches`; without any batch, with those they have. After it, everything is as it was. Networks without batch norms
-    take no batch.
+    """Keep `networks` in evaluation mode inside, with statistics by `forward` over `batches`; then all is as it was.
+
+    Without any batch the statistics are those that they have. Networks without batch norms take no batch.
     """
     training = {module: module.training for network in networks for module in network.modules()}
     norms = [module for module in training if isinstance(module, nn.BatchNorm2d)]

@@ -208,8 +208,7 @@ def resize_mask(mask: Bytes, size: int) -> Bytes:
 
 
 def resize_coords(coords: NDArray[np.float16], size: int) -> NDArray[np.float16]:
-    """Resize (H, H, 2) to (S, S, 2): the mean of what is known in a pixel's area, NaN where that is under half or a
-    seam.
+    """Resize (H, H, 2) to (S, S, 2): the mean of what is known in a pixel's area, NaN if under half, or at a seam.
 
     When enlarged, the nearest pixel's.
     """

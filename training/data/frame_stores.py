@@ -37,8 +37,7 @@ class StoredSequence:
     masks: bool  # the split has masks
 
     def fetch(self, copies: Copies, every: int) -> FrameSequence:
-        """Return each `every`-th picture from the first, its landmarks and mask, as a sequence in the folder of
-        `copies`.
+        """Return each `every`-th picture from the first, with landmarks and mask, as a sequence in `copies`' folder.
 
         Raises:
             InputError: a file is missing, too large or cannot be read.

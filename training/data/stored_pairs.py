@@ -70,9 +70,7 @@ class PairReader:
 
 
 def draw_frames(rng: np.random.Generator, count: int, wanted: int, in_twos: bool = False) -> NDArray[np.int64]:
-    """Return `wanted` of `count` frames (wanted,), each once before any comes twice; `in_twos`, both of a two in a
-    row.
-    """
+    """Return `wanted` of `count` frames (wanted,), each once before any twice; `in_twos`, both of a two in a row."""
     if in_twos:
         twos = rng.permutation(count // 2)
         return np.resize(np.stack([2 * twos, 2 * twos + 1], axis=1), wanted)

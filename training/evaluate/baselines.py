@@ -46,8 +46,7 @@ def affine_map(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDA
 
 
 def mean_head(data: StrPath, size: int) -> Bytes:
-    """Return the mean of training pictures (S, S, 3), background black: a frame each of sequences spread over the
-    split.
+    """Return the mean of training pictures (S, S, 3), on black: a frame each of sequences spread over the split.
 
     Without training data, of the test split's.
 

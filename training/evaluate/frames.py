@@ -29,8 +29,7 @@ def evaluate_frames(
     masks: Path | None = None,
     drive: Path | None = None,
 ) -> EvaluationResult:
-    """Return every method's frames against those of the same name, suffix aside, in `truth`; folders within are
-    searched.
+    """Return how every method's frames score against those in `truth`, at any depth, of the same name, suffix aside.
 
     Args:
         methods: the folder of each, by its name in the tables.

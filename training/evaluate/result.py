@@ -39,9 +39,7 @@ class MethodResult:
     in_ablation: bool = False  # a row of Table 1: a whole model, no baseline and no part of one
 
     def mean(self, metric: str) -> float | None:
-        """Return the mean over the frames that could be measured; None where there is none, or the metric is not
-        available.
-        """
+        """Return the mean over the frames that could be measured; None if none could, or the metric is unavailable."""
         values = self.scores.get(metric)
         if values is None or not np.isfinite(values).any():
             return None
@@ -108,9 +106,7 @@ class EvaluationResult:
         }
 
     def to_markdown(self) -> str:
-        """Return the paper's Table 1 (rows of the ablation) and Table 2, then pixels, landmarks, and what is
-        missing.
-        """
+        """Return the paper's Table 1 (ablation) and Table 2, pixels, landmarks, identity, and what is missing."""
         parts = []
         ablation = [method for method in self.methods if method.in_ablation]
         if ablation:

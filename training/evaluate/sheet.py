@@ -24,8 +24,7 @@ from bilayer.training.prediction import source_of
 
 
 def draw_sheet(model: BilayerModel, cases: Sequence[EvaluationCase]) -> Image.Image:
-    """Draw a row per case: source, target, pose, texture, low-frequency layer, result; with the updater where there is
-    one.
+    """Draw a row per case: source, target, pose, texture, low-frequency layer, result; with the updater too, if any.
 
     The target is the one whose landmarks are farthest from the source's: the hardest. Source and target stand on
     white by their masks, results by the predicted one. Pictures are S px, as the model makes them.

@@ -1,5 +1,7 @@
-"""Synthetic talking heads: exact landmarks, masks and texture coordinates, from a morphable model. Public names: see
-__init__.pyi."""
+"""Synthetic talking heads: exact landmarks, masks and texture coordinates, from a morphable model.
+
+Public names: see __init__.pyi.
+"""
 
 import lazy_loader
 

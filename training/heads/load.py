@@ -76,8 +76,7 @@ def _read_reduced(folder: Path) -> HeadModel:
 
 
 def model_from_arrays(fields: dict[str, NDArray[Any]], occlusion: NDArray[Any] | None, source: str) -> HeadModel:
-    """Return a HeadModel of the reduced form's fields (see `ict_facekit.reduce_checkout`); `source` names them in
-    errors.
+    """Return a HeadModel of the reduced form's fields (see `ict_facekit.reduce_checkout`); errors name `source`.
 
     Raises:
         InputError: a field is absent, of the wrong shape, not finite, or points outside of what it indexes.

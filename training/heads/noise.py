@@ -16,9 +16,7 @@ def smooth(low: float, high: float, value: Floats | NDArray[np.float64]) -> Floa
 
 
 def image_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float, sigma_down: float = 0) -> Floats:
-    """Return Gaussian noise (H, W) with unit deviation, blurred by `sigma` pixels (downwards by `sigma_down`, if
-    given).
-    """
+    """Return Gaussian noise (H, W) of deviation 1, blurred by `sigma` pixels (downwards by `sigma_down`, if given)."""
     blurred = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), sigma, sigmaY=sigma_down)
     return np.asarray(blurred / blurred.std(), dtype=np.float32)
 

@@ -107,8 +107,7 @@ def sample_background(rng: np.random.Generator) -> Floats:
 
 
 def frame_landmarks(landmarks: Floats, rng: np.random.Generator) -> Camera:
-    """Return a camera that shows neutral landmarks (68, 3) cm as the product's crop (runtime.crop.crop_box) would,
-    jittered.
+    """Return a camera that shows neutral landmarks (68, 3) cm as the product's crop does (`crop_box`), but jittered.
 
     The crop is twice as wide as the landmarks' larger extent, and its centre a sixth of that extent above theirs.
     """

@@ -40,9 +40,7 @@ def align_face(picture: Bytes, landmarks: Floats) -> Bytes:
 
 
 def similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (2, 3) matrix of turn, scale and shift that takes `points` (K, 2) nearest to `targets`, without
-    mirroring.
-    """
+    """Return the turn, scale and shift (2, 3) that takes `points` (K, 2) nearest to `targets`, without mirroring."""
     centre, goal = points.mean(axis=0), targets.mean(axis=0)
     a, b = points - centre, targets - goal
     size = max(float((a * a).sum()), 1e-12)

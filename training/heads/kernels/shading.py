@@ -19,9 +19,7 @@ COORD_SPREAD = 0.02  # of -1..1: samples of one pixel that lie further apart bel
 
 @inlined_fast
 def canonical(x, y, z):
-    """Return the texture coordinate of a point of the neutral generic head: (sin(azimuth / 2), -(y + 3) / 18), in
-    -1..1.
-    """
+    """Return the neutral generic head's texture coordinate at a point, in -1..1: (sin(azimuth / 2), -(y + 3) / 18)."""
     depth = z + 0.5
     radius = math.sqrt(x * x + depth * depth)
     u = 0.0

@@ -37,7 +37,7 @@ class StoredSequence:
     masks: bool  # the split has masks
 
     def fetch(self, copies: Copies, every: int) -> FrameSequence:
-        """Return each `every`-th picture from the first, with landmarks and mask, as a sequence in `copies`' folder.
+        """Return each `every`-th picture from the first, landmarks and any mask, as a sequence in `copies`' folder.
 
         Raises:
             InputError: a file is missing, too large or cannot be read.

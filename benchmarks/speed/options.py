@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bilayer.export.options import ConversionTarget
 from bilayer.export.given import check_portrait
+from bilayer.export.options import ConversionTarget
 from bilayer.model.config import Preset
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,7 +27,10 @@ def ends_in_one_line(done, message):
     assert isinstance(done.exception, SystemExit)
 
 
-@pytest.fixture
+CONFIG = replace(tiny.CONFIG, **tiny.SHALLOW)
+
+
+@pytest.fixture(autouse=True)
 def settled_soon(monkeypatch):
     """What is told here of files does not hang on singular values, which half of a refused run's time finds."""
     monkeypatch.setattr("bilayer.training.networks._SETTLING_STEPS", 1)
@@ -37,7 +41,7 @@ def begun(once_for_all, tiny_heads):
     """A configuration, and the folder of a run of it that was stopped after 2 of 4 iterations. Not to be changed."""
 
     def make(folder):
-        (folder / "tiny.toml").write_text(tiny.toml(optimisation={"average": 0.5}))
+        (folder / "tiny.toml").write_text(tiny.toml(model=tiny.SHALLOW, optimisation={"average": 0.5}))
         done = train(folder / "tiny.toml", tiny_heads, folder / "run", "--iterations", 2, "--no-validate")
         assert done.exit_code == 0, done.stderr
 
@@ -156,7 +160,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.usefixtures("settled_soon")
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_damaged_file_of_a_run_is_told(again, fault):
     out, go_on = again
@@ -185,7 +188,7 @@ def test_a_run_goes_on_without_what_it_can_make_anew(again, fault):
     GOES_ON[fault](out)
     done = go_on()
     assert done.exit_code == 0, done.stderr
-    assert load_model(out / "checkpoint.safetensors").config == tiny.CONFIG
+    assert load_model(out / "checkpoint.safetensors").config == CONFIG
     assert torch.load(out / "state.pt", weights_only=True)["iteration"] == 4
 
 
@@ -195,6 +198,7 @@ def test_a_run_that_diverges_keeps_the_last_good_files(again, tmp_path, begun, t
     config, out = tmp_path / "wild.toml", tmp_path / "wild"
     config.write_text(
         tiny.toml(
+            model=tiny.SHALLOW,
             optimisation={"learning_rate": rate},
             schedule={"iterations": 6, "checkpoint_every": 1, "validate_every": 1, "pictures_every": 1},
         )
@@ -242,7 +246,7 @@ def test_what_validation_needs_is_read_before_the_first_iteration(tmp_path, begu
     ends_in_one_line(done, f"{picture.name}")
     assert "validation: " in done.stderr
     assert not (tmp_path / "run" / "log.jsonl").exists()
-    long.write_text(tiny.toml(schedule={"validated_every": 50}))
+    long.write_text(tiny.toml(model=tiny.SHALLOW, schedule={"validated_every": 50}))
     done = train(long, tiny_heads, tmp_path / "run")
     ends_in_one_line(done, "expected a sequence of more than 50 frames, found none")
     assert not (tmp_path / "run" / "log.jsonl").exists()

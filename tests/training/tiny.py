@@ -10,6 +10,11 @@ MODEL = {
     "dis_num_channels": 8, "dis_max_channels": 16, "dis_num_blocks": 4,
 }  # fmt: skip
 CONFIG = ModelConfig(**MODEL)
+# Half the blocks, for what hangs on neither depth nor growth: a step's time is one of layers, not of their size
+SHALLOW = {
+    "tex_input_tensor_size": 16, "inf_input_tensor_size": 16, "emb_output_tensor_size": 16,
+    "dis_output_tensor_size": 16, "dis_num_blocks": 2,
+}  # fmt: skip
 
 
 def settings(root, losses=None, **schedule):

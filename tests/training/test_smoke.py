@@ -28,11 +28,12 @@ def test_both_stages_learn_and_the_result_exports_and_renders(tmp_path, tiny_hea
     config = tmp_path / "smoke.toml"
     schedule = {"iterations": 60, "checkpoint_every": 60, "validate_every": 60, "pictures_every": 60}
     optimisation = {"learning_rate": 2e-3, "batch_norm_momentum": 0.1}
-    config.write_text(tiny.toml(losses=PIXELS, schedule=schedule, optimisation=optimisation))
+    same = {"model": tiny.SHALLOW, "losses": PIXELS, "optimisation": optimisation}
+    config.write_text(tiny.toml(**same, schedule=schedule))
     run("base", "--config", config, "--data", tiny_heads, "--out", base, "--no-validate")
     assert mean_total(base, range(50, 60)) < 0.7 * mean_total(base, range(0, 10))
 
-    config.write_text(tiny.toml(losses=PIXELS, schedule={**schedule, "iterations": 30}, optimisation=optimisation))
+    config.write_text(tiny.toml(**same, schedule={**schedule, "iterations": 30}))
     checkpoint = base / "checkpoint.safetensors"
     run("enhancer", "--config", config, "--data", tiny_heads, "--out", enhancer, "--base", checkpoint)
     assert mean_total(enhancer, range(20, 30)) < mean_total(enhancer, range(0, 5))

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +37,40 @@ def run(*arguments, check=True, launcher=None):
     return process
 
 
+CONFIG = replace(tiny.CONFIG, **tiny.SHALLOW)
+
+
+toml = partial(tiny.toml, model=tiny.SHALLOW)
+
+
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "tiny.toml"
-    path.write_text(tiny.toml())
+    path.write_text(toml())
     return path
+
+
+@pytest.fixture(scope="module")
+def trained(once_for_all, tiny_heads):
+    """The folder of a whole run of `config`, without validation. Not to be changed."""
+
+    def make(folder):
+        (folder / "tiny.toml").write_text(toml())
+        run("base", "--config", folder / "tiny.toml", "--data", tiny_heads, "--out", folder / "run", "--no-validate")
+
+    return once_for_all("trained", make) / "run"
+
+
+@pytest.fixture(scope="module")
+def enhanced(once_for_all, tiny_heads, trained):
+    """The folder of a whole run of the enhancer, on the base of `trained`. Not to be changed."""
+
+    def make(folder):
+        (folder / "tiny.toml").write_text(toml())
+        out, base = folder / "run", trained / "checkpoint.safetensors"
+        run("enhancer", "--config", folder / "tiny.toml", "--data", tiny_heads, "--out", out, "--base", base)
+
+    return once_for_all("enhanced", make) / "run"
 
 
 def losses(run_folder):
@@ -57,16 +88,16 @@ def test_a_run_writes_what_it_says(tmp_path, config, tiny_heads):
     grid = np.asarray(Image.open(out / "pictures" / "00000004.png"))
     assert grid.shape == (2 * 64, 9 * 64, 3)
     model = load_model(out / "checkpoint.safetensors")
-    assert model.config == tiny.CONFIG
+    assert model.config == CONFIG
     assert not [line for line in process.stderr.splitlines() if "Traceback" in line]
     metrics = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "metrics" in line]
     assert metrics[0]["metrics"]["ours psnr"] > 0
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_heads):
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run("base", "--config", config, "--data", tiny_heads, "--out", whole)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_heads, trained):
+    """Nor does it matter that one is validated, and the other is not."""
+    whole, halves = trained, tmp_path / "halves"
     run("base", "--config", config, "--data", tiny_heads, "--out", halves, "--iterations", 2)
     run("base", "--config", config, "--data", tiny_heads, "--out", halves)
     assert losses(halves) == losses(whole)
@@ -79,7 +110,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, config, tiny_
 @pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_state(tmp_path, tiny_heads):
     config, out = tmp_path / "long.toml", tmp_path / "run"
-    config.write_text(tiny.toml(schedule={"iterations": 1000, "checkpoint_every": 1}))
+    config.write_text(toml(schedule={"iterations": 1000, "checkpoint_every": 1}))
     command = ["base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate"]
     process = subprocess.Popen(
         [sys.executable, "-m", "bilayer.training", *map(str, command)], stderr=subprocess.DEVNULL
@@ -98,10 +129,9 @@ def test_a_killed_run_goes_on_from_its_last_state(tmp_path, tiny_heads):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny_heads):
+def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny_heads, trained):
     """Same losses step by step: gradients, batch norms and the relativistic means are those of the whole batch."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    run("base", "--config", config, "--data", tiny_heads, "--out", one, "--no-validate")
+    one, two = trained, tmp_path / "two"
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bilayer.training")
     run(
         "base", "--config", config, "--data", tiny_heads, "--out", two, "--no-validate", "--device", "cpu",
@@ -114,14 +144,10 @@ def test_two_processes_train_as_one_with_the_double_batch(tmp_path, config, tiny
 
 
 @pytest.mark.slow
-def test_the_enhancer_learns_on_a_frozen_base(tmp_path, config, tiny_heads):
-    base, out = tmp_path / "base", tmp_path / "enhancer"
-    run("base", "--config", config, "--data", tiny_heads, "--out", base, "--no-validate")
-    checkpoint = base / "checkpoint.safetensors"
-    run("enhancer", "--config", config, "--data", tiny_heads, "--out", out, "--base", checkpoint)
-    assert losses(out)[0].keys() == {"D_ADV", "G_ADV", "G_FM"}
-    before = load_model(checkpoint)
-    after = load_model(out / "checkpoint.safetensors", networks=[*before.networks, "texture_enhancer"])
+def test_the_enhancer_learns_on_a_frozen_base(trained, enhanced):
+    assert losses(enhanced)[0].keys() == {"D_ADV", "G_ADV", "G_FM"}
+    before = load_model(trained / "checkpoint.safetensors")
+    after = load_model(enhanced / "checkpoint.safetensors", networks=[*before.networks, "texture_enhancer"])
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor, after.state_dict()[name]), name
 
@@ -160,10 +186,10 @@ def test_a_batch_that_the_file_leaves_out_is_the_papers_of_the_stage(tmp_path, s
     assert read_settings(tmp_path / "a.toml", stage).data.batch_size == 5
 
 
-def test_a_begun_run_keeps_its_settings(tmp_path, config, tiny_heads):
+def test_a_begun_run_keeps_its_settings(tmp_path, config, tiny_heads, trained):
     out = tmp_path / "run"
-    run("base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate")
-    config.write_text(tiny.toml(losses={"feature_matching": 5.0}))
+    shutil.copytree(trained, out)
+    config.write_text(toml(losses={"feature_matching": 5.0}))
     process = run("base", "--config", config, "--data", tiny_heads, "--out", out, check=False)
     assert process.returncode == 3
     assert "losses.feature_matching: the run began with 10.0, asked for is 5.0" in process.stderr
@@ -178,25 +204,22 @@ def test_missing_data_and_files_are_named(tmp_path, config, tiny_heads):
 
 def test_a_perceptual_loss_without_weights_is_said_to_be_left_out(tmp_path, tiny_heads):
     config = tmp_path / "paper.toml"
-    config.write_text(tiny.toml(losses={"perceptual": 10.0}, schedule={"iterations": 1}))
+    config.write_text(toml(losses={"perceptual": 10.0}, schedule={"iterations": 1}))
     process = run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "run", "--no-validate")
     assert "training without the loss G_VGG19: [perceptual] vgg19 names no weight file" in process.stderr
 
 
 @pytest.mark.slow
-def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, config, tiny_heads):
+def test_bfloat16_trains_to_nearly_the_same_first_loss(tmp_path, tiny_heads, trained, enhanced):
     half = tmp_path / "half.toml"
-    half.write_text('precision = "bf16"\n' + tiny.toml(schedule={"iterations": 1}))
-    run("base", "--config", config, "--data", tiny_heads, "--out", tmp_path / "full", "--no-validate")
-    run("base", "--config", half, "--data", tiny_heads, "--out", tmp_path / "half", "--no-validate")
-    base = ("--base", tmp_path / "full" / "checkpoint.safetensors")
-    for name, settings in (("full", config), ("half", half)):
-        out = tmp_path / f"{name}-enhancer"
-        run("enhancer", "--config", settings, "--data", tiny_heads, "--out", out, "--no-validate", *base)
-    for stage in ("", "-enhancer"):
-        expected = losses(tmp_path / f"full{stage}")[0]
-        for name, value in losses(tmp_path / f"half{stage}")[0].items():
-            assert value == pytest.approx(expected[name], rel=0.1), name + stage
+    half.write_text('precision = "bf16"\n' + toml(schedule={"iterations": 1}))
+    common = ("--config", half, "--data", tiny_heads, "--no-validate", "--out")
+    run("base", *common, tmp_path / "base")
+    run("enhancer", *common, tmp_path / "enhancer", "--base", trained / "checkpoint.safetensors")
+    for full, stage in ((trained, "base"), (enhanced, "enhancer")):
+        expected = losses(full)[0]
+        for name, value in losses(tmp_path / stage)[0].items():
+            assert value == pytest.approx(expected[name], rel=0.1), (name, stage)
 
 
 @pytest.mark.parametrize(("device", "able"), [("cpu", True), ("cpu", False), ("cuda", True), ("cuda", False)])
@@ -218,7 +241,7 @@ def test_bfloat16_is_chosen_where_the_device_computes_in_it(monkeypatch, tmp_pat
 @pytest.mark.slow
 def test_a_run_says_and_logs_the_precision_that_was_chosen(tmp_path, tiny_heads):
     config, out = tmp_path / "auto.toml", tmp_path / "run"
-    config.write_text('precision = "auto"\n' + tiny.toml(schedule={"iterations": 1}))
+    config.write_text('precision = "auto"\n' + toml(schedule={"iterations": 1}))
     process = run("base", "--config", config, "--data", tiny_heads, "--out", out, "--no-validate")
     first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
     assert first["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")

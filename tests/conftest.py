@@ -13,6 +13,8 @@ import pytest
 # thinks itself alone: forty steps of a small network took minutes, and 5 s with threads that sleep. Read as torch loads
 assert "torch" not in sys.modules, "nothing above may import torch"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # each its share of the cores, by default all
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
 
 # What tests write is written through to the disk, thousands of times: in memory, where that takes no time, if there is
 # room for it and programs may be run there. Read as pytest makes its first folder, by its workers too

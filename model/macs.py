@@ -5,6 +5,7 @@ Counted are convolutions (predicted ones too) and linear layers, batch of one: w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -33,6 +34,11 @@ class Cost:
 
 def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORKS) -> list[Cost]:
     """Return a row for each network, the generators split into projector and decoder, in the order of their use."""
+    return [cost for cost in _costs(config) if cost.network in networks]
+
+
+@cache  # a second for each of the paper's models
+def _costs(config: ModelConfig) -> tuple[Cost, ...]:
     size = config.image_size
     with torch.device("meta"):
         model = BilayerModel(config).eval()
@@ -50,7 +56,7 @@ def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORK
     _, gen_inf_macs = _count(inference.gen_inf, pose_embedding, predicted)
     _, discriminator_macs = _count(model.discriminator, picture, picture)
     gen_tex_parameters = parameter_count(texture.gen_tex) + texture.gen_tex_input.numel()
-    costs = [
+    return (
         Cost("identity_embedder", "", "once", parameter_count(model.identity_embedder), embedder_macs),
         Cost("texture_generator", "prj_tex", "once", parameter_count(texture.prj_tex), prj_tex_macs),
         Cost("texture_generator", "gen_tex", "once", gen_tex_parameters, gen_tex_macs),
@@ -59,8 +65,7 @@ def count_costs(config: ModelConfig, networks: tuple[NetworkName, ...] = NETWORK
         Cost("keypoints_embedder", "", "frame", parameter_count(model.keypoints_embedder), pose_macs),
         Cost("inference_generator", "gen_inf", "frame", parameter_count(inference.gen_inf), gen_inf_macs),
         Cost("discriminator", "", "training", parameter_count(model.discriminator), discriminator_macs),
-    ]
-    return [cost for cost in costs if cost.network in networks]
+    )
 
 
 def macs_per_frame(costs: list[Cost]) -> int:

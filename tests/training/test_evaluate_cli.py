@@ -43,6 +43,7 @@ def evaluated(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     done = run_alone(
         *("checkpoint", RUNS, "--data", data, "--every", 1, "--no-landmark-errors", "--timings", "--threads", 1),
+        *("--jobs", 1),  # several: test_evaluate_many.py
         *("--drawn-lids", "--out", out / "new" / "r.json", "--sheet", out / "sheet.png"),
         *("--save-frames", out / "frames"),
     )

@@ -6,6 +6,7 @@ The truth is right and the rung is wrong: its own weights, its own warp, its own
 import importlib.util
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,15 +94,15 @@ class Once:
     """A rung that computes its one pose once."""
 
     def __init__(self, rung):
-        self.label, self.name, self.align_corners = rung.label, rung.name, rung.align_corners
-        self.rounded, self.subject = rung.rounded, rung.subject
-        self._layers, self._results = rung.layers(0), rung.results([0])
+        self._rung = rung
+        self.layers = cache(rung.layers)
+        self._result = cache(lambda index: rung.results([index])[0])
 
-    def layers(self, index):
-        return self._layers
+    def __getattr__(self, name):
+        return getattr(self._rung, name)
 
     def results(self, indices):
-        return self._results
+        return [self._result(index) for index in indices]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,19 @@ def faulty(made, tmp_path_factory):
         name: with_constants(copied(made.bundle, place / str(i)), fault.arrays)
         for i, (name, fault) in enumerate(FAULTS.items())
     }
+
+
+@pytest.fixture(scope="module")
+def right(made, tmp_path_factory):
+    """A function: the name of a rung -> the rung of the right bundle, which computes once for all tests."""
+    subject = made.trained.subject
+
+    @cache
+    def rung(name):
+        known = {"trained": made.trained, "folded": Float64(subject, FOLDED, "folded")}.get(name)
+        return Once(known or rung_of(name, subject, tmp_path_factory.mktemp("right") / "pulled"))
+
+    return rung
 
 
 def rung_of(name, subject, folder):
@@ -174,10 +188,8 @@ def ladder_of(made, rung, subject=None):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_without_a_fault_none_is_named(made, rung, tmp_path):
-    subject = made.trained.subject
-    right = {"trained": made.trained, "folded": Float64(subject, FOLDED, "folded")}.get(rung)
-    report = compare_layers(subject.generator, made.truth, right or rung_of(rung, subject, tmp_path / "pulled"))
+def test_without_a_fault_none_is_named(made, right, rung):
+    report = compare_layers(made.trained.subject.generator, made.truth, right(rung))
     assert report.fault is None
     assert len(report.layers) > 20 or rung in SEE_OUTPUTS
 
@@ -241,11 +253,11 @@ class Misread:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_misread_outputs_break_the_gate_and_are_named(made, rung, tmp_path):
-    subject = made.trained.subject
-    right = {"trained": made.trained, "folded": Float64(subject, FOLDED, "folded")}.get(rung)
-    right = right or rung_of(rung, subject, tmp_path / "pulled")
-    ladder = ladder_of(made, replace(right, layout="nchw") if rung == "device" else Misread(right))
+def test_misread_outputs_break_the_gate_and_are_named(made, right, rung, tmp_path):
+    wrong = Misread(right(rung))
+    if rung == "device":
+        wrong = replace(rung_of(rung, made.trained.subject, tmp_path / "pulled"), layout="nchw")
+    ladder = ladder_of(made, wrong)
     assert ladder.steps[-1].ruling.verdict == "broken"
     assert "those of NHWC, read as NCHW" in ladder.layers.fault.suggestion
     assert ladder.layers.fault.layer == "layers" or rung == "device"  # where every layer comes in NHWC

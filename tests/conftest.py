@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No example of a property has a time limit: the machine may be busy. Not in tests/__init__.py, which stand-ins load
+settings.register_profile("bilayer", deadline=None)
+settings.load_profile("bilayer")
 
 # Of two test processes on two cores the threads of OpenMP would spin for each other, as its library lets them while it
 # thinks itself alone: forty steps of a small network took minutes, and 5 s with threads that sleep. Read as torch loads

@@ -205,23 +205,21 @@ def test_constants_lie_at_multiples_of_16(networks):
 
 BUILD = """
 import hashlib, numpy as np
-from tests.export.test_tflite import generator_of_numbers
+from bilayer.export.network import layers as plain
+from bilayer.export.network.layers import FoldedGenerator
 from bilayer.export.network.tflite_write import build_tflite
-from bilayer.export.options import ExportOptions
-from bilayer.export.pipeline import export_avatar
-print(hashlib.sha256(build_tflite(generator_of_numbers(), {"x": "y"})).hexdigest())
+from bilayer.runtime.bundle import Channels, Outputs
+
+random = np.random.default_rng(0)
+layers = (
+    plain.Gemm("rows", ("pose",), random.standard_normal((32, 136)), random.standard_normal(32)),
+    plain.Reshape("grid", ("rows",), (8, 2, 2)),
+    plain.ConvTranspose("up", ("grid",), random.standard_normal((8, 5, 4, 4)), random.standard_normal(5)),
+    plain.Activation("layers", ("up",), "tanh"),
+)
+generator = FoldedGenerator(136, layers, Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), None))
+print(hashlib.sha256(build_tflite(generator, {"x": "y"})).hexdigest())
 """
-
-
-def generator_of_numbers():
-    random = np.random.default_rng(0)
-    layers = (
-        plain.Gemm("rows", ("pose",), random.standard_normal((32, 136)), random.standard_normal(32)),
-        plain.Reshape("grid", ("rows",), (8, 2, 2)),
-        plain.ConvTranspose("up", ("grid",), random.standard_normal((8, 5, 4, 4)), random.standard_normal(5)),
-        plain.Activation("layers", ("up",), "tanh"),
-    )
-    return FoldedGenerator(136, layers, Outputs(Channels("layers", 0, 2), Channels("layers", 2, 5), None))
 
 
 def test_the_same_bytes_in_another_process():
@@ -230,4 +228,5 @@ def test_the_same_bytes_in_another_process():
         for seed in ("1", "2")
     ]
     assert [done.stderr for done in runs] == [b"", b""]
+    assert [len(done.stdout) for done in runs] == [65, 65]
     assert runs[0].stdout == runs[1].stdout

@@ -32,6 +32,7 @@ from tests.android_harness.tier2.graph_dump import dump
 
 COMPILER = "aarch64-linux-gnu-g++"
 SOURCE = Path(tier2.__file__).parent / "net_run.cpp"
+SDK = "snpe-1.32.0.555"
 FEW = ("--repeats", 2, "--warm-up", 1, "--processes", 1, "--poses", 2)
 
 
@@ -57,13 +58,17 @@ def device(phone):
 
 
 @pytest.fixture(scope="module")
-def sdk(tmp_path_factory):
+def sdk(once_for_all):
     """An SDK's folders with the interpreter in them."""
-    target = "aarch64-android-clang6.0"
-    root = make_sdk(tmp_path_factory.mktemp("sdk") / "snpe-1.32.0.555", target, ["snpe-diagview"], ["libSNPE.so"])
-    flags = ["-O2", "-std=c++17", "-static", "-march=armv8.2-a+fp16", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([COMPILER, *flags, SOURCE, "-o", root / "bin" / target / "snpe-net-run"], check=True)
-    return root
+
+    def make(folder):
+        target = "aarch64-android-clang6.0"
+        root = make_sdk(folder / SDK, target, ["snpe-diagview"], ["libSNPE.so"])
+        # Small, as the phone's emulated sha256sum reads it again and again
+        flags = ["-O1", "-s", "-std=c++17", "-static", "-march=armv8.2-a+fp16", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run([COMPILER, *flags, SOURCE, "-o", root / "bin" / target / "snpe-net-run"], check=True)
+
+    return once_for_all("tier2-sdk", make) / SDK
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from bilayer.android_harness.cli import main
 from bilayer.android_harness.device.adb import Adb
 from bilayer.runtime.bundle import describe_file
 from tests.android_harness.device_server import TestPhone
+from tests.android_harness.stand_ins import PROGRAMS
 from tests.runtime.conftest import CASE, usual_bundle
 
-HERE = Path(__file__).parent
 PROPERTIES = {
     "ro.product.manufacturer": "Test", "ro.product.model": "Phone 1", "ro.build.version.release": "10",
     "ro.build.id": "QD1A.190821.011", "ro.board.platform": "msmnile", "ro.soc.model": "SM8150",
@@ -42,6 +42,12 @@ esac
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _server_of_stand_ins():
+    with PROGRAMS:  # started when first asked
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_runner_of_the_users(monkeypatch):
     """What `bilayer-device build-runner` left in this user's cache is for phones, and would not start here."""
@@ -60,7 +66,7 @@ def phone(tmp_path):
     properties = "".join(f"[{name}]: [{value}]\n" for name, value in PROPERTIES.items())
     scripts = {"getprop": f"#!/bin/sh\ncat <<'EOF'\n{properties}EOF\n", "dumpsys": DUMPSYS}
     # Between two looks at a process, which is over at once here
-    scripts["sleep"] = f'#!/bin/sh\n[ "$1" != 0.5 ] || set 0.1\nexec {shutil.which("sleep")} "$@"\n'
+    scripts["sleep"] = f'#!/bin/sh\n[ "$1" != 0.5 ] || set 0.03\nexec {shutil.which("sleep")} "$@"\n'
     scripts["uname"] = '#!/bin/sh\n[ "$1" = -m ] && echo aarch64 || echo 4.14.117\n'
     (root / "bin").mkdir()
     for name, text in scripts.items():
@@ -141,15 +147,16 @@ def make_bundle(exported_folder, folder, container, layout):
 
 def make_sdk(root, target, programs, libraries):
     """An SDK's folders with stand-ins in them."""
-    for folder, names, source in (
-        (f"bin/{target}", [name for name in programs if "view" not in name], "stand_in_net_run.py"),
-        ("bin/x86_64-linux-clang", [name for name in programs if "view" in name], "stand_in_viewer.py"),
-    ):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            path = root / folder / name
-            path.write_text(f"#!{sys.executable}\n{(HERE / source).read_text()}")
-            path.chmod(0o755)
+    for name in programs:
+        viewer = "view" in name
+        path = root / "bin" / ("x86_64-linux-clang" if viewer else target) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if viewer:  # it loads next to nothing
+            path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).with_name('stand_in_viewer.py').read_text()}")
+        else:
+            PROGRAMS.write(path, "stand_in_net_run.py")
+        path.chmod(0o755)
+    (root / "bin" / target).mkdir(parents=True, exist_ok=True)
     (root / "lib" / target).mkdir(parents=True)
     for name in libraries:
         place = root / "lib" / ("hexagon-v73/unsigned" if name.endswith("Skel.so") else target) / name

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +11,8 @@ from bilayer.android_harness.routes.executorch import ExecutorchBackend, find_ex
 from bilayer.runtime.bundle import describe_file, read_bundle
 from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
 from tests.android_harness.stand_in_executor_runner import INVENTED_US
+from tests.android_harness.stand_ins import PROGRAMS
 
-HERE = Path(__file__).parent
 FEW = ("--repeats", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
 
 
@@ -34,7 +32,7 @@ def with_pte(exported_folder, folder, *, vulkan=True):
 @pytest.fixture
 def executorch(command, exported_folder, tmp_path):
     program = tmp_path / "it's a program"
-    program.write_text(f"#!{sys.executable}\n{(HERE / 'stand_in_executor_runner.py').read_text()}")
+    PROGRAMS.write(program, "stand_in_executor_runner.py")
 
     def run(name, *arguments, bundle=None, **environment):
         bundle = bundle or with_pte(exported_folder, tmp_path / "bundle")

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,8 @@ from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.errors import BundleError, DeviceError, ToolMissingError
 from bilayer.runtime.player import AvatarPlayer
 from tests.android_harness.stand_in_benchmark_model import INVENTED_US
+from tests.android_harness.stand_ins import PROGRAMS
 
-HERE = Path(__file__).parent
 FEW = ("--repeats", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
 MODES = ["litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16"]
 
@@ -27,7 +25,7 @@ MODES = ["litert-gpu-fp16", "litert-gpu", "litert-xnnpack", "litert-xnnpack-fp16
 @pytest.fixture
 def stand_in(tmp_path):
     path = tmp_path / "it's a program"
-    path.write_text(f"#!{sys.executable}\n{(HERE / 'stand_in_benchmark_model.py').read_text()}")
+    PROGRAMS.write(path, "stand_in_benchmark_model.py")
     return path
 
 

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +21,13 @@ from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.player import AvatarPlayer, read_texture
 from bilayer.runtime.sampler.compositor import FrameCompositor
 from tests.android_harness.stand_in_ncnn_runner import INVENTED_US
+from tests.android_harness.stand_ins import PROGRAMS
 from tests.native_sampler import ARM64
 
 for package in ("ncnn", "pnnx"):
     if not importlib.util.find_spec(package):
         pytest.skip(f"{package} is not installed: pip install 'bilayer[ncnn]'", allow_module_level=True)
 
-HERE = Path(__file__).parent
 FEW = ("--repeats", 3, "--warm-up", 1, "--processes", 2, "--poses", 2, "--cool-down", 0, "--no-sampler")
 # Folders of ncnnConfig.cmake in builds of ncnn: for 64-bit ARM Linux, and for this machine with Vulkan. Without them
 # the real runner is not tested
@@ -40,7 +38,7 @@ NCNN_VULKAN_DIR = os.environ.get("BILAYER_TEST_NCNN_VULKAN")
 @pytest.fixture
 def stand_in(tmp_path):
     path = tmp_path / "it's a runner"
-    path.write_text(f"#!{sys.executable}\n{(HERE / 'stand_in_ncnn_runner.py').read_text()}")
+    PROGRAMS.write(path, "stand_in_ncnn_runner.py")
     return path
 
 

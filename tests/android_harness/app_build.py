@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ APP = Path(android_harness.__file__).parent / "app"
 CORE = APP / "library/src/main/java/org/bilayer/avatar/core"
 CPP = APP / "library/src/main/cpp"
 NATIVE = APP.parent / "native"
+# For a Java that ends before its optimising compiler and a collector in threads have paid
+BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 JSON = Path("/usr/share/java/com.android.json.jar")  # Android's own org.json, as Debian packages it
 
 
@@ -65,7 +68,8 @@ def build(folder):
         text = path.read_text()
         kotlin[-1].write_text(text if backend == "litert" else text.replace("package org.bilayer.avatar\n", package))
     libraries = f"{folder / 'classes'}{os.pathsep}{JSON}"
-    run("kotlinc", "-no-reflect", "-cp", libraries, "-d", folder / "classes", *kotlin, *sorted(HERE.glob("app_*.kt")))
+    words = ["kotlinc", "-no-reflect", "-cp", libraries, "-d", folder / "classes", *kotlin]
+    run(*words, *sorted(HERE.glob("app_*.kt")), env=os.environ | {"JAVA_OPTS": shlex.join(["-Xmx512M", *BRIEF])})
     sources = [CPP / "sampler_jni.cpp", CPP / "screen_jni.cpp"]
     run("g++", *native_flags(), *sources, "-lEGL", "-lGLESv2", "-o", folder / "libbilayer_avatar_jni.so")
 
@@ -86,6 +90,6 @@ def classpath(folder):
 
 def run_check(program, main, folder):
     """What the program of a class printed; its files are in folder / "kotlin"."""
-    java = ["java", f"-Djava.library.path={program}", "-Xcheck:jni", "-cp", classpath(program)]
+    java = ["java", *BRIEF, f"-Djava.library.path={program}", "-Xcheck:jni", "-cp", classpath(program)]
     settings = {"EGL_PLATFORM": "surfaceless", "LC_ALL": "C.UTF-8", "JAVA_TOOL_OPTIONS": "-Dfile.encoding=UTF-8"}
     return run(*java, main, folder, env=os.environ | settings)

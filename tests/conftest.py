@@ -29,6 +29,9 @@ if MEMORY.is_dir():
     if there.f_bavail * there.f_frsize > 8 << 30 and not there.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+# Tests start a thousand Pythons, none of which is to compile all that it imports: what is compiled lies in __pycache__
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A test run in the background of a shell script is deaf to Ctrl-C, and so would be the programs that tests interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

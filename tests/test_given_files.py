@@ -214,6 +214,7 @@ TOLD_AT_ONCE = {
     "export me.png --out /dev/null/a.dlc": (3, "/dev/null is a device, pipe or socket and not a folder"),
     "render avatar --demo-motion --out /sys/a.mp4": (3, "the system makes no files in /sys"),
     "serve --cache me.png": (3, "me.png is a file and not a folder"),
+    "demmo me.png": (2, "No such command 'demmo'. Did you mean 'demo'?"),
     "exprot me.png": (2, "No such command 'exprot'. Did you mean 'export'?"),
 }
 
@@ -225,7 +226,7 @@ def test_what_can_be_seen_at_once_is_told_before_anything_is_loaded(folder):
     wrong = [
         (words, end)
         for (words, (code, told)), end in zip(TOLD_AT_ONCE.items(), ends, strict=True)
-        if end[0] != code or told not in end[1] or end[1].count("rror: ") != 1 or end[2]
+        if end[0] != code or told not in end[1] or end[1].count("rror: ") != 1 or end[2] or end[1].count("mean") > 1
     ]
     assert not wrong, "\n".join(map(str, wrong))
 

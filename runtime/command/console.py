@@ -14,13 +14,14 @@ from typing import Any
 
 import click
 
-from bilayer.runtime.command.ending import ending_in_order
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.command.json_text import json_text
 from bilayer.runtime.errors import BilayerError, behind
 from bilayer.runtime.files.shell import pasted
+from bilayer.runtime.process.ending import Ending, ending_in_order
 
+_ENDING = "bilayer.ending"  # of a context's meta
 WIDEST = 60  # characters of a cell that a table's column is as wide as
 
 
@@ -33,6 +34,8 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 
 
 class _ReportErrors(click.Command):
+    _ending: Ending | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **(kwargs.get("context_settings") or {})}
         super().__init__(*args, **kwargs)
@@ -55,16 +58,19 @@ class _ReportErrors(click.Command):
         atexit.register(gc.freeze)
         _print_anything()
         hush_libraries()
-        with ending_in_order():
+        with ending_in_order() as self._ending:
             return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _usage_in_one_line():
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(*args, **kwargs)
+        if self._ending is not None:
+            context.meta[_ENDING] = self._ending  # which the contexts of its commands share
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _usage_in_one_line(), _as_the_signal(), naming_extras():
+            with _usage_in_one_line(), _as_the_signal(ctx.meta.get(_ENDING)), naming_extras():
                 return super().invoke(ctx)
         except BilayerError as error:
             _fail(ctx, str(error), error.exit_code)
@@ -96,7 +102,7 @@ def _usage_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def _as_the_signal() -> Iterator[None]:
+def _as_the_signal(ending: Ending | None) -> Iterator[None]:
     """Raise KeyboardInterrupt, or SIGTERM's SystemExit, in place of what a library made of it while it was loaded."""
     try:
         yield
@@ -106,6 +112,8 @@ def _as_the_signal() -> Iterator[None]:
         for cause in behind(error):
             if isinstance(cause, KeyboardInterrupt | SystemExit):
                 raise cause from None
+        if ending is not None and ending.raised is not None:  # it was swallowed, and what it broke off is missing now
+            raise ending.raised from None
         raise
 
 

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from bilayer.runtime.files.reading import is_there
-from bilayer.runtime.files.undisturbed import undisturbed
 from bilayer.runtime.files.writing import publish, sync_folder
+from bilayer.runtime.process.undisturbed import undisturbed
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD; RENAME_EXCHANGE, and RENAME_SWAP, which is the same number
 

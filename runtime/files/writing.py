@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import BilayerError, OutputError, behind
 from bilayer.runtime.files.reading import StrPath, is_file, is_folder, is_there, list_folder
-from bilayer.runtime.files.undisturbed import undisturbed
+from bilayer.runtime.process.undisturbed import undisturbed
 
 try:
     import fcntl

@@ -111,6 +111,96 @@ def test_a_signal_ends_a_command_cleaned_up(tmp_path, how, said):
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]
 
 
+AT_WORK = """
+import os, signal, sys
+from bilayer.runtime.process.ending import ending_in_order
+
+code = compile({source!r}, {file!r}, "exec")
+told = {{"__name__": {module!r}, "done": [], "hear": lambda: os.kill(os.getpid(), signal.SIGTERM)}}
+try:
+    with ending_in_order():
+        exec(code, told)
+        told.get({function!r}, lambda: 0)()
+        told["done"].append("after")
+        while True:
+            sum(range(1000))
+except SystemExit as ended:
+    print(told["done"], ended.code)
+"""
+LOCK = "def {0}():\n    hear()\n    for _ in range(9999): pass\n    done.append('whole')"
+BOOTSTRAP = "<frozen importlib._bootstrap>"
+
+
+@pytest.mark.parametrize(
+    ("file", "module", "function", "whole"),
+    [
+        *((BOOTSTRAP, "importlib._bootstrap", name, True) for name in ("acquire", "release", "_get_module_lock", "cb")),
+        (BOOTSTRAP, "importlib._bootstrap", "_find_and_load", False),
+        ("acquire.py", "mine", "acquire", False),
+    ],
+)
+def test_a_signal_waits_where_the_import_system_is_at_a_lock(file, module, function, whole):
+    source = LOCK.format(function)
+    script = AT_WORK.format(source=source, file=file, module=module, function=function)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{['whole', 'after'] if whole else []} 143\n", done.stderr
+
+
+def test_a_signal_waits_until_torch_is_loaded():
+    """A module of that name: its C++ would end the process."""
+    source = "hear()\nfor _ in range(9999): pass\ndone.append('whole')"
+    script = AT_WORK.format(source=source, file="torch/__init__.py", module="torch.distributed", function="")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "['whole', 'after'] 143\n", done.stderr
+
+
+FINALISER = """class Slow:
+        def __del__(self):
+            signal.raise_signal({how})
+    Slow()
+    Path("lived").touch()
+    time.sleep(60)"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_was_swallowed_comes_again(tmp_path, how):
+    process = start(tmp_path, "import signal\n    " + FINALISER.format(how=int(how)))
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out, errors.strip()) == (128 + how, "", "interrupted" if how == signal.SIGINT else "")
+    assert (tmp_path / "lived").exists()
+
+
+BROKEN = """import signal
+    class Slow:
+        def __del__(self):
+            signal.raise_signal(15)
+    Slow()
+    raise ImportError("cannot load module more than once")"""
+
+
+def test_what_a_swallowed_signal_broke_is_not_told(tmp_path):
+    process = start(tmp_path, BROKEN)
+    assert (*process.communicate(timeout=30), process.returncode) == ("", "", 143)
+
+
+CLEANS_UP = """import atexit, signal
+    atexit.register(lambda: (signal.raise_signal({how}), Path("third").touch()))
+    try:
+        signal.raise_signal({how})
+    finally:
+        if {how} == 15:
+            signal.raise_signal(15)
+        Path("second").touch()"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_stop_the_cleaning_up(tmp_path, how):
+    process = start(tmp_path, CLEANS_UP.format(how=int(how)))
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + how
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["second", "third"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_amid_imports_leaves_no_lock_of_theirs_behind(tmp_path, how):
     for name in ("first", "second", *(f"small{number}" for number in range(10))):

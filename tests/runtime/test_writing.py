@@ -290,7 +290,7 @@ def test_a_signal_in_a_librarys_callback_is_no_failed_write(tmp_path):
 
 WAITS = """
 import signal
-from bilayer.runtime.files.undisturbed import undisturbed
+from bilayer.runtime.process.undisturbed import undisturbed
 heard = []
 signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
 with undisturbed():

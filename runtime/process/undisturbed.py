@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -21,11 +21,14 @@ def undisturbed(heard: Callable[[], None] = lambda: None) -> Iterator[None]:
         waiting.append(number)
         heard()
 
-    usual = {number: signal.signal(number, note) for number in _ENDING}
     try:
-        yield
+        with ExitStack() as stack:  # which puts back every handler, if one that is there again raises between two
+            for number in _ENDING:
+                usual = signal.getsignal(number)
+                if usual is not signal.SIG_IGN:  # as Ctrl-C is in a script's background
+                    stack.callback(signal.signal, number, signal.SIG_DFL if usual is None else usual)
+                    signal.signal(number, note)
+            yield
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if waiting:
-            signal.raise_signal(waiting[0])
+        for noted in waiting:
+            signal.raise_signal(noted)

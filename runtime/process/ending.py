@@ -1,0 +1,146 @@
+"""What Ctrl-C and SIGTERM (of systemd, docker stop) do to a command: every `finally` is run, and nothing hangs."""
+
+import _thread
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_MOMENT = 0.01  # s, after which a signal comes again that could not be raised
+_UNHEARD = 0.1  # s for which an exception is nowhere on its way, after which it was swallowed
+_IMPORTING, _LOADING = "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"
+# Its functions that take or give back a lock, which could stay closed: of Python 3.11, and of later ones
+_LOCKING = ("acquire", "release", "__init__", "__enter__", "__exit__", "cb", "_get_module_lock", "_lock_unlock_module",
+            "_has_deadlocked", "has_deadlock")  # fmt: skip
+
+
+class Ending:
+    """What a signal has raised, and whether it is on its way.
+
+    It is not raised where the import system takes a lock, which would stay closed: a thread that imports would hang,
+    and whoever waits for it. Nor where a library in C is loaded: torch swallows what comes amid its import of NumPy, or
+    aborts. And it comes again where it was swallowed, by a finaliser or a callback from C.
+    """
+
+    def __init__(self) -> None:
+        self.raised: BaseException | None = None
+        self._pending: set[int] = set()  # signals that come again
+        self._over = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise SystemExit(143) of SIGTERM, and KeyboardInterrupt of Ctrl-C, or let the signal come again."""
+        if number in self._pending:
+            return
+        if _may_not_raise(frame):
+            self._pending.add(number)
+            _thread.start_new_thread(self._come_again, (number, _MOMENT))  # threading's would take locks of its own
+            return
+        if number == signal.SIGTERM:
+            if isinstance(self.raised, SystemExit):  # a second one is not to stop the cleaning up
+                return
+            self.raised = SystemExit(128 + signal.SIGTERM)
+        else:
+            self.raised = KeyboardInterrupt()
+        _thread.start_new_thread(self._watch, (number, self.raised))
+        raise self.raised
+
+    def is_told(self, told: "UnraisableHookArgs") -> bool:
+        """Return whether Python tells of what was raised here that somebody swallowed it."""
+        return told.exc_value is not None and told.exc_value is self.raised
+
+    def end(self) -> None:
+        """Let nothing come again."""
+        self._over = True
+
+    def _watch(self, number: int, error: BaseException) -> None:
+        """Let a signal come again whose exception is not on its way any more, and has not ended the command."""
+        missing_since: float | None = None
+        while not self._over and self.raised is error:
+            time.sleep(_MOMENT)
+            if _is_on_its_way(error):
+                missing_since = None
+            elif missing_since is None:
+                missing_since = time.monotonic()
+            elif time.monotonic() - missing_since > _UNHEARD:
+                self.raised = None
+                self._come_again(number, 0)
+
+    def _come_again(self, number: int, seconds: float) -> None:
+        time.sleep(seconds)
+        self._pending.discard(number)
+        if self._over:
+            return
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)  # it may wait for something
+        else:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[Ending | None]:
+    """Inside, SIGTERM raises SystemExit(143), once, and Ctrl-C KeyboardInterrupt, where it would: see `Ending`.
+
+    Yields what is told of them, in the main thread, which alone hears signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    ending = Ending()
+    usual_hook = sys.unraisablehook
+    usual: dict[signal.Signals, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, ending.handle)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as in a script's background
+        usual[signal.SIGINT] = signal.signal(signal.SIGINT, ending.handle)
+    try:
+        sys.unraisablehook = lambda told: None if ending.is_told(told) else usual_hook(told)
+        yield ending
+    finally:
+        ending.end()
+        sys.unraisablehook = usual_hook
+        if ending.raised is not None:  # until the process is gone: what is left to do is cleaning up, too
+            usual = dict.fromkeys(usual, signal.SIG_IGN)
+        for number, handler in usual.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _may_not_raise(frame: FrameType | None) -> bool:
+    """Whether the import system is at a lock, or a library in C does what it does to be loaded; or what these call."""
+    return any(_any(frame, is_at_work) for is_at_work in (_is_locking, _is_loading_c, _is_loading_torch))
+
+
+def _is_locking(frame: FrameType) -> bool:
+    return frame.f_code.co_filename == _IMPORTING and frame.f_code.co_name in _LOCKING
+
+
+def _is_loading_c(frame: FrameType) -> bool:
+    of_loaders = frame.f_code.co_filename == _LOADING and frame.f_code.co_name in ("create_module", "exec_module")
+    return of_loaders and isinstance(frame.f_locals.get("self"), ExtensionFileLoader)
+
+
+def _is_loading_torch(frame: FrameType) -> bool:
+    """It calls into its C++ all the time, which ends the process where an exception comes to it (pybind11)."""
+    return frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").partition(".")[0] == "torch"
+
+
+def _is_on_its_way(error: BaseException) -> bool:
+    """Whether the main thread is in a function that an exception has come to, and cleans up there, or goes on."""
+    passed, trace = set(), error.__traceback__
+    while trace is not None:
+        passed.add(trace.tb_frame)
+        trace = trace.tb_next
+    return _any(sys._current_frames().get(threading.main_thread().ident or 0), passed.__contains__)
+
+
+def _any(frame: FrameType | None, fits: Callable[[FrameType], bool]) -> bool:
+    while frame is not None:
+        if fits(frame):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,5 +1,6 @@
 """The service's addresses, and who may use them."""
 
+import asyncio
 import hmac
 import io
 import logging
@@ -57,7 +58,10 @@ def make_app(service: Service, token: str | None) -> FastAPI:
     @app.middleware("http")
     async def admit(request: Request, call_next: Any) -> Any:
         refused = None if request.url.path in _OPEN else _refused(request, token)
-        answer = _told(refused) if refused else await call_next(request)
+        try:
+            answer = _told(refused) if refused else await call_next(request)
+        except asyncio.CancelledError:  # by uvicorn, which has waited for its answer for long enough
+            answer = _told(RequestError(503, "service", "", "the service is ending; send the photo again", 5))
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Cache-Control"] = "no-store"  # a face is for who asked
         return answer

@@ -16,8 +16,8 @@ from bilayer.runtime.command.options import fills
 from bilayer.runtime.errors import BilayerError, InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, read_text
 from bilayer.runtime.files.released import cache_folder
-from bilayer.runtime.files.undisturbed import undisturbed
 from bilayer.runtime.files.writing import check_output
+from bilayer.runtime.process.undisturbed import undisturbed
 from bilayer.runtime.vocabulary import LOOPBACK
 from bilayer.runtime.web.server import NOT_BOUND, why_not_bound
 
@@ -43,7 +43,9 @@ def main(options: ServeOptions, as_json: bool) -> None:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a broken form is its client's matter
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # and so is what is no HTTP
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(logging.ERROR)  # and so is what is no HTTP
+    uvicorn_log.addFilter(lambda record: not _tells_of_the_end(record))
     token = _token(options)
     check_checkpoint_file(options.checkpoint)
     place = options.cache or cache_folder() / "serve"
@@ -99,6 +101,13 @@ def _prepare(
         tell("ready", "the checkpoint is loaded")
         return
     _end(server)
+
+
+def _tells_of_the_end(record: logging.LogRecord) -> bool:
+    """Whether it is the traceback of a request that was in work as the service had waited for long enough."""
+    from asyncio import CancelledError
+
+    return record.exc_info is not None and isinstance(record.exc_info[1], CancelledError)
 
 
 def _end(server: "uvicorn.Server") -> None:

@@ -2,11 +2,9 @@
 
 import functools
 import resource
-import signal
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +23,7 @@ from bilayer.runtime.errors import (
 )
 from bilayer.runtime.files.reading import FileKind, list_folder, read_bytes
 from bilayer.runtime.files.zips import zip_bytes
-from bilayer.runtime.jobs.processes import start_worker
+from bilayer.runtime.jobs.processes import ended_in_order, start_worker
 
 if TYPE_CHECKING:
     from bilayer.export.pipeline import Trained
@@ -82,7 +80,7 @@ def make_avatar(options: ExportOptions) -> Made | Refused:
 
     folder, watch = Path(options.photo).parent, Stopwatch()
     try:
-        with _ended_in_order(), tempfile.TemporaryDirectory(dir=folder) as out:
+        with ended_in_order(), tempfile.TemporaryDirectory(dir=folder) as out:
             placed = replace(options, out=Path(out, "avatar.dlc"))
             with heard_warnings() as heard:
                 export = export_avatar(placed, watch, trained=_trained(str(options.checkpoint)))
@@ -100,16 +98,6 @@ def make_avatar(options: ExportOptions) -> Made | Refused:
             return _too_much()
         raise
     return Made(content, watch.seconds)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM end what is done inside by way of every `finally`, so that a converter is stopped, too."""
-    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def pack(folder: Path, warnings: Sequence[str] = ()) -> bytes:

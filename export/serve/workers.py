@@ -18,8 +18,8 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from bilayer.export.options import ExportOptions
 from bilayer.export.serve.options import ServeOptions, Wanted
 from bilayer.export.serve.work import PHOTO, Made, Refused, begin, describe, make_avatar
-from bilayer.runtime.files.undisturbed import undisturbed
-from bilayer.runtime.jobs.processes import SPAWNED, lifeline
+from bilayer.runtime.jobs.processes import SPAWNED, EndedError, lifeline, starting
+from bilayer.runtime.process.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -72,7 +72,8 @@ class WorkerPool:
 
     def start(self) -> ProcessFuture[MadeBy]:
         """Start a process, and return what is to come when it has loaded the checkpoint; broken off, it may hang."""
-        return self._pools[0].schedule(describe, args=(str(self._options.checkpoint),), timeout=_LOADING)
+        with starting():
+            return self._pools[0].schedule(describe, args=(str(self._options.checkpoint),), timeout=_LOADING)
 
     def await_checkpoint(self, loading: ProcessFuture[MadeBy]) -> None:
         """Wait until that process has loaded the checkpoint, or raise a CheckpointError where it cannot be."""
@@ -99,14 +100,15 @@ class WorkerPool:
     async def _made(self, options: ExportOptions) -> Made | Refused:
         seconds, place = self._options.seconds, await self._free.get()
         try:
-            if not self._pools[place].active:  # it breaks where a process is killed that does nothing
+            if not self._is_active(place):  # it breaks where a process is killed that does nothing
                 await self._renew(place)
-            future = self._pools[place].schedule(make_avatar, args=(options,), timeout=seconds)
+            with starting():
+                future = self._pools[place].schedule(make_avatar, args=(options,), timeout=seconds)
             return await asyncio.wrap_future(future)
         except TimeoutError:
             self.restarts += 1
             return Refused(504, PHOTO, f"photo: took longer than {seconds:g} s and was given up; send a smaller one")
-        except (ProcessExpired, BrokenProcessPool):
+        except (ProcessExpired, BrokenProcessPool, EndedError):
             await self._renew(place)
             return Refused(503, PHOTO, "photo: the process that worked at it was killed; send it again, or another")
         finally:
@@ -128,6 +130,10 @@ class WorkerPool:
         former, self._pools[place] = self._pools[place], self._new_pool()
         former.stop()  # type: ignore[no-untyped-call]
         await asyncio.to_thread(_join, former)
+
+    def _is_active(self, place: int) -> bool:
+        with starting():  # it starts one that was not
+            return self._pools[place].active
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(1, context=SPAWNED, initializer=begin, initargs=self._start)

@@ -11,7 +11,8 @@ from typing import Any, Generic
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.attempt import AHEAD, TRIES, Job, Result, attempt, killed
-from bilayer.runtime.jobs.processes import SPAWNED, lifeline, start_worker
+from bilayer.runtime.jobs.processes import SPAWNED, EndedError, ended_in_order, lifeline, start_worker, starting
+from bilayer.runtime.process.undisturbed import undisturbed
 
 _SHARE = 0.75  # of the machine's memory that workers may take
 
@@ -86,9 +87,10 @@ def _on_processes(
         running: dict[Future[Any], _Handed[Job]] = {}
 
         def hand_out(handed: _Handed[Job]) -> None:
-            if not pools[handed.pool].active:  # it breaks where a process is killed that does nothing
-                renew(handed.pool)
-            running[pools[handed.pool].schedule(attempt, args=(work, handed.job))] = handed
+            with starting():
+                if not pools[handed.pool].active:  # it breaks where a process is killed that does nothing
+                    renew(handed.pool)
+                running[pools[handed.pool].schedule(_attempt, args=(work, handed.job))] = handed
 
         def renew(pool: int) -> None:
             pools[pool].stop()  # type: ignore[no-untyped-call]
@@ -104,7 +106,7 @@ def _on_processes(
                         continue
                     try:
                         result = done.result()
-                    except (ProcessExpired, BrokenProcessPool, CancelledError):
+                    except (ProcessExpired, BrokenProcessPool, CancelledError, EndedError):
                         behind = [future for future, other in running.items() if other.pool == handed.pool]
                         renew(handed.pool)
                         for other in [running.pop(future) for future in behind]:
@@ -119,10 +121,16 @@ def _on_processes(
             for pool in pools:
                 pool.close()  # type: ignore[no-untyped-call]
         except BaseException:
-            leave()
-            for pool in pools:
-                pool.stop()  # type: ignore[no-untyped-call]
+            with undisturbed():
+                for pool in pools:
+                    pool.stop()  # type: ignore[no-untyped-call]  # it starts none in place of those that leave
+                leave()
             raise
         finally:
             for pool in pools:
                 pool.join()
+
+
+def _attempt(work: Callable[[Job], Result], job: Job) -> Result | InputError:
+    with ended_in_order():
+        return attempt(work, job)

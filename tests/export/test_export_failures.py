@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,7 @@ from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.runtime import read_bundle
 from bilayer.runtime.errors import ParityError
+from tests.export.endless import endless_converter, running, wait_for
 from tests.export.exporting import RUNS, rough, run_cli, tiny
 
 
@@ -79,62 +78,32 @@ def test_a_network_that_is_not_the_trained_one_is_not_shipped(photo, tmp_path, m
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
 
 
-@pytest.fixture
-def endless_converter(tmp_path):
-    """The environment of a converter that notes its process and then never ends, and the note."""
-    tool, note = tmp_path / "bin" / "snpe-onnx-to-dlc", tmp_path / "converter"
-    tool.parent.mkdir()
-    tool.write_text(
-        f"#!{sys.executable}\nimport os, pathlib, time\npathlib.Path(r'{note}.part').write_text(str(os.getpid()))\n"
-        f"os.replace(r'{note}.part', r'{note}')\ntime.sleep(999)\n"
-    )
-    tool.chmod(0o755)
-    return {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}, note
-
-
-def wait_for(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited a minute in vain")
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, earlier, endless_converter, how):
+def test_an_end_in_the_middle_leaves_the_old_avatar(photo, tmp_path, earlier, how):
     """Killed or interrupted while it converts."""
-    environment, note = endless_converter
+    environment, notes = endless_converter(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")}
     assert len(before) == 4
     arguments = [*tiny(photo, "--out", earlier), "--target", "snpe-1.32", "--refine", "none", "--no-verify"]
     command = [sys.executable, "-m", "bilayer.export", *map(str, arguments)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_for(note.exists)
-    converter = int(note.read_text())
+    wait_for(lambda: any(notes.iterdir()))
     process.send_signal(how)
     _, errors = process.communicate()
     assert "Traceback" not in errors
     assert {path.name: path.read_bytes() for path in tmp_path.glob("avatar*")} == before
     assert process.returncode == (-how if how == signal.SIGKILL else 128 + how)
+    left = running(notes)
     if how != signal.SIGKILL:
-        assert not is_running(converter)
+        assert not left
         assert not list(tmp_path.glob(".avatar*"))
-    elif is_running(converter):
-        os.kill(converter, signal.SIGKILL)
 
 
-def test_a_failed_parity_stops_the_converter(photo, tmp_path, endless_converter):
+def test_a_failed_parity_stops_the_converter(photo, tmp_path):
     """It runs beside the comparison, which refuses the avatar for a phone."""
-    environment, note = endless_converter
+    environment, notes = endless_converter(tmp_path)
     result = run_cli(*rough(photo, "--out", tmp_path / "avatar.dlc"), "--target", "snpe-1.32", env=environment)
     assert result.returncode == 4, result.stderr
     assert "expected at most 0.25" in result.stderr
-    assert not (note.exists() and is_running(int(note.read_text())))
+    assert not running(notes)
     assert not list(tmp_path.glob("*avatar*"))

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests import golden
+from tests.export.endless import endless_converter, running, wait_for
 from tests.export.serving import TOKEN, broken_text, landmarks_file, photo_file, serving
 from tests.runtime.conftest import CASE
 
@@ -186,6 +188,24 @@ def test_too_long_is_504_and_sigterm_ends_all_processes(tmp_path, photo, landmar
         assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
         assert not (tmp_path / "cache/work").exists()
         assert server.process.stderr.read() == "ready: the checkpoint is loaded\n"  # nothing that clients did
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_converter_ends_with_the_service_and_its_request_is_answered(tmp_path, photo, landmarks, how):
+    """The service is told twice, so that it does not wait for what is in work."""
+    environment, notes = endless_converter(tmp_path)
+    given = {name: text for name, text in environment.items() if os.environ.get(name) != text}
+    with serving(tmp_path / "cache", "--target", "snpe-1.32", **given) as server, ThreadPoolExecutor(1) as client:
+        answered = client.submit(server.post, photo, landmarks, mask="false", refine="none")
+        wait_for(lambda: any(notes.iterdir()))
+        server.process.send_signal(how)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGINT)
+        answer, content = answered.result(60)
+        assert (answer.status, json.loads(content)["message"]) == (503, "the service is ending")
+        assert server.process.wait(60) in (128 + how, 128 + signal.SIGINT)
+        assert running(notes) == []
+        assert "Traceback" not in server.process.stderr.read()
 
 
 def test_without_a_token_pages_of_other_hosts_are_refused(tmp_path):

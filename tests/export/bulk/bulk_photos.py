@@ -41,10 +41,11 @@ def run(photos, out, workers=Workers(1), usual=USUAL, place="all.jsonl"):  # noq
     return export_many(plan, workers, lambda: None)
 
 
-def start(photos, out, *more):
+def start(photos, out, *more, environment=None):
     command = [sys.executable, "-m", "bilayer.export", photos / "all.jsonl", "--out", out]
     command += ["--checkpoint", USUAL.checkpoint, "--target", "none", "--no-mask", *more]
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*map(str, command)], **pipes, text=True, env=environment)
 
 
 def finish(process):

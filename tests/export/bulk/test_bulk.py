@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.jobs.run import Workers
 from tests.export.bulk.bulk_photos import CASE, NAMES, USUAL, files, finish, lines, manifest, run, start
+from tests.export.endless import endless_converter, running, wait_for
 
 
 def test_on_two_processes_each_is_what_a_single_export_gives(folder, tmp_path, alone):
@@ -79,14 +79,6 @@ def test_the_same_photo_is_done_once(folder, tmp_path):
     assert [row.status for row in run(folder, tmp_path / "out").rows] == ["failed", "done", "done", "failed"]
 
 
-def wait_for(condition):
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited a minute in vain")
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_was_ended_goes_on_where_it_was(folder, tmp_path, how, alone):
     out = tmp_path / "out"
@@ -100,6 +92,17 @@ def test_a_driver_that_was_ended_goes_on_where_it_was(folder, tmp_path, how, alo
     assert {row.status for row in report.rows} == {"done"}
     assert report.finished_before >= len(complete) > 0
     assert {name: files(out / name) for name in NAMES} == alone
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_converters_end_with_the_driver(folder, tmp_path, how):
+    environment, notes = endless_converter(tmp_path)
+    more = ("--jobs", 2, "--target", "snpe-1.32", "--refine", "none", "--no-verify")
+    process = start(folder, tmp_path / "out", *more, environment=environment)
+    wait_for(lambda: len([*notes.iterdir()]) == 2 or process.poll() is not None)
+    process.send_signal(how)
+    code, _, err = finish(process)
+    assert (code, running(notes), "Traceback" in err) == (128 + how, [], False), err
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")

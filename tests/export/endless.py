@@ -1,0 +1,39 @@
+"""A converter that never ends by itself, and what a test of its end asks."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def endless_converter(folder):
+    """The environment of a converter that notes its process by an empty file, and never ends; the notes' folder."""
+    tool, notes = folder / "bin" / "snpe-onnx-to-dlc", folder / "converters"
+    tool.parent.mkdir()
+    notes.mkdir()
+    tool.write_text(f"#!/bin/sh\n: > '{notes}'/$$\nexec sleep 999\n")
+    tool.chmod(0o755)
+    return {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "SNPE_ROOT": ""}, notes
+
+
+def running(notes):
+    """The converters that are at work; they are ended."""
+    found = [int(note.name) for note in notes.iterdir() if is_running(note.name)]
+    for process in found:
+        os.kill(process, signal.SIGKILL)
+    return found
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited a minute in vain")
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

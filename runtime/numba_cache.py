@@ -15,7 +15,7 @@ class _MendingCache(FunctionCache):
     """Numba's cache, which makes anew what it cannot read: a crash or a full disk leaves empty and cut files."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """None where there is nothing that can be read: then it is compiled and saved."""
+        """Return what is kept; None where nothing can be read: then it is compiled and saved."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception:  # unpickling a damaged file raises anything

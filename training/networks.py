@@ -42,7 +42,7 @@ def settle_spectral_norm(network: nn.Module) -> None:
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """State dict as checkpoints hold it, spectral norm resolved."""
+    """Return the state dict as checkpoints hold it, spectral norm resolved, on the CPU."""
     return {key: tensor.detach().cpu() for key, tensor in resolve_spectral_norm(network.state_dict()).items()}
 
 

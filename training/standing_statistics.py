@@ -17,7 +17,7 @@ from bilayer.training.data.dataset import TrainingBatch
 def standing_statistics(
     networks: Sequence[nn.Module], batches: Iterable[TrainingBatch], forward: Callable[[TrainingBatch], object]
 ) -> Iterator[None]:
-    """Keep `networks` in evaluation mode inside, with statistics by `forward` over `batches`; then all is as it was.
+    """Keep `networks` in evaluation mode inside, with statistics by `forward` over `batches`; restore them afterwards.
 
     Without any batch the statistics are those that they have. Networks without batch norms take no batch.
     """

@@ -75,7 +75,7 @@ def _check_metadata(subject: Subject, network: "onnx.ModelProto", name: str, lab
 
 
 def check_contract(subject: Subject) -> Check:
-    """Check that avatar.json tells the warp that the network was made for; in that align_corners cannot be seen."""
+    """Check that avatar.json tells the align_corners that the network was made for, which its weights do not show."""
     name, label = "contract", "align_corners of avatar.json and of the network"
     said, right = subject.bundle.contract.align_corners, subject.align_corners
     if said != right:

@@ -207,7 +207,7 @@ class _Reader:
             raise self.fail(node, f"expected its input's axes as {wanted}, found {axes} of (N, C, H, W)")
 
     def arrays(self, node: DlcNode, layer: str, kind: str) -> tuple[Array, Array]:
-        """Weight, its axes in the order `kind` (ONNX's), and bias, zeros where there is none."""
+        """Return the weight, its axes in the order `kind` (ONNX's), and the bias, zeros where there is none."""
         weights = [self.dlc.weights[name].astype(np.float64) for name in node.weights]
         layout = self.weight_layouts.get(layer, "")
         if not weights or sorted(layout) != sorted(kind) or weights[0].ndim != len(layout):

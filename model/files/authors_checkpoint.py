@@ -82,7 +82,7 @@ class PublishedRun:
     absent: Mapping[NetworkName, Path]  # where the others were looked for
 
     def load(self, network: NetworkName) -> dict[str, Tensor]:
-        """State dict of one network, spectral norm resolved, checked against the settings.
+        """Return the state dict of one network, spectral norm resolved, checked against the settings.
 
         Raises:
             CheckpointError: an unsafe or damaged file, weights that the settings do not describe, or whose spectral

@@ -39,7 +39,7 @@ class Clock:
 
 
 def intervals_of(times: Sequence[float]) -> NDArray[np.float64]:
-    """Return the differences of sorted times, without those of jumps, and of frames at one time."""
+    """Return the differences (N,) of sorted times, s, without those of jumps, and of frames at one time."""
     steps = np.diff(np.asarray(times, np.float64))
     return steps[(steps > 1e-6) & (steps <= MAX_PAUSE)]
 

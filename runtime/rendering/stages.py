@@ -33,6 +33,6 @@ class StageTimes:
         return {name: round(median(seconds) * 1e3, 3) for name, seconds in self._seconds.items() if seconds}
 
     def shares(self) -> dict[str, float]:
-        """Share of each stage in the time of all frames, 0..1."""
+        """Return the share of each stage in the time of all frames, 0..1."""
         total = self.total or 1.0
         return {name: round(sum(seconds) / total, 4) for name, seconds in self._seconds.items() if seconds}

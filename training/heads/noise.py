@@ -22,7 +22,7 @@ def image_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float, 
 
 
 def solid_noise(rng: np.random.Generator, points: Floats, wavelength: float) -> Floats:
-    """Smooth noise (n,) of about unit deviation over points (n, 3) in cm: it has no seams on the head."""
+    """Return smooth noise (n,) of about unit deviation over points (n, 3) in cm: it has no seams on the head."""
     directions = rng.normal(size=(WAVES, 3)) * (2 * np.pi / wavelength / np.sqrt(3))
     total = np.zeros(len(points), np.float32)
     for direction, phase in zip(directions.astype(np.float32), rng.uniform(0, 2 * np.pi, WAVES), strict=True):

@@ -12,7 +12,7 @@ BIAS = 0.02  # of the head's depth: a vertex this close behind the nearest surfa
 
 
 def ambient_occlusion(vertices: Floats, triangles: Ints) -> Floats:
-    """Share (V,) of the hemisphere above each vertex that the head itself does not hide, 0..1."""
+    """Return the share (V,) of the hemisphere above each vertex that the head itself does not hide, 0..1."""
     normals = np.empty_like(vertices)
     vertex_normals(vertices, triangles, normals)
     open_sky, whole_sky = np.zeros(len(vertices)), np.zeros(len(vertices))

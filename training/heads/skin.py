@@ -51,7 +51,7 @@ class Painter:
 
 
 def paint_skin(atlas: SkinAtlas, look: Look, rng: np.random.Generator) -> Painter:
-    """Paint bare skin with lips, brows, lashes, beard and whatever else a face carries."""
+    """Return the painted atlas: bare skin with lips, brows, lashes, beard and whatever else a face carries."""
     painter = Painter(atlas, look, rng)
     _complexion(painter)
     _ageing(painter)

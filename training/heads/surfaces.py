@@ -21,7 +21,7 @@ class Surfaces:
 
 
 def sort_surfaces(triangles: Ints, uv: Floats, uv_triangles: Ints, part: Bytes) -> Surfaces:
-    """Leave out the irises: they lie behind the cornea, which the scleras' mesh includes and which is painted."""
+    """Return what is drawn, each triangle with its kind of surface, without the irises behind the painted corneas."""
     parts = part[triangles]
     kinds = np.full(len(triangles), SKIN, np.uint8)
     kinds[(parts >= MOUTH_SOCKET).any(axis=1) & (parts <= TEETH).all(axis=1)] = MOUTH_INSIDE

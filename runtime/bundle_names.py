@@ -3,9 +3,10 @@
 Whatever file of it is named, the name is found by the longest suffix: me.fp16.tflite belongs to me, as me.dlc does.
 """
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from bilayer.runtime.errors import OutputError
+from bilayer.runtime.files.reading import is_file, is_folder, list_folder
 
 CONTRACT_SUFFIX = ".json"
 PREVIEW_SUFFIX = ".preview.png"  # not .png alone: `--out me.dlc` beside the photo me.png would replace it
@@ -44,4 +45,13 @@ def check_avatar_name(out: PurePath, name: str) -> None:
             raise OutputError(
                 f"{out}: an avatar named {name} would have the file {name}{suffix}, which is one of {other}'s; "
                 f"name it {free}"
+            )
+
+
+def check_holds_no_avatar(folder: Path) -> None:
+    """Raise an OutputError where an avatar lies in a folder: with other files beside it, it would not be found."""
+    for contract in list_folder(folder, f"*{CONTRACT_SUFFIX}", OutputError) if is_folder(folder) else []:
+        if is_file(contract.with_suffix(".onnx")):
+            raise OutputError(
+                f"{folder}: holds the avatar {contract.name}, and is for no other files; name another place"
             )

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from bilayer.cli import COMMANDS, main
 from bilayer.runtime.errors import InputError
+from tests import golden
 from tests.option_table import option_table, options, written
 
 HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "numba", "PIL", "cv2", "av"}
@@ -174,3 +175,18 @@ def test_a_bench_of_no_avatar_ends_before_torch_is_loaded(tmp_path):
         assert done.returncode == 3
         assert told in done.stderr
         assert not {name.split(".")[0] for name in names} & {"torch", "onnx", "numba"}
+
+
+def test_help_that_cannot_be_printed_is_told_in_a_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "bilayer.export", "--help"], stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (3, b"error: stdout cannot be written to: No space left on device\n")
+
+
+def test_a_command_that_the_shell_would_not_find_is_told_by_its_path(tmp_path):
+    command = Path(sys.executable).with_name("bilayer-checkpoint")
+    asked = [command, "convert", golden.CASE_A / "runs", "--out", tmp_path / "a.safetensors"]
+    for path, told in ((str(tmp_path), command.with_name("bilayer-export")), (str(command.parent), "bilayer-export")):
+        done = subprocess.run(asked, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"next: {told} PHOTO --checkpoint {tmp_path}/a.safetensors" in done.stderr

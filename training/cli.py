@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from bilayer.model.files.given import check_checkpoint_file
+from bilayer.runtime.bundle_names import check_holds_no_avatar
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, table
 from bilayer.runtime.command.options import Option, fills
 from bilayer.runtime.errors import InputError
@@ -47,6 +48,7 @@ class TrainOptions:
         check_kind_of(self.config, "settings (.toml)", (TEXT, DATA, EMPTY), "see docs/training.md")
         check_folder(self.data)
         check_checkpoint_file(self.init)
+        check_holds_no_avatar(self.out)
         written = [self.out / name for name in RUN_FILES]
         for file in written:
             check_output(file)

@@ -10,6 +10,7 @@ from bilayer.benchmarks.report.document import require_packages
 from bilayer.export.given import check_portrait
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
+from bilayer.runtime.bundle_names import check_holds_no_avatar
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.files.given import check_landmark_file, check_track_file
 from bilayer.runtime.files.reading import check_folder
@@ -91,6 +92,7 @@ class ParityOptions:
         check_track_file(self.drive)
         check_folder(self.device_outputs)
         if self.write_inputs is not None:
+            check_holds_no_avatar(self.write_inputs)
             check_output(self.write_inputs / INPUT_LIST)
         avatar = read_bundle(self.bundle)
         if self.html is not None:

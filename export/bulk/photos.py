@@ -53,7 +53,8 @@ def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
         named = [(one, PurePosixPath(one).name) for one in found]
     else:
         named = stores.find_below(place)
-    previews = {one for one, _ in named if is_preview(one)}
+    beside = {one for one, _ in named}
+    previews = {one for one in beside if contract_of(one) in beside or (has_magic(place) and is_preview(one))}
     photos = [
         (one, below)
         for one, below in named

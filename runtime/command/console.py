@@ -17,7 +17,8 @@ import click
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.command.json_text import json_text
-from bilayer.runtime.errors import BilayerError, behind
+from bilayer.runtime.errors import BilayerError, OutputError, behind
+from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.process.ending import Ending, ending_in_order
 
@@ -59,7 +60,11 @@ class _ReportErrors(click.Command):
         _print_anything()
         hush_libraries()
         with ending_in_order() as self._ending:
-            return super().main(*args, **kwargs)
+            try:
+                return super().main(*args, **kwargs)
+            except OSError as error:  # of --help, too; whoever reads our output has seen enough of it is click's matter
+                tell("error", f"stdout cannot be written to: {error.strerror or error}")
+                sys.exit(OutputError.exit_code)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _usage_in_one_line():
@@ -168,10 +173,17 @@ def show(report: Mapping[str, Any], text: Callable[[], str], as_json: bool, foll
 def suggest(following: str, as_json: bool, found: str = "") -> None:
     """Print the command that may follow to stderr, behind a word on what was found; nothing where it is for a program.
 
-    Paths in it are `pasted`, so that it can be pasted.
+    Paths in it are `pasted`, so that it can be pasted; and so is the command's, where the shell would not find it.
     """
     if following and not as_json:
-        click.echo(f"\n{f'{found}; ' if found else ''}next: {following}", err=True)
+        click.echo(f"\n{f'{found}; ' if found else ''}next: {_findable(following)}", err=True)
+
+
+def _findable(command: str) -> str:
+    name, space, words = command.partition(" ")
+    beside = Path(sys.argv[0]).with_name(name)  # in an environment that was not activated
+    found = not name.startswith("bilayer") or shutil.which(name) or not is_file(beside)
+    return command if found else f"{pasted(beside)}{space}{words}"
 
 
 def look_at(path: str | Path) -> str:

@@ -26,7 +26,7 @@ def hush_libraries() -> None:
 
 
 def log_handler(stream: TextIO) -> logging.Handler:
-    """Prints what our packages log as `WARNING: MESSAGE`, and nothing of others."""
+    """Return what prints what our packages log as `WARNING: MESSAGE`, and nothing of others."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handler.addFilter(_is_ours)

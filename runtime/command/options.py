@@ -118,6 +118,14 @@ class OptionalWord(click.types.StringParamType):
         return super().convert(value, param, ctx)
 
 
+class _Word(click.types.StringParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word; raise a usage error for an empty one, which would be another's default."""
+        if not str(value).strip():
+            self.fail("expected a word, found an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _Bounded(_ParamType):
     """A number, of no more than 31 bits: what NaN and larger ones do is another thing in every library."""
 
@@ -178,7 +186,8 @@ def is_typed(field: str) -> bool:
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator for a click command that adds options for the fields of `settings`.
 
-    Its first argument is an object of `settings`. Of several decorators the nearest to the function comes first.
+    The command's first argument is then an object of `settings`. Of several decorators the nearest to the function
+    comes first.
 
     Literals become choices, booleans `--name/--no-name` (or a flag alone where they are False), tuples options that may
     be repeated, and fields without a default must be given.
@@ -285,6 +294,8 @@ def _type(hint: Any, option: Option) -> Any:
         return Words([*([option.none] if option.none else []), *get_args(hint)])
     if hint is Path:
         return PathAlone(path_type=Path)
+    if hint is str:
+        return _Word()
     if hint not in (int, float):
         return hint
     if option.at_least is not None or option.at_most is not None:

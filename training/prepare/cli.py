@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
+from bilayer.runtime.bundle_names import check_holds_no_avatar
 from bilayer.runtime.command.console import Group, as_json_option, progress, show, suggest, table, tell
 from bilayer.runtime.command.options import Option, fills, with_options
 from bilayer.runtime.files.reading import check_folder, check_input
@@ -71,6 +72,7 @@ def videos(options: VideoOptions, settings: VideoSettings, as_json: bool) -> Non
     A file PERSON.mp4 is one person's; a folder holds PERSON/VIDEO.mp4; a store's URL is taken for either. Run
     it again to go on where it ended.
     """
+    check_holds_no_avatar(options.out)
     check_output(options.out / "videos.json")
     from bilayer.training.prepare.videos import find_videos, prepare_videos
 
@@ -111,6 +113,7 @@ def heads(options: PrepareOptions, people: IdentityOptions, as_json: bool, **giv
     Each identity is its seed: give the test split others by --first-identity. Run it again to go on where it ended.
     """
     check_input(people.model)
+    check_holds_no_avatar(options.out)
     check_output(options.out / "heads.json")
     from bilayer.training.prepare.heads import head_jobs, model_fingerprint, prepare_heads
 

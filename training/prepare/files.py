@@ -16,8 +16,8 @@ from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
-from bilayer.runtime.process.undisturbed import undisturbed
 from bilayer.runtime.files.writing import sweep_drafts, write_file
+from bilayer.runtime.process.undisturbed import undisturbed
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
 from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind

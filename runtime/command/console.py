@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import re
 import shutil
 import signal
 import sys
@@ -181,9 +182,9 @@ def suggest(following: str, as_json: bool, found: str = "") -> None:
 
 def _findable(command: str) -> str:
     name, space, words = command.partition(" ")
-    beside = Path(sys.argv[0]).with_name(name)  # in an environment that was not activated
-    found = not name.startswith("bilayer") or shutil.which(name) or not is_file(beside)
-    return command if found else f"{pasted(beside)}{space}{words}"
+    beside = Path(sys.argv[0]).parent / name  # in an environment that was not activated
+    is_ours = re.fullmatch("bilayer[a-z-]*", name)
+    return f"{pasted(beside)}{space}{words}" if is_ours and not shutil.which(name) and is_file(beside) else command
 
 
 def look_at(path: str | Path) -> str:

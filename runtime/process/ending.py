@@ -1,6 +1,7 @@
 """What Ctrl-C and SIGTERM (of systemd, docker stop) do to a command: every `finally` is run, and nothing hangs."""
 
 import _thread
+import os
 import signal
 import sys
 import threading
@@ -22,12 +23,15 @@ _LOCKING = ("acquire", "release", "__init__", "__enter__", "__exit__", "cb", "_g
             "_has_deadlocked", "has_deadlock")  # fmt: skip
 
 
+_THREADS = (threading.__file__, os.path.join("concurrent", "futures", "thread.py"))  # noqa: PTH118  # an end of paths
+
+
 class Ending:
     """What a signal has raised, and whether it is on its way.
 
     It is not raised where the import system takes a lock, which would stay closed: a thread that imports would hang,
-    and whoever waits for it. Nor where a library in C is loaded: torch swallows what comes amid its import of NumPy, or
-    aborts. And it comes again where it was swallowed, by a finaliser or a callback from C.
+    and whoever waits for it. Nor where a thread is started, or a library in C is loaded: torch swallows what comes amid
+    its import of NumPy, or aborts. And it comes again where it was swallowed, by a finaliser or a callback from C.
     """
 
     def __init__(self) -> None:
@@ -59,6 +63,8 @@ class Ending:
     def end(self) -> None:
         """Let nothing come again."""
         self._over = True
+        if self.raised is not None:
+            self.raised.__traceback__ = None  # which would keep all that its functions had: threads end as pools go
 
     def _watch(self, number: int, error: BaseException) -> None:
         """Let a signal come again whose exception is not on its way any more, and has not ended the command."""
@@ -111,12 +117,18 @@ def ending_in_order() -> Iterator[Ending | None]:
 
 
 def _may_not_raise(frame: FrameType | None) -> bool:
-    """Whether the import system is at a lock, or a library in C does what it does to be loaded; or what these call."""
-    return any(_any(frame, is_at_work) for is_at_work in (_is_locking, _is_loading_c, _is_loading_torch))
+    """Whether a function is at work, or has called what is, that an exception would leave half done for good."""
+    fragile = (_is_locking, _is_starting_thread, _is_loading_c, _is_loading_torch)
+    return any(_any(frame, is_at_work) for is_at_work in fragile)
 
 
 def _is_locking(frame: FrameType) -> bool:
     return frame.f_code.co_filename == _IMPORTING and frame.f_code.co_name in _LOCKING
+
+
+def _is_starting_thread(frame: FrameType) -> bool:
+    """A pool would not know of it, and at the end of the process it would be waited for."""
+    return frame.f_code.co_name in ("start", "_adjust_thread_count") and frame.f_code.co_filename.endswith(_THREADS)
 
 
 def _is_loading_c(frame: FrameType) -> bool:

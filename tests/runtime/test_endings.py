@@ -1,10 +1,12 @@
 """How every command ends: by a signal, by an error that nobody foresaw, or on a terminal that cannot print a name."""
 
+import concurrent.futures.thread
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -136,6 +138,8 @@ BOOTSTRAP = "<frozen importlib._bootstrap>"
     [
         *((BOOTSTRAP, "importlib._bootstrap", name, True) for name in ("acquire", "release", "_get_module_lock", "cb")),
         (BOOTSTRAP, "importlib._bootstrap", "_find_and_load", False),
+        (threading.__file__, "threading", "start", True),
+        (concurrent.futures.thread.__file__, "concurrent.futures.thread", "_adjust_thread_count", True),
         ("acquire.py", "mine", "acquire", False),
     ],
 )

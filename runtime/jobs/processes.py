@@ -87,11 +87,11 @@ def starting() -> Iterator[None]:
 
     Nor do they hear a Ctrl-C before they leave it to their owner.
     """
-    resource_tracker.ensure_running()  # it unblocks signals as it starts
     with undisturbed():
-        if not hasattr(signal, "pthread_sigmask"):
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
             yield
             return
+        resource_tracker.ensure_running()  # before: it unblocks signals as it starts
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes and threads have from here
         try:
             yield

@@ -2,8 +2,8 @@
 
 import os
 import signal
-import time
-from pathlib import Path
+
+from tests.waiting import is_running
 
 
 def endless_converter(folder):
@@ -22,18 +22,3 @@ def running(notes):
     for process in found:
         os.kill(process, signal.SIGKILL)
     return found
-
-
-def wait_for(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited a minute in vain")
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -12,8 +12,9 @@ from bilayer.export.options import ExportOptions
 from bilayer.export.pipeline import export_avatar
 from bilayer.runtime import read_bundle
 from bilayer.runtime.errors import ParityError
-from tests.export.endless import endless_converter, running, wait_for
+from tests.export.endless import endless_converter, running
 from tests.export.exporting import RUNS, rough, run_cli, tiny
+from tests.waiting import wait_for
 
 
 def test_a_failed_export_leaves_no_folder(photo, tmp_path):

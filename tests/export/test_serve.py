@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from tests import golden
-from tests.export.endless import endless_converter, running, wait_for
+from tests.export.endless import endless_converter, running
 from tests.export.serving import TOKEN, broken_text, landmarks_file, photo_file, serving
 from tests.runtime.conftest import CASE
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.jobs import processes
 from bilayer.runtime.jobs.run import Workers, run_jobs
+from tests.waiting import is_running, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,18 +151,3 @@ def test_a_worker_leaves_where_the_disk_is_full(tmp_path, monkeypatch):
     processes._leave_with(end)
     assert left == [1]
     assert not folder.exists()
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_for(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited a minute in vain")

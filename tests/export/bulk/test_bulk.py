@@ -18,7 +18,8 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.jobs.run import Workers
 from tests.export.bulk.bulk_photos import CASE, NAMES, USUAL, files, finish, lines, manifest, run, start
-from tests.export.endless import endless_converter, running, wait_for
+from tests.export.endless import endless_converter, running
+from tests.waiting import wait_for
 
 
 def test_on_two_processes_each_is_what_a_single_export_gives(folder, tmp_path, alone):

@@ -42,8 +42,12 @@ def climb_as_asked(
         subject, truth = trained.subject, ExactTrained.of(trained)
         rungs += [trained, Float64(subject, FOLDED, "folded")]
     rungs += _rungs(subject, options)
+    shown: dict[str, Rung] = {rung.name: rung for rung in [truth, *rungs] if not isinstance(rung, NotRun)}
+    for name in options.between or ():
+        if name not in shown:
+            raise InputError(f"--between: {name}: not in this ladder, which has {', '.join(shown)}")
     ladder = climb(subject, rungs, truth=truth, slow_poses=options.slow_poses, advance=advance)
-    return _with_layers(ladder, subject, [truth, *rungs], options) if options.layers else ladder
+    return _with_layers(ladder, subject, shown, options) if options.layers else ladder
 
 
 def _rungs(subject: Subject, options: ParityOptions) -> list[Rung | NotRun]:
@@ -74,13 +78,9 @@ def _device(subject: Subject, options: ParityOptions) -> Rung | NotRun:
     return open_device(subject, options.device_outputs, options.device_layout, options.device_precision, truth)
 
 
-def _with_layers(ladder: Ladder, subject: Subject, rungs: list[Rung | NotRun], options: ParityOptions) -> Ladder:
-    shown: dict[str, Rung] = {rung.name: rung for rung in rungs if not isinstance(rung, NotRun)}
+def _with_layers(ladder: Ladder, subject: Subject, shown: dict[str, Rung], options: ParityOptions) -> Ladder:
     broken = [step.name for step in ladder.steps if step.ruling.verdict == "broken"]
     names = options.between or ("float64", next(iter(broken), "fp16-hybrid"))
-    for name in names:
-        if name not in shown:
-            raise InputError(f"--between: {name}: not in this ladder, which has {', '.join(shown)}")
     first, second = (shown[name] for name in names)
     report = compare_layers(subject.generator, first, second, threshold=options.layer_threshold)
     return replace(ladder, layers=report)

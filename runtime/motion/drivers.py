@@ -16,7 +16,7 @@ from bilayer.runtime.face.found import Face
 from bilayer.runtime.motion.retarget import closest_frame
 from bilayer.runtime.motion.track import faces_among
 
-NO_FACE = "driver: expected a face, found none in any of its frames; use a sharp, well-lit one"
+NO_FACE = "driver: expected a face, found none in any of its frames; give a sharp picture or video, or a track"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ from PIL import Image
 
 from bilayer.model.avatar import Avatar
 from bilayer.model.warp import warp, warping_field
-from bilayer.runtime.face.crop import Crop, draw_stickman
+from bilayer.runtime.face.crop import Crop
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.runtime.frame import NetworkOutputs, display_bytes
 from bilayer.runtime.media.captioned_grid import captioned_grid
 from bilayer.runtime.sampler.compositor import resize_outputs

@@ -18,8 +18,9 @@ from bilayer.model.warp import resize_picture, resize_texture, warp, warp_transp
 from bilayer.runtime.arrays import Floats
 from bilayer.runtime.bundle import WarpAnchors
 from bilayer.runtime.errors import PhotoError
-from bilayer.runtime.face.crop import Crop, draw_stickman, scale_image
+from bilayer.runtime.face.crop import Crop, scale_image
 from bilayer.runtime.face.found import MIRRORED
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.runtime.vocabulary import Refine, WarpMotion
 
 

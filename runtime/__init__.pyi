@@ -19,8 +19,6 @@ from .face.crop import check_landmarks as check_landmarks
 from .face.crop import crop_box as crop_box
 from .face.crop import crop_face as crop_face
 from .face.crop import cut_box as cut_box
-from .face.crop import draw_stickman as draw_stickman
-from .face.crop import erode_mask as erode_mask
 from .face.crop import pose_vector as pose_vector
 from .face.crop import scale_image as scale_image
 from .face.fan import FanLandmarker as FanLandmarker
@@ -34,8 +32,10 @@ from .face.found import mirror_landmarks as mirror_landmarks
 from .face.landmark_files import read_landmarks as read_landmarks
 from .face.mediapipe import MediapipeLandmarker as MediapipeLandmarker
 from .face.person_mask import PersonMasker as PersonMasker
+from .face.person_mask import erode_mask as erode_mask
 from .face.recognition import IdentityRecogniser as IdentityRecogniser
 from .face.recognition import identity_distance as identity_distance
+from .face.stickman import draw_stickman as draw_stickman
 from .frame import NetworkOutputs as NetworkOutputs
 from .media.photo import read_photo as read_photo
 from .media.video import VideoFrames as VideoFrames

@@ -41,12 +41,14 @@ def main(job_options: JobOptions, options: ParityOptions, as_json: bool) -> None
 
 def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
     avatar = options.check()
+    from bilayer.runtime.motion.poses import choose_poses
+
+    poses = choose_poses(avatar.contract.source.pose, options.poses, options.drive)  # a slip in the track is told first
     from bilayer.benchmarks.parity import report
     from bilayer.benchmarks.parity.asked import climb_as_asked
     from bilayer.benchmarks.parity.subject import open_subject
-    from bilayer.runtime.motion.poses import choose_poses
 
-    subject = open_subject(avatar, choose_poses(avatar.contract.source.pose, options.poses, options.drive))
+    subject = open_subject(avatar, poses)
     if options.write_inputs:
         from bilayer.benchmarks.parity.rungs.device import write_device_inputs
 

@@ -1,14 +1,14 @@
-"""A face in a photo -> the square crop, pose vector and stickman that the networks were trained on.
+"""A face in a photo -> the square crop and pose vector that the networks were trained on; stickman.py draws the third.
 
 Every number here is the published model's (its preprocessing at inference), so that a checkpoint sees what it
-saw in training. Pure numpy, Pillow and OpenCV: driving from video runs it on every frame.
+saw in training. Pure numpy and Pillow: driving from video runs it on every frame, and what is wrong with landmarks is
+told before more is loaded.
 
 Landmarks are 68 (x, y) points in iBUG order, in pixels, x right and y down.
 """
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,19 +19,6 @@ from bilayer.runtime.face.ibug import NUM_LANDMARKS
 
 MAX_CROP_SIDE = 1 << 15  # px; a wild landmark must not ask for gigabytes
 FLATTEST = 0.05  # width over length, by deviations: points that are flatter lie on a line, to a pixel or two
-
-# First and last landmark of each stroke, drawn in this order, later over earlier; colours in channel order.
-_STROKES: tuple[tuple[list[int], bool, tuple[int, int, int]], ...] = (
-    (list(range(0, 17)), False, (255, 255, 255)),  # jaw
-    (list(range(17, 22)), False, (255, 0, 0)),  # right brow
-    (list(range(22, 27)), False, (0, 255, 0)),  # left brow
-    ([27, 28, 29, 30, 30, 33], False, (0, 0, 255)),  # nose ridge
-    (list(range(31, 36)), False, (0, 0, 255)),  # nostrils
-    (list(range(36, 42)), True, (255, 0, 255)),  # right eye
-    (list(range(42, 48)), True, (0, 255, 255)),  # left eye
-    (list(range(48, 60)), True, (255, 255, 0)),  # outer lips
-    (list(range(60, 68)), True, (255, 255, 0)),  # inner lips
-)
 
 
 @dataclass(frozen=True)
@@ -70,10 +57,12 @@ def check_landmarks(landmarks: object) -> Floats:
     except (TypeError, ValueError, OverflowError) as error:
         raise LandmarkError(f"landmarks: expected 68 (x, y) pairs of numbers ({in_short(error)})") from error
     if points.shape != (NUM_LANDMARKS, 2):
-        raise LandmarkError(f"landmarks: expected shape (68, 2), found {points.shape}")
+        found = f"found {points.shape}; give the 68 points of iBUG's order"
+        raise LandmarkError(f"landmarks: expected shape (68, 2), {found}")
     if not np.isfinite(points).all():
         bad = int(np.argmin(np.isfinite(points).all(axis=1)))
-        raise LandmarkError(f"landmarks: point {bad} is {points[bad].tolist()}, expected finite pixel positions")
+        found = f"point {bad} is {points[bad].tolist()}, expected finite pixel positions"
+        raise LandmarkError(f"landmarks: {found}; mend it, or find the points anew")
     return points
 
 
@@ -94,7 +83,7 @@ def check_is_face(landmarks: Floats, name: str) -> None:
     """Refuse the points (68, 2) of `name` where they lie in one place or on one line, by a LandmarkError."""
     if on_a_line(landmarks):
         where = "on one line" if np.ptp(landmarks, axis=0).any() else "in one place"
-        raise LandmarkError(f"{name}: all landmarks {where}; expected a face")
+        raise LandmarkError(f"{name}: all landmarks {where}; expected a face: find its points anew")
 
 
 def crop_box(landmarks: Floats) -> CropBox:
@@ -107,9 +96,17 @@ def crop_box(landmarks: Floats) -> CropBox:
     half = int((high - low).max())
     check_pixels(float((high - low).max()))
     if not 1 <= half <= MAX_CROP_SIDE // 2:
-        raise LandmarkError(f"landmarks: span {half} pixels, expected 1 to {MAX_CROP_SIDE // 2}")
+        expected = f"expected 1 to {MAX_CROP_SIDE // 2}; give a face's points, in pixels of the photo"
+        raise LandmarkError(f"landmarks: span {half} pixels, {expected}")
     x, y = (int(c) for c in np.round((low + high) / 2))  # numpy rounds halves to even
     return CropBox(x, y - half // 6, half)
+
+
+def face_box(landmarks: Floats) -> CropBox:
+    """Return the crop of a face's landmarks (68, 2), or a LandmarkError: they are no pixels of a photo, or no face."""
+    box = crop_box(landmarks)
+    check_is_face(landmarks, "landmarks")
+    return box
 
 
 def check_pixels(extent: float) -> None:
@@ -132,8 +129,7 @@ def pose_vector(landmarks: Floats, box: CropBox) -> Floats:
 def crop_face(photo: Bytes, landmarks: Floats, image_size: int) -> Crop:
     """Cut the face out of `photo` (H, W, 3) RGB, black outside of it, or raise a LandmarkError: they span no face."""
     points = check_landmarks(landmarks)
-    box = crop_box(points)
-    check_is_face(points, "landmarks")
+    box = face_box(points)
     return Crop(image=cut_box(photo, box, image_size), pose=pose_vector(points, box), box=box)
 
 
@@ -158,23 +154,7 @@ def _within(length: int, first: int, last: int, size: int) -> Floats:
     return within
 
 
-def draw_stickman(pose: Floats, image_size: int, thickness: int = 2) -> Bytes:
-    """Return the landmark image (S, S, 3) RGB of a pose (136,): lines `thickness` pixels wide on 1, not 0."""
-    points = ((pose.reshape(NUM_LANDMARKS, 2) + 1) / 2 * image_size).astype(np.int32)  # truncates towards zero
-    canvas = np.full((image_size, image_size, 3), 1, np.uint8)
-    for indices, closed, colour in _STROKES:
-        cv2.polylines(canvas, [points[indices]], closed, colour, thickness=thickness, lineType=cv2.LINE_8)
-    return canvas
-
-
 def scale_image(image: Bytes) -> Floats:
     """Return (H, W, 3) bytes as (3, H, W) in -1..1."""
     planar = image.transpose(2, 0, 1).astype(np.float32)
     return (planar / np.float32(255) - np.float32(0.5)) * 2
-
-
-def erode_mask(mask: Floats) -> Floats:
-    """Return a soft mask (H, W) in 0..1, eroded in greyscale by a 5x5 disk as the authors erode a segmentation."""
-    disk = np.ones((5, 5), np.uint8)
-    disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
-    return cv2.erode(mask, disk).astype(np.float32, copy=False)

@@ -48,8 +48,8 @@ def read_landmarks(path: str | Path) -> Floats:
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
     except (ValueError, OverflowError, RecursionError, csv.Error) as error:
-        expected = f"68 (x, y) pairs as {path.suffix}"
-        raise LandmarkError(f"{path}: landmarks: expected {expected}, found {in_short(error)}") from error
+        found = f"found none to read ({in_short(error)}); save the points anew"
+        raise LandmarkError(f"{path}: landmarks: expected 68 (x, y) pairs as {path.suffix}, {found}") from error
 
 
 def _read_npy(content: bytes) -> object:
@@ -57,7 +57,7 @@ def _read_npy(content: bytes) -> object:
         raise LandmarkError("landmarks: expected one array, found an archive of them; np.save one (68, 2) array")
     array = parse_npy(content)
     if array.dtype.kind not in "fiu":
-        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}")
+        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}; save them as float32")
     return array
 
 

@@ -8,11 +8,13 @@ installed (it wants numpy < 2 and 990 MB of packages); pip fetches it, and the f
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from bilayer.runtime.command.console import Command
+from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.released import Release, ReleasedFile
 
 WHEEL = "mediapipe==0.10.21"
@@ -49,6 +51,28 @@ RELEASE = Release(
     # The files do not depend on the platform: always the same wheel, whatever Python and system this runs on
     words=f"download --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64 {WHEEL}",
 )
+
+
+FINDING = (FACE_DETECTOR, FACE_MESH)  # what finds faces takes both
+RUNNER = "ai_edge_litert"  # the module that runs them all
+
+
+def check_set_up(*models: ReleasedFile) -> None:
+    """See that networks can be run, before anything is loaded that looks for faces.
+
+    Raises:
+        ToolMissingError: one of them is not set up, or the package ai-edge-litert not installed.
+    """
+    if models and find_spec(RUNNER) is None:
+        raise no_runner()
+    for model in models:
+        load(model)
+
+
+def no_runner() -> ToolMissingError:
+    """Return what to raise where the package is not installed that runs the networks."""
+    advice = "pip install ai-edge-litert, or give landmarks with --landmarks"
+    return ToolMissingError(f"finding faces needs the package ai-edge-litert; {advice}")
 
 
 def load(model: ReleasedFile) -> bytes:

@@ -9,7 +9,6 @@ import numpy as np
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face import model_files
-from bilayer.runtime.face.crop import erode_mask
 from bilayer.runtime.face.tflite import TfliteNetwork
 
 SIDE = 256  # px, side of the network's input
@@ -33,3 +32,10 @@ class PersonMasker:
     def foreground(self, crop: Bytes) -> Floats:
         """Return the mask (S, S) that the networks take of a crop (S, S, 3): eroded, as the authors did to theirs."""
         return erode_mask(self.mask(crop))
+
+
+def erode_mask(mask: Floats) -> Floats:
+    """Return a soft mask (H, W) in 0..1, eroded in greyscale by a 5x5 disk as the authors erode a segmentation."""
+    disk = np.ones((5, 5), np.uint8)
+    disk[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
+    return cv2.erode(mask, disk).astype(np.float32, copy=False)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.face.model_files import RUNNER, no_runner
 from bilayer.runtime.process.native_stderr import sifting
 
 
@@ -20,10 +20,9 @@ class TfliteNetwork:
 
     def __init__(self, content: bytes) -> None:
         try:
-            litert: Any = importlib.import_module("ai_edge_litert.interpreter")
+            litert: Any = importlib.import_module(f"{RUNNER}.interpreter")
         except ImportError as error:
-            advice = "pip install ai-edge-litert, or give landmarks with --landmarks"
-            raise ToolMissingError(f"finding faces needs the package ai-edge-litert; {advice}") from error
+            raise no_runner() from error
         with sifting(lambda line: line.startswith(b"INFO: ")):  # "Created TensorFlow Lite XNNPACK delegate"
             # One thread: the networks take 1-4 ms, and drivers of video run several processes
             self._interpreter = litert.Interpreter(model_content=content, num_threads=1)

@@ -51,12 +51,25 @@ def check_kind_of(
 
 
 def check_landmark_file(path: StrPath | None) -> None:
-    """Raise a LandmarkError where a file cannot be one of 68 points, if one is given."""
+    """Raise a LandmarkError where a file is none of 68 points of a face in a photo's pixels, if one is given."""
     _check_points(path, "landmarks", LANDMARK_SUFFIXES)
+    if path is None:
+        return
+    from bilayer.runtime.face.crop import face_box  # numpy is loaded where a file is given
+    from bilayer.runtime.face.landmark_files import read_landmarks
+
+    points = read_landmarks(path)
+    try:
+        face_box(points)
+    except LandmarkError as error:
+        raise LandmarkError(f"{path}: {error}") from error
 
 
 def check_track_file(path: StrPath | None) -> None:
-    """Raise a LandmarkError where a file cannot be a landmark track, if one is given."""
+    """Raise a LandmarkError where a file cannot be a landmark track, if one is given.
+
+    Of its numbers `read_track` tells: they may be a hundred megabytes, and are read once, before anything is loaded.
+    """
     _check_points(path, "track", TRACK_SUFFIXES)
 
 

@@ -73,6 +73,11 @@ class LandmarkDriver:
         self.count: int | None = len(landmarks)
 
     @property
+    def shows_a_face(self) -> bool:
+        """Whether any of its frames does."""
+        return bool(self._faces.any())
+
+    @property
     def moves(self) -> bool:
         """Whether its frames differ: of one there is no motion, only the face that it shows."""
         faces = self._landmarks[self._faces]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.errors import InputError
+from bilayer.runtime.errors import InputError, LandmarkError
 from bilayer.runtime.motion.retarget import driving_poses
 from bilayer.runtime.motion.track import demo_motion
 from bilayer.runtime.motion.track_files import read_track
@@ -25,7 +25,10 @@ def load_poses(source: ArrayLike, drive: Path | None = None, mode: RetargetMode 
         track = demo_motion(np.asarray(source, np.float32).reshape(-1, 2))
         return track.landmarks.reshape(len(track), -1), float(track.fps)
     track = read_track(drive)
-    return driving_poses(np.asarray(source, np.float32), track, mode), float(track.fps)
+    try:
+        return driving_poses(np.asarray(source, np.float32), track, mode), float(track.fps)
+    except LandmarkError as error:
+        raise LandmarkError(f"{drive}: {error}") from error
 
 
 def choose_poses(source: ArrayLike, count: int, drive: Path | None = None) -> Floats:

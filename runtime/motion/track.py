@@ -91,7 +91,8 @@ def check_frames(landmarks: object) -> Floats:
         reason = in_short(error)
         raise LandmarkError(f"landmarks: expected frames of 68 (x, y) pairs of numbers ({reason})") from error
     if frames.ndim != 3 or frames.shape[1:] != (NUM_LANDMARKS, 2):
-        raise LandmarkError(f"landmarks: expected shape (frames, 68, 2), found {frames.shape}")
+        found = f"found {frames.shape}; give the 68 points of iBUG's order of each frame"
+        raise LandmarkError(f"landmarks: expected shape (frames, 68, 2), {found}")
     if not 1 <= len(frames) <= MAX_FRAMES:
         raise LandmarkError(f"landmarks: {len(frames)} frames, expected 1 to {MAX_FRAMES}")
     finite = np.isfinite(frames).all(axis=(1, 2))

@@ -55,8 +55,8 @@ def read_track(path: str | Path, fps: float | None = None) -> Track:
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
     except (ValueError, OverflowError, RecursionError, msgspec.ValidationError) as error:
-        expected = f"(frames, 68, 2) numbers as {path.suffix}"
-        raise LandmarkError(f"{path}: track: expected {expected}, found {in_short(error)}") from error
+        found = f"found none to read ({in_short(error)}); save the points anew"
+        raise LandmarkError(f"{path}: track: expected (frames, 68, 2) numbers as {path.suffix}, {found}") from error
 
 
 def write_track(path: str | Path, track: Track) -> None:
@@ -80,7 +80,7 @@ def write_track(path: str | Path, track: Track) -> None:
 
 def _numbers(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "fiu":
-        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}")
+        raise LandmarkError(f"landmarks: expected numbers, found {array.dtype}; save them as float32")
     return array
 
 

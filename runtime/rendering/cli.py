@@ -1,7 +1,7 @@
 """`bilayer-render`: an avatar and what drives it -> a video."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,21 +11,18 @@ import click
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, table, tell
 from bilayer.runtime.command.options import fills
-from bilayer.runtime.errors import InputError, LandmarkError
+from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.places import is_for_pngs
 from bilayer.runtime.files.reading import is_there
 from bilayer.runtime.motion.options import DrivingOptions
 from bilayer.runtime.rendering.options import RenderOptions
-from bilayer.runtime.vocabulary import TRACK_SUFFIXES
 
 if TYPE_CHECKING:
-    from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
     from bilayer.runtime.motion.retarget import Gains
     from bilayer.runtime.player import AvatarPlayer
+    from bilayer.runtime.rendering.driver import AnyDriver
     from bilayer.runtime.rendering.paste_back import PasteBack
     from bilayer.runtime.rendering.render import Panels, Rendered, ToPose
-
-    AnyDriver = LandmarkDriver | LiveDriver | TrackedDriver
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT
 
@@ -54,20 +51,16 @@ def render(options: RenderOptions, driving: DrivingOptions | None = None) -> tup
         options.check()
         if options.drive is not None:
             driving.check(options.retarget)
-        avatar = _load(options)
-        return avatar, *_render(avatar, options, driving)
+        return _render(options, driving)
     except KeyboardInterrupt:
         click.echo("interrupted: nothing was written", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _load(options: RenderOptions) -> "AvatarPlayer":
+def _load(options: RenderOptions, backdrop: Any) -> "AvatarPlayer":
     """The avatar's player, whose frames have been held to float32's if it computes in less."""
     from bilayer.runtime.player import AvatarPlayer
 
-    seen_through = options.paste_back is not None or (options.file is not None and is_for_pngs(options.file))
-    colour = options.background or ("none" if seen_through else "white")
-    backdrop = _background(colour, options.size or read_bundle(options.bundle).contract.frame_size)
     avatar = AvatarPlayer.load(
         options.bundle,
         engine=options.engine,
@@ -86,22 +79,33 @@ def _load(options: RenderOptions) -> "AvatarPlayer":
     return avatar
 
 
-def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOptions) -> tuple["Rendered", float]:
-    """What came of it, and its frames a second."""
-    from bilayer.runtime.motion.drivers import Repeated
-    from bilayer.runtime.motion.follow import Follower
+def _render(options: RenderOptions, driving: DrivingOptions) -> tuple["AvatarPlayer", "Rendered", float]:
+    """The avatar, what came of it, and the driver's frames a second."""
+    from bilayer.runtime.rendering.driver import open_driver
     from bilayer.runtime.rendering.outputs import noting_ctrl_c, open_output
-    from bilayer.runtime.rendering.render import render_video
+    from bilayer.runtime.rendering.whole_photo import read_whole_photo, shown_size
 
-    # What the frames go to comes before the faces are looked for, which takes time that would be lost
-    panels = 1 + options.side_by_side + 4 * options.parts
-    paste: PasteBack | None = None
-    if options.paste_back is not None:
-        from bilayer.runtime.rendering.paste_back import paste_back
+    # All that is given is opened, and what the frames go to, before the avatar is loaded and faces are looked for:
+    # that time would be lost
+    contract = read_bundle(options.bundle).contract
+    side, panels = options.size or contract.frame_size, 1 + options.side_by_side + 4 * options.parts
+    seen_through = options.paste_back is not None or (options.file is not None and is_for_pngs(options.file))
+    backdrop = _background(options.background or ("none" if seen_through else "white"), side)
+    photo = None if options.paste_back is None else read_whole_photo(options.paste_back, contract.source)
+    size = (side, side * panels) if photo is None else shown_size(photo)
+    with (
+        open_driver(options, contract.source.pose) as driver,
+        open_output(options, driver.rate, size, panels) as output,
+    ):
+        avatar, paste = _load(options, backdrop), None
+        if options.paste_back is not None and photo is not None:
+            from bilayer.runtime.rendering.paste_back import paste_back
 
-        paste = paste_back(options.paste_back, avatar)
-    size = paste.size if paste else (avatar.size, avatar.size * panels)
-    with _open_driver(options, avatar) as driver, open_output(options, driver.rate, size, panels) as output:
+            paste = paste_back(photo, avatar, options.paste_back)
+        from bilayer.runtime.motion.drivers import Repeated
+        from bilayer.runtime.motion.follow import Follower
+        from bilayer.runtime.rendering.render import render_video
+
         to_pose, recentre = _to_pose(options, driving.gains, avatar, driver)
         if output.live is not None:
             output.live.recentre = recentre
@@ -123,36 +127,7 @@ def _render(avatar: "AvatarPlayer", options: RenderOptions, driving: DrivingOpti
                 stopped=lambda: output.stopped(ended),
                 pace=output.pace,
             )
-    return replace(rendered, sound=output.sound, followed=follower.followed()), driver.rate
-
-
-@contextmanager
-def _open_driver(options: RenderOptions, avatar: "AvatarPlayer") -> Iterator["AnyDriver"]:
-    import numpy as np
-
-    from bilayer.runtime.face.crop import check_pixels
-    from bilayer.runtime.face.mediapipe import MediapipeLandmarker
-    from bilayer.runtime.media.sources import open_pictures
-    from bilayer.runtime.media.video import WebcamFrames
-    from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, TrackedDriver
-    from bilayer.runtime.motion.track import demo_motion
-    from bilayer.runtime.motion.track_files import read_track
-
-    if options.drive is None:
-        track = demo_motion(avatar.source_pose.reshape(-1, 2))  # in the source's own coordinates
-        yield LandmarkDriver(track.landmarks, track.fps)
-    elif options.webcam is not None:
-        with WebcamFrames(options.webcam) as pictures:
-            yield LiveDriver(pictures, MediapipeLandmarker())
-    elif (path := Path(options.drive)).suffix.lower() in TRACK_SUFFIXES:
-        track = read_track(path)
-        try:
-            check_pixels(float(np.ptp(track.landmarks, axis=1).max()))
-        except LandmarkError as error:
-            raise LandmarkError(f"{path}: {error}") from error
-        yield LandmarkDriver(track.landmarks, track.fps)
-    else:
-        yield TrackedDriver(lambda: open_pictures(path), options.side_by_side)
+    return avatar, replace(rendered, sound=output.sound, followed=follower.followed()), driver.rate
 
 
 def _to_pose(

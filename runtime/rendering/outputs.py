@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bilayer.runtime.command.console import tell
 from bilayer.runtime.media.sound import Sound, open_sound
@@ -14,8 +15,10 @@ from bilayer.runtime.media.window import RealTime, open_window
 from bilayer.runtime.media.writers import FrameWriter, open_writer
 from bilayer.runtime.rendering.live import Live
 from bilayer.runtime.rendering.options import RenderOptions
-from bilayer.runtime.rendering.render import Pacer
 from bilayer.runtime.vocabulary import ANY_CAMERA, TRACK_SUFFIXES
+
+if TYPE_CHECKING:
+    from bilayer.runtime.rendering.render import Pacer  # whose player is loaded when the output is open
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Output:
     """What takes the frames, and when each is due."""
 
     writer: FrameWriter
-    pace: Pacer | None = None
+    pace: "Pacer | None" = None
     live: Live | None = None  # the writer, where frames are only shown
     sound: str | None = None  # what becomes of the driver's
 

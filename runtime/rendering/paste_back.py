@@ -9,25 +9,23 @@ from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.bundle import PhotoSource
 from bilayer.runtime.command.console import tell
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.player import AvatarPlayer
+from bilayer.runtime.rendering.whole_photo import check_shape, shown_size
 
 ALIKE = 0.5  # correlation; the astronaut's is 0.99, with her photo mirrored 0.1
-MAX_SIDE = 1920  # px, of what is shown; larger photos are made smaller
 _SOFT = 0.12  # of the crop's side: over so much the photo becomes the avatar, at each edge of the crop in the photo
 _AROUND = 0.07  # of the side, around the head that is taken out of the photo: its mask is drawn a little inside
 _FILLED = 192  # px, the crop's side where what lies behind the head is made up; nobody looks at its detail
 
 
-def paste_back(path: Path, avatar: AvatarPlayer) -> "PasteBack":
-    """Return the photo around an avatar without a background; one of something else is warned of.
+def paste_back(photo: Bytes, avatar: AvatarPlayer, path: Path) -> "PasteBack":
+    """Return `read_whole_photo` of `path` around an avatar without a background; one of something else is warned of.
 
     Raises:
-        PhotoError: no photo.
-        InputError: another one, by its shape.
+        InputError: the avatar's crop lies outside of it.
     """
     contract = avatar.bundle.contract
-    paste = PasteBack(read_photo(path), contract.source, avatar.render(avatar.source_pose), path)
+    paste = PasteBack(photo, contract.source, avatar.render(avatar.source_pose), path)
     if contract.origin.trained and paste.likeness < ALIKE:
         tell("warning", f"{path}: does not look like the photo that the avatar was made from")
     return paste
@@ -54,16 +52,8 @@ class PasteBack:
     """
 
     def __init__(self, photo: Bytes, source: PhotoSource, rest: Bytes, name: str | Path = "the photo") -> None:
-        height, width = photo.shape[:2]
-        expected = source.photo_size
-        if abs(width * expected[1] - height * expected[0]) > max(expected):
-            way_out = "give the photo that the avatar was made from, turned as it was then"
-            found = f"{width} x {height}"
-            raise InputError(
-                f"{name}: expected a photo of {expected[0]} x {expected[1]} pixels, found {found}; {way_out}"
-            )
-        times = min(1.0, MAX_SIDE / max(height, width))
-        self.size = max(round(height * times), 1), max(round(width * times), 1)
+        check_shape(photo, source, name)
+        self.size, expected = shown_size(photo), source.photo_size
         self._photo = cv2.resize(photo, self.size[::-1], interpolation=cv2.INTER_AREA)
         scale = np.array([self.size[1] / expected[0], self.size[0] / expected[1]] * 2)
         self._corners: list[int] = np.rint(np.array(source.crop) * scale).astype(int).tolist()

@@ -9,7 +9,8 @@ from PIL import Image
 
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import LandmarkError
-from bilayer.runtime.face.crop import CropBox, draw_stickman
+from bilayer.runtime.face.crop import CropBox
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.runtime.frame import display_bytes
 from bilayer.runtime.media.writers import FrameWriter
 from bilayer.runtime.motion.drivers import NO_FACE, Driver, DriverFrame

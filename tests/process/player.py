@@ -124,5 +124,5 @@ def face_calls(folder):
     yield "cutting a person out", lambda: PersonMasker().mask(photo[:256, :256])
     yield "recognising a person", lambda: IdentityRecogniser().describe(photo)
     yield "likeness", lambda: measure_likeness(load(), photo, MediapipeLandmarker(), count=1)
-    yield "pasting back", lambda: paste_back(folder / "face.png", load())
+    yield "pasting back", lambda: paste_back(read_photo(folder / "face.png"), load(), folder / "face.png")
     yield "following a picture", lambda: TrackedDriver(lambda: open_pictures(place), False).track(MediapipeLandmarker())

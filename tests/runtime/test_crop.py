@@ -12,12 +12,12 @@ from bilayer.runtime.face.crop import (
     crop_box,
     crop_face,
     cut_box,
-    draw_stickman,
-    erode_mask,
     photo_part,
     pose_vector,
     scale_image,
 )
+from bilayer.runtime.face.person_mask import erode_mask
+from bilayer.runtime.face.stickman import draw_stickman
 from tests import golden
 
 PREPROC = golden.load("preproc/preproc.npz")

@@ -8,7 +8,8 @@ from PIL import Image
 from bilayer.runtime.bundle import PhotoSource
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.rendering.cli import main
-from bilayer.runtime.rendering.paste_back import ALIKE, MAX_SIDE, PasteBack
+from bilayer.runtime.rendering.paste_back import ALIKE, PasteBack
+from bilayer.runtime.rendering.whole_photo import MAX_SIDE
 
 SIDE = 64  # of the crop, and of the frame
 CHIN = 0.7  # of the crop's height

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.face.crop import draw_stickman
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.training.data.batches import endless_draws, training_batches
 from bilayer.training.data.dataset import FramePairs, collate, sequence_frames
 from bilayer.training.data.frame_folders import (

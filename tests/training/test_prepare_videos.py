@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilayer.runtime.face.crop import erode_mask
-from bilayer.runtime.face.person_mask import PersonMasker
+from bilayer.runtime.face.person_mask import PersonMasker, erode_mask
 from bilayer.runtime.jobs.run import Workers
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.media.writers import open_writer

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.face.crop import draw_stickman
 from bilayer.runtime.face.found import mirror_landmarks
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.training.data.frame_folders import FrameSequence, StoredFrame, read_frame
 
 

@@ -11,7 +11,7 @@ from bilayer.model.avatar import create_avatar
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.render import Rendering
 from bilayer.runtime.arrays import Bytes
-from bilayer.runtime.face.crop import draw_stickman
+from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.media.captioned_grid import captioned_grid
 from bilayer.runtime.media.writers import on_white

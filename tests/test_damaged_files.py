@@ -1,0 +1,131 @@
+"""A damaged file, and what a machine lacks, is told before torch, onnx or an engine is loaded, or any work is done."""
+
+import io
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.runtime.test_bundle import contract
+from tests.test_given_files import outcomes
+
+
+def npy(array):
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=True)
+    return content.getvalue()
+
+
+def picture(kind):
+    content = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (96, 80, 3), np.uint8)
+    Image.fromarray(noise).save(content, kind)
+    return content.getvalue()
+
+
+POINTS = np.random.default_rng(1).uniform(0, 400, (68, 2))
+# Of the kind that is asked for, and damaged, or of something else
+DAMAGED = {
+    "empty.npy": b"",
+    "object.npy": npy(np.array([{}], object)),
+    "text.npy": npy(np.array(["a"])),
+    "shape.npy": npy(POINTS[:5]),
+    "nan.npy": npy(np.where(np.arange(68)[:, None] == 3, np.nan, POINTS)),
+    "parts.npy": npy(POINTS / 500),
+    "place.npy": npy(np.full((68, 2), 7.0)),
+    "cut.npy": npy(POINTS)[:-8],
+    "cut.jpg": picture("JPEG")[:3000],
+    "cut.png": picture("PNG")[:3000],
+    "landmarks.npy": npy(POINTS),
+    "good.png": picture("PNG"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("damaged")
+    for name, content in DAMAGED.items():
+        (place / name).write_bytes(content)
+    (place / "nothing").mkdir()
+    (place / "avatar").mkdir()
+    for suffix in (".onnx", ".safetensors", ".preview.png", ".dlc"):
+        (place / "avatar" / f"avatar{suffix}").write_bytes(b"\x12\x01" + suffix[:1].encode())
+    made = contract(place / "avatar")
+    made = replace(made, source=replace(made.source, pose=(POINTS / 250 - 0.8).ravel().tolist()))
+    (place / "avatar" / "avatar.json").write_text(made.to_json())
+    return place
+
+
+# A command, and what its file named FILE is told, by the file: all that numpy, Pillow or a look at the disk can tell
+OF_POINTS = {
+    "empty.npy": "no .npy header",
+    "object.npy": "found none to read (expected numbers, found object); save the points anew",
+    "text.npy": "expected numbers, found <U1; save them as float32",
+    "cut.npy": "has not the (68, 2) numbers that its header says",
+    "parts.npy": "multiply x by its width",
+}
+TOLD_OF_CONTENT = {
+    "export good.png --landmarks FILE": OF_POINTS
+    | {
+        "nan.npy": "point 3 is [nan, nan], expected finite pixel positions; mend it",
+        "shape.npy": "expected shape (68, 2), found (5, 2); give the 68 points of iBUG's order",
+        "place.npy": "expected 1 to 16384; give a face's points, in pixels of the photo",
+    },
+    "render avatar --out a.gif --drive FILE": OF_POINTS
+    | {
+        "nan.npy": "frame 0 holds a point that is not finite; leave out or fill in",
+        "shape.npy": "expected shape (frames, 68, 2), found (1, 5, 2); give the 68 points",
+        "place.npy": "driver: expected a face, found none: in each of its frames all points are in one place",
+        "cut.jpg": "the picture is damaged or cut short",
+        "cut.png": "the picture is damaged or cut short",
+    },
+    "parity avatar --drive FILE": {
+        "object.npy": "expected numbers, found object",
+        "nan.npy": "frame 0 holds a point that is not finite",
+        "place.npy": "driver: all landmarks in one place; expected a face: find its points anew",
+    },
+    "device bench avatar --route litert --drive FILE": {"object.npy": "found object", "nan.npy": "is not finite"},
+    "device run avatar --route litert --out a.gif --drive FILE": {"shape.npy": "expected shape (frames, 68, 2)"},
+    "render avatar --out a.gif --demo-motion --background FILE": {"cut.jpg": "the picture is damaged or cut short"},
+    "render avatar --out a.gif --demo-motion --paste-back FILE": {
+        "cut.jpg": "the picture is damaged or cut short",
+        "good.png": "expected a photo of 512 x 384 pixels, found 80 x 96; give the photo that the avatar was made from",
+    },
+}
+# What no file but the machine is asked
+TOLD_OF_THE_MACHINE = {
+    "render avatar --demo-motion --out window": "window: cannot be shown here (found no screen); write a file",
+    "render avatar --out a.gif --drive good.png": "the face networks are not set up; run: python -m bilayer.runtime.f",
+}
+
+
+def test_what_is_damaged_is_told_before_anything_is_loaded(folder):
+    asked = [(words, name) for words, told in TOLD_OF_CONTENT.items() for name in told]
+    commands = [[name if word == "FILE" else word for word in shlex.split(words)] for words, name in asked]
+    wrong = []
+    for (words, name), (code, told, heavy) in zip(asked, outcomes(folder, commands), strict=True):
+        expected = TOLD_OF_CONTENT[words][name]
+        if code != 3 or heavy or not told.startswith(f"error: {name}: ") or expected not in told or "\n" in told[:-1]:
+            wrong.append((words, name, code, told[-300:], heavy))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_what_a_machine_lacks_is_told_before_anything_is_loaded(folder, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BILAYER_CACHE", str(folder / "nothing"))
+    ends = outcomes(folder, [shlex.split(words) for words in TOLD_OF_THE_MACHINE])
+    wrong = [
+        (words, end)
+        for (words, told), end in zip(TOLD_OF_THE_MACHINE.items(), ends, strict=True)
+        if end[0] != 5 or told not in end[1] or end[1].count("rror: ") != 1 or end[2]
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_a_webcam_that_is_not_there_is_told_before_the_avatar_is_loaded(folder, face_networks):
+    ((code, told, heavy),) = outcomes(folder, [shlex.split("render avatar --out a.gif --drive 99")])
+    assert (code, heavy) == (3, ["cv2"])  # which looks for it
+    assert told == "error: webcam 99: cannot be opened; check its number, and that no other program uses it\n"

@@ -5,7 +5,7 @@ Whatever file of it is named, the name is found by the longest suffix: me.fp16.t
 
 from pathlib import Path, PurePath
 
-from bilayer.runtime.errors import OutputError
+from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import is_file, is_folder, list_folder
 
 CONTRACT_SUFFIX = ".json"
@@ -50,8 +50,11 @@ def check_avatar_name(out: PurePath, name: str) -> None:
 
 def check_holds_no_avatar(folder: Path) -> None:
     """Raise an OutputError where an avatar lies in a folder: with other files beside it, it would not be found."""
-    for contract in list_folder(folder, f"*{CONTRACT_SUFFIX}", OutputError) if is_folder(folder) else []:
-        if is_file(contract.with_suffix(".onnx")):
-            raise OutputError(
-                f"{folder}: holds the avatar {contract.name}, and is for no other files; name another place"
-            )
+    if is_folder(folder) and (contract := find_avatar(folder, OutputError)) is not None:
+        raise OutputError(f"{folder}: holds the avatar {contract.name}, and is for no other files; name another place")
+
+
+def find_avatar(folder: Path, error: type[InputError] = InputError) -> Path | None:
+    """Return an avatar's contract in a folder, None where there is none; errors are `list_folder`'s."""
+    contracts = list_folder(folder, f"*{CONTRACT_SUFFIX}", error)
+    return next((contract for contract in contracts if is_file(contract.with_suffix(".onnx"))), None)

@@ -91,7 +91,7 @@ def read_content(
     """Return what a JSON file, or a .toml file, holds, its types not checked.
 
     Raises:
-        InputError: as the class `error`: no such file, too large, or not that format.
+        InputError: as the class `error`: no such file, too large, or not that format; with `advice`, or to correct it.
     """
     toml = path.suffix == ".toml"
     content = read_bytes(path, FileKind.SETTINGS if toml else kind, error)
@@ -100,7 +100,7 @@ def read_content(
         return tomllib.loads(text) if toml else json.loads(text)
     except (ValueError, RecursionError) as problem:
         found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({in_short(problem)})"
-        raise error("; ".join(filter(None, (found, advice)))) from problem
+        raise error(f"{found}; {advice or 'correct it there, or name another'}") from problem
 
 
 def typed(

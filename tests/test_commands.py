@@ -178,9 +178,10 @@ def test_a_bench_of_no_avatar_ends_before_torch_is_loaded(tmp_path):
 
 
 def test_help_that_cannot_be_printed_is_told_in_a_line():
+    full_disk = "No space left on device; print to another place"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-m", "bilayer.export", "--help"], stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (3, b"error: stdout cannot be written to: No space left on device\n")
+    assert (done.returncode, done.stderr) == (3, f"error: stdout cannot be written to: {full_disk}\n".encode())
 
 
 def test_a_command_that_the_shell_would_not_find_is_told_by_its_path(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import OutputError
+from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.files.writing import make_folder
 
 
@@ -49,4 +50,4 @@ class Board:
                     event.wall_time = time.time()
                     self._records(file).write(event.SerializeToString())
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self._path}: cannot be written: {why_not_written(error)}") from error

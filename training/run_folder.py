@@ -17,6 +17,7 @@ import torch
 
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
+from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.files.writing import make_folder, write_file
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.training.run_files import CHECKPOINT, LOG, SETTINGS, STATE
@@ -89,7 +90,7 @@ class RunFolder:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")
         except OSError as error:
-            raise OutputError(f"{self.log}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self.log}: cannot be written: {why_not_written(error)}") from error
 
 
 def check_claim(run: Path, stage: StageName, settings: TrainingSettings) -> dict[str, Any]:

@@ -88,7 +88,9 @@ def _decoded(place: str) -> str:
     try:
         return stores.read(place, FileKind.MANIFEST).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise InputError(f"{place}: expected text in UTF-8, found other bytes at {problem.start}") from None
+        raise InputError(
+            f"{place}: expected text in UTF-8, found other bytes at {problem.start}; save it as UTF-8"
+        ) from None
 
 
 def _csv_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

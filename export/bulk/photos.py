@@ -67,7 +67,7 @@ def list_photos(place: str, out: str = "") -> list[tuple[str, str]]:
         shown = f"to see it: bilayer-render {pasted(contract_of(min(previews)))} --demo-motion --out demo.mp4"
         raise InputError(f"{place}: expected photos, found an avatar that was made already; {shown}")
     if not photos:
-        raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none")
+        raise InputError(f"{place}: expected photos ({' '.join(PHOTO_SUFFIXES)}), found none; name where they lie")
     return sorted(photos)
 
 

@@ -28,7 +28,8 @@ def read_members(data: memoryview) -> dict[str, memoryview]:
         DlcError: not a zip, damaged, compressed or with implausibly many members.
     """
     if bytes(data[:4]) not in (_LOCAL, _END):
-        raise DlcError(f"not a .dlc file: expected a zip (PK), found {bytes(data[:4])!r}")
+        found = repr(bytes(data[:4])) if data else "an empty file"
+        raise DlcError(f"not a .dlc file: expected a zip (PK), found {found}")
     count, position = _find_directory(data)
     if count > MAX_MEMBERS:
         raise DlcError(f"expected at most {MAX_MEMBERS} members, found {count}")

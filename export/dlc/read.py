@@ -76,7 +76,11 @@ class Dlc(DlcGraph):
 
 def read_dlc(path: Path | str) -> Dlc:
     """Return the .dlc at `path`, or a DlcError where it cannot be read, is damaged, too large, or neither v3 nor v4."""
-    return parse_dlc(read_bytes(path, FileKind.DLC, DlcError), str(path))
+    data = read_bytes(path, FileKind.DLC, DlcError)
+    try:
+        return parse_dlc(data, str(path))
+    except DlcError as error:
+        raise DlcError(f"{error}; give one as its converter wrote it, or convert the model again") from error
 
 
 def parse_dlc(data: bytes, name: str) -> Dlc:

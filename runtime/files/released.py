@@ -122,9 +122,9 @@ class Release:
                     keep(file.path, content)
                     del wanted[name]
             except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
-                raise InputError(f"{archive}: expected {self.archive} ({error})") from error
+                raise InputError(f"{archive}: expected {self.archive} ({error}); fetch it again") from error
         if wanted:
-            raise InputError(f"{archive}: expected {self.archive}, found no {next(iter(wanted))} in it")
+            raise InputError(f"{archive}: expected {self.archive}, found no {next(iter(wanted))} in it; fetch it again")
 
     def fetch(self, program: Sequence[str] | None, quietly: Sequence[str], into: str) -> None:
         """Obtain the archive through its tool, from whatever index that is set up for, and extract it.

@@ -169,7 +169,7 @@ def _check(place: str, found: Mapping[str, Any], kind: FileKind, error: type[Inp
 
 
 def _too_large(place: str, size: int, kind: FileKind, error: type[InputError]) -> InputError:
-    return error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most")
+    return error(f"{place}: has {size} bytes, {kind.what} has {kind.most} at most; name a smaller one")
 
 
 def _install(problem: ImportError) -> str:
@@ -189,9 +189,16 @@ def _told(place: str, error: type[InputError]) -> Iterator[None]:
     except ImportError as problem:  # fsspec names the package
         raise ToolMissingError(f"{place}: {in_short(problem)}{_install(problem)}") from problem
     except FileNotFoundError as problem:
-        raise error(f"{place}: no such file{' or bucket' if error is OutputError else ''}") from problem
+        missing = "no such file or bucket" if error is OutputError else "no such file"
+        raise error(f"{place}: {missing}; name one that is there") from problem
     except PermissionError as problem:
         advice = "the store has credentials from its own environment variables, files or roles"
         raise error(f"{place}: access denied ({in_short(problem)}); {advice}") from problem
     except Exception as problem:  # each store has its own
-        raise error(f"{place}: {in_short(problem)}") from problem
+        raise error(f"{place}: {in_short(problem)}; {_way_out(problem)}") from problem
+
+
+def _way_out(problem: Exception) -> str:
+    if "Protocol not known" in str(problem):  # fsspec's ValueError
+        return "name a path, or a URL of a store that fsspec knows, such as s3://BUCKET/NAME or https://HOST/NAME"
+    return "correct the URL, or see whether its store can be reached"

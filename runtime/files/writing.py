@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import BilayerError, OutputError, behind
 from bilayer.runtime.files.reading import StrPath, is_file, is_folder, is_there, list_folder
+from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.process.undisturbed import undisturbed
 
 try:
@@ -45,7 +46,7 @@ def check_output(target: Path) -> None:
         found = "a file" if is_file(place) else "a device, pipe or socket"
         raise OutputError(f"{target}: {place} is {found} and not a folder; name another place")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: cannot write here: no permission for {place}")
+        raise OutputError(f"{target}: cannot write here: no permission for {place}; name another place")
     if not _takes_files(place):
         raise OutputError(f"{target}: cannot write here: the system makes no files in {place}; name another place")
 
@@ -123,7 +124,7 @@ def drafting(target: Path) -> Iterator[Path]:
                     made = _locked_draft(target)
             yield made[0]
         except OSError as error:
-            raise OutputError(f"{target}: writing failed: {error.strerror or error}") from error
+            raise OutputError(f"{target}: writing failed: {why_not_written(error)}") from error
         finally:
             if made is not None:
                 with undisturbed():
@@ -331,16 +332,16 @@ def _told(target: Path, failed: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{target}: {failed}: {error.strerror or error}") from error
+        raise OutputError(f"{target}: {failed}: {why_not_written(error)}") from error
     except ValueError as error:  # a zero byte, or half a surrogate pair
-        raise OutputError(f"{target}: {failed}: not a name that a file can have ({error})") from error
+        raise OutputError(f"{target}: {failed}: not a name that a file can have ({error}); correct it") from error
 
 
 def _reason(error: BaseException) -> str:
     """What the system said, if a library raised its own error of that; else what the library says."""
     for cause in behind(error):
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+            return why_not_written(cause)
         if told := _OF_RUST.search(str(cause)):  # safetensors', behind which come the draft's name and place
-            return os.strerror(int(told[1]))
+            return why_not_written(OSError(int(told[1]), os.strerror(int(told[1]))))
     return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__

@@ -20,6 +20,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import PhotoError, in_short
 from bilayer.runtime.files.kinds import PHOTO_KINDS, check_photo_file, describe_head
 from bilayer.runtime.files.reading import FileKind, open_file
+from bilayer.runtime.files.reasons import why_not_read
 from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.media.tiff import black_and_white, misread
 from bilayer.runtime.process.native_stderr import sifting
@@ -93,7 +94,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except MemoryError as error:
         raise PhotoError(f"{path}: more pixels than there is memory for; scale it down") from error
     except OSError as error:
-        raise PhotoError(f"{path}: reading failed: {error.strerror or error}") from error
+        raise PhotoError(f"{path}: reading failed: {why_not_read(error)}") from error
 
 
 def _open(stream: BinaryIO, path: Path) -> Image.Image:
@@ -107,6 +108,8 @@ def _open(stream: BinaryIO, path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         expected = f"expected at most {MAX_PIXELS // 10**6} million pixels, found more"
         raise PhotoError(f"{path}: {expected}; scale it down") from error
+    except PhotoError:  # of the door: the system does not read it
+        raise
     except Exception as error:  # a plugin may raise anything on a hostile header
         raise _damaged(path, error) from error
 

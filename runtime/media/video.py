@@ -25,6 +25,7 @@ CONTAINERS = (
 _KEPT_LENGTHS = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header says how long they are
 _MISSING = 0.25, 0.02  # s and share of the length that may be missing at the end
 _HDR = {16: "PQ", 18: "HLG"}  # ITU-T H.273, transfer characteristics
+_AGAIN = "copy or download it again"
 _TOO_WIDE = 4  # times; a pixel's shape beyond that is damage
 
 _log = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ class VideoFrames:
                 standing = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
                 yield clock.read(frame.time), min(max(standing, self._interval), MAX_PAUSE), self._upright(frame)
         except (self._av.FFmpegError, OSError) as error:
-            raise InputError(f"{self._path}: the video is damaged or cut short ({reason_of(error)})") from error
+            damaged = f"the video is damaged or cut short ({reason_of(error)}); {_AGAIN}"
+            raise InputError(f"{self._path}: {damaged}") from error
         if self._cut:
             _log.warning("%s: %s", self._path, self._cut)
 
@@ -134,7 +136,7 @@ class VideoFrames:
             streams = [stream for stream in file.streams.video if not stream.disposition & cover]
             if not streams:
                 found = "a cover picture alone" if file.streams.video else "no picture in it"
-                raise InputError(f"{self._path}: expected a video, found {found}")
+                raise InputError(f"{self._path}: expected a video, found {found}; name another")
             start = (file.start_time or 0) / self._av.time_base
             try:
                 for packet in file.demux():
@@ -156,15 +158,14 @@ class VideoFrames:
 
 def _cut_short(file: Any, scan: _Scan, claimed: int) -> str:
     """What to say of a file that ends before its header says, in seconds or in frames; empty otherwise."""
-    advice = "copy or download it again"
     if len(scan.times) < claimed * (1 - _MISSING[1]) - 1:
-        return f"the video is cut short: {len(scan.times)} of {claimed} frames are there; {advice}"
+        return f"the video is cut short: {len(scan.times)} of {claimed} frames are there; {_AGAIN}"
     if scan.length is None or file.format.name.partition(",")[0] not in _KEPT_LENGTHS:
         return ""
     if scan.length - scan.end <= _MISSING[0] + _MISSING[1] * scan.length:
         return ""
     found = f"{scan.end:.2f} of {scan.length:.2f} seconds are there"
-    return f"the video is cut short: {found}; {advice}"
+    return f"the video is cut short: {found}; {_AGAIN}"
 
 
 def open_container(content: BinaryIO, path: Path) -> Any:
@@ -181,7 +182,8 @@ def open_container(content: BinaryIO, path: Path) -> Any:
     except (av.FFmpegError, OSError) as error:
         kind = kind_of(path)
         found = reason_of(error) if kind == "a video" else f"found {kind}"
-        raise InputError(f"{path}: not a video that FFmpeg reads ({found})") from error
+        way_out = "name a video, a picture or a track"
+        raise InputError(f"{path}: not a video that FFmpeg reads ({found}); {way_out}") from error
 
 
 class WebcamFrames:

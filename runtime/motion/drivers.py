@@ -16,7 +16,8 @@ from bilayer.runtime.face.found import Face
 from bilayer.runtime.motion.retarget import closest_frame
 from bilayer.runtime.motion.track import faces_among
 
-NO_FACE = "driver: expected a face, found none in any of its frames; give a sharp picture or video, or a track"
+NO_FACE = "expected a face, found none in any of its frames; give a sharp picture or video, or a track"
+_DRIVER = "driver"  # of which no file is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +36,12 @@ class Driver(Protocol):
     Attributes:
         rate: frames a second.
         count: how many frames are to be expected; None where there is no end.
+        name: what messages call it: its file, or webcam.
     """
 
     rate: float
     count: int | None
+    name: str
 
     def __iter__(self) -> Iterator[DriverFrame]:
         """Yield the frames from the first on."""
@@ -67,8 +70,8 @@ class FollowsFaces(Protocol):
 class LandmarkDriver:
     """Landmarks (T, 68, 2) without pictures; where all 68 are in one place there was no face."""
 
-    def __init__(self, landmarks: Floats, rate: float) -> None:
-        self._landmarks, self.rate = landmarks, rate
+    def __init__(self, landmarks: Floats, rate: float, name: str = _DRIVER) -> None:
+        self._landmarks, self.rate, self.name = landmarks, rate, name
         self._faces = faces_among(landmarks)  # (T,)
         self.count: int | None = len(landmarks)
 
@@ -87,7 +90,7 @@ class LandmarkDriver:
         """Return the landmarks (68, 2) that hold the head most like the source's: see `closest_frame`."""
         faces = self._landmarks[self._faces]
         if not len(faces):
-            raise LandmarkError(NO_FACE)
+            raise LandmarkError(f"{self.name}: {NO_FACE}")
         closest: Floats = faces[closest_frame(source, faces)]
         return closest
 
@@ -102,8 +105,8 @@ class LiveDriver:
 
     count: int | None = None
 
-    def __init__(self, pictures: FrameSource, landmarker: FollowsFaces) -> None:
-        self._pictures, self._landmarker = pictures, landmarker
+    def __init__(self, pictures: FrameSource, landmarker: FollowsFaces, name: str = _DRIVER) -> None:
+        self._pictures, self._landmarker, self.name = pictures, landmarker, name
         self.rate = pictures.rate
 
     def __iter__(self) -> Iterator[DriverFrame]:
@@ -125,10 +128,16 @@ class TrackedDriver:
     Args:
         open_pictures: opens them, at the first.
         with_pictures: whether the frames come with them.
+        name: what messages call it, such as their file.
     """
 
-    def __init__(self, open_pictures: Callable[[], AbstractContextManager[FrameSource]], with_pictures: bool) -> None:
-        self._open, self._with_pictures = open_pictures, with_pictures
+    def __init__(
+        self,
+        open_pictures: Callable[[], AbstractContextManager[FrameSource]],
+        with_pictures: bool,
+        name: str = _DRIVER,
+    ) -> None:
+        self._open, self._with_pictures, self.name = open_pictures, with_pictures, name
         self._frames: list[DriverFrame] = []
         self._cut = False  # whether there may be more of them
         with open_pictures() as pictures:
@@ -154,7 +163,7 @@ class TrackedDriver:
                     break
         self.count = len(self._frames)
         if not self._faces():
-            raise LandmarkError(NO_FACE)
+            raise LandmarkError(f"{self.name}: {NO_FACE}")
 
     @property
     def moves(self) -> bool:
@@ -193,7 +202,7 @@ class Repeated:
     count: int | None = None
 
     def __init__(self, driver: Driver) -> None:
-        self._driver, self.rate = driver, driver.rate
+        self._driver, self.rate, self.name = driver, driver.rate, driver.name
 
     def __iter__(self) -> Iterator[DriverFrame]:
         """Yield frames until nobody asks any more."""

@@ -61,7 +61,7 @@ class Follower:
         live: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.rate, self.count = driver.rate, driver.count
+        self.rate, self.count, self.name = driver.rate, driver.count, driver.name
         self._driver, self._to_pose, self._live, self._amount = driver, to_pose, live, smoothing
         self._smoother, self._jitter = PoseSmoother(source, smoothing), JitterMeter(driver.rate, size)
         self._quality = None if warn is None else DriverQuality(driver.rate, warn)

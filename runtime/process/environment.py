@@ -6,6 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bilayer.runtime.errors import InputError
+
+_MOST_THREADS = 4096  # more than processors have; a library would fail at starting as many
+
+
+def check_thread_numbers() -> None:
+    """Raise an InputError where a variable that says how many threads a library is to have holds no such number.
+
+    Numba raises of it as it is imported; OpenMP's library takes what it will, or ends the process.
+    """
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        given = os.environ.get(name, "").strip()
+        numbers = given.split(",") if name.startswith("OMP") else [given]  # for each level of threads in threads
+        if given and not all(_is_thread_number(number.strip()) for number in numbers):
+            found = f"expected a number of threads, 1 to {_MOST_THREADS}, found {given[:40]!r}"
+            raise InputError(f"${name}: {found}; correct or unset it")
+
+
+def _is_thread_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _MOST_THREADS
+
 
 @contextmanager
 def kept_environment(*names: str) -> Iterator[None]:

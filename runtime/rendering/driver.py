@@ -37,17 +37,17 @@ def open_driver(options: RenderOptions, source: ArrayLike) -> Iterator[AnyDriver
     else:
         model_files.check_set_up(*model_files.FINDING)
         if options.webcam is None:
-            yield TrackedDriver(lambda: open_pictures(path), options.side_by_side)
+            yield TrackedDriver(lambda: open_pictures(path), options.side_by_side, str(path))
             return
         with WebcamFrames(options.webcam) as pictures:
             from bilayer.runtime.face.mediapipe import MediapipeLandmarker
 
-            yield LiveDriver(pictures, MediapipeLandmarker())
+            yield LiveDriver(pictures, MediapipeLandmarker(), f"webcam {options.webcam}")
 
 
 def _track_driver(path: Path) -> LandmarkDriver:
     track = read_track(path)
-    driver = LandmarkDriver(track.landmarks, track.fps)
+    driver = LandmarkDriver(track.landmarks, track.fps, str(path))
     try:
         check_pixels(float(np.ptp(track.landmarks, axis=1).max()))
         if not driver.shows_a_face:

@@ -119,7 +119,7 @@ def render_video(
         number += 1
         advance()
     if number and not face_seen:
-        raise LandmarkError(NO_FACE)
+        raise LandmarkError(f"{driver.name}: {NO_FACE}")
     return Rendered(written, without_face, number - written, times)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import click
 
 from bilayer.runtime.command.console import Command
+from bilayer.runtime.command.options import PathAlone
 from bilayer.runtime.files.released import Release, ReleasedFile
 
 WebEngine = Literal["litert", "ort"]
@@ -134,12 +135,12 @@ def _is_wasm(name: str) -> bool:
     return name.endswith(".wasm")
 
 
-# By hand, of no dataclass: a step of the set-up, not one of the commands; click sees that the archive is there
+# By hand, of no dataclass: a step of the set-up, not one of the commands
 @click.command(cls=Command)
 @click.argument("engine", type=click.Choice(["litert", "ort"]), required=False)
 @click.option(
     "--package",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=PathAlone(),
     help="Take the files of ENGINE out of this archive of its npm package instead of fetching it.",
 )
 def main(engine: WebEngine | None, package: Path | None) -> None:

@@ -218,8 +218,8 @@ def test_a_signal_amid_imports_leaves_no_lock_of_theirs_behind(tmp_path, how):
     ("body", "code", "line"),
     [
         ("raise EOFError('Ran out of input')", 3, "error: a file ended before its time (Ran out of input)"),
-        ("open('/no/such')", 3, "error: /no/such: No such file or directory"),
-        ("raise OSError(28, 'No space left on device')", 3, "error: No space left on device"),
+        ("open('/no/such')", 3, "error: /no/such: No such file or directory; name another"),
+        ("raise OSError(28, 'No space left on device')", 3, "error: temporary files in "),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         (CAUGHT + "ImportError('initialization failed') from caught", 130, "interrupted"),
         (CAUGHT + "InputError('of a callback')", 130, "interrupted"),

@@ -159,8 +159,8 @@ def test_another_wheel_ends_with_code_3(tmp_path):
     assert done.stderr.startswith(f"error: {wheel}: expected the mediapipe==0.10.21 wheel")
 
 
-def test_a_wheel_that_is_not_there_is_a_usage_error(tmp_path):
-    assert run("--wheel", str(tmp_path / "a.whl")).returncode == 2
+def test_a_wheel_that_is_not_there_is_bad_input(tmp_path):
+    assert run("--wheel", str(tmp_path / "a.whl")).returncode == 3
 
 
 def test_the_command_takes_a_wheel_that_is_already_here(face_networks, tmp_path):

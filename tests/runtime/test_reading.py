@@ -1,6 +1,7 @@
 """The door refuses what is no file of a fit size in one line, and reads no further than its bound."""
 
 import errno
+import hashlib
 import os
 import socket
 import sys
@@ -9,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.files.kinds import check_photo_file, kind_of
@@ -112,6 +114,25 @@ def test_a_locked_folder_is_told(tmp_path):
         assert not is_there(tmp_path / "locked" / "file")
     finally:
         (tmp_path / "locked").chmod(0o700)
+
+
+@pytest.mark.parametrize("read", [
+    lambda file: file.read(4), lambda file: file.read(), lambda file: file.readinto(bytearray(4)),
+    lambda file: file.readline(), lambda file: hashlib.file_digest(file, "sha256"), lambda file: Image.open(file),
+])  # fmt: skip
+def test_whoever_reads_an_open_file_is_told_its_name_where_the_system_fails(tmp_path, monkeypatch, read):
+    """As of a disk that fails behind the opening; /proc/self/mem is such a file, where nothing lies at 0."""
+    (tmp_path / "file").write_text("x" * 100)
+    told = f"{tmp_path / 'file'}: cannot be read: Input/output error; its disk may be failing: name a copy"
+    if (memory := Path("/proc/self/mem")).exists():
+        with open_file(memory, FileKind.ANY, BundleError) as file, pytest.raises(BundleError, match=told[-60:]):
+            read(file)
+    with open_file(tmp_path / "file", FileKind.ANY, BundleError) as file:
+        os.close(file.fileno())
+        os.dup2(os.open(tmp_path, os.O_RDONLY), file.fileno())  # which is a folder
+        with pytest.raises(BundleError) as error:
+            read(file)
+    assert str(error.value).startswith(f"{tmp_path / 'file'}: cannot be read: Is a directory; name another")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])

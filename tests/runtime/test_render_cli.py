@@ -167,7 +167,7 @@ def test_a_driver_without_a_face_writes_nothing(bundle_folder, face_networks, tm
     Image.new("RGB", (200, 200), "navy").save(tmp_path / "blue.png")
     done = render(bundle_folder, "--drive", tmp_path / "blue.png", "--out", tmp_path / "a.mp4")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("error: driver: expected a face, found none")
+    assert done.stderr.startswith(f"error: {tmp_path / 'blue.png'}: expected a face, found none")
     assert not (tmp_path / "a.mp4").exists()
 
 
@@ -208,7 +208,7 @@ def test_tracks_that_hold_no_face_are_refused(bundle_folder, track, tmp_path):
     frames = read_track(track).landmarks
     unusable = {
         "parts": (frames / 512, r"parts.npy: landmarks: span 0\.\d+, expected pixels .* multiply x by its width"),
-        "nobody": (np.zeros_like(frames), "driver: expected a face, found none"),
+        "nobody": (np.zeros_like(frames), "error: .*nobody.npy: driver: expected a face, found none"),
     }
     for name, (points, words) in unusable.items():
         np.save(tmp_path / f"{name}.npy", points)
@@ -259,7 +259,7 @@ def test_a_background_is_a_picture_by_content_and_a_colour_by_name(bundle_folder
 def test_no_bundle_is_one_line():
     done = render("no-such-avatar", "--demo-motion", "--out", "a.mp4")
     assert done.returncode == 3
-    assert done.stderr == "error: no-such-avatar: no such file or folder\n"
+    assert done.stderr == "error: no-such-avatar: no such file or folder; name one that is there\n"
 
 
 @pytest.mark.parametrize(

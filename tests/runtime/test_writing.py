@@ -122,9 +122,9 @@ def test_errors_of_libraries_are_one_line(tmp_path):
             raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos\nat f") from error
 
     (tmp_path / "file").write_text("old")
-    with pytest.raises(OutputError, match=r"file: writing failed: No space left on device$"):
+    with pytest.raises(OutputError, match=r"file: writing failed: No space left on device; make room there, or name"):
         write_file(tmp_path / "file", fail)
-    with pytest.raises(OutputError, match=r"file: writing failed: No such file or directory$"):
+    with pytest.raises(OutputError, match=r"file: writing failed: No such file or directory; name another place$"):
         write_file(tmp_path / "file", lambda part: save_file(NUMBERS, part / "no" / "such"))
     with pytest.raises(KeyError), replacing(tmp_path / "file"):
         raise KeyError("not of the disk")

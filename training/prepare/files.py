@@ -16,6 +16,7 @@ from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
+from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.process.undisturbed import undisturbed
 from bilayer.runtime.typed_json import read_content, typed
@@ -82,7 +83,7 @@ def staging(root: Path, split: Split, person: str, video: str) -> Iterator[Video
                     (root / kind / split / person).mkdir(parents=True, exist_ok=True)
                     (stage / kind).rename(root / kind / split / person / video)
     except OSError as error:
-        raise OutputError(f"{root}: writing {person}/{video} failed: {error.strerror or error}") from error
+        raise OutputError(f"{root}: writing {person}/{video} failed: {why_not_written(error)}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -197,7 +197,8 @@ def _videos_of(place: StrPath) -> list[tuple[StrPath, tuple[str, ...]]]:
         if name.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
             found.append((path, parts))
     if not found:
-        raise InputError(f"{place}: expected videos ({' '.join(SUFFIXES)}) in this folder, found none")
+        expected = f"expected videos ({' '.join(SUFFIXES)}) in this folder"
+        raise InputError(f"{place}: {expected}, found none; name the folder that they lie in")
     return found
 
 

@@ -91,7 +91,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
     Raises:
         BilayerError: as `export_avatar` does, and what is seen without its libraries before they are loaded.
     """
-    check_options(options)
+    photos = check_options(options)
     from bilayer.export.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -100,7 +100,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
 
     with progress("starting", len(STAGES) + (options.precision != "fp32")) as advance:
         watch = Stopwatch(advance, on_step=lambda what: advance(f"integers: {what}", _STEP))
-        export = export_avatar(options, watch)
+        export = export_avatar(options, watch, photos=photos)
     if is_demo(options.checkpoint):
         click.echo(_DEMO_NOTE, err=True)
     for warning in export.warnings:
@@ -158,12 +158,17 @@ def _check_web(web: Path, options: ExportOptions) -> None:
 
 
 def _check_sheet(sheet: Path, options: ExportOptions, web: Path | None) -> None:
-    """Raise an OutputError unless the sheet is a file of its own that can be written."""
+    """Raise an OutputError unless the sheet is a file of its own that can be written, a ToolMissingError where nothing
+    finds faces.
+    """
     place, taken = sheet.resolve(), [path.resolve() for path in bundle_files(options.out)]
     if place in taken or (web is not None and web.resolve() in (place, *place.parents)):
         raise OutputError(f"{sheet}: the avatar or its page goes there; give --report another place")
     check_apart([sheet], (options.photo, *options.others, options.checkpoint, options.landmarks))
     check_output(sheet)
+    from bilayer.runtime.face import model_files
+
+    model_files.check_set_up(*model_files.FINDING)  # with given landmarks, too: in the frames they are looked for
 
 
 def _measure(options: ExportOptions, contract_file: Path, sheet: Path) -> "Likeness":

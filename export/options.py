@@ -2,21 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
-from bilayer.export.given import check_portrait
+from bilayer.export.given import check_portrait, read_portrait
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES, avatar_name, check_avatar_name
 from bilayer.runtime.command.extras import check_installed
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, OutputError
+from bilayer.runtime.face import model_files
 from bilayer.runtime.files.given import check_landmark_file
 from bilayer.runtime.files.reading import FileKind, StrPath, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion
+
+if TYPE_CHECKING:
+    from bilayer.runtime.arrays import Bytes
 
 SNPE_OPSET, NEWEST_OPSET = 8, 21
 ENLARGED = 1.5  # times that a photo's crop is enlarged at most; a larger frame shows no more of it
@@ -170,12 +174,13 @@ def bundle_files(out: StrPath) -> list[Path]:
     return [dlc.with_suffix(suffix) for suffix in BUNDLE_SUFFIXES]
 
 
-def check_options(options: ExportOptions) -> None:
-    """See that the files are there, and that the bundle has a place.
+def check_options(options: ExportOptions) -> "list[Bytes]":
+    """Return the photos' pixels, having seen that all files can be used, and that the bundle has a place.
 
     Raises:
-        InputError: one is not, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError; or as
+        InputError: one cannot, by its kind: a PhotoError, CheckpointError, LandmarkError or OutputError; or as
             `check_usual` does.
+        ToolMissingError: as `check_finders` does.
     """
     check_output(bundle_dlc(options.out))
     for file in bundle_files(options.out):
@@ -185,6 +190,17 @@ def check_options(options: ExportOptions) -> None:
     check_usual(options)
     check_apart(bundle_files(options.out), (options.photo, *options.others, options.checkpoint, options.landmarks))
     check_landmark_file(options.landmarks)
+    check_finders(options)
+    return [read_portrait(photo) for photo in (options.photo, *options.others)]
+
+
+def check_finders(options: ExportOptions) -> None:
+    """Raise a ToolMissingError where what finds the face, or cuts the person out, is not set up."""
+    searches = options.landmarks is None or bool(options.others)  # else the landmarks are given
+    if searches and options.landmarker == "face-alignment":
+        check_installed(["face_alignment"])
+    finding = model_files.FINDING if searches and options.landmarker == "mediapipe" else ()
+    model_files.check_set_up(*finding, *([model_files.PERSON_MASK] if options.mask else []))
 
 
 def check_usual(options: ExportOptions) -> None:

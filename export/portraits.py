@@ -8,6 +8,7 @@ from bilayer.model.avatar import Avatar, create_avatar
 from bilayer.model.config import ModelConfig
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.photo_source import Portrait, shot_of, source_of_photo
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.face.fan import FanLandmarker
 from bilayer.runtime.face.recognition import SAME_PERSON, IdentityRecogniser, identity_distance
@@ -17,24 +18,32 @@ from bilayer.runtime.vocabulary import Refine, WarpMotion
 OTHERS_SHARE = 0.05
 
 
-def read_portraits(options: ExportOptions, config: ModelConfig) -> list[Portrait]:
+def read_portraits(
+    options: ExportOptions, config: ModelConfig, photos: Sequence[Bytes] | None = None
+) -> list[Portrait]:
     """Return the photos' people, the first of which sets identity and pose; `concerns` tell what is odd about each.
+
+    `photos` are their pixels where they have been read already, by `check_options`.
 
     Raises:
         PhotoError, LandmarkError, ToolMissingError: as `source_of_photo` does.
     """
     searches = options.landmarks is None or bool(options.others)  # else the landmarks are given
     fan = FanLandmarker() if options.landmarker == "face-alignment" and searches else None
+    names = [str(photo) for photo in (options.photo, *options.others)]
+    read: Sequence[Bytes | str] = names if photos is None else photos
+    given, *further = zip(read, names, strict=True)
     first = source_of_photo(
-        options.photo,
+        given[0],
         config,
+        name=given[1],
         landmarks=options.landmarks,
         landmarker=fan,
         face=options.face,
         rotate=options.rotate,
         mask=options.mask,
     )
-    others = [source_of_photo(photo, config, landmarker=fan, mask=options.mask) for photo in options.others]
+    others = [source_of_photo(photo, config, name=name, landmarker=fan, mask=options.mask) for photo, name in further]
     side, size = first.crop.box.side, options.size or 0
     if size > max(config.image_size, ENLARGED * side):
         small = f"{options.photo}: the face's crop has {side} px: frames of {size} px show no more than it has"

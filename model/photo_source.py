@@ -46,6 +46,7 @@ def source_of_photo(
     photo: Path | str | Bytes,
     config: ModelConfig,
     *,
+    name: str = "",
     landmarks: Path | str | Floats | None = None,
     landmarker: Landmarker | None = None,
     face: int | None = None,
@@ -57,6 +58,7 @@ def source_of_photo(
     Args:
         photo: a file, or pixels (H, W, 3) RGB.
         config: settings of the model; what counts is the picture's size, and how thick landmarks are drawn.
+        name: what messages call the photo; by default its file, or "the photo".
         landmarks: 68 points (68, 2) in the turned photo's pixels, or a file of them; in place of a landmarker.
         landmarker: who finds the face otherwise; MediaPipe's networks by default.
         face: which of several, counted from 1, the largest, which is taken by default.
@@ -68,7 +70,7 @@ def source_of_photo(
         LandmarkError: `landmarks` are not 68 finite points with a usable extent.
         ToolMissingError: a network that finds faces or people is not set up.
     """
-    name = "the photo" if isinstance(photo, np.ndarray) else str(photo)
+    name = name or ("the photo" if isinstance(photo, np.ndarray) else str(photo))
     pixels = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
     pixels = np.ascontiguousarray(np.rot90(pixels, k=-(rotate // 90)))
     if landmarks is None:

@@ -3,6 +3,7 @@
 import io
 import shlex
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -25,6 +26,12 @@ def picture(kind):
     return content.getvalue()
 
 
+def animation():
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 255)])
+    return content.getvalue()
+
+
 POINTS = np.random.default_rng(1).uniform(0, 400, (68, 2))
 # Of the kind that is asked for, and damaged, or of something else
 DAMAGED = {
@@ -38,6 +45,10 @@ DAMAGED = {
     "cut.npy": npy(POINTS)[:-8],
     "cut.jpg": picture("JPEG")[:3000],
     "cut.png": picture("PNG")[:3000],
+    "motion.gif": animation(),
+    "empty.onnx": b"",
+    "text.onnx": b"what I wanted to say\n",
+    "empty.tflite": b"",
     "landmarks.npy": npy(POINTS),
     "good.png": picture("PNG"),
 }
@@ -49,6 +60,8 @@ def folder(tmp_path_factory):
     for name, content in DAMAGED.items():
         (place / name).write_bytes(content)
     (place / "nothing").mkdir()
+    (place / "photos").mkdir()
+    (place / "photos" / "me.png").write_bytes(DAMAGED["good.png"])
     (place / "avatar").mkdir()
     for suffix in (".onnx", ".safetensors", ".preview.png", ".dlc"):
         (place / "avatar" / f"avatar{suffix}").write_bytes(b"\x12\x01" + suffix[:1].encode())
@@ -66,7 +79,21 @@ OF_POINTS = {
     "cut.npy": "has not the (68, 2) numbers that its header says",
     "parts.npy": "multiply x by its width",
 }
+OF_PHOTOS = {
+    "cut.jpg": "the picture is damaged or cut short",
+    "cut.png": "the picture is damaged or cut short",
+    "motion.gif": "expected one picture, found an animation or several pages; extract one: ffmpeg -i motion.gif",
+}
 TOLD_OF_CONTENT = {
+    "export FILE --landmarks landmarks.npy --no-mask": OF_PHOTOS,
+    "parity avatar --photo FILE --landmarks landmarks.npy --no-mask": OF_PHOTOS,
+    "parity avatar --photo good.png --no-mask --landmarks FILE": {"nan.npy": "point 3 is [nan, nan]"},
+    "export --check FILE": {
+        "empty.onnx": "not an ONNX model: found an empty file; copy it again, or write it anew",
+        "text.onnx": "not an ONNX model: found text; name the network's own file",
+        "empty.tflite": "not a .tflite: found an empty file; copy it again",
+    },
+    "export --inspect FILE": {"empty.onnx": "not an ONNX model: found an empty file; copy it again"},
     "export good.png --landmarks FILE": OF_POINTS
     | {
         "nan.npy": "point 3 is [nan, nan], expected finite pixel positions; mend it",
@@ -78,8 +105,6 @@ TOLD_OF_CONTENT = {
         "nan.npy": "frame 0 holds a point that is not finite; leave out or fill in",
         "shape.npy": "expected shape (frames, 68, 2), found (1, 5, 2); give the 68 points",
         "place.npy": "driver: expected a face, found none: in each of its frames all points are in one place",
-        "cut.jpg": "the picture is damaged or cut short",
-        "cut.png": "the picture is damaged or cut short",
     },
     "parity avatar --drive FILE": {
         "object.npy": "expected numbers, found object",
@@ -94,24 +119,54 @@ TOLD_OF_CONTENT = {
         "good.png": "expected a photo of 512 x 384 pixels, found 80 x 96; give the photo that the avatar was made from",
     },
 }
+# With the networks that look for faces
+TOLD_OF_PHOTOS = {
+    "demo FILE": OF_PHOTOS,
+    "bench export FILE": {"cut.jpg": "the picture is damaged or cut short"},
+    "export good.png FILE": OF_PHOTOS,
+    "render avatar --out a.gif --drive FILE": {
+        "cut.jpg": "the picture is damaged",
+        "cut.png": "the picture is damaged",
+    },
+}
 # What no file but the machine is asked
+NO_NETWORKS = "the face networks are not set up; run: python -m bilayer.runtime.face.model_files"
 TOLD_OF_THE_MACHINE = {
     "render avatar --demo-motion --out window": "window: cannot be shown here (found no screen); write a file",
-    "render avatar --out a.gif --drive good.png": "the face networks are not set up; run: python -m bilayer.runtime.f",
+    "render avatar --out a.gif --drive good.png": NO_NETWORKS,
+    "demo good.png": NO_NETWORKS,
+    "export good.png": NO_NETWORKS,
+    "export good.png --landmarks landmarks.npy": NO_NETWORKS,  # which cut the person out
+    "export good.png --landmarks landmarks.npy --no-mask --report sheet.png": NO_NETWORKS,
+    "export photos": NO_NETWORKS,
+    "parity avatar --photo good.png": NO_NETWORKS,
+    "bench export good.png": NO_NETWORKS,
+    "export abfs://box/me.jpg": "abfs://box/me.jpg: Install adlfs to access",
+    "export photos --out abfs://box/avatars": "abfs://box/avatars: Install adlfs to access",
+    "parity abfs://box/avatar": "Install adlfs to access",
 }
 
 
-def test_what_is_damaged_is_told_before_anything_is_loaded(folder):
-    asked = [(words, name) for words, told in TOLD_OF_CONTENT.items() for name in told]
+def check_all_told(folder, table):
+    asked = [(words, name) for words, told in table.items() for name in told]
     commands = [[name if word == "FILE" else word for word in shlex.split(words)] for words, name in asked]
     wrong = []
     for (words, name), (code, told, heavy) in zip(asked, outcomes(folder, commands), strict=True):
-        expected = TOLD_OF_CONTENT[words][name]
+        expected = table[words][name]
         if code != 3 or heavy or not told.startswith(f"error: {name}: ") or expected not in told or "\n" in told[:-1]:
             wrong.append((words, name, code, told[-300:], heavy))
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def test_what_is_damaged_is_told_before_anything_is_loaded(folder):
+    check_all_told(folder, TOLD_OF_CONTENT)
+
+
+def test_a_damaged_photo_is_told_before_anything_is_loaded(folder, face_networks):
+    check_all_told(folder, TOLD_OF_PHOTOS)
+
+
+@pytest.mark.skipif(find_spec("adlfs") is not None, reason="adlfs is installed")
 def test_what_a_machine_lacks_is_told_before_anything_is_loaded(folder, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)

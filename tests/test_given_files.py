@@ -75,7 +75,17 @@ WANTED = {
     "demo FILE": ["me.npy", "net.onnx", "net.dlc", "tool", "book.pdf", "empty"],
     "export me.png --checkpoint FILE": [*KINDS.keys() - {"weights.safetensors"}],
     "export me.png --landmarks FILE": [*KINDS.keys() - {"me.npy"}],
-    "export --check FILE": ["me.png", "me.npy", "film.mp4", "net.dlc", "some.npz", "new.pth", "weights.safetensors"],
+    "export --check FILE": [
+        "me.png",
+        "me.npy",
+        "film.mp4",
+        "net.dlc",
+        "some.npz",
+        "new.pth",
+        "weights.safetensors",
+        "notes.txt",
+        "empty",
+    ],
     "export --inspect FILE": [
         "me.png",
         "me.npy",

@@ -14,8 +14,6 @@ from bilayer.benchmarks.parity.rungs.integers import integer_rungs
 from bilayer.benchmarks.parity.rungs.litert import litert
 from bilayer.benchmarks.parity.rungs.rung import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.subject import Subject
-from bilayer.export.options import ExportOptions
-from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.runtime.errors import InputError
 
 
@@ -25,19 +23,9 @@ def climb_as_asked(
     """Return the ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
-    if options.photo is not None:
+    if (source := options.source) is not None:
         from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 
-        source = ExportOptions(
-            photo=options.photo,
-            checkpoint=options.checkpoint or DEMO_CHECKPOINT,
-            landmarks=options.landmarks,
-            mask=options.mask,
-            others=options.others,
-            rotate=options.rotate,
-            face=options.face,
-            landmarker=options.landmarker,
-        )
         trained = make_trained(subject, source)
         subject, truth = trained.subject, ExactTrained.of(trained)
         rungs += [trained, Float64(subject, FOLDED, "folded")]

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import click
 
 from bilayer.benchmarks.report.document import require_packages
-from bilayer.export.given import check_portrait
+from bilayer.export.given import check_portrait, read_portrait
+from bilayer.export.options import ExportOptions, check_finders
+from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.bundle_names import check_holds_no_avatar
@@ -100,4 +102,25 @@ class ParityOptions:
             read = (self.photo, *self.others, self.checkpoint, self.landmarks, self.drive, self.bundle, *avatar.paths)
             check_apart([self.html], read)
             require_packages("jinja2", "matplotlib")
+        source = self.source
+        if source is not None:
+            for one in (source.photo, *source.others):
+                read_portrait(one)
+            check_finders(source)
         return avatar
+
+    @property
+    def source(self) -> ExportOptions | None:
+        """What the avatar was exported from, and how; None where that is not said."""
+        if self.photo is None:
+            return None
+        return ExportOptions(
+            photo=self.photo,
+            checkpoint=self.checkpoint or DEMO_CHECKPOINT,
+            landmarks=self.landmarks,
+            mask=self.mask,
+            others=self.others,
+            rotate=self.rotate,
+            face=self.face,
+            landmarker=self.landmarker,
+        )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bilayer.export.given import check_portrait
-from bilayer.export.options import ConversionTarget
+from bilayer.export.given import read_portrait
+from bilayer.export.options import ConversionTarget, ExportOptions, check_finders
 from bilayer.model.config import Preset
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle
@@ -95,9 +95,10 @@ class ExportBench:
     warm_up: WarmUp = 1
 
     def check(self) -> None:
-        """Raise a PhotoError or CheckpointError where a file cannot be used, before torch is loaded."""
-        check_portrait(self.photo)
+        """Raise an InputError where a file cannot be used, or a ToolMissingError where nothing finds a face."""
         check_checkpoint_file(self.checkpoint)
+        check_finders(ExportOptions(self.photo))
+        read_portrait(self.photo)
 
 
 @dataclass(frozen=True, kw_only=True)

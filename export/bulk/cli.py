@@ -12,7 +12,7 @@ import click
 from bilayer.export.allocator import keep_freed_memory
 from bilayer.export.bulk.items import find_items
 from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS_FILE, SHEET
-from bilayer.export.options import ExportOptions, check_usual
+from bilayer.export.options import ExportOptions, check_finders, check_usual
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import importing, progress, show, table, tell
 from bilayer.runtime.errors import InputError, ToolMissingError
@@ -45,6 +45,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
         raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
     check_usual(options)
+    stores.check_stores([*(place for item in items for place in item.places), out])
     if options.landmarks is not None or options.face is not None or options.rotate:
         raise click.UsageError(
             "--landmarks, --face and --rotate are one photo's; give them in a manifest (docs/bulk.md)"
@@ -57,6 +58,10 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
         check_apart(written, [place, *(item.photo for item in items if PurePath(item.photo).name in names)])
         if is_folder(records := Path(out, RECORDS)):
             sweep_drafts(records)  # of a run that was killed behind a record's rename
+        else:  # a run that goes on may have no face to find any more
+            asked = (item.options(options) for item in items)
+            for one in {(a.landmarks is None, bool(a.others), a.landmarker, a.mask): a for a in asked}.values():
+                check_finders(one)
     with importing():
         from bilayer.export.bulk.run import export_many, plan_export
         from bilayer.export.pipeline import load_trained

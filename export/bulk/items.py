@@ -37,6 +37,11 @@ class Item:
     refine: Refine | None = None
     size: Annotated[int, Meta(ge=16, le=4096)] | None = None
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Paths or URLs of all of its files."""
+        return (self.photo, *self.others, *([] if self.landmarks is None else [self.landmarks]))
+
     def options(self, usual: ExportOptions) -> ExportOptions:
         """Return the options of this photo's export: the usual, but for what the row says. Photos are as they stand."""
         own = ("landmarker", "face", "rotate", "mask", "refine", "size")

@@ -10,18 +10,22 @@ from bilayer.runtime.files.reading import is_folder
 NetworkKind = Literal[".dlc", ".onnx", ".tflite"]
 
 _BY_CONTENT: dict[str, NetworkKind] = {ZIP: ".dlc", ONNX: ".onnx", TFLITE: ".tflite"}
-_MAYBE_DAMAGED = (DATA, TEXT, EMPTY)
 _BY_NAME: dict[str, NetworkKind] = {kind: kind for kind in _BY_CONTENT.values()}
+_CALLED: dict[str, str] = {".dlc": "a .dlc file", ".onnx": "an ONNX model", ".tflite": "a .tflite"}
+# What no network is, whatever its name, and what to do about it
+_NO_NETWORK = {EMPTY: "copy it again, or write it anew", TEXT: "name the network's own file, or write it anew"}
 
 
 def network_kind(path: Path) -> NetworkKind | None:
     """Return the kind of network in a file, of a damaged one its name's; None of another kind of file or name.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or has the name of a network and is empty, or text.
     """
     kind = kind_of(path)
-    return _BY_CONTENT.get(kind) or (_BY_NAME.get(path.suffix) if kind in _MAYBE_DAMAGED else None)
+    if kind in _NO_NETWORK and path.suffix in _BY_NAME:
+        raise InputError(f"{path}: not {_CALLED[path.suffix]}: found {kind}; {_NO_NETWORK[kind]}")
+    return _BY_CONTENT.get(kind) or (_BY_NAME.get(path.suffix) if kind == DATA else None)
 
 
 def known_network_kind(path: Path) -> NetworkKind:
@@ -44,7 +48,7 @@ def check_network_file(path: Path) -> NetworkKind | None:
     if is_folder(path):
         raise InputError(f"{path}: is a folder; name an .onnx or a .tflite, such as the avatar.onnx in an avatar's")
     kind, found = network_kind(path), kind_of(path)
-    if kind == ".dlc" or (kind is None and found not in _MAYBE_DAMAGED):
+    if kind == ".dlc" or (kind is None and found != DATA):
         way_out = "bilayer-export --inspect looks into it" if kind else "name one, such as the avatar.onnx of an avatar"
         raise InputError(f"{path}: expected an .onnx or a .tflite, found {found}; {way_out}")
     return kind

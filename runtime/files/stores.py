@@ -3,7 +3,7 @@
 fsspec, which comes with torch, is loaded where a URL is given.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,18 @@ def is_url(place: str) -> bool:
 def join(place: str, *names: str) -> str:
     """Return a place below another."""
     return "/".join([place.rstrip("/"), *names]) if is_url(place) else str(Path(place, *names))
+
+
+def check_stores(places: Iterable[str]) -> None:
+    """See that what such URLs want is installed, before the work that takes or writes them; no store is asked.
+
+    Raises:
+        ToolMissingError: a package is not; names it, and the first URL that wants it.
+        InputError: nobody knows such URLs.
+    """
+    for place in {place.partition("://")[0]: place for place in reversed(list(places)) if is_url(place)}.values():
+        with _told(place, InputError):
+            _open(place)
 
 
 def find_below(place: str) -> list[tuple[str, str]]:

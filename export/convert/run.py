@@ -1,12 +1,11 @@
 """ONNX -> .dlc by one of Qualcomm's converters, in a process of its own; what it wrote is read back and compared."""
 
 import hashlib
-import os
 import re
 import shlex
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import onnx
 
 from bilayer.export.convert import tools
 from bilayer.export.convert.host import WORKER, PackageHost
-from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job
+from bilayer.export.convert.tools import INSTALL_PACKAGE, Invocation, Job, default_target
 from bilayer.export.dlc.check import EndMatch, WeightReport
 from bilayer.export.dlc.compare import compare_dlc
 from bilayer.export.dlc.read import Dlc, parse_dlc
@@ -63,16 +62,6 @@ class Conversion:
     readable_by: str
     weights: WeightReport
     ends: tuple[EndMatch, ...]  # inputs, then outputs
-
-
-def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTarget:
-    """Return the target of the SDK that is set up, or the package where none is.
-
-    A QAIRT SDK's envsetup.sh may set SNPE_ROOT, too, so its own variables are looked at first.
-    """
-    if environment.get("QAIRT_SDK_ROOT") or environment.get("QNN_SDK_ROOT"):
-        return "qairt-sdk"
-    return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
 
 
 def chosen_target(options: ExportOptions) -> ConversionTarget:

@@ -4,7 +4,8 @@ import os
 import shlex
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bilayer.export.convert import qairt_worker
 from bilayer.export.convert.host import WORKER
+from bilayer.export.options import ConversionTarget
 from bilayer.runtime.errors import ToolMissingError
 from bilayer.runtime.files.reading import is_file
 from bilayer.runtime.process.subprocesses import run
@@ -20,7 +22,9 @@ from bilayer.runtime.vocabulary import SDK_HOST
 _PACKAGE = "onnxruntime-qnn"
 INSTALL_PACKAGE = "run: pip install 'bilayer[qairt]' (Linux x86-64, Python 3.11 or later)"
 _SNPE, _QAIRT = "snpe-onnx-to-dlc", "qairt-converter"
+_VARIABLES = {_SNPE: ("SNPE_ROOT",), _QAIRT: ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT")}  # with the SDK's folder
 _SNPE_1_32 = "-i --input_network --input_type --input_encoding --model_version"  # what counts of its usage
+_TOOLS: dict[ConversionTarget, str] = {"qairt-sdk": _QAIRT, "snpe-1.32": _SNPE}
 _USAGE_SECONDS = 60.0  # these tools import onnx before they print their usage
 
 
@@ -71,8 +75,8 @@ def package(job: Job) -> Invocation:
     Raises:
         ToolMissingError: it is not installed.
     """
-    if find_spec("onnxruntime_qnn") is None:
-        raise ToolMissingError(f"{job.shown_dlc}: not made: {_PACKAGE} is not installed; {INSTALL_PACKAGE}")
+    with _not_made(job):
+        _check_package()
     arguments = (*WORKER, str(job.onnx_path), str(job.folder), str(job.soc_model))
     return Invocation(_PACKAGE, metadata.version(_PACKAGE), arguments, os.environ, 4, qairt_worker.NOT_LOADED)
 
@@ -86,7 +90,8 @@ def qairt_sdk(job: Job) -> Invocation:
         ToolMissingError: there is none.
     """
     by_hand = (_QAIRT, "--input_network", str(job.shown_onnx), "--output_path", str(job.shown_dlc))
-    tool, environment = _find(_QAIRT, ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT"), job, by_hand)
+    with _not_made(job):
+        tool, environment = _find(_QAIRT, by_hand)
     arguments = (tool, "--input_network", str(job.onnx_path), "--output_path", str(job.dlc_path))
     return Invocation(_QAIRT, "", arguments, environment, 4)
 
@@ -98,7 +103,8 @@ def snpe_sdk(job: Job) -> Invocation:
         ToolMissingError: there is none, or it does not start.
     """
     by_hand = snpe_arguments(_SNPE_1_32, job.shown_onnx, job.shown_dlc, job)
-    tool, environment = _find(_SNPE, ("SNPE_ROOT",), job, (_SNPE, *by_hand))
+    with _not_made(job):
+        tool, environment = _find(_SNPE, (_SNPE, *by_hand))
     log = job.folder / "usage.log"
     asked = run(
         (tool, "-h"), folder=job.folder, environment=environment, log=log, timeout=_USAGE_SECONDS, stop=job.stop
@@ -126,25 +132,60 @@ def snpe_arguments(usage: str, onnx_path: Path, dlc_path: Path, job: Job) -> tup
     return tuple(arguments)
 
 
-def _find(tool: str, variables: tuple[str, ...], job: Job, by_hand: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return the tool's path, and the environment that its SDK's bin/envsetup.sh would make."""
+def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTarget:
+    """Return the target of the SDK that is set up, or the package where none is.
+
+    A QAIRT SDK's envsetup.sh may set SNPE_ROOT, too, so its own variables are looked at first.
+    """
+    if any(environment.get(variable) for variable in _VARIABLES[_QAIRT]):
+        return "qairt-sdk"
+    return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
+
+
+def check_converter(target: ConversionTarget) -> None:
+    """Raise a ToolMissingError, as an export does, unless what converts for a target is there; nothing is started."""
+    if target == "qairt":
+        _check_package()
+    elif target in _TOOLS:
+        _find(_TOOLS[target])
+
+
+@contextmanager
+def _not_made(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except ToolMissingError as error:
+        raise ToolMissingError(f"{job.shown_dlc}: not made: {error}") from error
+
+
+def _check_package() -> None:
+    if find_spec("onnxruntime_qnn") is None:
+        raise ToolMissingError(f"{_PACKAGE} is not installed; {INSTALL_PACKAGE}")
+
+
+def _find(tool: str, by_hand: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+    """Return the tool's path, and the environment that its SDK's bin/envsetup.sh would make.
+
+    Raises:
+        ToolMissingError: it is not there; names its variable, and the command `by_hand` for another machine, if any.
+    """
     environment = dict(os.environ)
-    for variable in variables:
+    for variable in _VARIABLES[tool]:
         if not environment.get(variable):
             continue
         root = Path(environment[variable]).absolute()
         path = root / "bin" / SDK_HOST / tool
         if not is_file(path) or not os.access(path, os.X_OK):
-            what = "is not executable; run chmod +x on it" if is_file(path) else "is not there"
-            raise ToolMissingError(f"{job.shown_dlc}: not made: ${variable} is {root}, but {path} {what}")
+            what = "is not executable; run chmod +x on it" if is_file(path) else "is not there; correct the variable"
+            raise ToolMissingError(f"${variable} is {root}, but {path} {what}")
         _prepend(environment, "PATH", path.parent)
         _prepend(environment, "LD_LIBRARY_PATH", root / "lib" / SDK_HOST)
         _prepend(environment, "PYTHONPATH", root / "lib" / "python")
         return str(path), environment
     found = shutil.which(tool)
     if found is None:
-        where = f"set ${variables[0]} to the SDK's folder, or run where it is: {shlex.join(by_hand)}"
-        raise ToolMissingError(f"{job.shown_dlc}: not made: {tool} is not installed; {where}")
+        elsewhere = f", or run where it is: {shlex.join(by_hand)}" if by_hand else ""
+        raise ToolMissingError(f"{tool} is not installed; set ${_VARIABLES[tool][0]} to the SDK's folder{elsewhere}")
     return str(Path(found).absolute()), environment
 
 

@@ -18,7 +18,7 @@ def check_file(path: Path, target: ConversionTarget | None, as_json: bool) -> No
     if target == "none":
         raise click.UsageError("--target none has no rules, so there is nothing to check; name a target")
     kind = check_network_file(path)
-    from bilayer.export.convert.run import default_target
+    from bilayer.export.convert.tools import default_target
     from bilayer.export.formats.onnx_file import read_model
     from bilayer.export.integers.rules import check_onnx
     from bilayer.export.targets import RULES_FOR

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bilayer.export.convert.tools import check_converter, default_target
+from bilayer.export.options import ConversionTarget, ExportOptions, check_usual
 from bilayer.export.serve.options import ServeOptions
-from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Command, as_json_option, show, tell
 from bilayer.runtime.command.options import fills
-from bilayer.runtime.errors import BilayerError, InputError, OutputError
+from bilayer.runtime.errors import BilayerError, InputError, OutputError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, read_text
 from bilayer.runtime.files.released import cache_folder
 from bilayer.runtime.files.writing import check_output
@@ -47,7 +48,8 @@ def main(options: ServeOptions, as_json: bool) -> None:
     uvicorn_log.setLevel(logging.ERROR)  # and so is what is no HTTP
     uvicorn_log.addFilter(lambda record: not _tells_of_the_end(record))
     token = _token(options)
-    check_checkpoint_file(options.checkpoint)
+    check_usual(ExportOptions("", target=options.target, checkpoint=options.checkpoint))
+    _check_converter(options.target)
     place = options.cache or cache_folder() / "serve"
     check_output(place / "lock")
     import uvicorn
@@ -135,6 +137,20 @@ def _token(options: ServeOptions) -> str | None:
             "make one: openssl rand -hex 32"
         )
     return token
+
+
+def _check_converter(target: ConversionTarget | None) -> None:
+    """Tell of a converter that is not there before each request does without it.
+
+    Raises:
+        ToolMissingError: it was asked for; of what is taken where nothing is asked for a warning is printed.
+    """
+    try:
+        check_converter(target or default_target())
+    except ToolMissingError as error:
+        if target is not None:
+            raise ToolMissingError(f"--target {target}: {error}; or serve without a .dlc: --target none") from error
+        tell("warning", f"avatars will have no .dlc: {error}; --target none says that this is meant")
 
 
 def _bound(options: ServeOptions) -> socket.socket:

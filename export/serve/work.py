@@ -63,7 +63,7 @@ def begin(end: "Connection[None, None]", memory: int, checkpoint: str) -> None:
 
 def describe(checkpoint: str) -> tuple[str, ...]:
     """Return what makes all avatars of this process: checkpoint, packages, usual target; errors are `load_model`'s."""
-    from bilayer.export.convert.run import default_target
+    from bilayer.export.convert.tools import default_target
     from bilayer.export.pipeline import package_versions
 
     versions = (f"{name} {number}" for name, number in package_versions().items())

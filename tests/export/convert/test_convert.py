@@ -14,7 +14,8 @@ import onnx
 import pytest
 
 from bilayer.export.convert import tools
-from bilayer.export.convert.run import ConvertOptions, convert_onnx, default_target
+from bilayer.export.convert.run import ConvertOptions, convert_onnx
+from bilayer.export.convert.tools import default_target
 from bilayer.export.dlc.read import read_dlc
 from bilayer.runtime.errors import ConversionError, InputError, OutputError, ToolMissingError
 from tests.export.convert.converting import files_in

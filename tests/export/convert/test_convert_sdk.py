@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bilayer.export.convert import tools
 from bilayer.export.convert.run import ConvertOptions, convert_onnx
 from bilayer.export.dlc.read import read_dlc
 from bilayer.runtime.errors import ConversionError, ParityError, ToolMissingError
@@ -199,3 +200,38 @@ def test_a_tool_that_cannot_even_print_its_usage_is_said(sdk, model_path, tmp_pa
         ToolMissingError, match="ended with code 1: ModuleNotFoundError: No module named 'snpe'; set up"
     ):
         convert_onnx(model_path, tmp_path / "out.dlc", sdk)
+
+
+ROOTS = ("SNPE_ROOT", "QAIRT_SDK_ROOT", "QNN_SDK_ROOT")
+
+
+@pytest.mark.parametrize("target", ["snpe-1.32", "qairt-sdk", "qairt", "none", "litert"])
+def test_a_service_tells_at_its_start_what_an_export_would_of_its_converter(model_path, tmp_path, monkeypatch, target):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for variable in ROOTS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    if target in ("none", "litert"):
+        tools.check_converter(target)
+        return
+    with pytest.raises(ToolMissingError, match=r"is not installed; (set|run)") as missing:
+        tools.check_converter(target)
+    with pytest.raises(ToolMissingError) as told:
+        convert_onnx(model_path, tmp_path / "a.dlc", target)
+    assert str(told.value).startswith(f"{tmp_path / 'a.dlc'}: not made: {missing.value}")
+    command = [sys.executable, "-m", "bilayer.export.serve.cli", "--target", target, "--port", "0"]
+    command += ["--cache", str(tmp_path / "cache")]
+    if target != "qairt":  # which is installed in a process of its own
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
+        assert (done.returncode, done.stdout) == (5, "")
+        assert done.stderr == f"error: --target {target}: {missing.value}; or serve without a .dlc: --target none\n"
+        assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("given", ROOTS)
+def test_a_variable_that_names_no_sdk_is_told_before_anything_is_started(tmp_path, monkeypatch, given):
+    for variable in ROOTS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(given, str(tmp_path))
+    with pytest.raises(ToolMissingError, match=rf"\${given} is .*, but .* is not there; correct the variable"):
+        tools.check_converter(tools.default_target())

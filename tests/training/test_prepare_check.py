@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bilayer.training.prepare.check import check_dataset
-from bilayer.training.prepare.files import agree_on_settings, staging
+from bilayer.training.prepare.files import agreeing_on_settings, staging
 from tests import forked
 from tests.training.test_dataset_refusals import BREAKS
 from tests.training.written_frames import SIZE, face_points, write_data, write_frame
@@ -133,20 +134,58 @@ def test_a_failure_leaves_the_old_frames_and_no_new_ones(tmp_path):
     assert [path.name for path in (tmp_path / "imgs/train/p/v").iterdir()] == ["2"]
 
 
+def agree(path, settings):
+    with agreeing_on_settings(path, settings):
+        (path.parent / "imgs").mkdir(exist_ok=True)
+
+
 def test_settings_are_kept_and_damage_is_named(tmp_path):
     from bilayer.runtime.errors import InputError
 
     path = tmp_path / "new" / "heads.json"
-    agree_on_settings(path, {"size": 8, "frames": 2})
-    agree_on_settings(path, {"frames": 2, "size": 8})
+    agree(path, {"size": 8, "frames": 2})
+    agree(path, {"frames": 2, "size": 8})
     for other, words in (
         ({"size": 8, "frames": 3}, "frames: expected 3 as asked for now, found 2"),
         ({"size": 8}, "frames: expected None"),
         ({"size": 8, "frames": 2, "more": 1}, "more: expected 1"),
     ):
         with pytest.raises(InputError, match=words):
-            agree_on_settings(path, other)
+            agree(path, other)
     for damage in ("{", "[]"):
         path.write_text(damage)
         with pytest.raises(InputError, match=r"heads\.json: .*; delete what bilayer-prepare wrote there"):
-            agree_on_settings(path, {"size": 8})
+            agree(path, {"size": 8})
+
+
+@pytest.mark.parametrize("ended", [None, KeyError, KeyboardInterrupt, SystemExit])
+def test_settings_of_which_no_data_came_go_with_the_folders_made_for_them(tmp_path, ended):
+    def begin(path, folder=None):
+        with suppress(*([ended] if ended else [])), agreeing_on_settings(path, {"size": 8}):
+            assert json.loads(path.read_text()) == {"size": 8}
+            if folder is not None:
+                (path.parent / folder).mkdir()
+            if ended is not None:
+                raise ended
+
+    begin(tmp_path / "a/b/videos.json")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "own").mkdir()
+    begin(tmp_path / "own/videos.json")
+    assert [path.name for path in tmp_path.rglob("*")] == ["own"]
+    begin(tmp_path / "own/videos.json", "imgs")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["imgs", "own", "videos.json"]
+    (tmp_path / "own/imgs").rmdir()
+    begin(tmp_path / "own/videos.json")  # another run's, which may be at work
+    assert (tmp_path / "own/videos.json").is_file()
+
+
+def test_settings_stay_with_data_where_the_run_that_wrote_them_came_to_nothing(tmp_path):
+    path = tmp_path / "data/videos.json"
+    with agreeing_on_settings(path, {"size": 8}):
+        other = agreeing_on_settings(path, {"size": 8})
+        other.__enter__()
+    assert not path.exists()
+    (path.parent / "imgs").mkdir(parents=True)
+    other.__exit__(None, None, None)
+    assert json.loads(path.read_text()) == {"size": 8}

@@ -298,3 +298,11 @@ def test_what_is_not_installed_stops_the_run_before_it_leaves_a_trace(film, tmp_
     assert "python -m bilayer.runtime.face.model_files" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
+
+
+def test_a_run_that_reads_no_video_leaves_nothing(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(200))
+    refused = prepare("videos", tmp_path / "film.mp4", "--out", tmp_path / "new" / "data")
+    assert refused.returncode == 3
+    assert "1 of 1 videos could not be read" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]

@@ -104,17 +104,38 @@ def removing_stages(root: Path, split: Split, videos: Iterable[tuple[str, str]])
                     Path(place).rmdir()
 
 
-def agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write `settings` to `path`, or see that those there are the same: one folder holds one kind of data.
+@contextmanager
+def agreeing_on_settings(path: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """`settings` are at `path` inside, written or found there the same: one folder holds one kind of data.
+
+    Where no data came of the block, whatever ended it, the file that was written for it goes, and so does its folder.
 
     Raises:
         InputError: others are there; the message names the first that differs.
         OutputError: the folder cannot be written to.
     """
     sweep_drafts(path.parent)
-    if not is_there(path):
-        write_file(path, json.dumps(settings, indent=2, allow_nan=False) + "\n")
-        return
+    folder, content = path.parent, json.dumps(settings, indent=2, allow_nan=False) + "\n"
+    made = [place for place in (folder, *folder.parents) if not is_there(place)]
+    if begun := is_there(path):
+        _check_same(path, settings)
+    else:
+        write_file(path, content)
+    try:
+        yield
+    finally:
+        with undisturbed():
+            holds_data = is_folder(folder) and any(other != path for other in list_folder(folder))
+            if holds_data and not is_there(path):  # of another run, which had begun the folder and came to nothing
+                write_file(path, content)
+            elif not holds_data and not begun:
+                with suppress(OSError):  # something else comes into it
+                    path.unlink()
+                    for place in made:
+                        place.rmdir()
+
+
+def _check_same(path: Path, settings: Mapping[str, Any]) -> None:
     found = typed(dict[str, Any], read_content(path, DAMAGED), str(path), DAMAGED)
     for name in [*settings, *found]:
         if found.get(name) != settings.get(name):

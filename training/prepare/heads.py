@@ -14,7 +14,7 @@ from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.frame_folders import IMAGES, TWOS
-from bilayer.training.prepare.files import agree_on_settings, refuse_other_split, removing_stages, staging
+from bilayer.training.prepare.files import agreeing_on_settings, refuse_other_split, removing_stages, staging
 from bilayer.training.prepare.options import HeadSettings
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def prepare_heads(jobs: list[HeadJob], workers: Workers, on_done: Callable[[], N
     """
     root, split = jobs[0].root, jobs[0].split
     refuse_other_split(root, split, {job.person for job in jobs}, "move --first-identity")
-    agree_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
-    with removing_stages(root, split, ((job.person, job.video) for job in waiting)):
+    settled = agreeing_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
+    with settled, removing_stages(root, split, ((job.person, job.video) for job in waiting)):
         for _, result in run_jobs(render_identity, waiting, workers):
             if isinstance(result, InputError):  # the model's, and so every identity's
                 raise result

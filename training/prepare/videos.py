@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
@@ -23,7 +24,7 @@ from bilayer.runtime.vocabulary import Split
 from bilayer.training.prepare.files import (
     DAMAGED,
     VideoStage,
-    agree_on_settings,
+    agreeing_on_settings,
     refuse_other_split,
     removing_stages,
     staging,
@@ -110,13 +111,13 @@ def prepare_videos(
     load_av(), _faces(settings.landmarker), _masker()  # what is missing stops the run before it leaves a trace
     persons = {job.person for job in jobs}
     refuse_other_split(root, jobs[0].split, persons, "no person belongs in both: rename the video, or leave it out")
-    agree_on_settings(root / SETTINGS_FILE, asdict(settings))
     for job in jobs:
         sweep_drafts(job.record.parent)
-    waiting = [job for job in jobs if not _is_done(job)]
     done: dict[str, VideoResult] = {}
     failed: dict[str, str] = {}
-    with removing_stages(root, jobs[0].split, ((job.person, job.video) for job in waiting)):
+    with agreeing_on_settings(root / SETTINGS_FILE, asdict(settings)), ExitStack() as ending:
+        waiting = [job for job in jobs if not _is_done(job)]
+        ending.enter_context(removing_stages(root, jobs[0].split, ((job.person, job.video) for job in waiting)))
         for job, result in run_jobs(prepare_video, waiting, workers):
             name = f"{job.person}/{job.video}"
             if isinstance(result, InputError):

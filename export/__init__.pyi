@@ -1,7 +1,7 @@
 from .convert.run import Conversion as Conversion
 from .convert.run import ConvertOptions as ConvertOptions
 from .convert.run import convert_onnx as convert_onnx
-from .convert.run import default_target as default_target
+from .convert.tools import default_target as default_target
 from .dlc.check import check_io as check_io
 from .dlc.check import compare_weights as compare_weights
 from .dlc.read import Dlc as Dlc

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from bilayer.entry import COMMANDS
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import Group, as_json_option, show
 from bilayer.runtime.command.extras import naming_extras
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
     from bilayer.runtime.arrays import Floats
     from bilayer.runtime.bundle import Bundle
     from bilayer.runtime.frame import NetworkOutputs
-
-COMMANDS = {  # by module, and what each does
-    "export": ("bilayer.export.cli", "A photo to an avatar: network, texture, .dlc."),
-    "serve": ("bilayer.export.serve.cli", "Serves avatars by HTTP: a photo in, a bundle out."),
-    "render": ("bilayer.runtime.rendering.cli", "Drives an avatar: a track, a video, a photo, a webcam."),
-    "web": ("bilayer.runtime.web.cli", "Shows an avatar in a browser; writes a page for any host."),
-    "parity": ("bilayer.benchmarks.parity.cli", "Compares every way to run an avatar with the trained model."),
-    "device": ("bilayer.android_harness.cli", "Measures and checks an avatar on a phone, by adb."),
-    "checkpoint": ("bilayer.model.cli", "Looks into checkpoints, and converts the authors'."),
-    "sampler": ("bilayer.runtime.sampler.cli", "The texture sampler for other processors."),
-    "bench": ("bilayer.benchmarks.speed.cli", "What each part costs on this machine."),
-    "prepare": ("bilayer.training.prepare.cli", "Training data from videos, or synthetic heads."),
-    "train": ("bilayer.training.cli", "Trains the model."),
-    "eval": ("bilayer.training.evaluate.cli", "Measures checkpoints, or frames of any method."),
-}
 
 
 class LazyGroup(Group):

@@ -13,7 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bilayer.cli import COMMANDS, main
+from bilayer.cli import main
+from bilayer.entry import COMMANDS
 from bilayer.runtime.errors import InputError
 from tests import golden
 from tests.option_table import option_table, options, written

@@ -13,8 +13,8 @@ import click
 import numpy as np
 import pytest
 
-from bilayer.cli import COMMANDS
 from bilayer.cli import main as bilayer
+from bilayer.entry import COMMANDS
 from bilayer.runtime import demo_motion, read_bundle, write_track
 from tests import forked
 from tests.documents import PAGES, ROOT, blocks

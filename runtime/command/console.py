@@ -77,8 +77,12 @@ class _ReportErrors(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        with _usage_in_one_line(_files_like_options(args)):
-            context = super().make_context(info_name, args, parent, **extra)
+        try:
+            with _usage_in_one_line(_files_like_options(args)):
+                context = super().make_context(info_name, args, parent, **extra)
+        except KeyboardInterrupt:  # of which click would say `Aborted!`, with the code of an error
+            click.echo("interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
         if self._ending is not None:
             context.meta[_ENDING] = self._ending  # which the contexts of its commands share
         return context

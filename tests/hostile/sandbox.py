@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bilayer.cli import COMMANDS
+from bilayer.entry import COMMANDS
 from tests.hostile.case import MEMORY, SECONDS, Outcome
 
 ROOT = Path(__file__).parents[2]

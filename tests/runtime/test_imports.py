@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from bilayer.entry import COMMANDS
 from bilayer.runtime.command.console import look_at
 from bilayer.runtime.engines.choice import installed
 
@@ -87,9 +87,7 @@ def test_a_module_loads_heavy_packages_only_when_used(module):
     assert not imported("-c", f"import bilayer.runtime.{module}") & set(HEAVY)
 
 
-SCRIPTS = sorted(
-    script.name for script in entry_points(group="console_scripts") if script.value.startswith("bilayer.runtime.")
-)
+SCRIPTS = [f"bilayer-{name}" for name, (module, _) in COMMANDS.items() if module.startswith("bilayer.runtime.")]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -242,6 +242,21 @@ def judge(
     return Ruling("warned" if warned else "passed", tuple(warned))
 
 
+def storage_excess(agreement: Agreement, thresholds: Thresholds = DEFAULT) -> float:
+    """Return how far what is stored in fewer bits is over its gate: the worst error over what `judge` allows it.
+
+    At most 1 passes; infinite where numbers are not finite. A search can bring it down, where a verdict says no more
+    than yes or no.
+    """
+    if agreement.not_finite or math.isnan(agreement.frame_ssim):
+        return math.inf
+    stored = [db for name, db in agreement.psnr_db.items() if name not in ("delta_uv", FRAME)]
+    over = [10 ** ((thresholds.fp16_hybrid_psnr - db) / 20) for db in stored]  # of errors, not of decibels
+    over.append(agreement.uv_pixels / thresholds.fp16_hybrid_uv_pixels)
+    over.append((1 - agreement.frame_ssim) / (1 - thresholds.fp16_hybrid_frame_ssim))
+    return max(over)
+
+
 def _ssim_under(agreement: Agreement, expected: float) -> str:
     return f"the frame's SSIM is {agreement.frame_ssim:.4f}, expected at least {expected:g}"
 

@@ -78,6 +78,7 @@ class ParityOptions:
         Raises:
             UsageError: options that do not go together.
             InputError: the bundle or another file cannot be used, or the place of the report.
+            ToolMissingError: a package that --html needs is not installed.
         """
         chosen = (self.checkpoint, self.landmarks, not self.mask, self.others, self.rotate, self.face)
         if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):

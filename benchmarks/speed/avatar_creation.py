@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def time_creation(options: InitBench) -> BenchReport:
-    """Report the time of each stage, of both sides."""
+    """Return the report of each stage's time, beside that of plain torch modules."""
     with torch_threads(options.threads):
         times = time_stages(PRESETS[options.preset], options.repeats, options.warm_up)
     rows = []

@@ -1,28 +1,16 @@
 """Whether integers show: the gate that FP16 storage is held to, as one number that a search can bring down."""
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from bilayer.runtime.agreement import DEFAULT, FRAME, Agreement, compare
+from bilayer.runtime.agreement import FRAME, Agreement, compare, storage_excess
 from bilayer.runtime.bundle import Outputs
 from bilayer.runtime.frame import NetworkOutputs
 from bilayer.runtime.sampler.compositor import FrameCompositor
 
 # The search asks for so much of what the gate allows: other poses judge, and they may be worse
 SHARE = 0.6
-
-
-def excess_of(found: Agreement) -> float:
-    """Return the worst figure over what the gate allows it (errors, not decibels): at most 1 passes."""
-    if found.not_finite:
-        return math.inf
-    least = DEFAULT.fp16_hybrid_psnr
-    over = [10 ** ((least - db) / 20) for name, db in found.psnr_db.items() if name not in ("delta_uv", FRAME)]
-    over.append(found.uv_pixels / DEFAULT.fp16_hybrid_uv_pixels)
-    over.append((1 - found.frame_ssim) / (1 - DEFAULT.fp16_hybrid_frame_ssim))
-    return max(over)
 
 
 class Gate:
@@ -42,12 +30,12 @@ class Gate:
 
     def excess(self, made: dict[str, Tensor]) -> float:
         """Return what `fewest_wide` asks: how far results are over the gate's SHARE."""
-        return excess_of(self.compare(made)) / SHARE
+        return storage_excess(self.compare(made)) / SHARE
 
     def rank(self, made: dict[str, Tensor]) -> tuple[bool, float]:
         """Return what the better one of two forms of a network has more of: passing, and dB of its worst frame."""
         found = self.compare(made)
-        return excess_of(found) <= SHARE, found.psnr_db[FRAME]
+        return storage_excess(found) <= SHARE, found.psnr_db[FRAME]
 
 
 def _results(tensors: dict[str, Tensor], outputs: Outputs) -> Sequence[NetworkOutputs]:

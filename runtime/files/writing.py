@@ -55,11 +55,13 @@ def _takes_files(folder: Path) -> bool:
     """Whether files can be made in a folder where that is allowed: not in /proc, which has no blocks to keep any."""
     if not hasattr(os, "statvfs") or os.statvfs(folder).f_blocks:
         return True
+    probe = folder / f".bilayer-{secrets.token_hex(4)}"
     try:  # a mount that tells nothing of its size may take them
-        os.close(os.open(probe := folder / f".bilayer-{secrets.token_hex(4)}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        probe.unlink()
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except OSError:
         return False
+    with suppress(OSError):  # a mount may take files and give none back; it can be written to
+        probe.unlink()
     return True
 
 

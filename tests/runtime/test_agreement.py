@@ -1,14 +1,26 @@
 """The one meter: PSNR, SSIM and the warp's error against formulas, their conventions, and what is judged of them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bilayer.runtime.agreement import DEFAULT, MOST_DB, Agreement, compare, decibels, judge, psnr, ssim, uv_pixels
+from bilayer.runtime.agreement import (
+    DEFAULT,
+    MOST_DB,
+    Agreement,
+    compare,
+    decibels,
+    judge,
+    psnr,
+    ssim,
+    storage_excess,
+    uv_pixels,
+)
 from bilayer.runtime.frame import NetworkOutputs
 from tests import golden
 
@@ -149,3 +161,32 @@ def test_a_measured_arithmetic_is_held_against_its_emulation(found, emulated, ve
     bracket = None if emulated is None else {"delta_uv": emulated}
     for kind in ("fp16", "bf16"):
         assert judge(Agreement({"delta_uv": found, "frame": 60}, 0.1), kind, DEFAULT, bracket).verdict == verdict
+
+
+def test_the_gate_as_one_number():
+    passing = Agreement({"delta_uv": 30.0, "lf_rgb": 60.0, "seg": 80.0, "frame": 20.0}, 0.25, frame_ssim=0.995)
+    assert storage_excess(passing) == pytest.approx(1)
+    assert storage_excess(replace(passing, uv_pixels=0.5)) == pytest.approx(2)
+    assert storage_excess(replace(passing, psnr_db={"lf_rgb": 40.0})) == pytest.approx(10)
+    assert storage_excess(replace(passing, frame_ssim=0.97)) == pytest.approx(3)
+    assert storage_excess(replace(passing, not_finite=1)) == math.inf
+
+
+# Near to what is allowed, where a limit that stands in one of the two alone would show
+NEAR = {
+    "lf_rgb": st.floats(DEFAULT.fp16_hybrid_psnr - 1, DEFAULT.fp16_hybrid_psnr + 1),
+    "seg": st.floats(DEFAULT.fp16_hybrid_psnr - 1, DEFAULT.fp16_hybrid_psnr + 1),
+    "uv_pixels": st.floats(0, 2 * DEFAULT.fp16_hybrid_uv_pixels),
+    "frame_ssim": st.floats(2 * DEFAULT.fp16_hybrid_frame_ssim - 1, 1) | st.just(math.nan),
+    "not_finite": st.sampled_from([0, 0, 0, 1]),
+}
+
+
+@given(st.fixed_dictionaries(NEAR), st.sampled_from(["fp16-hybrid", "w8a16", "w8a8"]))
+def test_the_gate_as_one_number_passes_what_is_ruled_to_pass(near, kind):
+    figures = {"delta_uv": 30.0, "frame": 20.0, "lf_rgb": near["lf_rgb"], "seg": near["seg"]}
+    agreement = Agreement(figures, near["uv_pixels"], near["not_finite"], near["frame_ssim"])
+    limits = (DEFAULT.fp16_hybrid_psnr, DEFAULT.fp16_hybrid_frame_ssim)
+    found = (near["lf_rgb"], near["seg"], near["frame_ssim"])
+    assume(not any(abs(figure - limit) < 1e-9 for figure in found for limit in limits))  # where rounding decides
+    assert (storage_excess(agreement) <= 1) == (judge(agreement, kind).verdict == "passed")

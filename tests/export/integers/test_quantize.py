@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from bilayer.export.integers.calibrate import extreme_poses, motion_poses, network_outputs
-from bilayer.export.integers.gate import excess_of
 from bilayer.export.integers.heads import with_heads_apart
 from bilayer.export.integers.qdq import build_qdq, is_qdq, read_qdq
 from bilayer.export.integers.quantize import fewest_wide, quantize
 from bilayer.export.network.evaluate import evaluate
 from bilayer.export.network.layers import Weighted
 from bilayer.export.network.onnx_read import read_layers
-from bilayer.runtime.agreement import Agreement
 from bilayer.runtime.errors import BundleError, InputError
 from bilayer.runtime.motion.poses import choose_poses
 from tests.export.integers.integer_bundles import GIVEN, WIDE
@@ -112,15 +110,6 @@ def test_what_is_known_of_other_widths_changes_nothing(generators, poses, intege
         deterministic=True
     )
     assert heard == [f"rounding {layer.name}" for layer in generator.layers if isinstance(layer, Weighted)]
-
-
-def test_the_gate_as_one_number():
-    passing = Agreement({"delta_uv": 30.0, "lf_rgb": 60.0, "seg": 80.0, "frame": 20.0}, 0.25, frame_ssim=0.995)
-    assert excess_of(passing) == pytest.approx(1)
-    assert excess_of(replace(passing, uv_pixels=0.5)) == pytest.approx(2)
-    assert excess_of(replace(passing, psnr_db={"lf_rgb": 40.0})) == pytest.approx(10)
-    assert excess_of(replace(passing, frame_ssim=0.97)) == pytest.approx(3)
-    assert excess_of(replace(passing, not_finite=1)) == np.inf
 
 
 def _changed(generator, name, **fields):

@@ -113,6 +113,26 @@ def test_another_photo_is_refused_by_its_shape_and_told_by_its_look(photo):
     own[30:94, 50:114] = shaded[..., :3]
     assert PasteBack(own, source(50, 30), shaded).likeness > 0.99
     assert PasteBack(own[:, ::-1].copy(), source(50, 30), shaded).likeness < ALIKE
+    assert PasteBack(np.full_like(own, 90), source(50, 30), shaded).likeness == 0  # nothing to be like
+
+
+def test_what_lies_around_a_face_does_not_make_it_another(photo):
+    """The colour of the hair, or a white background at the mask's edge, weighs more than the face within it."""
+    rng = np.random.default_rng(0)
+    person = source(50, 30)
+    pose = np.zeros((68, 2))
+    pose[:4] = (-0.3, -0.4), (0.3, -0.4), (0.3, 0.4), (-0.3, 0.4)
+    person = PhotoSource(person.photo_size, person.crop, pose.ravel().tolist())
+    rest = np.full((SIDE, SIDE, 4), 255, np.uint8)
+    rest[..., :3] = rng.integers(0, 200, (16, 16, 1)).repeat(4, 0).repeat(4, 1)
+    own, face = photo.copy(), np.s_[30 + 19 : 30 + 46, 50 + 22 : 50 + 43]
+    own[30:94, 50:114] = rest[..., :3]
+    for around in (0, 90, 255):
+        other = np.full_like(photo, around)
+        other[face] = own[face]
+        assert PasteBack(other, person, rest).likeness > 0.95
+        other[face] = own[face][::-1]
+        assert PasteBack(other, person, rest).likeness < ALIKE
 
 
 def in_process(*arguments):

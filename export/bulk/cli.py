@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.allocator import keep_freed_memory
-from bilayer.export.bulk.items import find_items
+from bilayer.export.bulk.items import sift_items
 from bilayer.export.bulk.photos import OWN, RECORDS, RESULTS_FILE, SHEET
 from bilayer.export.options import ExportOptions, check_finders, check_usual
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
@@ -41,7 +41,7 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
     os.environ.setdefault(WAITING, "PASSIVE")
     keep_freed_memory()  # of this process, which may be the only one
     out = "avatars" if options.out == ExportOptions.out else str(options.out)
-    items = find_items(place, out, OWN)
+    items, refused = sift_items(place, out, OWN)
     if out.endswith(BUNDLE_SUFFIXES) and not is_folder(out):
         raise click.UsageError(f"--out {out}: many photos need a folder, in which each has its own; name one")
     check_usual(options)
@@ -63,11 +63,12 @@ def export_photos(place: str, options: ExportOptions, job_options: JobOptions, a
             for one in {(a.landmarks is None, bool(a.others), a.landmarker, a.mask): a for a in asked}.values():
                 check_finders(one)
     with importing():
-        from bilayer.export.bulk.run import export_many, plan_export
+        from bilayer.export.bulk.run import export_many, plan_export, refused_row
         from bilayer.export.pipeline import load_trained
     workers = job_options.workers(len(items), WORKER_BYTES)
     with progress("looking at photos", len(items)) as advance:
         plan = plan_export(items, out, replace(options, photo="", out=""), workers, advance)
+    plan = replace(plan, refused=tuple(refused_row(photo, error) for photo, error in refused.items()))
     waiting = len(plan.waiting)
     if waiting:
         load_trained(options)  # what is wrong with it is told here, once, and not of each photo

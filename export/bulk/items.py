@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from bilayer.export.bulk.names import check_names
+from bilayer.export.bulk.names import check_name, check_names
 from bilayer.export.bulk.photos import MANIFESTS, list_photos
 from bilayer.export.options import ExportOptions
 from bilayer.runtime.errors import InputError
@@ -60,12 +60,33 @@ def find_items(place: str, out: str = "", own: Collection[str] = ()) -> list[Ite
     Raises:
         InputError: nothing is there, a row does not fit, or two photos would have one name.
     """
+    items, refused = sift_items(place, out, own)
+    if refused:
+        raise InputError(next(iter(refused.values())))
+    return items
+
+
+def sift_items(place: str, out: str = "", own: Collection[str] = ()) -> tuple[list[Item], dict[str, str]]:
+    """Return what `find_items` does, and the photos of a folder or pattern whose avatars' folders could not be called
+    after them, as by a name that is no UTF-8, each with the reason: the others are not refused for it.
+
+    Raises:
+        InputError: as `find_items`, but for such a name that no row of a manifest gives.
+    """
+    refused: dict[str, str] = {}
     if place.lower().endswith(MANIFESTS):
         items = [replace(item, name=_plain(item.name)) for item in _manifest(place)]
     else:
-        items = [Item(photo, _without_suffix(below)) for photo, below in list_photos(place, out)]
+        items = []
+        for photo, below in list_photos(place, out):
+            name = _without_suffix(below)
+            try:
+                check_name(photo, name)
+                items.append(Item(photo, name))
+            except InputError as error:
+                refused[photo] = str(error)
     check_names(place, [(item.photo, item.name) for item in items], own)
-    return items
+    return items, refused
 
 
 def _plain(name: str) -> str:

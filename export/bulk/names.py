@@ -25,7 +25,7 @@ def check_names(place: str, named_photos: Sequence[tuple[str, str]], own: Collec
     """
     photos: dict[str, str] = {}  # by name, folded
     for photo, name in named_photos:
-        _check_name(f"{place}: {photo}", name)
+        check_name(f"{place}: {photo}", name)
         if PurePath(name).parts[0].lower() in own:
             raise InputError(
                 f"{place}: {photo} would be {name}, where the run keeps its own files; rename it, {_WAY_OUT}"
@@ -41,19 +41,33 @@ def check_names(place: str, named_photos: Sequence[tuple[str, str]], own: Collec
             )
 
 
-def _check_name(where: str, name: str) -> None:
+def check_name(where: str, name: str) -> None:
+    """Raise an InputError, which begins with `where`, unless an avatar's folder can be called `name`."""
     parts = PurePath(name).parts
     unfit = name.startswith("/") or ".." in parts or any(part.startswith(".") for part in parts)
     if not parts or unfit or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in name):
         # Control letters break lines and terminals; halves of a pair are what is no UTF-8, which ONNX Runtime
         # does not open
-        raise InputError(f"{where}: expected a name of folders, found {name[:60]!r}; rename it, {_WAY_OUT}")
+        found = with_escapes(name[:60])
+        found = f"'{found}'" if found.isprintable() else repr(found)
+        in_words = f"expected a name of folders, found {found}"
+        if with_escapes(name) != name:
+            in_words += ", which is no UTF-8"
+        raise InputError(f"{with_escapes(where)}: {in_words}; rename it, {_WAY_OUT}")
     longest, whole = max(map(_bytes, parts)), _bytes(name)
     if longest > MOST_OF_ONE or whole > MOST:
         raise InputError(
             f"{where[:200]}: expected a name of at most {MOST_OF_ONE} bytes a folder, {MOST} in all, found {longest} "
             f"and {whole}; rename it, {_WAY_OUT}"
         )
+
+
+def with_escapes(name: str) -> str:
+    """Return a name that can be written as UTF-8: bytes of a file's name that are none as \\xe9."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a pair that stands for no byte: a manifest's
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _whose_file(name: str, photos: Mapping[str, str]) -> str | None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from bilayer.export.bulk.items import Item
+from bilayer.export.bulk.names import with_escapes
 from bilayer.export.bulk.photos import RESULTS_FILE, SHEET
 from bilayer.export.bulk.sheet import contact_sheet
 from bilayer.export.bulk.work import (
@@ -32,6 +34,7 @@ class Plan:
     jobs: Mapping[str, BulkJob]  # by name, in the photos' order
     known: Mapping[str, Row]  # by name: done before, or not readable
     names: Mapping[str, tuple[str, ...]]  # of the jobs with one key: the first is made, or was, for all of them
+    refused: tuple[Row, ...] = ()  # of photos that are no jobs
 
     @property
     def waiting(self) -> list[tuple[BulkJob, str]]:
@@ -44,7 +47,7 @@ class Plan:
 class BulkReport:
     """What came of a run."""
 
-    rows: tuple[Row, ...]  # in the photos' order
+    rows: tuple[Row, ...]  # in the photos' order, those that were refused by their names behind them
     finished_before: int  # avatars that an earlier run has made
 
     def count(self, status: Status) -> int:
@@ -88,6 +91,11 @@ def plan_export(
     return Plan(out, jobs, known, names)
 
 
+def refused_row(photo: str, error: str) -> Row:
+    """Return the row of a photo that cannot be a job, for the reason `error`; what is no UTF-8 in it as escapes."""
+    return Row(with_escapes(PurePath(photo).stem), with_escapes(photo), "failed", error=error)
+
+
 def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> BulkReport:
     """Make the avatars that are waiting; results.jsonl has a row of every photo in the end, and there is a sheet.
 
@@ -110,7 +118,7 @@ def export_many(plan: Plan, workers: Workers, on_done: Callable[[], None]) -> Bu
             if rows.get(name, rows[first]) is rows[first]:
                 rows[name] = replace(rows[first], name=name, photo=plan.jobs[name].item.photo, status=status)
     before = sum(row.status == "done" for row in plan.known.values())
-    report = BulkReport(tuple(rows[name] for name in plan.jobs), before)
+    report = BulkReport((*(rows[name] for name in plan.jobs), *plan.refused), before)
     stores.write(stores.join(plan.out, RESULTS_FILE), "".join(map(as_line, report.rows)).encode())
     sheet = contact_sheet(plan.out, report.rows)
     if sheet is not None:

@@ -1,11 +1,15 @@
 """Which photos a bulk export takes, where each goes, and what is told of a manifest that does not fit."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from bilayer.export.bulk.items import find_items
+from bilayer.export.bulk.items import find_items, sift_items
+from bilayer.export.bulk.names import with_escapes
 from bilayer.export.bulk.photos import OWN
 from bilayer.runtime.errors import InputError
 from tests import forked
@@ -141,3 +145,46 @@ def test_what_does_not_go_with_many_photos_is_told(folder, tmp_path, arguments, 
     assert done.returncode == code, done.stderr
     assert message.replace("PHOTOS", str(folder)) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NO_UTF_8 = b"b\xe9n.png"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes no such names")
+@pytest.mark.parametrize("pattern", ["", "*.png", "**"])
+def test_a_name_that_is_no_utf_8_is_refused_alone(folder, pattern):
+    (folder / os.fsdecode(NO_UTF_8)).write_bytes((folder / "ben.png").read_bytes())
+    (folder / "tab\tbed.png").write_bytes(b"")
+    items, refused = sift_items(str(folder / pattern))
+    assert [item.name for item in items] == [*NAMES]
+    assert sorted(refused) == [str(folder / os.fsdecode(NO_UTF_8)), str(folder / "tab\tbed.png")]
+    for name, told in ((r"b\xe9n", "'b\\xe9n', which is no UTF-8"), ("tab\tbed", "'tab\\tbed'")):
+        way_out = "rename it, or give names in a manifest (docs/bulk.md)"
+        expected = f"{folder / name}.png: expected a name of folders, found {told}; {way_out}"
+        assert expected in refused.values()
+    with pytest.raises(InputError, match="expected a name of folders, found"):
+        find_items(str(folder / pattern))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes no such names")
+def test_a_run_makes_the_others_and_tells_of_a_name_that_is_no_utf_8(folder, tmp_path):
+    people = tmp_path / "people"
+    people.mkdir()
+    (people / os.fsdecode(NO_UTF_8)).write_bytes((folder / "ben.png").read_bytes())
+    (people / "none.png").write_text("not a photo")
+    command = [sys.executable, "-m", "bilayer.export", people, "--out", tmp_path / "out", "--target", "none"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert f"failed: b\\xe9n: {people}/b\\xe9n.png: expected a name of folders, found" in done.stderr
+    assert "error: 2 of 2 photos failed" in done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text("utf-8").splitlines()]
+    assert [(row["name"], row["status"]) for row in rows] == [("none", "failed"), (r"b\xe9n", "failed")]
+    assert (tmp_path / "out/contact-sheet.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("ann", "ann"), ("é", "é"), ("b\udce9n", r"b\xe9n"), ("\ud800", r"\ud800"), ("\udcff\ud83d", r"\udcff\ud83d")],
+)
+def test_any_name_can_be_written(name, written):
+    assert with_escapes(name) == written

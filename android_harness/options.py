@@ -8,7 +8,7 @@ import click
 
 from bilayer.android_harness.routes.vendor import Mode
 from bilayer.runtime.bundle import Bundle, read_bundle
-from bilayer.runtime.command.options import Option, is_typed
+from bilayer.runtime.command.options import Option, is_typed, refuse_typed
 from bilayer.runtime.files.given import check_kind_of, check_program, check_track_file
 from bilayer.runtime.files.kinds import DATA, EMPTY, TEXT
 from bilayer.runtime.files.places import check_video
@@ -77,6 +77,8 @@ class AvatarOptions(DeviceChoice):
             if route != self.route and self._is_given(field):
                 found = f"expected --route {route} with it, found {self.route or 'none'}"
                 raise click.UsageError(f"{word}: {found}; give that, or leave it out")
+        if self.drive is None:
+            refuse_typed("the built-in motion is in the avatar's own landmarks", ["retarget"])
         check_track_file(self.drive)
         for field in ("ncnn_runner", "benchmark_model", "executor_runner", "runner"):
             check_program(getattr(self, field, None), "docs/device.md")

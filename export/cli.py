@@ -25,7 +25,7 @@ from bilayer.export.options import (
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
 from bilayer.runtime.command.console import Command, as_json_option, importing, progress, show, table, tell
 from bilayer.runtime.command.heard import log_handler
-from bilayer.runtime.command.options import check_suffix, fills, with_options
+from bilayer.runtime.command.options import check_suffix, fills, refuse_typed, with_options
 from bilayer.runtime.errors import OutputError
 from bilayer.runtime.files.places import check_outside
 from bilayer.runtime.files.shell import pasted
@@ -67,6 +67,10 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
     many = is_many(photos) or (bool(photos) and is_url(str(given["out"])))
     if job_options != JobOptions() and not many:
         raise click.UsageError("--jobs and --ray are for many people: give a folder, a pattern or a manifest")
+    if not photos:
+        of_files = ("checked", "inspected", "as_json", *(["target"] if task.checked is not None else []))
+        of_avatars = [name for name in click.get_current_context().params if name not in of_files]
+        refuse_typed("--check and --inspect make no avatar", of_avatars)
     if task.checked is not None:
         check_file(task.checked, given["target"], as_json)
     elif task.inspected is not None:
@@ -82,6 +86,8 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
     else:
         check_suffix(Path(given["out"]), (*BUNDLE_SUFFIXES, ""))  # of many photos it is a folder, whatever its name
         photo, *others = photos
+        if given["landmarks"] is not None:
+            refuse_typed("--landmarks says where the face is", ["face"] if others else ["face", "landmarker"])
         export_photo(ExportOptions(photo, others=tuple(others), **given), task, as_json)
 
 

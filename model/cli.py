@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from bilayer.model.config import Preset, StoredPrecision
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.console import Group, as_json_option, show, suggest, table
-from bilayer.runtime.command.options import Option, fills
+from bilayer.runtime.command.options import Option, fills, refuse_typed
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import is_folder, size_of
 from bilayer.runtime.files.shell import pasted
@@ -41,6 +41,12 @@ class RunsOptions:
         ),
     ] = ()
 
+    def check_runs(self, path: Path | None) -> None:
+        """Raise a UsageError where one of several runs is asked for, and `path` is no folder of them."""
+        if path is None or not is_folder(path):
+            found = "a --preset" if path is None else str(path)
+            refuse_typed(f"{found} has no runs to choose among", ["experiment", "epoch"])
+
     def overrides(self) -> "dict[str, Value]":
         """Return the settings by their names, or a UsageError where one is no NAME=VALUE."""
         named = [(setting, *setting.partition("=")) for setting in self.settings]
@@ -64,6 +70,7 @@ class CheckpointChoice(RunsOptions):
         if (self.path is None) == (self.preset is None):
             raise click.UsageError("give either PATH or --preset")
         check_checkpoint_file(self.path)
+        self.check_runs(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +138,7 @@ def convert(options: CheckpointConversion, as_json: bool) -> None:
             raise click.UsageError(f"give either {place} or --out {out}: one file is written")
         out = place
     check_checkpoint_file(options.runs_dir)
+    options.check_runs(options.runs_dir)
     check_output(out)
     check_apart([out], [options.runs_dir])
     overrides = options.overrides()

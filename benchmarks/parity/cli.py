@@ -76,6 +76,7 @@ def _judge_many(
 
     if options.photo or options.device_outputs or options.write_inputs or options.html or options.layers:
         raise click.UsageError("photos, pages, layers and a phone's files are of one avatar; name its folder")
+    options.check_usage()
     with progress("judging", len(contracts)) as advance:
         rows = judge_many(contracts, options, job_options.workers(len(contracts), WORKER_BYTES), advance)
     show({"avatars": [asdict(row) for row in rows]}, lambda: summary(rows), as_json)

@@ -13,7 +13,7 @@ from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.bundle_names import check_holds_no_avatar
-from bilayer.runtime.command.options import Option
+from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.files.given import check_landmark_file, check_track_file
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.writing import check_apart, check_output
@@ -72,6 +72,21 @@ class ParityOptions:
     face: Annotated[int | None, Option("As the export had it (with --photo).", at_least=1, default="1")] = None
     landmarker: Annotated[LandmarkerName, Option("As the export had it (with --photo).")] = "mediapipe"
 
+    def check_usage(self) -> None:
+        """Raise a UsageError of options that would do nothing beside the others."""
+        if self.write_inputs is not None and (self.html is not None or self.device_outputs is not None):
+            raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
+        if self.write_inputs is not None:
+            refuse_typed("--write-inputs compares nothing", ["photo", "others", "quick", "slow_poses"])
+        if self.between and not self.layers:
+            raise click.UsageError("--between is for --layers")
+        if not self.layers or self.write_inputs is not None:
+            refuse_typed("layers are compared with --layers alone", ["layer_threshold", "between"])
+        if self.device_outputs is None:
+            refuse_typed("there are files of --device-outputs alone", ["device_layout", "device_precision"])
+        if self.quick:
+            refuse_typed("--quick leaves the HTP simulator out", ["slow_poses"])
+
     def check(self) -> Bundle:
         """Return the bundle; and see what else can be seen without a library.
 
@@ -84,10 +99,7 @@ class ParityOptions:
         if self.photo is None and (any(chosen) or self.landmarker != "mediapipe"):
             options = "--checkpoint, --landmarks, --no-mask, --other, --rotate, --face and --landmarker"
             raise click.UsageError(f"{options} say what --photo was exported with: give it")
-        if self.write_inputs is not None and (self.html is not None or self.device_outputs is not None):
-            raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
-        if self.between and not self.layers:
-            raise click.UsageError("--between is for --layers")
+        self.check_usage()
         for photo in (*filter(None, [self.photo]), *self.others):
             check_portrait(photo)
         check_checkpoint_file(self.checkpoint)

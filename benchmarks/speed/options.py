@@ -9,7 +9,7 @@ from bilayer.export.options import ConversionTarget, ExportOptions, check_finder
 from bilayer.model.config import Preset
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.command.options import Option
+from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.files.reading import check_input
 
 Repeats = Annotated[int, Option("Timed turns.", at_least=1)]
@@ -53,8 +53,9 @@ class FrameBench(PresetOptions):
     vulkan: Annotated[bool, Option("ncnn on its Vulkan device as well.")] = False
 
     def check(self) -> None:
-        """Raise a BundleError where the avatar cannot be used, before torch is loaded."""
+        """Raise a BundleError where the avatar cannot be used, before torch is loaded, or a UsageError."""
         if self.bundle is not None:
+            refuse_typed("--bundle is played as it is", ["preset", "upsample", "size"])
             read_bundle(self.bundle)
 
 

@@ -10,7 +10,7 @@ def main(options: RenderOptions) -> None: ...
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -188,6 +188,16 @@ def is_typed(field: str) -> bool:
     """Return whether the running command was given a field's option in words, not by a variable or its default."""
     context = click.get_current_context(silent=True)
     return context is not None and context.get_parameter_source(field) is ParameterSource.COMMANDLINE
+
+
+def refuse_typed(why: str, fields: Collection[str]) -> None:
+    """Raise a UsageError that begins with `why` where options of these fields were typed: they would do nothing."""
+    context = click.get_current_context(silent=True)
+    given = context.command.params if context else []
+    words = [parameter.opts[-1] for parameter in given if parameter.name in fields and is_typed(parameter.name)]
+    if words:
+        named = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        raise click.UsageError(f"{why}: leave {named} away")
 
 
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

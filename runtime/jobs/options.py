@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from bilayer.runtime.command.options import Option
+from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.jobs.run import Workers, usual_processes
 
 
@@ -18,5 +18,7 @@ class JobOptions:
     ] = None
 
     def workers(self, jobs: int, each: int = 0) -> Workers:
-        """Return who does so many jobs, where a process takes `each` bytes of memory."""
+        """Return who does so many jobs, where a process takes `each` bytes of memory; or raise a UsageError of both."""
+        if self.ray is not None:
+            refuse_typed("--ray takes the cluster's processors", ["jobs"])
         return Workers(max(1, min(self.jobs or usual_processes(each), jobs)), self.ray)

@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.command.options import Option
+from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.engines.choice import checked_engine, network_file
 from bilayer.runtime.files.given import check_driver_file
 from bilayer.runtime.files.kinds import check_photo_file
@@ -83,6 +83,8 @@ class RenderOptions:
         """
         if (self.drive is None) == (not self.demo_motion):
             raise click.UsageError("give either --drive DRIVE or --demo-motion")
+        if self.demo_motion:
+            refuse_typed("--demo-motion is in the avatar's own landmarks", ["retarget"])
         if self.out is None and self.virtual_camera is None:
             raise click.UsageError("Missing option '-o' / '--out'.")
         if self.file is not None and self.virtual_camera is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from bilayer.runtime.command.console import Command, as_json_option, show, table, tell
-from bilayer.runtime.command.options import Option, fills
+from bilayer.runtime.command.options import Option, fills, refuse_typed
 from bilayer.runtime.files.places import check_outside
 from bilayer.runtime.files.shell import pasted
 
@@ -46,6 +46,7 @@ def main(options: WebOptions, as_json: bool) -> None:
     from bilayer.runtime.web.site import check_site_folder, make_site
 
     if options.out is not None:
+        refuse_typed("--out writes the page and serves nothing", ["port", "host", "browse"])
         check_site_folder(options.out)
     bundle = None if options.bundle is None else read_bundle(options.bundle)
     if options.out is not None:

@@ -156,7 +156,10 @@ def test_what_is_wrong_with_an_avatar_of_a_store_is_told_by_its_url(store):
     code, found, _ = judged("memory://avatars", "--jobs", 1)
     assert code == 3
     assert [row["verdict"] for row in found["avatars"]] == ["failed", "failed"]
-    assert found["avatars"][1]["reason"] == "memory://avatars/more/ben/avatar.preview.png: no such file"
+    assert (
+        found["avatars"][1]["reason"]
+        == "memory://avatars/more/ben/avatar.preview.png: no such file; name one that is there"
+    )
     contract = json.loads(memory.cat_file("/avatars/ann/avatar.json"))
     for name in ("../../secret", "..", "", "avatar.json"):
         contract["files"]["preview"]["name"] = name

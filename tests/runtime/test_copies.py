@@ -25,6 +25,9 @@ def test_errors_and_texts_name_the_url(tmp_path):
     assert str(told.value) == "memory://copies/a/x.bin.old: unlike memory://copies/a/x.bin"
     assert not copies.folder.exists()
     assert own.exists()
-    with pytest.raises(LandmarkError, match=r"^memory://copies/none: no such file$"), copying() as copies:
+    with (
+        pytest.raises(LandmarkError, match=r"^memory://copies/none: no such file; name one that is there$"),
+        copying() as copies,
+    ):
         copies.fetch("memory://copies/none", "1", FileKind.ANY, LandmarkError)
     assert not copies.folder.exists()

@@ -209,7 +209,7 @@ def test_folders_are_looked_for_before_torch_is_loaded(tmp_path, option):
     code += "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'slow imports'; sys.exit(7)"
     arguments = ["frames", f"m={truth}", "--truth", str(truth), option, str(tmp_path / "none")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert done.stderr == f"error: {tmp_path / 'none'}: expected a folder, found nothing\n"
+    assert done.stderr == f"error: {tmp_path / 'none'}: expected a folder, found nothing; name one\n"
     assert done.returncode == 7
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from bilayer.model.files.given import check_checkpoint_file
-from bilayer.runtime.command.options import Option
+from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.files.given import check_kind_of
 from bilayer.runtime.files.kinds import DATA, ONNX, TORCH
 from bilayer.runtime.files.reading import check_folder
@@ -129,7 +129,9 @@ class CheckpointOptions(MeterOptions, JobOptions):
             check_checkpoint_file(path)
         if not is_url(str(self.data)):
             check_folder(Path(self.data))
-        if self.sheet is not None:
+        if self.sheet is None:
+            refuse_typed("there are rows of a --sheet alone", ["sheet_rows"])
+        else:
             check_output(self.sheet)
         if self.save_frames is not None:
             check_new_folder(self.save_frames)

@@ -1,0 +1,83 @@
+"""An option that would do nothing beside another is refused in words, with 2, before anything is loaded."""
+
+import shlex
+
+import pytest
+from click.testing import CliRunner
+
+from bilayer.cli import main
+from bilayer.runtime.jobs.options import JobOptions
+from tests import golden
+from tests.runtime.test_bundle import contract
+from tests.test_given_files import KINDS, outcomes
+
+REFUSED = {  # and what is to be left away
+    "checkpoint inspect weights.safetensors --epoch 3": "weights.safetensors has no runs to choose among: leave",
+    "checkpoint inspect weights.safetensors --experiment a --epoch 3": "leave --experiment and --epoch away",
+    "checkpoint inspect --preset medium --epoch 3": "a --preset has no runs to choose among: leave --epoch away",
+    "checkpoint convert weights.safetensors --experiment a": "leave --experiment away",
+    "bench frame --bundle avatar --size 64": "--bundle is played as it is: leave --size away",
+    "bench frame --bundle avatar --preset medium --upsample phase": "leave --preset and --upsample away",
+    "export --check avatar/avatar.onnx --size 64": "--check and --inspect make no avatar: leave --size away",
+    "export --inspect avatar --target none --out a.dlc": "make no avatar: leave --out and --target away",
+    "export --inspect avatar --no-mask": "make no avatar: leave --mask away",
+    "export me.png --landmarks face.npy --face 2": "--landmarks says where the face is: leave --face away",
+    "export me.png --landmarks face.npy --landmarker mediapipe": "leave --landmarker away",
+    "export me.png you.png --landmarks face.npy --face 1 --landmarker mediapipe": "leave --face away",
+    "render avatar --demo-motion --out a.gif --retarget absolute": "leave --retarget away",
+    "web avatar --out page --port 80": "--out writes the page and serves nothing: leave --port away",
+    "web avatar --out page --host 0.0.0.0 --open --port 80": "leave --port, --host and --open away",
+    "parity avatar --layer-threshold 50": "layers are compared with --layers alone: leave --layer-threshold away",
+    "parity avatar --between float64 fp16-hybrid": "--between is for --layers",
+    "parity avatar --device-layout nhwc": "there are files of --device-outputs alone: leave --device-layout away",
+    "parity avatar --quick --slow-poses 2": "--quick leaves the HTP simulator out: leave --slow-poses away",
+    "parity avatar --write-inputs inputs --quick": "--write-inputs compares nothing: leave --quick away",
+    "parity avatar --write-inputs inputs --layers --layer-threshold 9": "leave --layer-threshold away",
+    "parity avatars --between float64 fp16-hybrid": "--between is for --layers",
+    "parity avatars --quick --ray auto --jobs 2": "--ray takes the cluster's processors: leave --jobs away",
+    "eval checkpoint weights.safetensors --data avatar --sheet-rows 2": "rows of a --sheet alone: leave --sheet-rows",
+    "device bench avatar --retarget absolute": "leave --retarget away",
+    "device run avatar --out a.gif --retarget procrustes": "leave --retarget away",
+}
+TAKEN = [  # what has an effect, or is what would be without it
+    f"checkpoint inspect {golden.CASE_A / 'runs'} --epoch 7",
+    "checkpoint inspect --preset medium",
+    "export --check avatar/avatar.onnx --target snpe-1.32 --json",
+    "bench frame --preset medium --bundle-is-no-option",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("given")
+    for name in ("me.png", "weights.safetensors"):
+        (place / name).write_bytes(KINDS[name][0])
+    (place / "you.png").write_bytes(KINDS["me.png"][0])
+    (place / "face.npy").write_bytes(KINDS["me.npy"][0])
+    for avatar in (place / "avatar", place / "avatars/one", place / "avatars/two"):
+        avatar.mkdir(parents=True)
+        for suffix in (".onnx", ".safetensors", ".preview.png", ".dlc"):
+            (avatar / f"avatar{suffix}").write_bytes(b"\x12\x01" + suffix[:1].encode())
+        (avatar / "avatar.json").write_text(contract(avatar).to_json())
+    return place
+
+
+def test_an_option_that_would_do_nothing_is_refused(folder):
+    ends = outcomes(folder, [shlex.split(words) for words in REFUSED])
+    wrong = [
+        (words, code, told[-300:], heavy)
+        for (words, expected), (code, told, heavy) in zip(REFUSED.items(), ends, strict=True)
+        if code != 2 or expected not in told or (heavy and "avatars" not in words)
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+    assert not (folder / "page").exists()
+
+
+@pytest.mark.parametrize("words", TAKEN)
+def test_an_option_that_has_an_effect_is_not(folder, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    assert "away" not in CliRunner().invoke(main, shlex.split(words)).stderr
+
+
+def test_a_program_may_give_what_it_will():
+    assert JobOptions(jobs=2, ray="auto").workers(4).processes == 2

@@ -66,6 +66,12 @@ def folder(tmp_path_factory):
         (place / "avatar" / f"avatar{suffix}").write_bytes(b"\x12\x01" + suffix[:1].encode())
     (place / "avatar" / "avatar.json").write_text(contract(place / "avatar").to_json())
     (place / "settings.toml").write_text("")
+    (place / "files.toml").write_text('[perceptual]\nvgg19 = "me.png"\n')
+    for below in ("none", "bare/imgs/train", "data/imgs/train/a/b/c", "masked/imgs/train/a/b/c", "masked/segs/train"):
+        (place / below).mkdir(parents=True)
+    for name in ("frames/a.png", "other/b.png", "begun/state.pt", "begun/settings.json"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text('{"seed": 7}')
     return place
 
 
@@ -227,6 +233,29 @@ TOLD_AT_ONCE = {
     "prepare videos film.mp4 --out avatar": (3, "avatar: holds the avatar avatar.json"),
     "parity avatar --write-inputs avatar": (3, "avatar: holds the avatar avatar.json"),
     "train base --config settings.toml --out avatar": (3, "avatar: holds the avatar avatar.json"),
+    "train base --config settings.toml --out run --device tpu": (
+        2,
+        "'--device': expected auto, cpu, cuda or cuda:N, found 'tpu'",
+    ),
+    "train enhancer --base weights.safetensors --config settings.toml --out run --device cuda:": (2, "found 'cuda:'"),
+    "eval checkpoint weights.safetensors --data avatar --device auto": (
+        2,
+        "expected cpu, cuda or cuda:N, found 'auto'",
+    ),
+    "eval frames a=avatar --truth avatar --device tpu": (2, "expected cpu, cuda or cuda:N, found 'tpu'"),
+    "eval checkpoint weights.safetensors --data avatar": (3, "avatar: expected a folder imgs/test of PERSON/VIDEO/SEQ"),
+    "eval frames a=none --truth none": (3, "none: expected frames (.jpg, "),
+    "eval frames a=frames --truth frames --drive none": (3, "none/a.npy: no such file; name a file of 68 points"),
+    "eval frames a=other --truth frames": (3, "other: expected the 1 frames that frames has, found 0 of them"),
+    "train base --config settings.toml --out run": (3, "[data] root: expected a folder, none is named; give --data"),
+    "train base --config settings.toml --out run --data none": (3, "none: expected a folder imgs/train of PERSON/"),
+    "train base --config settings.toml --out run --data bare": (3, "bare/imgs/train: expected folders PERSON/VIDEO/"),
+    "train base --config settings.toml --out run --data data": (3, "data: has no segs/, which [losses] segmentation n"),
+    "train base --config files.toml --out run --data masked": (3, "me.png: expected weights (.pth), found a picture"),
+    "train base --config settings.toml --out begun --data masked": (
+        3,
+        "begun/settings.json: stage: the run began with N",
+    ),
     "web avatar --host ''": (2, "Invalid value for '--host': expected a word, found an empty one"),
     "device bench avatar --serial ''": (2, "Invalid value for '--serial': expected a word, found an empty one"),
     "serve --cache me.png": (3, "me.png is a file and not a folder"),

@@ -3,12 +3,12 @@ from .data.dataset import FramePairs as FramePairs
 from .data.dataset import TrainingBatch as TrainingBatch
 from .data.dataset import collate as collate
 from .data.dataset import sequence_frames as sequence_frames
-from .data.frame_folders import FrameSequence as FrameSequence
-from .data.frame_folders import list_sequences as list_sequences
-from .evaluate.cases import EvaluationProtocol as EvaluationProtocol
+from .data.layout import FrameSequence as FrameSequence
+from .data.layout import list_sequences as list_sequences
 from .evaluate.frames import evaluate_frames as evaluate_frames
 from .evaluate.models import evaluate_model as evaluate_model
 from .evaluate.models import evaluate_models as evaluate_models
+from .evaluate.protocol import EvaluationProtocol as EvaluationProtocol
 from .evaluate.result import EvaluationResult as EvaluationResult
 from .feature_stacks import PerceptualLoss as PerceptualLoss
 from .feature_stacks import vgg16_lpips as vgg16_lpips

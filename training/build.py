@@ -14,7 +14,8 @@ from bilayer.model.reparameterize import for_training
 from bilayer.model.seeds import seeded
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, TrainingBatch, collate
-from bilayer.training.data.frame_folders import IMAGES, has_kind
+from bilayer.training.data.given import check_data
+from bilayer.training.data.layout import IMAGES, has_kind
 from bilayer.training.efficientnet import load_feature_distance
 from bilayer.training.feature_stacks import PerceptualLoss, vgg19_imagenet, vgg_face
 from bilayer.training.networks import prepare_network, start_from
@@ -134,8 +135,7 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
         InputError: no data there, a damaged file of those people, or a loss needs what the data lacks.
     """
     data, model = settings.data, settings.model
-    if not data.root:
-        raise InputError("[data] root: no folder is named; give --data FOLDER")
+    check_data(settings)
     root = Path(data.root)
 
     def pairs(split: str, in_memory: bool, target_frames: int) -> FramePairs:
@@ -150,18 +150,7 @@ def make_data(settings: TrainingSettings, rank: int) -> tuple[FramePairs, Traini
             mirror=data.mirror and split == "train",
         )
 
-    if (settings.losses.twos or settings.losses.twos_picture) and not (
-        settings.losses.fitted and data.target_frames % 2
-    ):
-        raise InputError(
-            "[losses] twos: source and targets come in twos then: expected an odd [data] target_frames and [losses] "
-            f"fitted above 0, found {data.target_frames} and {settings.losses.fitted}"
-        )
     training = pairs("train", data.in_memory, data.target_frames)
-    if settings.losses.coordinates and not training.has_coords:
-        raise InputError(f"{root}: has no coords/, which [losses] coordinates needs; set that to 0")
-    if settings.losses.segmentation and settings.model.inf_pred_segmentation and not training.has_masks:
-        raise InputError(f"{root}: has no segs/, which [losses] segmentation needs; set that to 0")
     if not has_kind(root, "test", IMAGES):
         return training, None
     held_out = pairs("test", in_memory=False, target_frames=1)

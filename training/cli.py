@@ -21,6 +21,7 @@ from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.training.run_files import RUN_FILES
 
 if TYPE_CHECKING:
+    from bilayer.training.evaluate.protocol import EvaluationProtocol
     from bilayer.training.settings import StageName, TrainingSettings
 
 
@@ -32,7 +33,7 @@ class TrainOptions:
     out: Annotated[Path, Option("The run's folder; a begun run goes on.", ("-o",))]
     data: Annotated[Path | None, Option("Data folder, in place of [data] root.")] = None
     iterations: Annotated[int | None, Option("In place of [schedule] iterations.", at_least=1)] = None
-    device: Annotated[str, Option("auto, cpu, cuda or cuda:N.")] = "auto"
+    device: Annotated[str, Option("auto, cpu, cuda or cuda:N.", forms=("auto", "cpu", "cuda", "cuda:N"))] = "auto"
     validate: Annotated[bool, Option("Measure each checkpoint on the test split.")] = True
     init: Annotated[
         Path | None,
@@ -91,26 +92,33 @@ def enhancer(options: EnhancerOptions, as_json: bool) -> None:
 
 def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
     options.check()
+    from bilayer.training.data.given import check_data, check_weight_files
+    from bilayer.training.data.layout import IMAGES, has_kind
+    from bilayer.training.run_files import check_claim
     from bilayer.training.settings import read_settings
 
     settings = read_settings(options.config, name)  # a slip in it is told before torch is loaded
-    from bilayer.training.build import choose_precision, make_base_stage, make_data, make_enhancer_stage
-    from bilayer.training.loop import Data, train
-    from bilayer.training.processes import join_processes
-    from bilayer.training.run_folder import RunFolder, check_claim
-
     if options.data is not None:
         settings = replace(settings, data=replace(settings.data, root=str(options.data)))
     if options.iterations is not None:
         settings = replace(settings, schedule=replace(settings.schedule, iterations=options.iterations))
+    asked = settings
+    check_claim(options.out, name, asked)
+    check_data(settings)
+    check_weight_files(settings)
+    if options.validate and has_kind(Path(settings.data.root), "test", IMAGES):
+        _check_validation(settings)
+    from bilayer.training.build import choose_precision, make_base_stage, make_data, make_enhancer_stage
+    from bilayer.training.loop import Data, train
+    from bilayer.training.processes import join_processes
+    from bilayer.training.run_folder import RunFolder
+
     with join_processes(options.device) as process, _stoppable(options.out):
 
         def say(line: str) -> None:
             if process.is_first:
                 click.echo(line, err=True)
 
-        asked = settings
-        check_claim(options.out, name, asked)
         settings = choose_precision(settings, process.device, say)
         training, pictures = make_data(settings, process.rank)
         measure = _validation(settings) if options.validate and pictures is not None else None
@@ -128,17 +136,29 @@ def _train(name: "StageName", options: TrainOptions, as_json: bool) -> None:
             _report(folder.checkpoint, losses, as_json)
 
 
-def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, float]]:
-    """Metrics without a network, on a few held-out people, or an InputError where these are too few, or damaged."""
-    from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case
+def _check_validation(settings: "TrainingSettings") -> None:
+    """Raise an InputError where the held-out people are too few to be measured, or damaged."""
+    from bilayer.training.evaluate.cases import read_case
+    from bilayer.training.evaluate.protocol import choose_sequences
 
-    schedule, root = settings.schedule, Path(settings.data.root)
-    protocol = EvaluationProtocol(identities=schedule.validated_people, every=schedule.validated_every)
+    protocol = _protocol(settings)
     try:
-        for sequence in choose_sequences(root, protocol):
+        for sequence in choose_sequences(settings.data.root, protocol):
             read_case(sequence, protocol.every, settings.model.image_size)
     except InputError as error:
         raise InputError(f"validation: {error}; or lower [schedule] validated_every, or give --no-validate") from error
+
+
+def _protocol(settings: "TrainingSettings") -> "EvaluationProtocol":
+    from bilayer.training.evaluate.protocol import EvaluationProtocol
+
+    schedule = settings.schedule
+    return EvaluationProtocol(identities=schedule.validated_people, every=schedule.validated_every)
+
+
+def _validation(settings: "TrainingSettings") -> Callable[[Path], dict[str, float]]:
+    """Metrics without a network, on a few held-out people."""
+    root, protocol = Path(settings.data.root), _protocol(settings)
 
     def measure(checkpoint: Path) -> dict[str, float]:
         from bilayer.model.checkpoint import load_model

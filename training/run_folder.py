@@ -19,8 +19,7 @@ from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.reading import FileKind, is_there, open_file, read_bytes
 from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.files.writing import make_folder, write_file
-from bilayer.runtime.typed_json import read_content, typed
-from bilayer.training.run_files import CHECKPOINT, LOG, SETTINGS, STATE
+from bilayer.training.run_files import CHECKPOINT, LOG, SETTINGS, STATE, check_claim
 from bilayer.training.settings import StageName, TrainingSettings
 
 
@@ -93,36 +92,4 @@ class RunFolder:
             raise OutputError(f"{self.log}: cannot be written: {why_not_written(error)}") from error
 
 
-def check_claim(run: Path, stage: StageName, settings: TrainingSettings) -> dict[str, Any]:
-    """Check that the settings are those that a run began with, where one lies in the folder `run`; they come back as
-    they are written down. How long it takes, how often it reports, and where its data lies may change.
-
-    Raises:
-        InputError: a setting is another one than the run began with; names it.
-    """
-    wanted: dict[str, Any] = json.loads(json.dumps({"stage": stage, **settings.to_dict()}, allow_nan=False))
-    path = run / SETTINGS
-    if is_there(run / STATE) and is_there(path):
-        begun = _flat(typed(dict[str, Any], read_content(path, _ANEW, kind=FileKind.SETTINGS), str(path), _ANEW))
-        for name, value in _flat(wanted).items():
-            if not name.startswith(_CHANGEABLE) and begun.get(name) != value:
-                raise InputError(
-                    f"{path}: {name}: the run began with {begun.get(name)}, asked for is {value}; "
-                    "set it back, or give another --out"
-                )
-    return wanted
-
-
 _BUFFER = 1 << 20  # bytes
-_ANEW = "set right what is damaged, or give another --out"
-_CHANGEABLE = ("schedule.", "data.root", "data.workers", "data.in_memory", "perceptual.")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

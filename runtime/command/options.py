@@ -10,6 +10,7 @@ def main(options: RenderOptions) -> None: ...
 """
 
 import functools
+import re
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -45,6 +46,7 @@ class Option:
     default: str | None = None  # what to say of a default that is None
     suffixes: tuple[str, ...] = ()  # of a file that is written, one of which its name must have; "": or of a folder
     alone: str | None = None  # what it is where it is given without a word, which may be left out then
+    forms: tuple[str, ...] = ()  # that a word has one of; N in them is any number
 
 
 class _Place(click.Path):
@@ -126,10 +128,16 @@ class OptionalWord(click.types.StringParamType):
 
 
 class _Word(click.types.StringParamType):
+    def __init__(self, forms: tuple[str, ...] = ()) -> None:
+        self._forms = forms
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word; raise a usage error for an empty one, which would be another's default."""
+        """Return the word; raise a usage error for another form, or an empty one, which would be another's default."""
         if not str(value).strip():
             self.fail("expected a word, found an empty one.", param, ctx)
+        forms = self._forms
+        if forms and not any(re.fullmatch(form.replace("N", "[0-9]{1,3}"), str(value)) for form in forms):
+            self.fail(f"expected {', '.join(forms[:-1])} or {forms[-1]}, found {str(value)!r:.60}.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -312,7 +320,7 @@ def _type(hint: Any, option: Option) -> Any:
     if hint is Path:
         return PathAlone()
     if hint is str:
-        return _Word()
+        return _Word(option.forms)
     if hint not in (int, float):
         return hint
     if option.at_least is not None or option.at_most is not None:

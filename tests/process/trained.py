@@ -71,10 +71,10 @@ def training_calls(folder):
     from bilayer.training.build import make_base_stage, make_data, make_enhancer_stage
     from bilayer.training.efficientnet import load_feature_distance
     from bilayer.training.evaluate.asked import make_meter
-    from bilayer.training.evaluate.cases import choose_sequences
     from bilayer.training.evaluate.frames import evaluate_frames
     from bilayer.training.evaluate.many import evaluate_asked
     from bilayer.training.evaluate.options import CheckpointOptions, MeterOptions
+    from bilayer.training.evaluate.protocol import choose_sequences
     from bilayer.training.loop import Data, train
     from bilayer.training.prepare.check import check_dataset
     from bilayer.training.prepare.heads import HeadSettings, head_jobs, model_fingerprint, prepare_heads

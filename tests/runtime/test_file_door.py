@@ -58,9 +58,9 @@ ALLOWED = {
     ("runtime/numba_cache.py", "Path(path).read_bytes()"): "our own sources",
     ("runtime/sampler/build.py", "(native / name).read_bytes()"): "our own sources",
     ("runtime/process/subprocesses.py", "log.open('rb')"): "written by a tool of ours a moment before",
-    ("training/data/frame_folders.py", "os.listdir(folder)"): "half the time of the door's; its errors are told there",
-    ("training/data/frame_folders.py", "os.scandir(folder)"): "half the time of the door's; its errors are told there",
-    ("training/data/frame_folders.py", "entry.is_dir()"): "of scandir: looks at nothing",
+    ("training/data/layout.py", "os.listdir(folder)"): "half the time of the door's; its errors are told there",
+    ("training/data/layout.py", "os.scandir(folder)"): "half the time of the door's; its errors are told there",
+    ("training/data/layout.py", "entry.is_dir()"): "of scandir: looks at nothing",
 }
 
 

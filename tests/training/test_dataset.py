@@ -14,9 +14,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.stickman import draw_stickman
 from bilayer.training.data.batches import endless_draws, training_batches
 from bilayer.training.data.dataset import FramePairs, collate, sequence_frames
-from bilayer.training.data.frame_folders import (
-    list_sequences,
-)
+from bilayer.training.data.layout import list_sequences
 from bilayer.training.data.stored_pairs import draw_frames
 from bilayer.training.processes import Process
 from tests.training.written_frames import SIZE, assert_same, frame_of, write_data, write_frame

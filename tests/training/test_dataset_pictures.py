@@ -9,12 +9,7 @@ from PIL import Image
 
 from bilayer.runtime.face.found import MIRRORED
 from bilayer.training.data.dataset import frame_batch
-from bilayer.training.data.frame_folders import (
-    StoredFrame,
-    resize_coords,
-    resize_image,
-    resize_mask,
-)
+from bilayer.training.data.frame_folders import StoredFrame, resize_coords, resize_image, resize_mask
 from bilayer.training.data.stored_pairs import mirror_frame
 from tests.training.written_frames import SIZE
 

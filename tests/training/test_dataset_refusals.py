@@ -11,11 +11,8 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs
-from bilayer.training.data.frame_folders import (
-    list_sequences,
-    read_frame,
-    read_picture,
-)
+from bilayer.training.data.frame_folders import read_frame, read_picture
+from bilayer.training.data.layout import list_sequences
 from tests.training.written_frames import SIZE, write_data
 
 

@@ -13,8 +13,9 @@ from bilayer.model import load_model
 from bilayer.model.macs import count_costs, macs_per_frame
 from bilayer.runtime.errors import InputError
 from bilayer.training.evaluate.baselines import affine_map, affine_warps, mean_head, source_copies
-from bilayer.training.evaluate.cases import EvaluationProtocol, choose_sequences, read_case, scaled_landmarks
+from bilayer.training.evaluate.cases import read_case, scaled_landmarks
 from bilayer.training.evaluate.models import evaluate_model, evaluate_models, render_case
+from bilayer.training.evaluate.protocol import EvaluationProtocol, choose_sequences
 from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, EvaluationResult, MethodResult
 from bilayer.training.evaluate.sheet import draw_sheet, hardest_target
 from bilayer.training.evaluate.times import add_times

@@ -17,7 +17,7 @@ from PIL import Image
 
 from bilayer.runtime.errors import InputError
 from bilayer.training.data.dataset import FramePairs, collate
-from bilayer.training.data.frame_folders import list_sequences
+from bilayer.training.data.layout import list_sequences
 from bilayer.training.heads.identity import sample_identity
 from bilayer.training.heads.load import load_head_model
 from bilayer.training.heads.pose import sample_pose

@@ -19,7 +19,7 @@ from bilayer.runtime.face.person_mask import PersonMasker, erode_mask
 from bilayer.runtime.jobs.run import Workers
 from bilayer.runtime.media.photo import read_photo
 from bilayer.runtime.media.writers import open_writer
-from bilayer.training.data.frame_folders import list_sequences
+from bilayer.training.data.layout import list_sequences
 from bilayer.training.prepare.videos import VideoSettings, find_videos, prepare_videos
 from tests import forked
 

@@ -14,15 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import (
-    COORDS,
-    MASKS,
-    FrameSequence,
-    StoredFrame,
-    has_kind,
-    list_sequences,
-    read_frame,
-)
+from bilayer.training.data.frame_folders import StoredFrame, read_frame
+from bilayer.training.data.layout import COORDS, MASKS, FrameSequence, has_kind, list_sequences
 from bilayer.training.data.stored_pairs import FrameBytes, PairReader, StoredPair, frame_bytes
 
 
@@ -67,7 +60,7 @@ class FramePairs(Dataset[TrainingBatch]):
     frames are used before one comes twice.
 
     Args:
-        root: holds the folders of `frame_folders`.
+        root: holds the folders of `layout`.
         split: "train" or "test".
         image_size: of the tensors, px; what is stored in another size is resized.
         stickmen_thickness: px, `ModelConfig.stickmen_thickness`.

@@ -1,4 +1,4 @@
-"""Frames of data that lie in a store, in the layout of frame_folders.py: listed there, and fetched when they are read.
+"""Frames of data that lie in a store, in the layout of layout.py: listed there, and fetched when they are read.
 
 What is fetched is a folder of that layout, with one sequence in it, that goes when it has been read.
 """
@@ -13,15 +13,7 @@ from bilayer.runtime.files import stores
 from bilayer.runtime.files.copies import Copies, copying
 from bilayer.runtime.files.reading import FileKind
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import (
-    IMAGES,
-    KEYPOINTS,
-    MASKS,
-    PICTURE_SUFFIXES,
-    PREPARE,
-    FrameSequence,
-    in_order,
-)
+from bilayer.training.data.layout import IMAGES, KEYPOINTS, MASKS, PICTURE_SUFFIXES, PREPARE, FrameSequence, in_order
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from bilayer.runtime.arrays import Bytes, Floats
 from bilayer.runtime.face.found import mirror_landmarks
 from bilayer.runtime.face.stickman import draw_stickman
-from bilayer.training.data.frame_folders import FrameSequence, StoredFrame, read_frame
+from bilayer.training.data.frame_folders import StoredFrame, read_frame
+from bilayer.training.data.layout import FrameSequence
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import FrameSequence, list_sequences
 from bilayer.training.data.frame_stores import StoredSequence, list_stored
+from bilayer.training.data.layout import FrameSequence, list_sequences
 from bilayer.training.evaluate.cases import EvaluationCase, first_frame, scaled_landmarks
 from bilayer.training.metrics.meter import remove_background
 

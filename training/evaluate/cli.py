@@ -55,10 +55,13 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     need names, such as baseline=a.safetensors ours=b.safetensors.
     """
     options.check()
+    from bilayer.training.evaluate.protocol import choose_sequences
+
+    sequences = choose_sequences(options.data, options.protocol)
     with importing():
         from bilayer.model.threads import torch_threads
         from bilayer.training.evaluate.asked import without_missing
-        from bilayer.training.evaluate.cases import choose_sequences, read_case
+        from bilayer.training.evaluate.cases import read_case
         from bilayer.training.evaluate.many import WORKER_BYTES, evaluate_asked, load_asked
         from bilayer.training.evaluate.models import common_size
         from bilayer.training.evaluate.sheet import draw_sheet, save_png
@@ -66,7 +69,6 @@ def checkpoint(options: CheckpointOptions, as_json: bool) -> None:
     sheet, save_frames = options.sheet, options.save_frames
     asked = without_missing(options)
     models = load_asked(asked).models
-    sequences = choose_sequences(options.data, options.protocol)
     workers = options.workers(len(sequences), WORKER_BYTES)
     if options.device != "cpu" and options.jobs is None and options.ray is None:
         workers = Workers(1)  # processes would share the one device

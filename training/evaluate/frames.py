@@ -8,13 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from bilayer.runtime.arrays import Bytes
-from bilayer.runtime.errors import InputError
 from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files.arrays import npy_bytes
-from bilayer.runtime.files.reading import check_folder, list_below
-from bilayer.runtime.media.photo import read_photo
-from bilayer.runtime.vocabulary import PHOTO_SUFFIXES
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_landmarks
+from bilayer.training.evaluate.frame_folder import FrameFolder, open_folders
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
 from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
@@ -44,11 +41,7 @@ def evaluate_frames(
         InputError: a folder or a frame is missing, damaged, or of another size.
     """
     meter = meter or Meter()
-    true_frames = FrameFolder(truth)
-    folders = {method: FrameFolder(path) for method, path in methods.items()}
-    mask_frames = None if masks is None else FrameFolder(masks)
-    for folder in (*folders.values(), *([mask_frames] if mask_frames else [])):
-        folder.check_against(true_frames)
+    true_frames, folders, mask_frames = open_folders(methods, truth, masks, drive)
     size = true_frames.read(true_frames.names[0]).shape
     scores: dict[str, list[Scores]] = {method: [] for method in methods}
     faces = 0
@@ -73,57 +66,6 @@ def evaluate_frames(
         unavailable=unavailable,
         notes=_notes(truth, masks),
     )
-
-
-class FrameFolder:
-    """Pictures below a folder by their path in it, without suffix.
-
-    Raises:
-        InputError: no such folder, no picture in it, or two that differ by the suffix alone.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        check_folder(path)
-        self._files: dict[str, Path] = {}
-        for file in list_below(path):
-            if file.suffix.lower() in PHOTO_SUFFIXES:
-                name = file.relative_to(path).with_suffix("").as_posix()
-                if name in self._files:
-                    raise InputError(f"{file}: {self._files[name].name} is there, too; expected one file per frame")
-                self._files[name] = file
-        if not self._files:
-            raise InputError(f"{path}: expected frames ({', '.join(PHOTO_SUFFIXES)}), found none")
-        self.names = list(self._files)
-
-    def check_against(self, truth: "FrameFolder") -> None:
-        """Raise an InputError unless all frames of `truth` are here."""
-        absent = [name for name in truth.names if name not in self._files]
-        if absent:
-            raise InputError(
-                f"{self.path}: expected the {len(truth.names)} frames that {truth.path} has, found "
-                f"{len(truth.names) - len(absent)} of them; the first missing is {absent[0]}"
-            )
-
-    def read(self, name: str, size: tuple[int, ...] | None = None) -> Bytes:
-        """Return a frame (H, W, 3) RGB, or an InputError where it is damaged, or not of a given shape `size`."""
-        picture = read_photo(self._files[name])
-        if size is not None and picture.shape != size:
-            found, expected = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, size))
-            raise InputError(f"{self._files[name]}: expected {expected} pixels as in the truth, found {found}")
-        return picture
-
-    def read_mask(self, name: str, size: tuple[int, ...]) -> Bytes:
-        """Return a mask (H, W) of frames of shape `size`, 255 where the person is.
-
-        Raises:
-            InputError: damaged, of another size, or without a person: then any two pictures would be equal.
-        """
-        mask: Bytes = self.read(name, size)[..., 0]
-        if mask.max() <= 127:
-            found = f"found {mask.max()} of 255 at most"
-            raise InputError(f"{self._files[name]}: expected white where the person is, {found}; redo it")
-        return mask
 
 
 def save_case(

@@ -11,8 +11,8 @@ from bilayer.model.threads import torch_threads
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.jobs.run import Workers, run_jobs
-from bilayer.training.data.frame_folders import FrameSequence
 from bilayer.training.data.frame_stores import StoredSequence
+from bilayer.training.data.layout import FrameSequence
 from bilayer.training.evaluate.asked import make_meter
 from bilayer.training.evaluate.baselines import mean_head
 from bilayer.training.evaluate.cases import read_case

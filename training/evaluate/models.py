@@ -17,17 +17,11 @@ from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import StrPath
 from bilayer.runtime.vocabulary import Refine
 from bilayer.training.data.dataset import frame_batch
-from bilayer.training.data.frame_folders import MASKS
+from bilayer.training.data.layout import MASKS
 from bilayer.training.evaluate.baselines import affine_warps, mean_head, source_copies
-from bilayer.training.evaluate.cases import (
-    PAPER_PROTOCOL,
-    EvaluationCase,
-    EvaluationProtocol,
-    choose_sequences,
-    read_case,
-    scaled_landmarks,
-)
+from bilayer.training.evaluate.cases import EvaluationCase, read_case, scaled_landmarks
 from bilayer.training.evaluate.drawn_lids import frames_with_lids
+from bilayer.training.evaluate.protocol import PAPER_PROTOCOL, EvaluationProtocol, choose_sequences
 from bilayer.training.evaluate.result import AFFINE_WARP, MEAN_HEAD, SOURCE_COPY, Costs, EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background, to_bytes
 from bilayer.training.prediction import source_of
@@ -80,7 +74,7 @@ def evaluate_models(
 
     Args:
         models: by the name they are to have in the tables; all of one image size.
-        data: a dataset folder (frame_folders.py).
+        data: a dataset folder (data/layout.py).
         protocol: which of its frames.
         meter: by which metrics; without one, by those that need no network.
         baselines: also measure copying the source, the mean head, and the source affinely warped by its landmarks.

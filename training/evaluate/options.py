@@ -16,9 +16,10 @@ from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
+from bilayer.training.data.layout import check_sequences
 
 if TYPE_CHECKING:
-    from bilayer.training.evaluate.cases import EvaluationProtocol
+    from bilayer.training.evaluate.protocol import EvaluationProtocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class MeterOptions:
     landmark_errors: Annotated[
         bool, Option("Measure NME, pose and expression errors; quicker without.", former="--no-landmarks")
     ] = True
-    device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.")] = "cpu"
+    device: Annotated[str, Option("Where networks run: cpu, cuda or cuda:N.", forms=("cpu", "cuda", "cuda:N"))] = "cpu"
     threads: Annotated[int | None, Option("CPU threads.", at_least=1, at_most=256, default="torch's choice")] = None
 
     def check(self) -> None:
@@ -76,6 +77,9 @@ class FramesOptions(MeterOptions):
         for folder in (*self.folders.values(), self.truth, self.masks, self.drive):
             check_folder(folder)
         super().check()
+        from bilayer.training.evaluate.frame_folder import open_folders  # numpy and Pillow
+
+        open_folders(self.folders, self.truth, self.masks, self.drive)
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -117,7 +121,7 @@ class CheckpointOptions(MeterOptions, JobOptions):
     @property
     def protocol(self) -> "EvaluationProtocol":
         """Which frames of the data."""
-        from bilayer.training.evaluate.cases import EvaluationProtocol
+        from bilayer.training.evaluate.protocol import EvaluationProtocol
 
         return EvaluationProtocol(self.split, self.identities, self.every)
 
@@ -129,6 +133,7 @@ class CheckpointOptions(MeterOptions, JobOptions):
             check_checkpoint_file(path)
         if not is_url(str(self.data)):
             check_folder(Path(self.data))
+            check_sequences(Path(self.data), self.split)
         if self.sheet is None:
             refuse_typed("there are rows of a --sheet alone", ["sheet_rows"])
         else:

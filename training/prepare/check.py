@@ -12,18 +12,8 @@ import numpy as np
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import (
-    COORDS,
-    IMAGES,
-    MASKS,
-    SPLITS,
-    FrameSequence,
-    StoredFrame,
-    has_kind,
-    list_sequences,
-    read_frame,
-    read_picture,
-)
+from bilayer.training.data.frame_folders import StoredFrame, read_frame, read_picture
+from bilayer.training.data.layout import COORDS, IMAGES, MASKS, SPLITS, FrameSequence, has_kind, list_sequences
 
 SHOWN_PROBLEMS = 10
 MIN_SPAN = 0.1  # of the picture's width: a face's landmarks span half of it by the crop rule

@@ -21,7 +21,7 @@ from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.process.undisturbed import undisturbed
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import PictureFormat, Split
-from bilayer.training.data.frame_folders import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
+from bilayer.training.data.layout import COORDS, IMAGES, KEYPOINTS, MASKS, SPLITS, has_kind
 
 UNFINISHED = ".unfinished"  # folder of ROOT where work in progress stands; what a killed run left there is redone
 DAMAGED = "delete what bilayer-prepare wrote there, and it is made again"

@@ -13,7 +13,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import is_folder
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.frame_folders import IMAGES, TWOS
+from bilayer.training.data.layout import IMAGES, TWOS
 from bilayer.training.prepare.files import agreeing_on_settings, refuse_other_split, removing_stages, staging
 from bilayer.training.prepare.options import HeadSettings
 

@@ -15,6 +15,7 @@ from PIL import Image
 from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError, OutputError
 from bilayer.runtime.files.places import check_video, is_for_pngs
+from bilayer.runtime.files.reasons import why_not_written
 from bilayer.runtime.files.writing import new_folder, replacing
 from bilayer.runtime.media.frame_times import MAX_RATE
 from bilayer.runtime.media.gif import GifWriter
@@ -71,7 +72,8 @@ def _mp4(out: Path, rate: float, sound: Sound | None) -> Iterator[FrameWriter]:
                 yield writer
                 writer.finish()
         except av.FFmpegError as error:
-            raise OutputError(f"{out}: writing failed ({reason_of(error)})") from error
+            why = why_not_written(OSError(error.errno, reason_of(error)))
+            raise OutputError(f"{out}: writing failed: {why}") from error
         _check_count(out, writer.count)
 
 

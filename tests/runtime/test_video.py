@@ -1,6 +1,8 @@
 """Videos are read upright and whole, followed once, and written whole or not at all."""
 
 import importlib.util
+import subprocess
+import sys
 from itertools import islice
 
 import numpy as np
@@ -307,4 +309,29 @@ def test_pyav_missing_names_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ToolMissingError, match=r"pip install 'bilayer\[video\]'"):
         write(tmp_path / "a.mp4", moving_square(1))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "frames"])
+def test_a_disk_that_takes_no_more_is_told_with_a_way_out(tmp_path, name):
+    """By the system's limit of a file's size, in a process that keeps it to itself."""
+    code = f"""
+import resource, signal
+from pathlib import Path
+import numpy as np
+from bilayer.runtime.errors import OutputError
+from bilayer.runtime.media.writers import open_writer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+noise = np.random.default_rng(0).integers(0, 256, (20, 256, 256, 4), np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+try:
+    with open_writer(Path({str(tmp_path / name)!r}), 25.0) as writer:
+        for frame in noise:
+            writer.write(frame)
+except OutputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = f"{tmp_path / name}: writing failed: File too large; make room there, or name another place\n"
+    assert done.stdout == told
     assert not list(tmp_path.iterdir())

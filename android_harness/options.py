@@ -12,6 +12,7 @@ from bilayer.runtime.command.options import Option, is_typed, refuse_typed
 from bilayer.runtime.files.given import check_kind_of, check_program, check_track_file
 from bilayer.runtime.files.kinds import DATA, EMPTY, TEXT
 from bilayer.runtime.files.places import check_video
+from bilayer.runtime.files.released import check_kept
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, VIDEO_SUFFIXES, RetargetMode
 
@@ -179,3 +180,7 @@ class RunnerOptions:
         """Raise an OutputError where the program cannot be written, before anything is compiled."""
         if self.out is not None:
             check_output(self.out)
+        else:
+            from bilayer.android_harness.routes.runner_build import kept_runner  # numpy is loaded with it
+
+            check_kept(kept_runner())

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bilayer.model.config import AVATAR_NETWORKS, ENHANCER, NETWORKS, ModelConfig, NetworkName, StoredPrecision
-from bilayer.model.files.authors_checkpoint import Value, find_run
+from bilayer.model.files.authors_checkpoint import find_run
 from bilayer.model.files.eight_bits import from_eight_bits, to_eight_bits
 from bilayer.model.files.given import ONE_OF_SEVERAL
+from bilayer.model.files.overrides import Value, check_overrides, with_overrides
 from bilayer.model.files.safe_load import count_not_finite, is_torch_file, read_safetensors
 from bilayer.model.files.shapes import DERIVED, OPTIONAL, check_shapes
 from bilayer.model.networks.bilayer import BUILDERS, BilayerModel
@@ -167,7 +168,9 @@ def _read_ours(
     unwanted = tuple(f"{name}." for name in NETWORKS if name not in wanted)
     stored, metadata = read_safetensors(path, lambda name: not name.startswith(unwanted))
     flat = from_eight_bits(path, stored)
-    config = ModelConfig.from_dict({**_header(path, metadata).config, **overrides}, str(path))
+    check_overrides(overrides)
+    source = with_overrides(str(path), overrides)
+    config = ModelConfig.from_dict({**_header(path, metadata).config, **overrides}, source)
     tensors: dict[NetworkName, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
         name, _, rest = key.partition(".")

@@ -18,7 +18,7 @@ from bilayer.runtime.files.writing import check_apart, check_output
 
 if TYPE_CHECKING:
     from bilayer.model.config import ModelConfig, NetworkName
-    from bilayer.model.files.authors_checkpoint import Value
+    from bilayer.model.files.overrides import Value
 
 
 CHECKPOINT_SUFFIXES = (".safetensors",)
@@ -48,14 +48,21 @@ class RunsOptions:
             refuse_typed(f"{found} has no runs to choose among", ["experiment", "epoch"])
 
     def overrides(self) -> "dict[str, Value]":
-        """Return the settings by their names, or a UsageError where one is no NAME=VALUE."""
+        """Return the settings by their names.
+
+        Raises:
+            UsageError: one is no NAME=VALUE.
+            CheckpointError: there is no such setting, or its value is none that it may have.
+        """
         named = [(setting, *setting.partition("=")) for setting in self.settings]
         for setting, _, equals, _ in named:
             if not equals:
                 raise click.UsageError(f"--set {setting}: expected NAME=VALUE")
-        from bilayer.model.files.authors_checkpoint import parse_value
+        from bilayer.model.files.overrides import check_overrides, parse_value
 
-        return {name: parse_value(name, text) for _, name, _, text in named}
+        overrides = {name: parse_value(name, text) for _, name, _, text in named}
+        check_overrides(overrides)
+        return overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +116,11 @@ def inspect(options: CheckpointChoice, as_json: bool) -> None:
     missing: dict[str, str] = {}
     if path is None:
         assert preset is not None
-        config = ModelConfig.from_dict({**PRESETS[preset].to_dict(), **overrides}, f"--preset {preset}")
+        from bilayer.model.files.overrides import with_overrides
+
+        config = ModelConfig.from_dict(
+            {**PRESETS[preset].to_dict(), **overrides}, with_overrides(f"--preset {preset}", overrides)
+        )
         networks = NETWORKS
         source = f"preset {preset}"
     else:

@@ -81,7 +81,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            _check_range(setting.name, getattr(self, setting.name))
+            check_range(setting.name, getattr(self, setting.name))
         for name in _TENSOR_SIZES:
             doublings(getattr(self, name), self.image_size, name)
         if self.tex_input_tensor_size != self.inf_input_tensor_size:
@@ -142,7 +142,8 @@ def doublings(small: int, large: int, setting: str) -> int:
     return count
 
 
-def _check_range(name: str, value: object) -> None:
+def check_range(name: str, value: object) -> None:
+    """Raise a CheckpointError of a setting that is out of its range."""
     if isinstance(value, int) and not isinstance(value, bool):
         most = next((most for ending, most in _MOST.items() if name.endswith(ending)), _MOST_OTHERWISE)
         if not 1 <= value <= most:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.runtime.test_bundle import contract
-from tests.test_given_files import outcomes
+from tests.test_given_files import outcomes, safetensors
 
 
 def npy(array):
@@ -46,6 +46,8 @@ DAMAGED = {
     "cut.jpg": picture("JPEG")[:3000],
     "cut.png": picture("PNG")[:3000],
     "motion.gif": animation(),
+    "cut.safetensors": safetensors(texture={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
+    "header.safetensors": b"\x10" + bytes(7) + b'{"a": [1, 2, "x"',
     "empty.onnx": b"",
     "text.onnx": b"what I wanted to say\n",
     "empty.tflite": b"",
@@ -84,6 +86,10 @@ OF_PHOTOS = {
     "cut.png": "the picture is damaged or cut short",
     "motion.gif": "expected one picture, found an animation or several pages; extract one: ffmpeg -i motion.gif",
 }
+OF_WEIGHTS = {
+    "cut.safetensors": "not a readable .safetensors file (expected 83 bytes, as its header has them, found 75)",
+    "header.safetensors": "not a readable .safetensors file (its header is damaged); copy or download it again",
+}
 TOLD_OF_CONTENT = {
     "export FILE --landmarks landmarks.npy --no-mask": OF_PHOTOS,
     "parity avatar --photo FILE --landmarks landmarks.npy --no-mask": OF_PHOTOS,
@@ -93,6 +99,9 @@ TOLD_OF_CONTENT = {
         "text.onnx": "not an ONNX model: found text; name the network's own file",
         "empty.tflite": "not a .tflite: found an empty file; copy it again",
     },
+    "export good.png --checkpoint FILE": OF_WEIGHTS,
+    "checkpoint inspect FILE": OF_WEIGHTS,
+    "eval checkpoint FILE --data nothing": OF_WEIGHTS,
     "export --inspect FILE": {"empty.onnx": "not an ONNX model: found an empty file; copy it again"},
     "export good.png --landmarks FILE": OF_POINTS
     | {
@@ -176,6 +185,32 @@ def test_what_a_machine_lacks_is_told_before_anything_is_loaded(folder, monkeypa
         (words, end)
         for (words, told), end in zip(TOLD_OF_THE_MACHINE.items(), ends, strict=True)
         if end[0] != 5 or told not in end[1] or end[1].count("rror: ") != 1 or end[2]
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+TOLD_OF_WORDS = {
+    "checkpoint inspect --preset demo --set nope=1": "--set nope: no such setting; bilayer-checkpoint inspect",
+    "checkpoint inspect --preset demo --set imge_size=64": "--set imge_size: no such setting; perhaps image_size is m",
+    "checkpoint inspect --preset demo --set image_size=abc": "--set image_size: expected int, found 'abc'; bilayer-",
+    "checkpoint inspect --preset demo --set image_size=0": "--set image_size: expected 1 to 8192, found 0; bilayer-",
+    "checkpoint inspect --preset demo --set tex_skip_layer_type=no": "expected ada_conv or conv, found 'no'",
+    "checkpoint inspect --preset demo --set image_size=99": "--set image_size=99: emb_output_tensor_size: expected",
+    "parity avatar --device-outputs nothing": "nothing/Result_0/layers.raw: missing; run the network on the inputs of",
+    "parity avatar --device-outputs pulled": "layers:0.raw: 5 bytes, expected 98304: float32 of 6 x 64 x 64; run the",
+    "device build-runner": "is a file and not a folder; name another place; set BILAYER_CACHE to a writable folder",
+}
+
+
+def test_what_can_be_seen_of_words_and_folders_is_told_before_anything_is_done(folder, monkeypatch):
+    monkeypatch.setenv("BILAYER_CACHE", str(folder / "good.png"))
+    (folder / "pulled" / "Result_0").mkdir(parents=True)
+    (folder / "pulled" / "Result_0" / "layers:0.raw").write_bytes(b"short")
+    ends = outcomes(folder, [shlex.split(words) for words in TOLD_OF_WORDS])
+    wrong = [
+        (words, end)
+        for (words, told), end in zip(TOLD_OF_WORDS.items(), ends, strict=True)
+        if end[0] != 3 or told not in end[1] or end[1].count("\n") != 1 or end[2]
     ]
     assert not wrong, "\n".join(map(str, wrong))
 

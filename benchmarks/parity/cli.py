@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bilayer.benchmarks.parity.device_outputs import check_outputs
 from bilayer.benchmarks.parity.options import ParityOptions
 from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, suggest, tell
 from bilayer.runtime.command.options import fills
@@ -44,6 +45,8 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
     from bilayer.runtime.motion.poses import choose_poses
 
     poses = choose_poses(avatar.contract.source.pose, options.poses, options.drive)  # a slip in the track is told first
+    if options.device_outputs is not None:
+        check_outputs(options.device_outputs, avatar.contract, len(poses))
     from bilayer.benchmarks.parity import report
     from bilayer.benchmarks.parity.asked import climb_as_asked
     from bilayer.benchmarks.parity.subject import open_subject

@@ -17,16 +17,14 @@ from torch import Tensor
 
 from bilayer.model.config import AVATAR_NETWORKS, NETWORKS, ModelConfig, NetworkName
 from bilayer.model.files.given import SETTINGS, experiment_folders
+from bilayer.model.files.overrides import Value, check_overrides, parse_value, with_overrides
 from bilayer.model.files.safe_load import count_not_finite, read_pth
 from bilayer.model.files.shapes import DERIVED, check_shapes
 from bilayer.model.networks.spectral import resolve_spectral_norm
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, is_file, is_there, list_folder, read_text
 
-Value = str | int | float | bool
 _CHECKPOINT = re.compile(r"(\d{1,9})_([a-z_]+)\.(?:pth|pt|ckpt)")  # the authors' is .pth; others save under others
-_MOST_DIGITS = 19  # of a whole number; more is a float, as any other number
-_STRINGS = ("per_loss_weights", "pix_loss_weights")  # numbers that the authors keep as text
 
 # Settings with one published value: another one would be another network
 _FIXED: Mapping[str, Value] = {
@@ -105,20 +103,6 @@ class PublishedRun:
         return resolved
 
 
-def parse_value(name: str, text: str) -> Value:
-    """Return a value as the authors' reader takes it: digits an int, other numbers a float, True and False a bool."""
-    if name not in _STRINGS:
-        if text.isdigit() and text.isascii() and len(text) < _MOST_DIGITS:
-            return int(text)
-        if text in ("True", "False"):
-            return text == "True"
-        try:
-            return float(text)
-        except ValueError:
-            pass
-    return text
-
-
 def read_args(path: Path) -> dict[str, Value]:
     """Return the settings of an args.txt; names that nobody knows are kept.
 
@@ -148,6 +132,7 @@ def make_config(args: Mapping[str, Value], source: str, overrides: Mapping[str, 
         CheckpointError: a value that no published network has, or of another type; names the setting.
     """
     overrides = overrides or {}
+    check_overrides(overrides)
     for name, value in _FIXED.items():
         found = {**args, **overrides}.get(name, value)
         if found != value:
@@ -155,13 +140,10 @@ def make_config(args: Mapping[str, Value], source: str, overrides: Mapping[str, 
     known = {setting.name for setting in fields(ModelConfig)}
     settings: dict[str, Any] = {name: value for name, value in args.items() if name in known}
     settings.update(inf_apply_masks=False, enh_apply_masks=False)
-    unknown = sorted(overrides.keys() - known)
-    if unknown:
-        raise CheckpointError(f"--set {unknown[0]}: no such setting; `inspect --preset medium` lists them")
     settings.update(overrides)
     if isinstance(image_size := settings.get("image_size"), int):  # a base run has no enhancer's settings
         settings.setdefault("enh_bottleneck_tensor_size", max(image_size // 2, 1))
-    return ModelConfig.from_dict(settings, source)
+    return ModelConfig.from_dict(settings, with_overrides(source, overrides))
 
 
 def find_run(

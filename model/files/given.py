@@ -17,18 +17,21 @@ from bilayer.runtime.files.reading import (
     is_there,
     list_folder,
     open_file,
+    size_of,
 )
 
+AGAIN = "copy or download it again"
 SETTINGS = "args.txt"  # of an experiment of the authors'
 _WAY_OUT = "give a .safetensors of bilayer-checkpoint convert, or the authors' `runs` folder"
 ONE_OF_SEVERAL = f"one network of several; give the folder with its {SETTINGS}, or `runs`"
 
 
 def check_checkpoint_file(path: StrPath | None) -> None:
-    """See that a checkpoint may be one, if it is given; whether it is whole is seen when it is read.
+    """See that a checkpoint may be one, if it is given; what its tensors are is seen when they are read.
 
     Raises:
-        CheckpointError: nothing is there, a folder without an experiment of the authors', or another kind of file.
+        CheckpointError: nothing is there, a folder without an experiment of the authors', another kind of file, or one
+            that is cut short.
     """
     if path is None:
         return
@@ -65,11 +68,21 @@ def experiment_folders(path: Path) -> list[Path]:
 
 
 def _names(path: Path) -> set[str]:
-    """Return the names of a .safetensors file's tensors; none of a damaged one."""
+    """Return the names of a .safetensors file's tensors, or a CheckpointError where it is cut or its header damaged."""
     with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
-        header = file.read(int.from_bytes(file.read(8), "little") & 0xFFFFFF)  # kinds.py knows none that is longer
+        length = int.from_bytes(file.read(8), "little")  # kinds.py knows none that is longer than 16 MB
+        header = file.read(length)
     try:
         content: Any = json.loads(header)
-    except (ValueError, RecursionError):
-        return set()
-    return set(content) - {"__metadata__"} if isinstance(content, dict) else set()
+        tensors: dict[str, Any] = {name: entry for name, entry in content.items() if name != "__metadata__"}
+        size = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise unreadable(path, "its header is damaged") from error
+    if size != (found := size_of(path)):
+        raise unreadable(path, f"expected {size} bytes, as its header has them, found {found}")
+    return set(tensors)
+
+
+def unreadable(path: StrPath, reason: str) -> CheckpointError:
+    """Return what to raise of a damaged .safetensors file."""
+    return CheckpointError(f"{path}: not a readable .safetensors file ({reason}); {AGAIN}")

@@ -19,12 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from bilayer.model.files.given import AGAIN, unreadable
 from bilayer.runtime.errors import CheckpointError
 from bilayer.runtime.files.reading import FileKind, checked, is_file, open_file
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 EIGHT_BIT_STEPS = ".eight_bit_steps"  # ends the name of what belongs to a matrix of int8; see eight_bits.py
-_AGAIN = "copy or download it again"
 _COUNTER = "num_batches_tracked"  # of a batch norm, the one whole number of a network
 _PARALLEL = "module."  # DataParallel's and DistributedDataParallel's
 _PICKLE_HEAD = 1 << 20  # bytes: what it imports comes first, and a file that is no pickle may have gigabytes
@@ -98,7 +98,7 @@ def read_safetensors(
             metadata = dict(file.metadata() or {})
             tensors = {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable .safetensors file ({_first_line(error)}); {_AGAIN}") from error
+        raise unreadable(path, _first_line(error)) from error
     for key, tensor in tensors.items():
         if tensor.dtype != torch.int8 or key + EIGHT_BIT_STEPS not in tensors:
             _check_tensor(path, key, tensor)
@@ -109,7 +109,7 @@ def _check_file(path: Path) -> None:
     with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
         if file.read(1):
             return
-    raise CheckpointError(f"{path}: the file is empty; {_AGAIN}")
+    raise CheckpointError(f"{path}: the file is empty; {AGAIN}")
 
 
 def _is_zip(file: BinaryIO) -> bool:
@@ -124,7 +124,7 @@ def _refuse_zip_bomb(file: BinaryIO, path: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged zip archive ({_first_line(error)}); {_AGAIN}") from error
+        raise CheckpointError(f"{path}: damaged zip archive ({_first_line(error)}); {AGAIN}") from error
     claimed = sum(member.file_size for member in members)
     stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
     if not stored or claimed > size:
@@ -187,7 +187,7 @@ def _explain(error: Exception, path: Path) -> str:
             f"refused: its pickle asks for {blocked}, which is not a tensor and could run code; get the weights "
             "as a plain state dict of tensors, or as .safetensors, from their author"
         )
-    return f"not a readable torch state dict, truncated or of another format ({_first_line(error)}); {_AGAIN}"
+    return f"not a readable torch state dict, truncated or of another format ({_first_line(error)}); {AGAIN}"
 
 
 def _first_foreign_global(path: Path) -> str | None:

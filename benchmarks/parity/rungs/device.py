@@ -3,20 +3,19 @@
 Layout of both is that of snpe-net-run and qnn-net-run: an input list, and `Result_N/TENSOR.raw` in float32.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from bilayer.benchmarks.parity.device_outputs import checked_output, find_output
 from bilayer.benchmarks.parity.options import INPUT_LIST
 from bilayer.benchmarks.parity.rungs.rung import Rung
 from bilayer.benchmarks.parity.subject import Subject
 from bilayer.runtime.agreement import Kind
 from bilayer.runtime.arrays import Floats
-from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.reading import FileKind, is_file, read_bytes
+from bilayer.runtime.files.reading import FileKind, read_bytes
 from bilayer.runtime.files.writing import write_files
 from bilayer.runtime.frame import Values
 from bilayer.runtime.vocabulary import DevicePrecision, TensorLayout
@@ -36,7 +35,7 @@ class DeviceRung(Rung):
     def layers(self, index: int) -> dict[str, Values]:
         """Return the output tensors, and any other layer's output with a file: `write_device_inputs` asks for it."""
         shapes, needed = self.subject.own.shapes(), self.subject.own.output_tensors
-        there = [name for name in shapes if name in needed or _find(self.folder, index, name) is not None]
+        there = [name for name in shapes if name in needed or find_output(self.folder, index, name) is not None]
         return {name: _read(self.folder, index, name, shapes[name], self.layout) for name in there}
 
 
@@ -89,24 +88,9 @@ def write_device_inputs(subject: Subject, folder: Path, layers: bool = False) ->
 
 def _read(folder: Path, index: int, tensor: str, shape: tuple[int, ...], layout: str) -> Floats:
     """A tensor's file as (1, C, H, W), or (1, features)."""
-    path = _find(folder, index, tensor)
-    if path is None:
-        raise InputError(
-            f"{folder / f'Result_{index}' / tensor}.raw: missing; run the network on the inputs of "
-            "--write-inputs and pull every Result_N, with the same --poses and --drive"
-        )
-    expected = 4 * math.prod(shape)
-    content = read_bytes(path, FileKind.TENSOR, most=expected)
-    if len(content) != expected:
-        sides = " x ".join(map(str, shape))
-        raise InputError(f"{path}: {len(content)} bytes, expected {expected}: float32 of {sides}")
+    content = read_bytes(checked_output(folder, index, tensor, shape), FileKind.TENSOR)
     values = np.frombuffer(content, "<f4").astype(np.float32)
     if layout == "nchw" or len(shape) == 1:
         return values.reshape(1, *shape)
     channels, height, width = shape
     return np.ascontiguousarray(values.reshape(1, height, width, channels).transpose(0, 3, 1, 2))
-
-
-def _find(folder: Path, index: int, tensor: str) -> Path | None:
-    place = folder / f"Result_{index}"
-    return next((p for p in (place / f"{tensor}.raw", place / f"{tensor}:0.raw") if is_file(p)), None)

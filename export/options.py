@@ -14,7 +14,7 @@ from bilayer.runtime.command.extras import check_installed
 from bilayer.runtime.command.options import Option
 from bilayer.runtime.errors import CheckpointError, InputError, OutputError
 from bilayer.runtime.face import model_files
-from bilayer.runtime.files.given import check_landmark_file
+from bilayer.runtime.face.given import check_landmark_file
 from bilayer.runtime.files.reading import FileKind, StrPath, is_file, is_folder, read_bytes, size_of
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import LandmarkerName, LidMotion, Refine, WarpMotion

@@ -14,7 +14,8 @@ from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
 from bilayer.runtime.bundle_names import check_holds_no_avatar
 from bilayer.runtime.command.options import Option, refuse_typed
-from bilayer.runtime.files.given import check_landmark_file, check_track_file
+from bilayer.runtime.face.given import check_landmark_file
+from bilayer.runtime.files.given import check_track_file
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, DevicePrecision, LandmarkerName, TensorLayout

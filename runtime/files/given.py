@@ -19,7 +19,7 @@ from bilayer.runtime.files.kinds import (
     kind_of,
 )
 from bilayer.runtime.files.reading import FileKind, StrPath, check_input, is_file, read_bytes
-from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES, TRACK_SUFFIXES
+from bilayer.runtime.vocabulary import TRACK_SUFFIXES
 
 _NO_DRIVERS = (NPY, NPZ, ONNX, PROGRAM, SAFETENSORS, TEXT, TFLITE, TORCH, ZIP, EMPTY, "a PDF", "a gzip archive")
 _OF_POINTS = {  # by suffix; what is of none of these kinds is no file of the sort, what is may still be damaged
@@ -50,30 +50,16 @@ def check_kind_of(
     return kind
 
 
-def check_landmark_file(path: StrPath | None) -> None:
-    """Raise a LandmarkError where a file is none of 68 points of a face in a photo's pixels, if one is given."""
-    _check_points(path, "landmarks", LANDMARK_SUFFIXES)
-    if path is None:
-        return
-    from bilayer.runtime.face.crop import face_box  # numpy is loaded where a file is given
-    from bilayer.runtime.face.landmark_files import read_landmarks
-
-    points = read_landmarks(path)
-    try:
-        face_box(points)
-    except LandmarkError as error:
-        raise LandmarkError(f"{path}: {error}") from error
-
-
 def check_track_file(path: StrPath | None) -> None:
     """Raise a LandmarkError where a file cannot be a landmark track, if one is given.
 
     Of its numbers `read_track` tells: they may be a hundred megabytes, and are read once, before anything is loaded.
     """
-    _check_points(path, "track", TRACK_SUFFIXES)
+    check_points(path, "track", TRACK_SUFFIXES)
 
 
-def _check_points(path: StrPath | None, what: str, suffixes: tuple[str, ...]) -> None:
+def check_points(path: StrPath | None, what: str, suffixes: tuple[str, ...]) -> None:
+    """Raise a LandmarkError where a file, if one is given, cannot be what is called `what`, of these suffixes."""
     if path is None:
         return
     check_input(path, LandmarkError)

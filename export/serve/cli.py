@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bilayer.export.convert.tools import check_converter, default_target
-from bilayer.export.options import ConversionTarget, ExportOptions, check_usual
+from bilayer.export.options import ConversionTarget, ExportOptions, check_finders, check_usual
 from bilayer.export.serve.options import ServeOptions
 from bilayer.runtime.command.console import Command, as_json_option, show, tell
 from bilayer.runtime.command.options import fills
@@ -48,7 +48,8 @@ def main(options: ServeOptions, as_json: bool) -> None:
     uvicorn_log.setLevel(logging.ERROR)  # and so is what is no HTTP
     uvicorn_log.addFilter(lambda record: not _tells_of_the_end(record))
     token = _token(options)
-    check_usual(ExportOptions("", target=options.target, checkpoint=options.checkpoint))
+    check_usual(usual := ExportOptions("", target=options.target, checkpoint=options.checkpoint))
+    _check_networks(usual)
     _check_converter(options.target)
     place = options.cache or cache_folder() / "serve"
     check_output(place / "lock")
@@ -137,6 +138,14 @@ def _token(options: ServeOptions) -> str | None:
             "make one: openssl rand -hex 32"
         )
     return token
+
+
+def _check_networks(usual: ExportOptions) -> None:
+    """Warn where requests that bring no landmarks, or ask for a mask, would each fail."""
+    try:
+        check_finders(usual)
+    except ToolMissingError as error:
+        tell("warning", f"requests are refused but for those with landmarks and without a mask: {error}")
 
 
 def _check_converter(target: ConversionTarget | None) -> None:

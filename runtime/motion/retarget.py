@@ -279,7 +279,7 @@ def _face(landmarks: ArrayLike, name: str) -> Complex:
     face = complex_points(points)
     check_is_face(points, name)
     if min(np.ptp(np.abs(part - part.mean())) for part in (face, face[RIGID])) <= 1e-6 * np.abs(face).max():
-        raise LandmarkError(f"{name}: all landmarks in one place; expected a face")
+        raise LandmarkError(f"{name}: all landmarks in one place; expected a face: find its points anew")
     return face
 
 

@@ -219,3 +219,13 @@ def test_without_a_token_pages_of_other_hosts_are_refused(tmp_path):
         for origin in ("http://elsewhere.example", "null", "http://[", "", "//[::1", "http://[localhost]"):
             assert server.refused("/metrics", Origin=origin)[0] == 403, origin
         assert server.ask("/health/live", Host="[", Origin="http://[")[0].status == 200
+
+
+def test_a_service_without_the_networks_that_find_faces_says_what_it_can_take(tmp_path, photo, landmarks):
+    with serving(tmp_path / "cache", BILAYER_CACHE=str(tmp_path / "empty")) as server:
+        assert server.post(photo, landmarks, mask="false")[0].status == 200
+        assert server.post(photo, landmarks)[0].status == 503
+        server.process.terminate()
+        told = server.process.stderr.read().splitlines()
+    assert told[0].startswith("warning: requests are refused but for those with landmarks and without a mask: ")
+    assert told[0].endswith("the face networks are not set up; run: python -m bilayer.runtime.face.model_files")

@@ -177,7 +177,7 @@ function checkIsFace(points: Float64Array, name: string): void {
   }
   if (across * down - both * both > FLATTEST ** 2 * (across + down) ** 2) return;
   const where = ALL.some((n) => points[2 * n] !== points[0] || points[2 * n + 1] !== points[1]) ? "on one line" : "in one place";
-  throw new LandmarkError(`${name}: all landmarks ${where}; expected a face`);
+  throw new LandmarkError(`${name}: all landmarks ${where}; expected a face: find its points anew`);
 }
 
 function checkFace(landmarks: ArrayLike<number>, name: string): Float64Array {
@@ -185,7 +185,7 @@ function checkFace(landmarks: ArrayLike<number>, name: string): Float64Array {
   checkIsFace(face, name);
   const largest = Math.max(...ALL.map((n) => length(at(face, n))));
   if (Math.min(extent(face, ALL), extent(face, RIGID)) <= 1e-6 * largest) {
-    throw new LandmarkError(`${name}: all landmarks in one place; expected a face`);
+    throw new LandmarkError(`${name}: all landmarks in one place; expected a face: find its points anew`);
   }
   return face;
 }

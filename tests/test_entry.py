@@ -84,3 +84,22 @@ def test_a_command_in_the_background_of_a_script_is_not_interrupted():
 @pytest.mark.parametrize(("as_group", "words"), [(True, ["command", "--slow", "1"]), (False, ["--slow", "1"])])
 def test_an_interrupt_while_options_are_read_is_told_in_one_word(as_group, words):
     assert ended(INTERRUPTED_IN_ITS_OPTIONS.format(as_group=as_group), *words) == (130, "", "interrupted\n")
+
+
+HEARD = """
+import signal, sys
+import bilayer.entry
+
+bilayer.entry.COMMANDS["render"] = ("heard", "")
+bilayer.entry.render()
+"""
+
+
+@pytest.mark.parametrize("ignoring", [False, True])
+def test_a_command_begins_with_the_usual_ways_to_end(tmp_path, ignoring):
+    """Which `ending_in_order` takes over; another's it leaves alone."""
+    usual = "signal.SIG_IGN" if ignoring else "signal.default_int_handler"
+    (tmp_path / "heard.py").write_text(
+        f"import signal\ndef main(): print(signal.getsignal(signal.SIGINT) is {usual})\n"
+    )
+    assert ended(f"import sys; sys.path.insert(0, {str(tmp_path)!r}){HEARD}", ignoring=ignoring) == (0, "True\n", "")

@@ -20,7 +20,7 @@ REFUSED = {  # and what is to be left away
     "bench frame --bundle avatar --preset medium --upsample phase": "leave --preset and --upsample away",
     "export --check avatar/avatar.onnx --size 64": "--check and --inspect make no avatar: leave --size away",
     "export --inspect avatar --target none --out a.dlc": "make no avatar: leave --out and --target away",
-    "export --inspect avatar --no-mask": "make no avatar: leave --mask away",
+    "export --inspect avatar --no-mask": "make no avatar: leave --no-mask away",
     "export me.png --landmarks face.npy --face 2": "--landmarks says where the face is: leave --face away",
     "export me.png --landmarks face.npy --landmarker mediapipe": "leave --landmarker away",
     "export me.png you.png --landmarks face.npy --face 1 --landmarker mediapipe": "leave --face away",

@@ -22,7 +22,7 @@ from bilayer.runtime.command.json_text import json_text
 from bilayer.runtime.command.options import NamedFile
 from bilayer.runtime.errors import BilayerError, OutputError, behind
 from bilayer.runtime.files.reading import is_file, is_there
-from bilayer.runtime.files.reasons import why_not_read, why_not_written
+from bilayer.runtime.files.reasons import is_of_a_disk, why_not_done, why_not_used, why_not_written
 from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.process.ending import Ending, ending_in_order
 from bilayer.runtime.process.environment import check_thread_numbers
@@ -69,7 +69,7 @@ class _ReportErrors(click.Command):
             try:
                 return super().main(*args, **kwargs)
             except OSError as error:  # of --help, too; whoever reads our output has seen enough of it is click's matter
-                named = f"{error.filename}: {why_not_read(error)}"
+                named = f"{error.filename}: {why_not_used(error)}"
                 unnamed = f"stdout cannot be written to: {error.strerror or error}; {_ELSEWHERE}"
                 tell("error", named if error.filename else unnamed)
                 sys.exit(OutputError.exit_code)
@@ -102,7 +102,7 @@ class _ReportErrors(click.Command):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads our output has seen enough; click knows
                 raise
-            _fail(ctx, f"{error.filename}: {why_not_read(error)}" if error.filename else _unnamed(ctx, error), 3)
+            _fail(ctx, f"{error.filename}: {why_not_used(error)}" if error.filename else _unnamed(ctx, error), 3)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
@@ -129,7 +129,11 @@ def _files_like_options(words: Sequence[str]) -> str:
 
 
 def _unnamed(ctx: click.Context, error: OSError) -> str:
-    """What the system said of no file that it names: of what the command writes, or keeps aside for a while."""
+    """What the system said of no file that it names: of what the command writes or keeps aside, or of none at all."""
+    if error.errno == errno.ENOMEM:
+        return f"not enough memory: {error.strerror}"
+    if not is_of_a_disk(error):
+        return why_not_done(error)
     written = [str(ctx.params[parameter.name]) for parameter in ctx.command.params if _is_written(parameter, ctx)]
     places = [*written, f"temporary files in {tempfile.gettempdir()}"]
     return f"{' or '.join(places)}: {why_not_written(error)}"

@@ -202,10 +202,15 @@ def refuse_typed(why: str, fields: Collection[str]) -> None:
     """Raise a UsageError that begins with `why` where options of these fields were typed: they would do nothing."""
     context = click.get_current_context(silent=True)
     given = context.command.params if context else []
-    words = [parameter.opts[-1] for parameter in given if parameter.name in fields and is_typed(parameter.name)]
+    words = [_as_typed(parameter) for parameter in given if parameter.name in fields and is_typed(parameter.name)]
     if words:
         named = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         raise click.UsageError(f"{why}: leave {named} away")
+
+
+def _as_typed(parameter: click.Parameter) -> str:
+    turned_off = parameter.name is not None and click.get_current_context().params.get(parameter.name) is False
+    return ((turned_off and parameter.secondary_opts) or parameter.opts)[-1]
 
 
 def fills(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

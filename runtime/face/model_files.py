@@ -72,8 +72,7 @@ def check_set_up(*models: ReleasedFile) -> None:
 
 def no_runner() -> ToolMissingError:
     """Return what to raise where the package is not installed that runs the networks."""
-    advice = "pip install ai-edge-litert, or give landmarks with --landmarks"
-    return ToolMissingError(f"finding faces needs the package ai-edge-litert; {advice}")
+    return ToolMissingError("finding faces and people needs the package ai-edge-litert; pip install ai-edge-litert")
 
 
 def load(model: ReleasedFile) -> bytes:

@@ -71,12 +71,10 @@ def read_animation(path: str | Path) -> Iterator[tuple[float, Bytes]]:
     with _opened(path) as image:
         black, white = _check_header(image, path)
         for number in itertools.count():
-            try:
+            with _telling_of_damage(path):
                 if number == getattr(image, "n_frames", 1):
                     return
                 image.seek(number)
-            except Exception as error:  # as when it is decoded
-                raise _damaged(path, error) from error
             frame = _decode(image, path)
             seconds = float(frame.info.get("duration") or 0) / 1000
             yield (seconds if seconds >= _LEAST else _USUAL), _to_rgb(frame, black, white, path)
@@ -101,17 +99,14 @@ def _open(stream: BinaryIO, path: Path) -> Image.Image:
     _register_heif()
     known = [name for name in FORMATS if name in Image.OPEN]
     try:
-        return Image.open(stream, formats=known)
+        with _telling_of_damage(path):
+            return Image.open(stream, formats=known)
     except UnidentifiedImageError as error:
         stream.seek(0)
         raise PhotoError(f"{path}: {_ASKED_FOR}, found {_describe(stream.read(512))}") from error
     except Image.DecompressionBombError as error:
         expected = f"expected at most {MAX_PIXELS // 10**6} million pixels, found more"
         raise PhotoError(f"{path}: {expected}; scale it down") from error
-    except PhotoError:  # of the door: the system does not read it
-        raise
-    except Exception as error:  # a plugin may raise anything on a hostile header
-        raise _damaged(path, error) from error
 
 
 def _register_heif() -> None:
@@ -142,11 +137,9 @@ def _check_header(image: Image.Image, path: Path) -> tuple[float, float]:
     if width * height > MAX_PIXELS:
         expected = f"expected at most {MAX_PIXELS // 10**6} million"
         raise PhotoError(f"{path}: {width} x {height} pixels, {expected}; scale it down")
-    try:
+    with _telling_of_damage(path):  # tags of any type
         wrong = misread(image) if image.format == "TIFF" else ""
         levels = _black_and_white(image)
-    except Exception as error:  # tags of any type
-        raise _damaged(path, error) from error
     if wrong:
         raise PhotoError(f"{path}: {_ASKED_FOR}, found {wrong}")
     return levels
@@ -154,21 +147,17 @@ def _check_header(image: Image.Image, path: Path) -> tuple[float, float]:
 
 def _is_animated(image: Image.Image, path: Path) -> bool:
     """Whether there are several frames or pages; a phone's MPO holds one photo and what belongs to it."""
-    try:
+    with _telling_of_damage(path):  # it looks for a second frame, which may be garbage
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-    except Exception as error:  # it looks for a second frame, which may be garbage
-        raise _damaged(path, error) from error
 
 
 def _decode(image: Image.Image, path: Path) -> Image.Image:
     try:
         quiet = sifting(lambda _: True) if image.format == "TIFF" else nullcontext()  # libtiff tells of each fault
-        with quiet, warnings.catch_warnings(action="ignore"):
+        with _telling_of_damage(path), quiet, warnings.catch_warnings(action="ignore"):
             image.load()
     except MemoryError as error:
         raise PhotoError(f"{path}: {image.width} x {image.height} pixels exceed the memory; scale it down") from error
-    except Exception as error:  # truncated or corrupt data: the decoders raise many kinds
-        raise _damaged(path, error) from error
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # the pixels are good; only the note on how to turn them is not
@@ -176,8 +165,20 @@ def _decode(image: Image.Image, path: Path) -> Image.Image:
         return image
 
 
-def _damaged(path: Path, error: Exception) -> PhotoError:
-    return PhotoError(f"{path}: the picture is damaged or cut short ({in_short(error)}); copy or download it again")
+@contextmanager
+def _telling_of_damage(path: Path) -> Iterator[None]:
+    """Tell of whatever a decoder raises on truncated, corrupt or hostile data; it may be anything.
+
+    What is no damage passes: that the system does not read the file, of which the door has told, that memory is out,
+    and what `_open` tells of in words of its own.
+    """
+    try:
+        yield
+    except (PhotoError, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        advice = "copy or download it again"
+        raise PhotoError(f"{path}: the picture is damaged or cut short ({in_short(error)}); {advice}") from error
 
 
 def _to_rgb(image: Image.Image, black: float, white: float, path: Path) -> Bytes:

@@ -31,10 +31,9 @@ def paste_back(photo: Bytes, avatar: AvatarPlayer, path: Path) -> "PasteBack":
     contract = avatar.bundle.contract
     paste = PasteBack(photo, contract.source, avatar.render(avatar.source_pose), path)
     if contract.origin.trained and paste.likeness < ALIKE:
-        told = (
-            f"does not look like the photo that the avatar was made from ({paste.likeness:.2f} of 1, expected {ALIKE})"
-        )
-        tell("warning", f"{path}: {told}; if it is another's, name that photo")
+        found = f"({paste.likeness:.2f} of 1, expected at least {ALIKE})"
+        told = f"{path}: does not look like the photo that the avatar was made from {found}"
+        tell("warning", f"{told}; if it is another, name the one that it was made from")
     return paste
 
 
@@ -52,10 +51,10 @@ class PasteBack:
 
     Attributes:
         size: height and width of what is shown, px.
-        likeness: of the photo and `rest`, -1..1, where that shows the person; below `ALIKE` it is another photo.
+        likeness: of the photo and `rest`, -1..1, within the face; below `ALIKE` it is another photo.
 
     Raises:
-        InputError: the photo has another shape than that the avatar was made from.
+        InputError: the photo has another shape than that the avatar was made from, or the crop lies outside of it.
     """
 
     def __init__(self, photo: Bytes, source: PhotoSource, rest: Bytes, name: str | Path = "the photo") -> None:

@@ -1,6 +1,7 @@
 """A message of bad input names the file and the way out, by whatever command it is met."""
 
 import errno
+import io
 import os
 import re
 import subprocess
@@ -11,12 +12,14 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from bilayer.runtime.command.console import Command, Group
 from bilayer.runtime.command.options import NamedFile, PathAlone, PathOrUrl
-from bilayer.runtime.errors import BilayerError, CheckpointError, DlcError, InputError, LandmarkError
+from bilayer.runtime.errors import BilayerError, CheckpointError, DlcError, InputError, LandmarkError, PhotoError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind, check_folder, check_input, read_bytes
+from bilayer.runtime.media import photo
 from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, Repeated, TrackedDriver
 from bilayer.runtime.process.environment import check_thread_numbers
 from bilayer.runtime.typed_json import read_content
@@ -271,6 +274,29 @@ def test_numbers_of_threads_pass(name, value, monkeypatch):
     check_thread_numbers()
     monkeypatch.setenv("OMP_NUM_THREADS", "4, 2,1")
     check_thread_numbers()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.tif", "a.webp"])
+@pytest.mark.parametrize("start", [0, 1000])
+def test_a_disk_that_fails_in_a_photo_is_no_damage_of_it(tmp_path, monkeypatch, name, start):
+    """Whatever decoder reads on: the door tells of the disk, once."""
+    told = f"{tmp_path / name}: cannot be read: Input/output error; its disk may be failing: name a copy"
+
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() + (len(self.getvalue()) if size is None or size < 0 else size) > start:
+                raise PhotoError(told)
+            return super().read(size)
+
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+    more = {"save_all": True, "append_images": [noise.rotate(90)]} if name == "a.gif" else {}
+    noise.save(tmp_path / name, **more)
+    content = (tmp_path / name).read_bytes()
+    monkeypatch.setattr(photo, "open_file", lambda *_: Failing(content))
+    read = photo.read_animation if name == "a.gif" else photo.read_photo
+    with pytest.raises(PhotoError) as error:
+        list(read(tmp_path / name))
+    assert str(error.value) == told
 
 
 def test_settings_without_advice_have_a_way_out(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from bilayer.export.cli import main
-from bilayer.export.options import ExportOptions, check_usual
+from bilayer.export.options import ExportOptions, check_finders, check_usual
 from bilayer.runtime.errors import ToolMissingError
+from bilayer.runtime.face import model_files
 
 FURTHER = {"pte-xnnpack": "executorch", "pte-vulkan": "executorch", "coreml": "coremltools", "tflite": "ai_edge_litert"}
 
@@ -41,3 +42,19 @@ def test_without_further_files_no_package_is_needed(monkeypatch):
     for module in FURTHER.values():
         monkeypatch.setitem(sys.modules, module, None)
     asked()
+
+
+@pytest.mark.parametrize("landmarker", ["mediapipe", "face-alignment"])
+@pytest.mark.parametrize("landmarks", [None, "points.npy"])
+@pytest.mark.parametrize("others", [(), ("other.jpg",)])
+@pytest.mark.parametrize("mask", [False, True])
+def test_what_finds_faces_and_people_is_asked_for_where_it_is_used(monkeypatch, landmarker, landmarks, others, mask):
+    asked_for: set[object] = set()
+    monkeypatch.setattr(model_files, "check_set_up", lambda *models: asked_for.update(models))
+    monkeypatch.setattr("bilayer.export.options.check_installed", asked_for.update)
+    check_finders(
+        ExportOptions("me.jpg", landmarks=landmarks, others=others, landmarker=landmarker, mask=mask)  # type: ignore[arg-type]
+    )
+    finding = set(model_files.FINDING) if landmarker == "mediapipe" else {"face_alignment"}
+    given = landmarks is not None and not others  # landmarks are of the first photo alone
+    assert asked_for == (set() if given else finding) | ({model_files.PERSON_MASK} if mask else set())

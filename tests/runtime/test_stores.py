@@ -119,3 +119,15 @@ def test_a_package_that_is_missing_is_named_with_its_pip_line(place, module, pac
             take(place, tmp_path)
         assert str(told.value).startswith(f"{place}: ")
         assert str(told.value).endswith(f"; pip install {package}")
+
+
+def test_the_first_url_whose_package_is_missing_is_named(monkeypatch):
+    def missing(url):
+        raise ImportError(f"Install {url}")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(ToolMissingError, match=r"^s3://first: "):
+        stores.check_stores(["folder", "s3://first", "s3://second"])
+    with pytest.raises(ToolMissingError, match=r"^s3://second: "):
+        stores.check_stores(["s3://second", "s3://first", "folder"])
+    stores.check_stores(["folder", ""])

@@ -272,8 +272,11 @@ def test_a_number_of_threads_that_is_none_is_one_line(name, value):
 def test_numbers_of_threads_pass(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     check_thread_numbers()
-    monkeypatch.setenv("OMP_NUM_THREADS", "4, 2,1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4, 2,1")  # for each level of threads in threads
     check_thread_numbers()
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "4, 2,1")
+    with pytest.raises(InputError, match="NUMBA_NUM_THREADS"):
+        check_thread_numbers()
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.tif", "a.webp"])

@@ -48,6 +48,8 @@ DAMAGED = {
     "motion.gif": animation(),
     "cut.safetensors": safetensors(texture={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
     "header.safetensors": b"\x10" + bytes(7) + b'{"a": [1, 2, "x"',
+    "zeros.safetensors": bytes(100),
+    "data.bin": b"\0\xff" * 50,
     "empty.onnx": b"",
     "text.onnx": b"what I wanted to say\n",
     "empty.tflite": b"",
@@ -88,6 +90,8 @@ OF_PHOTOS = {
 }
 OF_WEIGHTS = {
     "cut.safetensors": "not a readable .safetensors file (expected 83 bytes, as its header has them, found 75)",
+    "zeros.safetensors": "not a readable .safetensors file (its header is damaged); copy or download it again",
+    "data.bin": "not a readable .safetensors file (its header is damaged); copy or download it again",
     "header.safetensors": "not a readable .safetensors file (its header is damaged); copy or download it again",
 }
 TOLD_OF_CONTENT = {

@@ -218,6 +218,8 @@ TOLD_AT_ONCE = {
         3,
         "precision w8a8: engine openvino",
     ),
+    "render avatar --demo-motion --out /dev/full": (3, "/dev/full is a device, pipe or socket and not a folder"),
+    "render avatar --drive http://127.0.0.1/film.mp4 --out a.mp4": (2, "is a URL: expected a file of this machine"),
     "render avatar --drive avatar/avatar.json --out a.mp4": (3, 'avatar.json: track: expected the field "landmarks"'),
     "parity avatar --drive avatar/avatar.json": (3, 'avatar.json: track: expected the field "landmarks"'),
     "device bench avatar --drive avatar/avatar.json": (3, 'avatar.json: track: expected the field "landmarks"'),

@@ -23,6 +23,7 @@ from bilayer.runtime.files.reading import (
 AGAIN = "copy or download it again"
 SETTINGS = "args.txt"  # of an experiment of the authors'
 _WAY_OUT = "give a .safetensors of bilayer-checkpoint convert, or the authors' `runs` folder"
+_LONGEST = 100_000_000  # bytes of a header, as safetensors has it
 ONE_OF_SEVERAL = f"one network of several; give the folder with its {SETTINGS}, or `runs`"
 
 
@@ -42,7 +43,7 @@ def check_checkpoint_file(path: StrPath | None) -> None:
     kind = check_kind_of(path, "a checkpoint", (SAFETENSORS, TORCH, DATA), _WAY_OUT, CheckpointError)
     if kind == TORCH:
         raise CheckpointError(f"{path}: {ONE_OF_SEVERAL}")
-    if kind == SAFETENSORS and _names(Path(path)) == {"texture"}:
+    if _names(Path(path)) == {"texture"}:
         raise CheckpointError(f"{path}: expected a checkpoint, found an avatar's texture; {_WAY_OUT}")
 
 
@@ -70,8 +71,8 @@ def experiment_folders(path: Path) -> list[Path]:
 def _names(path: Path) -> set[str]:
     """Return the names of a .safetensors file's tensors, or a CheckpointError where it is cut or its header damaged."""
     with open_file(path, FileKind.CHECKPOINT, CheckpointError) as file:
-        length = int.from_bytes(file.read(8), "little")  # kinds.py knows none that is longer than 16 MB
-        header = file.read(length)
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, _LONGEST))
     try:
         content: Any = json.loads(header)
         tensors: dict[str, Any] = {name: entry for name, entry in content.items() if name != "__metadata__"}

@@ -79,7 +79,7 @@ def check_apart(written: Iterable[Path], read: Iterable[StrPath | None]) -> None
 
 def check_new_folder(target: Path) -> None:
     """Raise an OutputError, before the work that ends in it, unless a folder can be made, or is there and empty."""
-    if is_there(target) and (not is_folder(target) or list_folder(target, error=OutputError)):
+    if is_file(target) or (is_folder(target) and list_folder(target, error=OutputError)):
         raise OutputError(f"{target}: is there already and not an empty folder; name another or remove it")
     check_output(target / "0")
 

@@ -97,6 +97,8 @@ class RenderOptions:
         if self.paste_back is not None:
             check_photo_file(self.paste_back)
         if self.drive is not None and self.webcam is None:
+            if "://" in self.drive:
+                raise click.UsageError(f"--drive {self.drive} is a URL: expected a file of this machine, or a webcam")
             check_driver_file(Path(self.drive))
         if self.background is not None and Path(self.background).suffix.lower() in PHOTO_SUFFIXES:
             check_photo_file(Path(self.background))

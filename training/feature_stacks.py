@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from bilayer.model.files.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.reading import FileKind, is_there, open_file
+from bilayer.runtime.files.reading import FileKind, open_file
+from bilayer.training import weight_files
+from bilayer.training.weight_files import WeightFile, is_safetensors
 
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage
 
@@ -29,8 +31,7 @@ LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 class StackSettings:
     """One VGG, cut off after its last feature."""
 
-    name: str  # what messages call it
-    source: str  # the file with its weights, and where it is to be had
+    file: WeightFile  # with its weights
     convolutions: tuple[int, ...]  # of each stage; a pooling by two stands between stages
     features: tuple[int, ...]  # indices, as torchvision counts layers, of the activations that are handed out
     pooling: Literal["average", "max"]
@@ -41,8 +42,7 @@ class StackSettings:
 
 # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, average-pooled (published code, losses/perceptual.py)
 VGG19_IMAGENET = StackSettings(
-    name="VGG19 (ImageNet)",
-    source="vgg19-dcbb9e9d.pth of torchvision, from download.pytorch.org/models",
+    file=weight_files.VGG19,
     convolutions=(2, 2, 4, 4, 4),
     features=(1, 6, 11, 20, 29),
     pooling="average",
@@ -52,8 +52,7 @@ VGG19_IMAGENET = StackSettings(
 
 # The published code subtracts Caffe's BGR means from RGB, as the weights were used in training the released model
 VGG_FACE = StackSettings(
-    name="VGGFace",
-    source="vgg16_face_caffe.pth of the authors (github.com/saic-violet/bilayer-model, pretrained weights)",
+    file=weight_files.VGG_FACE,
     convolutions=(2, 2, 3, 3, 3),
     features=(1, 6, 11, 18, 25),
     pooling="average",
@@ -63,8 +62,7 @@ VGG_FACE = StackSettings(
 
 # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 (Zhang et al. 2018; richzhang/PerceptualSimilarity, net-lin, vgg)
 VGG16_LPIPS = StackSettings(
-    name="VGG16 (ImageNet)",
-    source="vgg16-397923af.pth of torchvision, from download.pytorch.org/models",
+    file=weight_files.VGG16,
     convolutions=(2, 2, 3, 3, 3),
     features=(3, 8, 15, 22, 29),
     pooling="max",
@@ -107,21 +105,18 @@ class FeatureStack(nn.Module):
             CheckpointError: no such file, damaged, unsafe, another sha256 than asked for or than the file's name
                 tells (as torchvision's do), or a tensor missing or of another shape.
         """
-        path = Path(path)
-        if not is_there(path):
-            raise CheckpointError(f"{path}: no such file; {self.settings.name} is {self.settings.source}")
+        path, file = Path(path), self.settings.file
+        file.check_there(path)
         check_digest(path, sha256)
-        tensors = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_pth(path)
+        tensors = read_safetensors(path)[0] if is_safetensors(path) else read_pth(path)
         state = {}
         for key, own in self.state_dict().items():
             if key not in tensors:
                 found = ", ".join(list(tensors)[:3]) or "nothing"
-                raise CheckpointError(
-                    f"{path}: {key}: missing (the file has {found}, ...); expected {self.settings.source}"
-                )
+                raise CheckpointError(f"{path}: {key}: missing (the file has {found}, ...); expected {file.source}")
             if tensors[key].shape != own.shape:
                 shapes = f"expected {tuple(own.shape)}, found {tuple(tensors[key].shape)}"
-                raise CheckpointError(f"{path}: {key}: {shapes}; {self.settings.name} is {self.settings.source}")
+                raise CheckpointError(f"{path}: {key}: {shapes}; {file.name} is {file.source}")
             state[key] = tensors[key].float()
         self.load_state_dict(state)
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from bilayer.runtime.errors import CheckpointError, InputError
-from bilayer.runtime.files.given import check_kind_of
-from bilayer.runtime.files.kinds import DATA, TORCH
+from bilayer.runtime.errors import InputError
 from bilayer.training.data.layout import COORDS, IMAGES, MASKS, check_sequences, has_kind
 from bilayer.training.settings import TrainingSettings
+from bilayer.training.weight_files import VGG19, VGG_FACE
 
 
 def check_data(settings: TrainingSettings) -> None:
@@ -34,6 +33,11 @@ def check_data(settings: TrainingSettings) -> None:
 
 
 def check_weight_files(settings: TrainingSettings) -> None:
-    """Raise a CheckpointError where a file of a perceptual loss's weights is not there, or of another kind."""
-    for file in filter(None, (settings.perceptual.vgg19, settings.perceptual.vgg_face)):
-        check_kind_of(file, "weights (.pth)", (TORCH, DATA), "docs/training.md says which", CheckpointError)
+    """Raise a CheckpointError where weights of a perceptual loss that counts are not there, or no state dict."""
+    losses, files = settings.losses, settings.perceptual
+    for weight, path, file in (
+        (losses.perceptual, files.vgg19, VGG19),
+        (losses.face_perceptual, files.vgg_face, VGG_FACE),
+    ):
+        if weight and path:
+            file.check(path)

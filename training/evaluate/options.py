@@ -10,13 +10,14 @@ import click
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.files.given import check_kind_of
-from bilayer.runtime.files.kinds import DATA, ONNX, TORCH
+from bilayer.runtime.files.kinds import DATA, ONNX
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
 from bilayer.training.data.layout import check_sequences
+from bilayer.training.weight_files import LPIPS_HEADS, VGG16
 
 if TYPE_CHECKING:
     from bilayer.training.evaluate.protocol import EvaluationProtocol
@@ -51,8 +52,9 @@ class MeterOptions:
         """
         if (self.lpips_vgg16 is None) != (self.lpips_heads is None):
             raise click.UsageError("LPIPS needs two files: give both --lpips-vgg16 and --lpips-heads")
-        for weights in filter(None, (self.lpips_vgg16, self.lpips_heads)):
-            check_kind_of(weights, "weights of LPIPS (.pth)", (TORCH, DATA), "docs/metrics.md has their names")
+        if self.lpips_vgg16 is not None and self.lpips_heads is not None:
+            VGG16.check(self.lpips_vgg16)
+            LPIPS_HEADS.check(self.lpips_heads)
         if self.arcface is not None:
             check_kind_of(self.arcface, "an ArcFace network (.onnx)", (ONNX, DATA), "docs/metrics.md says which")
         if self.out is not None:

@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from bilayer.model.files.safe_load import read_pth, read_safetensors
 from bilayer.runtime.errors import CheckpointError
-from bilayer.runtime.files.reading import is_there
 from bilayer.training.feature_stacks import FeatureStack, vgg16_lpips
+from bilayer.training.weight_files import LPIPS_HEADS, is_safetensors
 
-HEADS_SOURCE = "lpips/weights/v0.1/vgg.pth of github.com/richzhang/PerceptualSimilarity, or of the package lpips"
 EPSILON = 1e-10  # beside the norm of a feature vector, as published
 
 
@@ -42,7 +41,7 @@ def load_lpips(vgg16: Path | str, heads: Path | str, sha256: str | None = None) 
 
     Args:
         vgg16: see `vgg16_lpips`.
-        heads: HEADS_SOURCE.
+        heads: see `LPIPS_HEADS`.
         sha256: of the VGG16 file, where it is to be checked.
 
     Raises:
@@ -53,15 +52,14 @@ def load_lpips(vgg16: Path | str, heads: Path | str, sha256: str | None = None) 
 
 
 def _read_heads(path: Path, stack: FeatureStack) -> list[Tensor]:
-    if not is_there(path):
-        raise CheckpointError(f"{path}: no such file; expected LPIPS' heads, {HEADS_SOURCE}")
-    tensors = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_pth(path)
+    LPIPS_HEADS.check_there(path)
+    tensors = read_safetensors(path)[0] if is_safetensors(path) else read_pth(path)
     heads = []
     for index, width in enumerate(stack.settings.widths):
         key, shape = f"lin{index}.model.1.weight", (1, width, 1, 1)
         if key not in tensors or tuple(tensors[key].shape) != shape:
             found = tuple(tensors[key].shape) if key in tensors else f"only {', '.join(list(tensors)[:5]) or 'nothing'}"
-            raise CheckpointError(f"{path}: {key}: expected a tensor {shape}, found {found}; it is {HEADS_SOURCE}")
+            raise CheckpointError(f"{path}: {key}: expected a tensor {shape}, found {found}; give {LPIPS_HEADS.source}")
         heads.append(tensors[key])
     return heads
 

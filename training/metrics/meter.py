@@ -19,12 +19,12 @@ from bilayer.runtime.face.found import Landmarker
 from bilayer.runtime.face.ibug import BOTH_EYES, MOUTH
 from bilayer.runtime.face.recognition import RECOGNISER, IdentityRecogniser, identity_distance
 from bilayer.training.efficientnet import FeatureDistance
-from bilayer.training.feature_stacks import VGG16_LPIPS
 from bilayer.training.metrics.catalogue import IDENTITY_METRICS, LANDMARK_METRICS
 from bilayer.training.metrics.identity import RECOGNISER_SOURCE, FaceRecogniser, csim, unit
 from bilayer.training.metrics.landmarks import PAPER_FACTOR, find_landmarks, nme
-from bilayer.training.metrics.lpips import HEADS_SOURCE, Lpips
+from bilayer.training.metrics.lpips import Lpips
 from bilayer.training.metrics.pictures import l1, psnr, ssim
+from bilayer.training.weight_files import LPIPS_HEADS, VGG16
 
 DETECTOR_SOURCE = "needs the face detector, which python -m bilayer.runtime.face.model_files fetches"
 IDENTITY_SOURCE = f"--identity measures it by the {RECOGNISER}, of the extra [identity]"
@@ -83,7 +83,7 @@ class Meter:
         """Metrics that are left out, and what each needs."""
         missing = {}
         if "lpips" not in self._distances:
-            missing["lpips"] = f"needs two files: {VGG16_LPIPS.source}; {HEADS_SOURCE}"
+            missing["lpips"] = f"needs two files: {VGG16.source}; {LPIPS_HEADS.source}"
         if "perception" not in self._distances:
             missing["perception"] = "--perception measures it, by the extra [perception]"
         if self._recogniser is None:

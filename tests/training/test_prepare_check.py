@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bilayer.runtime.errors import InputError
+from bilayer.runtime.jobs.run import Workers
+from bilayer.training.prepare import heads as prepared_heads
+from bilayer.training.prepare import videos as prepared_videos
 from bilayer.training.prepare.check import check_dataset
 from bilayer.training.prepare.files import agreeing_on_settings, staging
+from bilayer.training.prepare.options import HeadSettings, VideoSettings
 from tests import forked
 from tests.training.test_dataset_refusals import BREAKS
 from tests.training.written_frames import SIZE, face_points, write_data, write_frame
@@ -140,8 +145,6 @@ def agree(path, settings):
 
 
 def test_settings_are_kept_and_damage_is_named(tmp_path):
-    from bilayer.runtime.errors import InputError
-
     path = tmp_path / "new" / "heads.json"
     agree(path, {"size": 8, "frames": 2})
     agree(path, {"frames": 2, "size": 8})
@@ -189,3 +192,57 @@ def test_settings_stay_with_data_where_the_run_that_wrote_them_came_to_nothing(t
     (path.parent / "imgs").mkdir(parents=True)
     other.__exit__(None, None, None)
     assert json.loads(path.read_text()) == {"size": 8}
+
+
+@pytest.mark.parametrize("ended", [None, KeyError])
+def test_settings_of_which_no_data_came_go_from_a_folder_of_other_files(tmp_path, ended):
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "heads.json").touch()
+    with suppress(KeyError), agreeing_on_settings(tmp_path / "videos.json", {"size": 8}):
+        if ended is not None:
+            raise ended
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["heads.json", "notes.txt"]
+    agree(tmp_path / "videos.json", {"size": 16})  # which is no other than before
+
+
+def test_a_folder_that_cannot_be_looked_at_hides_nothing_that_ended_a_run(tmp_path):
+    def fail():
+        raise InputError("cannot be listed")
+
+    with pytest.raises(KeyError, match="first"), agreeing_on_settings(tmp_path / "a.json", {}, fail):
+        raise KeyError("first")
+    with pytest.raises(InputError, match="cannot be listed"), agreeing_on_settings(tmp_path / "a.json", {}, fail):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["heads", "videos"])
+@pytest.mark.parametrize("others", [True, False])
+def test_settings_of_heads_and_of_videos_have_nothing_to_do_with_each_other(tmp_path, monkeypatch, kind, others):
+    """Whose run comes to nothing leaves none beside the other's data, but beside those that another run has made."""
+
+    def stop(*_):
+        if others:
+            made = tmp_path / {"heads": "imgs/test/head00007/0", "videos": "videos/test/p/v.json"}[kind]
+            made.parent.mkdir(parents=True)
+            made.touch()
+        raise KeyError
+
+    for module in (prepared_heads, prepared_videos):
+        monkeypatch.setattr(module, "run_jobs", stop)
+    for tool in ("load_av", "_faces", "_masker"):
+        monkeypatch.setattr(prepared_videos, tool, lambda *_: None)
+    if kind == "heads":  # beside a video's data
+        (tmp_path / "imgs/train/p/v/0").mkdir(parents=True)
+        (tmp_path / "videos/train/p").mkdir(parents=True)
+        (tmp_path / "videos/train/p/v.json").touch()
+        jobs = prepared_heads.head_jobs(None, tmp_path, "train", range(1), HeadSettings("a model"))
+        run = partial(prepared_heads.prepare_heads, jobs)
+    else:  # beside heads, in a folder that videos lie in, too
+        (tmp_path / "imgs/train/head00001/0/0").mkdir(parents=True)
+        (tmp_path / "videos").mkdir()
+        (tmp_path / "videos/a.mp4").touch()
+        found = prepared_videos.find_videos([tmp_path / "videos/a.mp4"], tmp_path, "train", VideoSettings())
+        run = partial(prepared_videos.prepare_videos, found)
+    with pytest.raises(KeyError):
+        run(Workers(1))
+    assert (tmp_path / f"{kind}.json").exists() is others

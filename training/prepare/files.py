@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilayer.runtime.arrays import Bytes, Floats
-from bilayer.runtime.errors import InputError, OutputError
+from bilayer.runtime.errors import BilayerError, InputError, OutputError
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.runtime.files.reading import is_folder, is_there, list_folder
 from bilayer.runtime.files.reasons import why_not_written
@@ -105,10 +105,18 @@ def removing_stages(root: Path, split: Split, videos: Iterable[tuple[str, str]])
 
 
 @contextmanager
-def agreeing_on_settings(path: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+def agreeing_on_settings(
+    path: Path, settings: Mapping[str, Any], holds_data: Callable[[], bool] | None = None
+) -> Iterator[None]:
     """`settings` are at `path` inside, written or found there the same: one folder holds one kind of data.
 
     Where no data came of the block, whatever ended it, the file that was written for it goes, and so does its folder.
+
+    Args:
+        path: of the file.
+        settings: what stands in it.
+        holds_data: whether data that the file is of lie beside it, whoever made them; else any pictures are taken
+            for such, but no other file.
 
     Raises:
         InputError: others are there; the message names the first that differs.
@@ -121,18 +129,26 @@ def agreeing_on_settings(path: Path, settings: Mapping[str, Any]) -> Iterator[No
         _check_same(path, settings)
     else:
         write_file(path, content)
+    holds_data = holds_data or (lambda: is_folder(folder / IMAGES))
+
+    def settle() -> None:
+        held = holds_data()
+        if held and not is_there(path):  # of another run, which had begun the folder and came to nothing
+            write_file(path, content)
+        elif not held and not begun:
+            with suppress(OSError):  # something else comes into it
+                path.unlink()
+                for place in made:
+                    place.rmdir()
+
     try:
         yield
-    finally:
-        with undisturbed():
-            holds_data = is_folder(folder) and any(other != path for other in list_folder(folder))
-            if holds_data and not is_there(path):  # of another run, which had begun the folder and came to nothing
-                write_file(path, content)
-            elif not holds_data and not begun:
-                with suppress(OSError):  # something else comes into it
-                    path.unlink()
-                    for place in made:
-                        place.rmdir()
+    except BaseException:
+        with undisturbed(), suppress(BilayerError):  # of a folder that cannot be looked at: what ended it is told
+            settle()
+        raise
+    with undisturbed():
+        settle()
 
 
 def _check_same(path: Path, settings: Mapping[str, Any]) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bilayer.runtime.errors import InputError
-from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.reading import is_folder, list_folder
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.layout import IMAGES, TWOS
+from bilayer.training.data.layout import IMAGES, SPLITS, TWOS
 from bilayer.training.prepare.files import agreeing_on_settings, refuse_other_split, removing_stages, staging
 from bilayer.training.prepare.options import HeadSettings
 
@@ -82,7 +82,7 @@ def prepare_heads(jobs: list[HeadJob], workers: Workers, on_done: Callable[[], N
     refuse_other_split(root, split, {job.person for job in jobs}, "move --first-identity")
     waiting = [job for job in jobs if not job.is_done]
     frames = 0
-    settled = agreeing_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings))
+    settled = agreeing_on_settings(root / SETTINGS_FILE, _stored(jobs[0].settings), lambda: _holds_heads(root))
     with settled, removing_stages(root, split, ((job.person, job.video) for job in waiting)):
         for _, result in run_jobs(render_identity, waiting, workers):
             if isinstance(result, InputError):  # the model's, and so every identity's
@@ -90,6 +90,12 @@ def prepare_heads(jobs: list[HeadJob], workers: Workers, on_done: Callable[[], N
             frames += result
             on_done()
     return HeadsReport(len(waiting), frames, len(jobs) - len(waiting))
+
+
+def _holds_heads(root: Path) -> bool:
+    """Whether pictures of an identity, of any run, lie in a data folder."""
+    splits = [root / IMAGES / split for split in SPLITS]
+    return any(list_folder(split, "head[0-9]*") for split in splits if is_folder(split))
 
 
 def _stored(settings: HeadSettings) -> dict[str, Any]:

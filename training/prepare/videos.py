@@ -14,13 +14,14 @@ from bilayer.runtime.face.crop import cut_box, pose_vector
 from bilayer.runtime.face.person_mask import PersonMasker
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.copies import copying
-from bilayer.runtime.files.reading import FileKind, StrPath, checked, is_folder, is_there, size_of
+from bilayer.runtime.files.reading import FileKind, StrPath, checked, is_folder, is_there, list_below, size_of
 from bilayer.runtime.files.writing import sweep_drafts, write_file
 from bilayer.runtime.jobs.run import Workers, run_jobs
 from bilayer.runtime.media.video import VideoFrames, load_av
 from bilayer.runtime.motion.drivers import FollowsFaces
 from bilayer.runtime.typed_json import read_content, typed
 from bilayer.runtime.vocabulary import Split
+from bilayer.training.data.layout import IMAGES
 from bilayer.training.prepare.files import (
     DAMAGED,
     VideoStage,
@@ -115,7 +116,8 @@ def prepare_videos(
         sweep_drafts(job.record.parent)
     done: dict[str, VideoResult] = {}
     failed: dict[str, str] = {}
-    with agreeing_on_settings(root / SETTINGS_FILE, asdict(settings)), ExitStack() as ending:
+    settled = agreeing_on_settings(root / SETTINGS_FILE, asdict(settings), lambda: _holds_videos(jobs))
+    with settled, ExitStack() as ending:
         waiting = [job for job in jobs if not _is_done(job)]
         ending.enter_context(removing_stages(root, jobs[0].split, ((job.person, job.video) for job in waiting)))
         for job, result in run_jobs(prepare_video, waiting, workers):
@@ -127,6 +129,14 @@ def prepare_videos(
             on_done()
     by_name = {name: done[name] for name in sorted(done)}
     return VideosReport(by_name, len(jobs) - len(waiting), {name: failed[name] for name in sorted(failed)})
+
+
+def _holds_videos(jobs: Sequence[VideoJob]) -> bool:
+    """Whether a video's record lies in the data folder, of any run, or pictures of one of these videos."""
+    records = jobs[0].root / RECORDS
+    if is_folder(records) and any(file.suffix == ".json" for file in list_below(records)):
+        return True
+    return any(is_folder(job.root / IMAGES / job.split / job.person / job.video) for job in jobs)
 
 
 def prepare_video(job: VideoJob) -> VideoResult:

@@ -1,6 +1,6 @@
 """The ladder that `bilayer-parity` was asked for: which rungs it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bilayer.benchmarks.parity.ladder import FOLDED, OF_ONNX, Ladder, climb
@@ -14,19 +14,26 @@ from bilayer.benchmarks.parity.rungs.integers import integer_rungs
 from bilayer.benchmarks.parity.rungs.litert import litert
 from bilayer.benchmarks.parity.rungs.rung import EmulatedBfloat16, EmulatedRung, Float64, NotRun, OnnxRung, Rung
 from bilayer.benchmarks.parity.subject import Subject
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.errors import InputError
 
 
 def climb_as_asked(
-    subject: Subject, options: ParityOptions, advance: Callable[[str], None] = lambda done: None
+    subject: Subject,
+    options: ParityOptions,
+    photos: Sequence[Bytes],
+    advance: Callable[[str], None] = lambda done: None,
 ) -> Ladder:
-    """Return the ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done."""
+    """Return the ladder of an avatar with the rungs that `options` ask for; `advance` is told of each that is done.
+
+    `photos` are what `options.check` gave.
+    """
     rungs: list[Rung | NotRun] = []
     truth: Rung = Float64(subject, OF_ONNX)
     if (source := options.source) is not None:
         from bilayer.benchmarks.parity.rungs.trained import ExactTrained, make_trained
 
-        trained = make_trained(subject, source)
+        trained = make_trained(subject, source, photos)
         subject, truth = trained.subject, ExactTrained.of(trained)
         rungs += [trained, Float64(subject, FOLDED, "folded")]
     rungs += _rungs(subject, options)

@@ -41,7 +41,7 @@ def main(job_options: JobOptions, options: ParityOptions, as_json: bool) -> None
 
 
 def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
-    avatar = options.check()
+    avatar, photos = options.check()
     from bilayer.runtime.motion.poses import choose_poses
 
     poses = choose_poses(avatar.contract.source.pose, options.poses, options.drive)  # a slip in the track is told first
@@ -60,7 +60,7 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
         show({"out": str(path), "poses": options.poses}, lambda: str(path), as_json, following)
         return
     with progress("starting", 16) as advance:
-        ladder = climb_as_asked(subject, options, lambda name: advance(f"{name} done"))
+        ladder = climb_as_asked(subject, options, photos, lambda name: advance(f"{name} done"))
     if options.html:
         from bilayer.benchmarks.parity.pictures import page
 

@@ -89,8 +89,8 @@ def _judge(options: ParityOptions) -> dict[str, Any]:
 
     with bundle_here(options.bundle) as (bundle, copies):
         options = replace(options, bundle=bundle)
-        avatar = options.check()
+        avatar, photos = options.check()
         poses = choose_poses(avatar.contract.source.pose, options.poses, options.drive)
-        ladder = climb_as_asked(open_subject(avatar, poses), options)
+        ladder = climb_as_asked(open_subject(avatar, poses), options, photos)
         found: dict[str, Any] = copies.as_asked({**report.as_json(ladder), "failures": ladder.failures})
     return found

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
@@ -19,6 +19,9 @@ from bilayer.runtime.files.given import check_track_file
 from bilayer.runtime.files.reading import check_folder
 from bilayer.runtime.files.writing import check_apart, check_output
 from bilayer.runtime.vocabulary import PAGE_SUFFIXES, DevicePrecision, LandmarkerName, TensorLayout
+
+if TYPE_CHECKING:
+    from bilayer.runtime.arrays import Bytes
 
 INPUT_LIST = "input_list.txt"  # of --write-inputs, what snpe-net-run is given
 
@@ -88,8 +91,8 @@ class ParityOptions:
         if self.quick:
             refuse_typed("--quick leaves the HTP simulator out", ["slow_poses"])
 
-    def check(self) -> Bundle:
-        """Return the bundle; and see what else can be seen without a library.
+    def check(self) -> "tuple[Bundle, list[Bytes]]":
+        """Return the bundle, and the pixels of the photos, if any; and see what else can be seen without a library.
 
         Raises:
             UsageError: options that do not go together.
@@ -117,11 +120,11 @@ class ParityOptions:
             check_apart([self.html], read)
             require_packages("jinja2", "matplotlib")
         source = self.source
-        if source is not None:
-            for one in (source.photo, *source.others):
-                read_portrait(one)
-            check_finders(source)
-        return avatar
+        if source is None:
+            return avatar, []
+        photos = [read_portrait(one) for one in (source.photo, *source.others)]
+        check_finders(source)
+        return avatar, photos
 
     @property
     def source(self) -> ExportOptions | None:

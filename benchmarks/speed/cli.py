@@ -112,10 +112,10 @@ def roofline(options: RooflineOptions) -> list[BenchReport]:
 @with_results
 def export(options: ExportBench) -> list[BenchReport]:
     """The stages of bilayer-export, from PHOTO to the bundle."""
-    options.check()
+    photo = options.check()
     from bilayer.benchmarks.speed.export_stages import time_export
 
-    return [time_export(options)]
+    return [time_export(options, photo)]
 
 
 @main.command()

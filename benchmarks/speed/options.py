@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from bilayer.export.given import read_portrait
 from bilayer.export.options import ConversionTarget, ExportOptions, check_finders
@@ -11,6 +11,9 @@ from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import read_bundle
 from bilayer.runtime.command.options import Option, refuse_typed
 from bilayer.runtime.files.reading import check_input
+
+if TYPE_CHECKING:
+    from bilayer.runtime.arrays import Bytes
 
 Repeats = Annotated[int, Option("Timed turns.", at_least=1)]
 WarmUp = Annotated[int, Option("Turns before them.", at_least=0)]
@@ -95,11 +98,13 @@ class ExportBench:
     repeats: Repeats = 3
     warm_up: WarmUp = 1
 
-    def check(self) -> None:
-        """Raise an InputError where a file cannot be used, or a ToolMissingError where nothing finds a face."""
+    def check(self) -> "Bytes":
+        """Return the photo's pixels; or raise an InputError where a file cannot be used, or a ToolMissingError where
+        nothing finds a face.
+        """
         check_checkpoint_file(self.checkpoint)
         check_finders(ExportOptions(self.photo))
-        read_portrait(self.photo)
+        return read_portrait(self.photo)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,9 +119,9 @@ def test_a_turned_photo_is_compared_as_it_was_exported(tmp_path):
 def test_which_face_and_who_found_it_are_as_the_export_had_them(made, bundle, monkeypatch):
     seen = []
 
-    def read(options, config):
+    def read(options, config, photos=None):
         seen.append((options.face, options.landmarker, options.rotate))
-        return read_portraits(options, config)
+        return read_portraits(options, config, photos)
 
     monkeypatch.setattr("bilayer.benchmarks.parity.rungs.trained.read_portraits", read)
     make_trained(subject_of(bundle), replace(source_of(made[0]), face=2, landmarker="face-alignment"))

@@ -1,5 +1,6 @@
 """The top of the ladder: the trained model in torch, made anew from checkpoint and photo, and folded in float64."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -19,6 +20,7 @@ from bilayer.model.avatar import Avatar
 from bilayer.model.networks.adaptive import AdaptiveParameters
 from bilayer.model.networks.bilayer import BilayerModel
 from bilayer.model.threads import torch_threads
+from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.bundle import Contract
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.frame import NetworkOutputs, Values
@@ -76,17 +78,18 @@ class ExactTrained(TrainedRung):
 
 
 @torch_threads()
-def make_trained(subject: Subject, source: ExportOptions) -> TrainedRung:
+def make_trained(subject: Subject, source: ExportOptions, photos: Sequence[Bytes] | None = None) -> TrainedRung:
     """Return the trained model of a bundle; its subject's generator is folded anew from the checkpoint.
 
     `source` has the export's photos and checkpoint, and how a face was found; what else was asked for the bundle tells.
+    `photos` are their pixels, where they have been read already.
 
     Raises:
         InputError: another checkpoint, photo or settings than the bundle was exported with; says which.
     """
     contract = subject.bundle.contract
     options, model = _load(contract, source)
-    portraits = read_portraits(options, model.config)
+    portraits = read_portraits(options, model.config, photos)
     apart = float(np.abs(portraits[0].crop.pose - np.array(contract.source.pose, np.float32)).max())
     if not apart <= POSE_TOLERANCE:
         raise InputError(

@@ -20,6 +20,7 @@ from bilayer.export.options import (
     bundle_dlc,
     bundle_files,
     check_options,
+    idle_beside_landmarks,
     is_demo,
 )
 from bilayer.runtime.bundle_names import BUNDLE_SUFFIXES
@@ -87,7 +88,7 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
         check_suffix(Path(given["out"]), (*BUNDLE_SUFFIXES, ""))  # of many photos it is a folder, whatever its name
         photo, *others = photos
         if given["landmarks"] is not None:
-            refuse_typed("--landmarks says where the face is", ["face"] if others else ["face", "landmarker"])
+            refuse_typed("--landmarks says where the face is", idle_beside_landmarks(bool(others)))
         export_photo(ExportOptions(photo, others=tuple(others), **given), task, as_json)
 
 

@@ -194,6 +194,13 @@ def check_options(options: ExportOptions) -> "list[Bytes]":
     return [read_portrait(photo) for photo in (options.photo, *options.others)]
 
 
+def idle_beside_landmarks(others: bool) -> list[Literal["face", "landmarker"]]:
+    """Return which options do nothing beside landmarks that are given: those are the first photo's, and say where its
+    face is; in `others`, if there are any, the landmarker looks for one.
+    """
+    return ["face"] if others else ["face", "landmarker"]
+
+
 def check_finders(options: ExportOptions) -> None:
     """Raise a ToolMissingError where what finds the face, or cuts the person out, is not set up."""
     searches = options.landmarks is None or bool(options.others)  # else the landmarks are given

@@ -8,7 +8,7 @@ import click
 
 from bilayer.benchmarks.report.document import require_packages
 from bilayer.export.given import check_portrait, read_portrait
-from bilayer.export.options import ExportOptions, check_finders
+from bilayer.export.options import ExportOptions, check_finders, idle_beside_landmarks
 from bilayer.model.config import DEMO_CHECKPOINT
 from bilayer.model.files.given import check_checkpoint_file
 from bilayer.runtime.bundle import Bundle, read_bundle
@@ -82,6 +82,8 @@ class ParityOptions:
             raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
         if self.write_inputs is not None:
             refuse_typed("--write-inputs compares nothing", ["photo", "others", "quick", "slow_poses"])
+        if self.landmarks is not None:
+            refuse_typed("--landmarks says where the face is", idle_beside_landmarks(bool(self.others)))
         if self.between and not self.layers:
             raise click.UsageError("--between is for --layers")
         if not self.layers or self.write_inputs is not None:

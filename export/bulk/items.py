@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from bilayer.export.bulk.names import check_name, check_names
 from bilayer.export.bulk.photos import MANIFESTS, list_photos
-from bilayer.export.options import ExportOptions
+from bilayer.export.options import ExportOptions, idle_beside_landmarks
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind
@@ -101,6 +101,8 @@ def _manifest(place: str) -> Iterator[Item]:
     found = False
     for where, row in rows:
         item = typed(Item, row, where, _ADVICE, text=place.lower().endswith(".csv"))
+        if idle := _idle(item):
+            raise InputError(f"{where}: landmarks says where the face is: leave {' and '.join(idle)} away")
         others = tuple(_placed(folder, other) for other in item.others)
         landmarks = None if item.landmarks is None else _placed(folder, item.landmarks)
         name = item.name or PurePath(item.photo.partition("://")[2] or item.photo).stem
@@ -108,6 +110,12 @@ def _manifest(place: str) -> Iterator[Item]:
         found = True
     if not found:
         raise InputError(f"{place}: expected a row for each photo, found none; {_ADVICE}")
+
+
+def _idle(item: Item) -> list[str]:
+    """What a row says that would do nothing, by the rule of the command's options."""
+    names = [] if item.landmarks is None else idle_beside_landmarks(bool(item.others))
+    return [name for name in names if getattr(item, name) is not None]
 
 
 def _decoded(place: str) -> str:

@@ -151,7 +151,10 @@ def _manifest(path):
 
 
 def _manifest_seeds(goods):
-    table = "photo,name,face,rotate,mask,refine,size,others,landmarks\na.png,a/b,2,90,true,none,64,c.png;d.png,k.npy\n"
+    table = (
+        "photo,name,face,rotate,mask,refine,size,others,landmarks\n"
+        "a.png,a/b,2,90,true,none,64,c.png;d.png,\nb.png,b,,,,,,c.png,k.npy\n"
+    )
     row = {
         "photo": "s3://a/b.png",
         "name": "a",

@@ -81,6 +81,17 @@ def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, m
         ("a.csv", "photo\n", r"a\.csv: expected a row"),
         ("a.csv", "name\nann", r"a\.csv, line 2: photo: missing"),
         ("a.csv", b"photo\n\xff.png", r"a\.csv: expected text in UTF-8"),
+        ("a.csv", "photo,face,landmarks\na.png,1,\nb.png,1,b.npy", r"a\.csv, line 3: landmarks .*: leave face away"),
+        (
+            "a.jsonl",
+            '{"photo": "a.png", "landmarks": "a.npy", "landmarker": "mediapipe", "face": 2}',
+            r"a\.jsonl, line 1: landmarks says where the face is: leave face and landmarker away",
+        ),
+        (
+            "a.jsonl",
+            '{"photo": "a.png", "landmarks": "a.npy", "others": ["b.png"], "landmarker": "mediapipe", "face": 2}',
+            r"a\.jsonl, line 1: landmarks says where the face is: leave face away",
+        ),
         ("a.jsonl", '{"photo": 1}', r"a\.jsonl, line 1: photo: expected str"),
         ("a.jsonl", '{"photo": "a.png"}\n{', r"a\.jsonl, line 2: not readable as JSON"),
         ("a.jsonl", '{"photo": "a.png", "name": "../b"}', r"a\.png: expected a name of folders, found '\.\./b'"),
@@ -93,6 +104,17 @@ def test_a_manifest_that_does_not_fit_is_told_by_line_and_field(tmp_path, name, 
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
         find_items(str(tmp_path / name))
+
+
+def test_what_has_an_effect_beside_landmarks_is_taken(tmp_path):
+    rows = [
+        {"landmarks": "a.npy", "others": ["b.png"], "landmarker": "face-alignment"},
+        {"landmarks": "a.npy", "rotate": 90, "face": None},
+        {"others": ["b.png"], "landmarker": "mediapipe", "face": 2},
+    ]
+    lines = [json.dumps({"photo": "a.png", "name": str(number), **row}) for number, row in enumerate(rows)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert [item.landmarker for item in find_items(str(tmp_path / "a.jsonl"))] == ["face-alignment", None, "mediapipe"]
 
 
 def test_a_csv_reads_as_a_jsonl_does(tmp_path):

@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
     (place / "weights.safetensors.png").write_bytes(KINDS["me.png"][0])
     for below in ("none", "bare/imgs/train", "data/imgs/train/a/b/c", "masked/imgs/train/a/b/c", "masked/segs/train"):
         (place / below).mkdir(parents=True)
-    for name in ("frames/a.png", "other/b.png", "begun/state.pt", "begun/settings.json"):
+    for name in ("frames/a.png", "twice/a.jpg", "twice/a.png", "other/b.png", "begun/state.pt", "begun/settings.json"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_text('{"seed": 7}')
     return place
@@ -251,7 +251,11 @@ TOLD_AT_ONCE = {
     "eval checkpoint weights.safetensors --data avatar": (3, "avatar: expected a folder imgs/test of PERSON/VIDEO/SEQ"),
     "eval frames a=none --truth none": (3, "none: expected frames (.jpg, "),
     "eval frames a=frames --truth frames --drive none": (3, "none/a.npy: no such file; name a file of 68 points"),
-    "eval frames a=other --truth frames": (3, "other: expected the 1 frames that frames has, found 0 of them"),
+    "eval frames a=other --truth frames": (
+        3,
+        "other: expected a frame by each name in frames, found 0 of 1; add what is missing, from a on",
+    ),
+    "eval frames a=twice --truth frames": (3, "twice/a.png: expected one file per frame, found a.jpg, too; rename one"),
     "train base --config settings.toml --out run": (3, "[data] root: expected a folder, none is named; give --data"),
     "train base --config settings.toml --out run --data none": (3, "none: expected a folder imgs/train of PERSON/"),
     "train base --config settings.toml --out run --data bare": (3, "bare/imgs/train: expected folders PERSON/VIDEO/"),

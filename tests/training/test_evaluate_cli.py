@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from bilayer.training.data import layout
+from bilayer.training.evaluate import frame_folder
 from bilayer.training.evaluate.cli import main
 from tests import forked
 from tests.training.test_evaluate import RUNS, SIZE, add_sequence
@@ -182,7 +184,7 @@ def test_input_that_cannot_be_used_ends_with_3(tmp_path, data):
     cases = {
         "found nothing": ("frames", f"m={tmp_path / 'none'}", "--truth", truth),
         "expected frames (.jpg": ("frames", f"m={tmp_path / 'empty'}", "--truth", truth),
-        "found 1 of them; the first missing is 001": ("frames", f"m={short}", "--truth", truth),
+        "found 1 of 2; add what is missing, from 001 on": ("frames", f"m={short}", "--truth", truth),
         "expected 16 x 16 pixels as in the truth, found 8 x 8": ("frames", f"m={small}", "--truth", truth),
         "weights.pth: no such file": (
             *("frames", f"m={truth}", "--truth", truth),
@@ -247,3 +249,30 @@ def test_landmarks_of_a_real_photograph(tmp_path, astronaut_path, face_networks)
     assert moved["nme_x10"] == pytest.approx(10 * moved["nme"])
     assert moved["faces_missed"] == 0
     assert moved["pose_error"] is None
+
+
+def test_folders_of_frames_are_listed_once(tmp_path, monkeypatch):
+    listed, list_below = [], frame_folder.list_below
+
+    def listing(folder):
+        listed.append(folder)
+        return list_below(folder)
+
+    monkeypatch.setattr(frame_folder, "list_below", listing)
+    truth, ours = (write_frames(tmp_path / name, [1, 2]) for name in ("truth", "ours"))
+    done = call("frames", f"ours={ours}", "--truth", truth, "--no-landmark-errors")
+    assert done.exit_code == 0, done.output
+    assert listed == [truth, ours]
+
+
+def test_sequences_of_a_folder_are_looked_for_once(data, monkeypatch):
+    listed, sequences = [], layout._sequences
+
+    def listing(root, split):
+        listed.append((root, split))
+        return sequences(root, split)
+
+    monkeypatch.setattr(layout, "_sequences", listing)
+    words = ["--data", data, "--every", 3, "--no-landmark-errors"]  # of 3 frames: there is none so long
+    assert "take targets more often (--every)" in call("checkpoint", RUNS, *words).output
+    assert listed == [(data, "test")]

@@ -35,13 +35,16 @@ def frames(options: FramesOptions, as_json: bool) -> None:
     Files belong together by their name, the suffix aside; folders within folders are searched.
     """
     options.check()
+    from bilayer.training.evaluate.frame_folder import open_folders  # numpy and Pillow
+
+    opened = open_folders(options.folders, options.truth, options.masks, options.drive)
     with importing():
         from bilayer.model.threads import torch_threads
         from bilayer.training.evaluate.asked import make_meter, without_missing
         from bilayer.training.evaluate.frames import evaluate_frames
     meter = make_meter(without_missing(options))
     with torch_threads(options.threads):
-        result = evaluate_frames(options.folders, options.truth, meter, options.masks, options.drive)
+        result = evaluate_frames(options.folders, options.truth, meter, options.masks, options.drive, opened)
     _report(result, options, as_json)
 
 

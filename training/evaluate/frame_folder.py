@@ -25,7 +25,8 @@ class FrameFolder:
             if file.suffix.lower() in PHOTO_SUFFIXES:
                 name = file.relative_to(path).with_suffix("").as_posix()
                 if name in self._files:
-                    raise InputError(f"{file}: {self._files[name].name} is there, too; expected one file per frame")
+                    found = f"expected one file per frame, found {self._files[name].name}, too"
+                    raise InputError(f"{file}: {found}; rename one, or move it elsewhere")
                 self._files[name] = file
         if not self._files:
             raise InputError(
@@ -38,8 +39,8 @@ class FrameFolder:
         absent = [name for name in truth.names if name not in self._files]
         if absent:
             raise InputError(
-                f"{self.path}: expected the {len(truth.names)} frames that {truth.path} has, found "
-                f"{len(truth.names) - len(absent)} of them; the first missing is {absent[0]}"
+                f"{self.path}: expected a frame by each name in {truth.path}, found "
+                f"{len(truth.names) - len(absent)} of {len(truth.names)}; add what is missing, from {absent[0]} on"
             )
 
     def read(self, name: str, size: tuple[int, ...] | None = None) -> Bytes:
@@ -63,9 +64,12 @@ class FrameFolder:
         return mask
 
 
+Opened = tuple[FrameFolder, dict[str, FrameFolder], FrameFolder | None]
+
+
 def open_folders(
     methods: Mapping[str, Path], truth: Path, masks: Path | None = None, drive: Path | None = None
-) -> tuple[FrameFolder, dict[str, FrameFolder], FrameFolder | None]:
+) -> Opened:
     """Return the true frames, those of each method, and the masks: all of one list of names.
 
     Raises:

@@ -11,7 +11,7 @@ from bilayer.runtime.arrays import Bytes
 from bilayer.runtime.face.landmark_files import read_landmarks
 from bilayer.runtime.files.arrays import npy_bytes
 from bilayer.training.evaluate.cases import EvaluationCase, scaled_landmarks
-from bilayer.training.evaluate.frame_folder import FrameFolder, open_folders
+from bilayer.training.evaluate.frame_folder import FrameFolder, Opened, open_folders
 from bilayer.training.evaluate.models import MEANS_NOTE, join_scores
 from bilayer.training.evaluate.result import EvaluationResult, MethodResult
 from bilayer.training.metrics.meter import Meter, Scores, remove_background
@@ -25,6 +25,7 @@ def evaluate_frames(
     meter: Meter | None = None,
     masks: Path | None = None,
     drive: Path | None = None,
+    opened: Opened | None = None,
 ) -> EvaluationResult:
     """Return how every method's frames score against those in `truth`, at any depth, of the same name, suffix aside.
 
@@ -36,12 +37,13 @@ def evaluate_frames(
         masks: folder of pictures of the same names, white where the person is; the rest is painted black in truth
             and result. Without it frames are compared whole.
         drive: folder of the landmarks that drove the methods (68 points; .npy), for the pose error.
+        opened: what `open_folders` gave of these folders, of whoever has asked it already.
 
     Raises:
         InputError: a folder or a frame is missing, damaged, or of another size.
     """
     meter = meter or Meter()
-    true_frames, folders, mask_frames = open_folders(methods, truth, masks, drive)
+    true_frames, folders, mask_frames = opened or open_folders(methods, truth, masks, drive)
     size = true_frames.read(true_frames.names[0]).shape
     scores: dict[str, list[Scores]] = {method: [] for method in methods}
     faces = 0

@@ -16,7 +16,6 @@ from bilayer.runtime.files.stores import is_url
 from bilayer.runtime.files.writing import check_apart, check_new_folder, check_output
 from bilayer.runtime.jobs.options import JobOptions
 from bilayer.runtime.vocabulary import Split
-from bilayer.training.data.layout import check_sequences
 from bilayer.training.weight_files import LPIPS_HEADS, VGG16
 
 if TYPE_CHECKING:
@@ -79,9 +78,6 @@ class FramesOptions(MeterOptions):
         for folder in (*self.folders.values(), self.truth, self.masks, self.drive):
             check_folder(folder)
         super().check()
-        from bilayer.training.evaluate.frame_folder import open_folders  # numpy and Pillow
-
-        open_folders(self.folders, self.truth, self.masks, self.drive)
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -137,7 +133,6 @@ class CheckpointOptions(MeterOptions, JobOptions):
             check_checkpoint_file(path)
         if not is_url(str(self.data)):
             check_folder(Path(self.data))
-            check_sequences(Path(self.data), self.split)
         if self.sheet is not None:
             check_output(self.sheet)
         if self.save_frames is not None:

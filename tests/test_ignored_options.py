@@ -46,12 +46,20 @@ REFUSED = {  # and what is to be left away
     "device bench avatar --retarget absolute": "leave --retarget away",
     "device run avatar --out a.gif --retarget procrustes": "leave --retarget away",
 }
-TAKEN = [  # what has an effect, or is what would be without it
-    f"checkpoint inspect {golden.CASE_A / 'runs'} --epoch 7",
-    "checkpoint inspect --preset medium",
-    "export --check avatar/avatar.onnx --target snpe-1.32 --json",
-    "bench frame --preset medium --bundle-is-no-option",
-]
+TAKEN = {  # what has an effect, or is what would be without it: how it ends, and what comes of it
+    f"checkpoint inspect {golden.CASE_A / 'runs'} --epoch 3": (0, "bilayer-checkpoint convert"),
+    f"checkpoint inspect {golden.CASE_A / 'runs'} --epoch 7": (3, "nothing saved at epoch 7; the last is 3"),
+    "checkpoint inspect --preset medium": (0, "preset medium"),
+    "export --check avatar/avatar.onnx --target snpe-1.32 --json": (3, "avatar.onnx: not a valid ONNX model"),
+    "export me.png you.png --landmarks face.npy --landmarker face-alignment": (3, "face.npy: landmarks: expected 68"),
+    "parity avatar --photo me.png --other you.png --landmarks face.npy --landmarker mediapipe": (3, "face.npy: landma"),
+    "bench frame --preset demo --size 16 --upsample nearest --repeats 1 --warm-up 0": (0, "frame size 16"),
+    "eval checkpoint weights.safetensors --data avatar --jobs 2": (3, "avatar: expected a folder imgs/test of"),
+    "eval checkpoint weights.safetensors --data avatar --ray auto": (
+        3,
+        "avatar: expected a folder imgs/test of PERSON",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +92,9 @@ def test_an_option_that_would_do_nothing_is_refused(folder):
 @pytest.mark.parametrize("words", TAKEN)
 def test_an_option_that_has_an_effect_is_not(folder, monkeypatch, words):
     monkeypatch.chdir(folder)
-    assert "away" not in CliRunner().invoke(main, shlex.split(words)).stderr
+    code, told = TAKEN[words]
+    done = CliRunner().invoke(main, shlex.split(words))
+    assert (done.exit_code, told in done.output, "away" in done.stderr) == (code, True, False), done.output
 
 
 def test_a_program_may_give_what_it_will():

@@ -221,7 +221,8 @@ def test_a_file_that_is_taken_for_an_option_is_told(tmp_path, monkeypatch, word,
     done = CliRunner().invoke(main, [*typed, word])
     assert (done.exit_code, done.stderr.count(hint)) == (2, 1)
     assert CliRunner().invoke(main, ["some", "--", word]).exit_code == 0
-    assert hint not in CliRunner().invoke(main, ["nothing", "--", word]).stderr
+    done = CliRunner().invoke(main, [*typed[:1], "--none", "--", word])  # of what stands behind -- nothing is an option
+    assert (done.exit_code, "No such option '--none'" in done.stderr, hint in done.stderr) == (2, True, False)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -67,9 +67,6 @@ def folder(tmp_path_factory):
     (place / "avatar" / "avatar.json").write_text(contract(place / "avatar").to_json())
     (place / "settings.toml").write_text("")
     (place / "files.toml").write_text('[perceptual]\nvgg19 = "me.png"\n')
-    (place / "absent.toml").write_text('[perceptual]\nvgg19 = "absent.pth"\n')
-    (place / "face.toml").write_text('[perceptual]\nvgg_face = "weights.safetensors.png"\n')
-    (place / "weights.safetensors.png").write_bytes(KINDS["me.png"][0])
     for below in ("none", "bare/imgs/train", "data/imgs/train/a/b/c", "masked/imgs/train/a/b/c", "masked/segs/train"):
         (place / below).mkdir(parents=True)
     for name in ("frames/a.png", "twice/a.jpg", "twice/a.png", "other/b.png", "begun/state.pt", "begun/settings.json"):
@@ -261,19 +258,6 @@ TOLD_AT_ONCE = {
     "train base --config settings.toml --out run --data bare": (3, "bare/imgs/train: expected folders PERSON/VIDEO/"),
     "train base --config settings.toml --out run --data data": (3, "data: has no segs/, which [losses] segmentation n"),
     "train base --config files.toml --out run --data masked": (3, "me.png: expected weights (.pth), found a picture"),
-    "train base --config face.toml --out run --data masked": (3, "give vgg16_face_caffe.pth of the authors"),
-    "train base --config absent.toml --out run --data masked": (
-        3,
-        "absent.pth: no such file; expected VGG19 (ImageNet), vgg19-dcbb9e9d.pth of torchvision",
-    ),
-    "eval frames a=frames --truth frames --lpips-vgg16 absent.pth --lpips-heads old.pth": (
-        3,
-        "absent.pth: no such file; expected VGG16 (ImageNet), vgg16-397923af.pth of torchvision",
-    ),
-    "eval frames a=frames --truth frames --lpips-vgg16 weights.safetensors --lpips-heads weights.safetensors.png": (
-        3,
-        "weights.safetensors.png: expected weights (.pth), found a picture (PNG); give lpips/weights/v0.1/vgg.pth of",
-    ),
     "train base --config settings.toml --out begun --data masked": (
         3,
         "begun/settings.json: stage: the run began with N",

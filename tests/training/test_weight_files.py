@@ -1,5 +1,6 @@
 """What is refused of a file of weights before torch is loaded is what its reader would refuse, and nothing else."""
 
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from bilayer.runtime.errors import CheckpointError
 from bilayer.training.data.given import check_weight_files
 from bilayer.training.settings import read_settings
 from bilayer.training.weight_files import LPIPS_HEADS, VGG16, VGG19, VGG_FACE
+from tests.test_given_files import KINDS, outcomes
 
 FILES = {"vgg19": VGG19, "vgg_face": VGG_FACE}
 WEIGHTS = {"vgg19": "perceptual", "vgg_face": "face_perceptual"}
@@ -62,3 +64,35 @@ def test_a_file_of_another_kind_is_told(written, setting):
     with pytest.raises(CheckpointError, match=found):
         check_weight_files(asked)
     check_weight_files(without(asked, WEIGHTS[setting]))
+
+
+TOLD = {
+    "train base --config face.toml --out run --data masked": (3, "give vgg16_face_caffe.pth of the authors"),
+    "train base --config absent.toml --out run --data masked": (
+        3,
+        "absent.pth: no such file; expected VGG19 (ImageNet), vgg19-dcbb9e9d.pth of torchvision",
+    ),
+    "eval frames a=frames --truth frames --lpips-vgg16 absent.pth --lpips-heads old.pth": (
+        3,
+        "absent.pth: no such file; expected VGG16 (ImageNet), vgg16-397923af.pth of torchvision",
+    ),
+    "eval frames a=frames --truth frames --lpips-vgg16 weights.safetensors --lpips-heads weights.safetensors.png": (
+        3,
+        "weights.safetensors.png: expected weights (.pth), found a picture (PNG); give lpips/weights/v0.1/vgg.pth of",
+    ),
+}
+
+
+def test_commands_tell_of_them_before_anything_is_loaded(tmp_path):
+    for name in ("weights.safetensors.png", "frames/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(KINDS["me.png"][0])
+    for name in ("weights.safetensors", "old.pth"):
+        (tmp_path / name).write_bytes(KINDS[name][0])
+    for below in ("imgs/train/a/b/c", "segs/train"):
+        (tmp_path / "masked" / below).mkdir(parents=True)
+    (tmp_path / "absent.toml").write_text('[perceptual]\nvgg19 = "absent.pth"\n')
+    (tmp_path / "face.toml").write_text('[perceptual]\nvgg_face = "weights.safetensors.png"\n')
+    ends = outcomes(tmp_path, [shlex.split(words) for words in TOLD])
+    for (code, told), (found, error, heavy) in zip(TOLD.values(), ends, strict=True):
+        assert (found, told in error, error.count("error: "), heavy) == (code, True, 1, []), error

@@ -200,7 +200,7 @@ sys.exit(script.load()())
         "bilayer-checkpoint inspect {runs}",
         "bilayer-parity {bundle}",
         "bilayer-bench macs",
-        "bilayer-train base --config {settings} --out {out}",
+        "bilayer-train base --config {settings} --data {data} --out {out}",
     ],
 )
 def test_a_command_without_its_extra_ends_with_5_and_the_line_that_installs_it(
@@ -208,7 +208,9 @@ def test_a_command_without_its_extra_ends_with_5_and_the_line_that_installs_it(
 ):
     onnx = bundle.path(bundle.contract.files.onnx)
     settings = Path(__file__).parents[1] / "training" / "configs" / "tiny-1-base-64.toml"
-    places = {"onnx": onnx, "runs": RUNS, "bundle": bundle.folder, "settings": settings}
+    for kind in ("imgs", "keypoints", "segs", "coords"):
+        (tmp_path / "data" / kind / "train" / "person" / "video" / "sequence").mkdir(parents=True)
+    places = {"onnx": onnx, "runs": RUNS, "bundle": bundle.folder, "settings": settings, "data": tmp_path / "data"}
     words = command.format(photo=astronaut_path, out=tmp_path / "out", **places)
     done = subprocess.run(
         [sys.executable, "-c", RUN_WITHOUT, "torch,onnx", *words.split()],

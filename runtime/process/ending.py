@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 _MOMENT = 0.01  # s, after which a signal comes again that could not be raised
-_UNHEARD = 0.1  # s for which an exception is nowhere on its way, after which it was swallowed
+_UNHEARD = 1.0  # s for which an exception is nowhere on its way, after which it was swallowed
 _IMPORTING, _LOADING = "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"
 # Its functions that take or give back a lock, which could stay closed: of Python 3.11, and of later ones
 _LOCKING = ("acquire", "release", "__init__", "__enter__", "__exit__", "cb", "_get_module_lock", "_lock_unlock_module",
@@ -36,6 +36,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.raised: BaseException | None = None
+        self.was_raised = False
         self._pending: set[int] = set()  # signals that come again
         self._over = False
 
@@ -53,6 +54,7 @@ class Ending:
             self.raised = SystemExit(128 + signal.SIGTERM)
         else:
             self.raised = KeyboardInterrupt()
+        self.was_raised = True
         _thread.start_new_thread(self._watch, (number, self.raised))
         raise self.raised
 
@@ -110,7 +112,7 @@ def ending_in_order() -> Iterator[Ending | None]:
     finally:
         ending.end()
         sys.unraisablehook = usual_hook
-        if ending.raised is not None:  # until the process is gone: what is left to do is cleaning up, too
+        if ending.was_raised:  # until the process is gone: what is left to do is cleaning up, too
             usual = dict.fromkeys(usual, signal.SIG_IGN)
         for number, handler in usual.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -118,12 +120,23 @@ def ending_in_order() -> Iterator[Ending | None]:
 
 def _may_not_raise(frame: FrameType | None) -> bool:
     """Whether a function is at work, or has called what is, that an exception would leave half done for good."""
-    fragile = (_is_locking, _is_starting_thread, _is_loading_c, _is_loading_torch)
+    fragile = (_is_locking, _is_holding_a_file, _is_in_exec, _is_starting_thread, _is_loading_c, _is_loading_torch)
     return any(_any(frame, is_at_work) for is_at_work in fragile)
 
 
 def _is_locking(frame: FrameType) -> bool:
     return frame.f_code.co_filename == _IMPORTING and frame.f_code.co_name in _LOCKING
+
+
+def _is_holding_a_file(frame: FrameType) -> bool:
+    """Of a module: read, it would tell that it was not closed; its bytecode, half written, would stay."""
+    return frame.f_code.co_filename == _LOADING and frame.f_code.co_name in ("get_data", "_write_atomic")
+
+
+def _is_in_exec(frame: FrameType) -> bool:
+    """Of a string, as dataclasses' are: once Ctrl-C has passed it, Python ends by SIGINT, whatever code it is told."""
+    of_a_string = frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "<module>"
+    return of_a_string and frame.f_back is not None  # that of `python -c` is called by nobody
 
 
 def _is_starting_thread(frame: FrameType) -> bool:

@@ -227,6 +227,11 @@ def test_a_signal_amid_imports_leaves_no_lock_of_theirs_behind(tmp_path, how):
         ("raise OSError(1, 'Operation not permitted', 'a')", 3, "error: a: Operation not permitted; see who may use"),
         ("raise OSError(28, 'No space left', 'a.log')", 3, "error: a.log: No space left; make room there"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        (
+            "exec('import os, signal; os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(99)]'); time.sleep(60)",
+            130,
+            "interrupted",
+        ),
         (CAUGHT + "ImportError('initialization failed') from caught", 130, "interrupted"),
         (CAUGHT + "InputError('of a callback')", 130, "interrupted"),
         ("raise ValueError('a fault of ours')", 1, "Traceback"),

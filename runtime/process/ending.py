@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from types import FrameType
@@ -21,8 +21,6 @@ _IMPORTING, _LOADING = "<frozen importlib._bootstrap>", "<frozen importlib._boot
 # Its functions that take or give back a lock, which could stay closed: of Python 3.11, and of later ones
 _LOCKING = ("acquire", "release", "__init__", "__enter__", "__exit__", "cb", "_get_module_lock", "_lock_unlock_module",
             "_has_deadlocked", "has_deadlock")  # fmt: skip
-
-
 _THREADS = (threading.__file__, os.path.join("concurrent", "futures", "thread.py"))  # noqa: PTH118  # an end of paths
 
 
@@ -34,9 +32,11 @@ class Ending:
     its import of NumPy, or aborts. And it comes again where it was swallowed, by a finaliser or a callback from C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int) -> None:
+        """Begin at a stack of `depth` functions: what those do is not the command's, and goes on behind it."""
         self.raised: BaseException | None = None
-        self.was_raised = False
+        self.was_raised = False  # in the end, too, where it was swallowed
+        self._depth = depth
         self._pending: set[int] = set()  # signals that come again
         self._over = False
 
@@ -44,7 +44,8 @@ class Ending:
         """Raise SystemExit(143) of SIGTERM, and KeyboardInterrupt of Ctrl-C, or let the signal come again."""
         if number in self._pending:
             return
-        if _may_not_raise(frame):
+        stack = _stack(frame)
+        if _may_not_raise(stack[: len(stack) - self._depth]):
             self._pending.add(number)
             _thread.start_new_thread(self._come_again, (number, _MOMENT))  # threading's would take locks of its own
             return
@@ -101,7 +102,7 @@ def ending_in_order() -> Iterator[Ending | None]:
     if threading.current_thread() is not threading.main_thread():
         yield None
         return
-    ending = Ending()
+    ending = Ending(len(_stack(sys._getframe(2))))  # of whoever enters: between are this function and contextlib's
     usual_hook = sys.unraisablehook
     usual: dict[signal.Signals, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, ending.handle)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as in a script's background
@@ -118,10 +119,10 @@ def ending_in_order() -> Iterator[Ending | None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _may_not_raise(frame: FrameType | None) -> bool:
+def _may_not_raise(frames: list[FrameType]) -> bool:
     """Whether a function is at work, or has called what is, that an exception would leave half done for good."""
     fragile = (_is_locking, _is_holding_a_file, _is_in_exec, _is_starting_thread, _is_loading_c, _is_loading_torch)
-    return any(_any(frame, is_at_work) for is_at_work in fragile)
+    return any(is_at_work(frame) for frame in frames for is_at_work in fragile)
 
 
 def _is_locking(frame: FrameType) -> bool:
@@ -135,8 +136,7 @@ def _is_holding_a_file(frame: FrameType) -> bool:
 
 def _is_in_exec(frame: FrameType) -> bool:
     """Of a string, as dataclasses' are: once Ctrl-C has passed it, Python ends by SIGINT, whatever code it is told."""
-    of_a_string = frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "<module>"
-    return of_a_string and frame.f_back is not None  # that of `python -c` is called by nobody
+    return frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "<module>"
 
 
 def _is_starting_thread(frame: FrameType) -> bool:
@@ -160,12 +160,12 @@ def _is_on_its_way(error: BaseException) -> bool:
     while trace is not None:
         passed.add(trace.tb_frame)
         trace = trace.tb_next
-    return _any(sys._current_frames().get(threading.main_thread().ident or 0), passed.__contains__)
+    return not passed.isdisjoint(_stack(sys._current_frames().get(threading.main_thread().ident or 0)))
 
 
-def _any(frame: FrameType | None, fits: Callable[[FrameType], bool]) -> bool:
+def _stack(frame: FrameType | None) -> list[FrameType]:
+    frames = []
     while frame is not None:
-        if fits(frame):
-            return True
+        frames.append(frame)
         frame = frame.f_back
-    return False
+    return frames

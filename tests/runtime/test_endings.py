@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_for
+
 COMMAND = """
 import sys, time
 from pathlib import Path
@@ -303,3 +305,18 @@ def test_a_damaged_cache_of_numba_is_made_anew(compiled, tmp_path, pattern, kept
         os.truncate(path, kept)
     assert run(tmp_path / "cache") == "4.0 6.0 0 0\n"
     assert run(tmp_path / "cache") == "4.0 6.0 1 1\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_a_profiler_or_debugger_runs_hears_signals(tmp_path, how):
+    """They run it by exec of a string, which is not the command's own."""
+    program = COMMAND.format(body="Path('ready').touch(); time.sleep(60)")
+    (tmp_path / "command.py").write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "exec('import command')"], cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for((tmp_path / "ready").exists)
+    process.send_signal(how)
+    assert process.wait(20) == 128 + how
+    process.communicate()

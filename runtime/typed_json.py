@@ -43,7 +43,7 @@ class FileFormat(Generic[T]):
 
     def read(self, path: Path) -> T:
         """Return the content of a file; raises `error`, which names the file and the field."""
-        return self.parse(read_content(path, self.advice, self.error, self.file), str(path))
+        return self.parse(read_content(path, self.advice, self.error, self.file, self.what), str(path))
 
     def parse(self, content: Any, where: str) -> T:
         """Return the same of what is read already; `where` names it."""
@@ -86,12 +86,17 @@ class FileFormat(Generic[T]):
 
 
 def read_content(
-    path: Path, advice: str = "", error: type[InputError] = InputError, kind: FileKind = FileKind.JSON
+    path: Path,
+    advice: str = "",
+    error: type[InputError] = InputError,
+    kind: FileKind = FileKind.JSON,
+    what: str = "",
 ) -> Any:
     """Return what a JSON file, or a .toml file, holds, its types not checked.
 
     Raises:
-        InputError: as the class `error`: no such file, too large, or not that format; with `advice`, or to correct it.
+        InputError: as the class `error`: no such file, too large, or not that format, and so not `what`; with `advice`,
+            or to correct it.
     """
     toml = path.suffix == ".toml"
     content = read_bytes(path, FileKind.SETTINGS if toml else kind, error)
@@ -99,8 +104,9 @@ def read_content(
         text = content.decode("utf-8-sig")
         return tomllib.loads(text) if toml else json.loads(text)
     except (ValueError, RecursionError) as problem:
-        found = f"{path}: not readable as {'TOML' if toml else 'JSON'} ({in_short(problem)})"
-        raise error(f"{found}; {advice or 'correct it there, or name another'}") from problem
+        found = f"not readable as {'TOML' if toml else 'JSON'} ({in_short(problem)})"
+        found = f"not {what}: {found}" if what else found
+        raise error(f"{path}: {found}; {advice or 'correct it there, or name another'}") from problem
 
 
 def typed(

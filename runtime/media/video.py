@@ -182,8 +182,7 @@ def open_container(content: BinaryIO, path: Path) -> Any:
     except (av.FFmpegError, OSError) as error:
         kind = kind_of(path)
         found = reason_of(error) if kind == "a video" else f"found {kind}"
-        way_out = "name a video, a picture or a track"
-        raise InputError(f"{path}: not a video that FFmpeg reads ({found}); {way_out}") from error
+        raise InputError(f"{path}: not a video that FFmpeg reads ({found}); name another") from error
 
 
 class WebcamFrames:

@@ -1,7 +1,6 @@
 """A damaged file, and what a machine lacks, is told before torch, onnx or an engine is loaded, or any work is done."""
 
 import io
-import shlex
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.file_kinds import safetensors
+from tests.outcomes import check_told_at_once, of_each_file, outcomes
 from tests.runtime.test_bundle import contract
-from tests.test_given_files import outcomes, safetensors
 
 
 def npy(array):
@@ -65,6 +65,7 @@ def folder(tmp_path_factory):
         (place / name).write_bytes(content)
     (place / "nothing").mkdir()
     (place / "photos").mkdir()
+    (place / "mixed.csv").write_text("photo,name,landmarks\ngood.png,a,landmarks.npy\ngood.png,b,\n")
     (place / "photos" / "me.png").write_bytes(DAMAGED["good.png"])
     (place / "avatar").mkdir()
     for suffix in (".onnx", ".safetensors", ".preview.png", ".dlc"):
@@ -152,6 +153,7 @@ TOLD_OF_THE_MACHINE = {
     "export good.png --landmarks landmarks.npy": NO_NETWORKS,  # which cut the person out
     "export good.png --landmarks landmarks.npy --no-mask --report sheet.png": NO_NETWORKS,
     "export photos": NO_NETWORKS,
+    "export mixed.csv --no-mask": NO_NETWORKS,  # of its second row, which has no landmarks
     "parity avatar --photo good.png": NO_NETWORKS,
     "bench export good.png": NO_NETWORKS,
     "export abfs://box/me.jpg": "abfs://box/me.jpg: Install adlfs to access",
@@ -161,14 +163,8 @@ TOLD_OF_THE_MACHINE = {
 
 
 def check_all_told(folder, table):
-    asked = [(words, name) for words, told in table.items() for name in told]
-    commands = [[name if word == "FILE" else word for word in shlex.split(words)] for words, name in asked]
-    wrong = []
-    for (words, name), (code, told, heavy) in zip(asked, outcomes(folder, commands), strict=True):
-        expected = table[words][name]
-        if code != 3 or heavy or not told.startswith(f"error: {name}: ") or expected not in told or "\n" in told[:-1]:
-            wrong.append((words, name, code, told[-300:], heavy))
-    assert not wrong, "\n".join(map(str, wrong))
+    asked = of_each_file(table).items()
+    check_told_at_once(folder, {words: (3, f"error: {name}: ", told) for words, (name, told) in asked})
 
 
 def test_what_is_damaged_is_told_before_anything_is_loaded(folder):
@@ -184,13 +180,7 @@ def test_what_a_machine_lacks_is_told_before_anything_is_loaded(folder, monkeypa
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BILAYER_CACHE", str(folder / "nothing"))
-    ends = outcomes(folder, [shlex.split(words) for words in TOLD_OF_THE_MACHINE])
-    wrong = [
-        (words, end)
-        for (words, told), end in zip(TOLD_OF_THE_MACHINE.items(), ends, strict=True)
-        if end[0] != 5 or told not in end[1] or end[1].count("rror: ") != 1 or end[2]
-    ]
-    assert not wrong, "\n".join(map(str, wrong))
+    check_told_at_once(folder, {words: (5, told) for words, told in TOLD_OF_THE_MACHINE.items()})
 
 
 TOLD_OF_WORDS = {
@@ -210,16 +200,10 @@ def test_what_can_be_seen_of_words_and_folders_is_told_before_anything_is_done(f
     monkeypatch.setenv("BILAYER_CACHE", str(folder / "good.png"))
     (folder / "pulled" / "Result_0").mkdir(parents=True)
     (folder / "pulled" / "Result_0" / "layers:0.raw").write_bytes(b"short")
-    ends = outcomes(folder, [shlex.split(words) for words in TOLD_OF_WORDS])
-    wrong = [
-        (words, end)
-        for (words, told), end in zip(TOLD_OF_WORDS.items(), ends, strict=True)
-        if end[0] != 3 or told not in end[1] or end[1].count("\n") != 1 or end[2]
-    ]
-    assert not wrong, "\n".join(map(str, wrong))
+    check_told_at_once(folder, {words: (3, told) for words, told in TOLD_OF_WORDS.items()})
 
 
 def test_a_webcam_that_is_not_there_is_told_before_the_avatar_is_loaded(folder, face_networks):
-    ((code, told, heavy),) = outcomes(folder, [shlex.split("render avatar --out a.gif --drive 99")])
+    ((code, told, heavy),) = outcomes(folder, [["render", "avatar", "--out", "a.gif", "--drive", "99"]])
     assert (code, heavy) == (3, ["cv2"])  # which looks for it
     assert told == "error: webcam 99: cannot be opened; check its number, and that no other program uses it\n"

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from bilayer.cli import main
 from bilayer.runtime.jobs.options import JobOptions
 from tests import golden
+from tests.file_kinds import KINDS
+from tests.outcomes import check_told_at_once
 from tests.runtime.test_bundle import contract
-from tests.test_given_files import KINDS, outcomes
 
 REFUSED = {  # and what is to be left away
     "checkpoint inspect weights.safetensors --epoch 3": "weights.safetensors has no runs to choose among: leave",
@@ -35,6 +36,8 @@ REFUSED = {  # and what is to be left away
     "parity avatar --device-layout nhwc": "there are files of --device-outputs alone: leave --device-layout away",
     "parity avatar --quick --slow-poses 2": "--quick leaves the HTP simulator out: leave --slow-poses away",
     "parity avatar --write-inputs inputs --quick": "--write-inputs compares nothing: leave --quick away",
+    "parity avatar --write-inputs inputs --photo me.png --other you.png": "leave --photo and --other away",
+    "parity avatar --write-inputs inputs --slow-poses 2": "leave --slow-poses away",
     "parity avatar --write-inputs inputs --layers --layer-threshold 9": "leave --layer-threshold away",
     "parity avatars --between float64 fp16-hybrid": "--between is for --layers",
     "parity avatars --quick --ray auto --jobs 2": "--ray takes the cluster's processors: leave --jobs away",
@@ -78,13 +81,7 @@ def folder(tmp_path_factory):
 
 
 def test_an_option_that_would_do_nothing_is_refused(folder):
-    ends = outcomes(folder, [shlex.split(words) for words in REFUSED])
-    wrong = [
-        (words, code, told[-300:], heavy)
-        for (words, expected), (code, told, heavy) in zip(REFUSED.items(), ends, strict=True)
-        if code != 2 or expected not in told or heavy
-    ]
-    assert not wrong, "\n".join(map(str, wrong))
+    check_told_at_once(folder, {words: (2, told) for words, told in REFUSED.items()})
     assert not (folder / "page").exists()
     assert not (folder / "made").exists()
 

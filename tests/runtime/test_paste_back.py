@@ -1,15 +1,20 @@
 """In its photo the avatar's head moves, and around it nothing changes; no edge shows where one becomes the other."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from bilayer.runtime.bundle import PhotoSource
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.rendering.cli import main
-from bilayer.runtime.rendering.paste_back import ALIKE, PasteBack
-from bilayer.runtime.rendering.whole_photo import MAX_SIDE
+from bilayer.runtime.rendering.paste_back import ALIKE, PasteBack, paste_back
+from bilayer.runtime.rendering.whole_photo import MAX_SIDE, check_shape
 
 SIDE = 64  # of the crop, and of the frame
 CHIN = 0.7  # of the crop's height
@@ -114,6 +119,42 @@ def test_another_photo_is_refused_by_its_shape_and_told_by_its_look(photo):
     assert PasteBack(own, source(50, 30), shaded).likeness > 0.99
     assert PasteBack(own[:, ::-1].copy(), source(50, 30), shaded).likeness < ALIKE
     assert PasteBack(np.full_like(own, 90), source(50, 30), shaded).likeness == 0  # nothing to be like
+
+
+def picture(width, height):
+    return np.broadcast_to(np.uint8(90), (height, width, 3))
+
+
+@given(
+    st.integers(16, 4000),
+    st.integers(16, 4000),
+    st.floats(0.1, 4, allow_nan=False),
+)
+@example(160, 120, 1 / 3)
+def test_the_photo_in_any_size_is_the_same_one(width, height, scale):
+    check_shape(picture(round(width * scale), round(height * scale)), source(0, 0, (width, height)), "a.png")
+
+
+@pytest.mark.parametrize(("width", "height"), [(162, 120), (158, 120), (160, 122), (160, 118), (326, 240)])
+def test_a_photo_that_was_cut_is_another(width, height):
+    with pytest.raises(InputError, match=r"a\.png: expected a photo of 160 x 120 pixels, found"):
+        check_shape(picture(width, height), source(0, 0), "a.png")
+
+
+@pytest.mark.parametrize(("alike", "warned"), [(0.6, True), (0.7, True), (0.8, False), (0.9, False)])
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_photo_that_is_little_like_the_avatar_is_warned_of(capsys, alike, warned, trained):
+    """Of own photos the least was 0.89, of others the most 0.56; weights that were never trained are like nothing."""
+    rng = np.random.default_rng(0)
+    shown, noise = (rng.normal(size=(SIDE, SIDE)) for _ in range(2))
+    mixed = alike * shown + np.sqrt(1 - alike**2) * noise
+    photo, rest = picture(160, 120).copy(), np.full((SIDE, SIDE, 4), 255, np.uint8)
+    photo[30:94, 50:114], rest[..., :3] = (128 + 30 * np.stack([mixed, shown])).clip(0, 255)[..., None]
+    contract = SimpleNamespace(source=source(50, 30), origin=SimpleNamespace(trained=trained))
+    bundle = SimpleNamespace(contract=contract)
+    avatar = SimpleNamespace(bundle=bundle, source_pose=None, render=lambda _: rest)
+    assert paste_back(photo, avatar, Path("a.png")).likeness == pytest.approx(alike, abs=0.04)
+    assert ("a.png: does not look like the photo" in capsys.readouterr().err) == (warned and trained)
 
 
 def test_what_lies_around_a_face_does_not_make_it_another(photo):

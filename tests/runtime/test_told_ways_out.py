@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -21,7 +22,9 @@ from bilayer.runtime.files import stores
 from bilayer.runtime.files.reading import FileKind, check_folder, check_input, read_bytes
 from bilayer.runtime.media import photo
 from bilayer.runtime.motion.drivers import LandmarkDriver, LiveDriver, Repeated, TrackedDriver
+from bilayer.runtime.motion.follow import Follower
 from bilayer.runtime.process.environment import check_thread_numbers
+from bilayer.runtime.rendering.render import render_video
 from bilayer.runtime.typed_json import read_content
 
 NOWHERE = np.zeros((3, 68, 2), np.float32)
@@ -159,8 +162,13 @@ def test_a_driver_without_a_face_is_called_by_its_file():
             LandmarkError, match=r"^a\.(mp4|npy): expected a face, found none in any of its frames; give"
         ):
             look()
-    names = [tracked.name, Repeated(tracked).name, LiveDriver(_Nobody(), _Nobody(), "webcam 0").name]
+    live = LiveDriver(_Nobody(), _Nobody(), "webcam 0")
+    names = [tracked.name, Repeated(tracked).name, live.name]
     assert names == ["a.mp4", "a.mp4", "webcam 0"]
+    avatar = SimpleNamespace(source_pose=np.zeros(136), size=4, infer=lambda _: None, compose=lambda frame: frame)
+    followed = Follower(live, lambda landmarks: landmarks, avatar.source_pose, 0.0, 4)
+    with pytest.raises(LandmarkError, match=r"^webcam 0: expected a face, found none in any of its frames; give"):
+        render_video(avatar, followed, followed.pose, SimpleNamespace(write=lambda _: None))
 
 
 @pytest.mark.parametrize("kind", [PathAlone(), PathOrUrl()])

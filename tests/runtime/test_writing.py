@@ -321,3 +321,15 @@ def test_a_new_folder_is_whole_or_not_there(tmp_path):
     assert [path.name for path in (tmp_path / "a").rglob("*")] == ["deep", "file"]
     with pytest.raises(OutputError, match="not an empty folder"), new_folder(tmp_path / "a"):
         pass
+
+
+def test_a_mount_that_tells_no_size_and_gives_no_file_back_can_be_written_to(tmp_path, monkeypatch):
+    def kept(*_, **__):
+        raise PermissionError(errno.EPERM, "append only")
+
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([4096, 4096] + [0] * 8))
+    check_output(tmp_path / "a.dlc")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Path, "unlink", kept)
+    check_output(tmp_path / "a.dlc")
+    assert len(list(tmp_path.iterdir())) == 1

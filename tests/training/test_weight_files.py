@@ -1,6 +1,5 @@
 """What is refused of a file of weights before torch is loaded is what its reader would refuse, and nothing else."""
 
-import shlex
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,8 @@ from bilayer.runtime.errors import CheckpointError
 from bilayer.training.data.given import check_weight_files
 from bilayer.training.settings import read_settings
 from bilayer.training.weight_files import LPIPS_HEADS, VGG16, VGG19, VGG_FACE
-from tests.test_given_files import KINDS, outcomes
+from tests.file_kinds import KINDS
+from tests.outcomes import check_told_at_once
 
 FILES = {"vgg19": VGG19, "vgg_face": VGG_FACE}
 WEIGHTS = {"vgg19": "perceptual", "vgg_face": "face_perceptual"}
@@ -93,6 +93,4 @@ def test_commands_tell_of_them_before_anything_is_loaded(tmp_path):
         (tmp_path / "masked" / below).mkdir(parents=True)
     (tmp_path / "absent.toml").write_text('[perceptual]\nvgg19 = "absent.pth"\n')
     (tmp_path / "face.toml").write_text('[perceptual]\nvgg_face = "weights.safetensors.png"\n')
-    ends = outcomes(tmp_path, [shlex.split(words) for words in TOLD])
-    for (code, told), (found, error, heavy) in zip(TOLD.values(), ends, strict=True):
-        assert (found, told in error, error.count("error: "), heavy) == (code, True, 1, []), error
+    check_told_at_once(tmp_path, TOLD)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,6 +15,7 @@ from bilayer.runtime.errors import InputError
 from bilayer.runtime.typed_json import typed
 from bilayer.runtime.vocabulary import LANDMARK_SUFFIXES
 
+Value = TypeVar("Value")
 _FIELDS = 16  # of a form, at most
 _FIELD_BYTES = 1024
 
@@ -62,7 +64,7 @@ async def _raw(request: Request, most: int) -> Sent:
     photo = bytearray()
     async for chunk in _bounded(request, most):
         photo += chunk
-    return Sent(_not_empty(bytes(photo)), _wanted(dict(request.query_params)))
+    return Sent(_not_empty(bytes(photo)), _wanted(_once(request.query_params.multi_items())))
 
 
 async def _form(request: Request, most: int) -> Sent:
@@ -73,20 +75,23 @@ async def _form(request: Request, most: int) -> Sent:
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        if "Part exceeded" in error.message:
+            message = f"a field that is no file has more than {_FIELD_BYTES} bytes; send the photo with a file's name"
+            raise RequestError(400, "multipart", "body", message) from None
         raise RequestError(
             400, "multipart", "body", f"the form is not whole ({error.message[:100]}); send it anew"
         ) from None
     except (ValueError, LookupError, AssertionError, KeyError):  # of a header or a boundary that is none
         raise RequestError(400, "multipart", "body", "the form is not one; send multipart/form-data") from None
     try:
-        return await _of_form(form, dict(request.query_params))
+        return await _of_form(form, request.query_params.multi_items())
     finally:
         await form.close()
 
 
-async def _of_form(form: FormData, query: dict[str, str]) -> Sent:
-    files = {_text(name): value for name, value in form.multi_items() if isinstance(value, UploadFile)}
-    texts = {_text(name): _text(value) for name, value in form.multi_items() if isinstance(value, str)}
+async def _of_form(form: FormData, query: list[tuple[str, str]]) -> Sent:
+    files = _once([(_text(name), value) for name, value in form.multi_items() if isinstance(value, UploadFile)])
+    texts = [(_text(name), _text(value)) for name, value in form.multi_items() if isinstance(value, str)]
     if unknown := sorted(files.keys() - {PHOTO, "landmarks"}):
         raise RequestError(422, "options", unknown[0][:60], f"{unknown[0][:60]}: no such file; send photo, landmarks")
     photo = await files[PHOTO].read() if PHOTO in files else b""
@@ -95,7 +100,15 @@ async def _of_form(form: FormData, query: dict[str, str]) -> Sent:
         landmarks = await files["landmarks"].read()
         name = (files["landmarks"].filename or "").lower()
         suffix = next((known for known in LANDMARK_SUFFIXES if name.endswith(known)), suffix)
-    return Sent(_not_empty(photo), _wanted({**query, **texts}), landmarks, suffix)
+    return Sent(_not_empty(photo), _wanted(_once(query + texts)), landmarks, suffix)
+
+
+def _once(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    """What is sent, by its names; a RequestError where one comes twice: nobody could tell which counts."""
+    names = [name[:60] for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise RequestError(422, "options", twice, f"{twice}: sent more than once; send it once")
+    return dict(pairs)
 
 
 def _text(sent: str) -> str:

@@ -82,7 +82,12 @@ class WorkerPool:
     def key(self, sent: Sent) -> str:
         """Return the hash of all that an avatar is made from: the same key, the same bytes."""
         parts = [hashlib.sha256(part or b"").hexdigest() for part in (sent.photo, sent.landmarks)]
-        given = [*parts, sent.landmarks and sent.landmarks_suffix, repr(sent.wanted), self._options.target]
+        given = [
+            *parts,
+            None if sent.landmarks is None else sent.landmarks_suffix,
+            repr(sent.wanted),
+            self._options.target,
+        ]
         return hashlib.sha256(json.dumps([*given, *self._made_by], allow_nan=False).encode()).hexdigest()
 
     async def make(self, sent: Sent) -> Made | Refused:

@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -77,6 +78,14 @@ def test_what_the_command_would_log_is_the_zips_comment(server, landmarks):
         assert "photo: its colour profile is damaged; colours taken as sRGB" in archive.comment.decode().splitlines()
 
 
+def form(*parts, path="/avatars"):
+    """A form of files (name, content), and of other fields (name, content, None)."""
+    head = '--x\r\nContent-Disposition: form-data; name="{0}"{1}\r\n\r\n{2}\r\n'
+    parts = [head.format(name, "" if plain else f'; filename="{name}.npy"', text) for name, text, *plain in parts]
+    body = "".join([*parts, "--x--\r\n"]).encode()
+    return {"body": body, "Content_Type": "multipart/form-data; boundary=x", "path": path}
+
+
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [
@@ -90,6 +99,16 @@ def test_what_the_command_would_log_is_the_zips_comment(server, landmarks):
         ({"body": b"zzz", "Content_Type": "multipart/form-data; boundary=x"}, 400, "form"),
         ({"body": b"zzz", "Content_Type": "multipart/form-data"}, 400, "form"),
         ({"body": b"x", "Content_Type": "image/png", "token": "another"}, 401, "Bearer"),
+        (form(("photo", "x"), ("landmarks", "")), 422, "photo: expected a photo"),
+        (form(("photo", "x"), ("photo", "y")), 422, "photo: sent more than once"),
+        (form(("photo", "x"), ("size", "256", None), ("size", "512", None)), 422, "size: sent more than once"),
+        (form(("photo", "x"), ("size", "256", None), path="/avatars?size=512"), 422, "size: sent more than once"),
+        (
+            {"body": b"x", "Content_Type": "image/png", "path": "/avatars?size=256&size=512"},
+            422,
+            "size: sent more than",
+        ),
+        (form(("photo", "x" * 1025, None)), 400, "a field that is no file has more than 1024 bytes"),
         (broken_text("utf-7", "+2AA-", file=True), 422, "?: no such file"),
         (broken_text("unicode_escape", "\\ud800", file=True), 422, "?: no such file"),
         (broken_text("utf-7", "+2AA-"), 422, "?: unknown"),
@@ -228,4 +247,4 @@ def test_a_service_without_the_networks_that_find_faces_says_what_it_can_take(tm
         server.process.terminate()
         told = server.process.stderr.read().splitlines()
     assert told[0].startswith("warning: requests are refused but for those with landmarks and without a mask: ")
-    assert told[0].endswith("the face networks are not set up; run: python -m bilayer.runtime.face.model_files")
+    assert re.search(r"the face networks are not set up; run: \S+ -m bilayer\.runtime\.face\.model_files$", told[0])

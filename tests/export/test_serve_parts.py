@@ -89,21 +89,39 @@ def key(number):
     return f"{number:064x}"
 
 
+def a_zip(size):
+    """A zip of so many bytes, with nothing in it but a comment."""
+    return b"PK\x05\x06" + bytes(16) + (size - 22).to_bytes(2, "little") + bytes(size - 22)
+
+
 def test_the_cache_forgets_the_least_lately_used_and_outlives_its_process(tmp_path):
     cache = Cache(tmp_path, 250)
     for number in range(2):
-        cache.put(key(number), bytes(100))
+        cache.put(key(number), a_zip(100))
         os.utime(tmp_path / f"{key(number)}.zip", ns=(number, number))
-    assert cache.get(key(0)) == bytes(100)  # now the later used
-    cache.put(key(2), bytes(100))
+    assert cache.get(key(0)) == a_zip(100)  # now the later used
+    cache.put(key(2), a_zip(100))
     assert (cache.get(key(1)), cache.size) == (None, 200)
-    cache.put(key(3), bytes(251))
+    cache.put(key(3), a_zip(251))
     assert cache.get(key(3)) is None
     (tmp_path / "other.zip").write_bytes(bytes(1000))  # of somebody else
     opened = Cache(tmp_path, 150)
-    assert (opened.size, opened.get(key(2))) == (100, bytes(100))
+    assert (opened.size, opened.get(key(2))) == (100, a_zip(100))
     (tmp_path / f"{key(2)}.zip").unlink()
     assert (opened.get(key(2)), opened.size) == (None, 0)
+
+
+def test_a_zip_that_the_disk_has_lost_bytes_of_is_made_again(tmp_path):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("avatar.onnx", bytes(range(256)) * 64)
+    whole = made.getvalue()
+    cache = Cache(tmp_path, 1 << 20)
+    for damaged in (b"junk", b"", whole[:-9], whole[:2000] + b"\1" + whole[2001:]):
+        cache.put(key(0), whole)
+        assert cache.get(key(0)) == whole
+        (tmp_path / f"{key(0)}.zip").write_bytes(damaged)
+        assert (cache.get(key(0)), cache.size, list(tmp_path.iterdir())) == (None, 0, [])
 
 
 def test_a_folder_is_one_services_and_what_a_killed_one_left_of_photos_goes(tmp_path):

@@ -12,14 +12,12 @@ Nothing is loaded before it is used. The public names are listed, with their typ
 (bilayer.runtime, bilayer.model, bilayer.export, ...) has more of its own.
 """
 
-from typing import Any
-
 import lazy_loader
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from bilayer.runtime.command.extras import naming_extras
 
     with naming_extras():

@@ -4,9 +4,12 @@ A command ends in order when it is interrupted, but it has to be imported first,
 Ctrl-C. So this module imports nothing of ours.
 """
 
+import io
 import os
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import FrameType
@@ -39,6 +42,7 @@ def __getattr__(name: str) -> Callable[[], None]:
 
 
 def _run(module: str, name: str) -> None:
+    _open_standard_streams()
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as in a script's background
     if heard:
         signal.signal(signal.SIGINT, _end)
@@ -46,6 +50,36 @@ def _run(module: str, name: str) -> None:
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     command()
+
+
+class _Stderr(io.TextIOWrapper):
+    """Where progress and advice go: that a disk is full, or nobody reads them any more, fails no command."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def _open_standard_streams() -> None:
+    """Open those of stdin, stdout and stderr that are closed, to nowhere; what stderr cannot take is no failure.
+
+    The next file that is opened would have the number of one, and hold what libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    raw = os.fdopen(2, "wb", closefd=False)
+    sys.stderr = _Stderr(raw, encoding=encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _end(_: int, __: FrameType | None) -> None:

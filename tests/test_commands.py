@@ -178,10 +178,13 @@ def test_a_bench_of_no_avatar_ends_before_torch_is_loaded(tmp_path):
         assert not {name.split(".")[0] for name in names} & {"torch", "onnx", "numba"}
 
 
-def test_help_that_cannot_be_printed_is_told_in_a_line():
+@pytest.mark.parametrize("words", ["export --help", "checkpoint inspect --preset demo"])
+def test_what_cannot_be_printed_is_told_in_a_line(words):
     full_disk = "No space left on device; print to another place"
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-m", "bilayer.export", "--help"], stdout=full, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [sys.executable, "-m", "bilayer.cli", *words.split()], stdout=full, stderr=subprocess.PIPE
+        )
     assert (done.returncode, done.stderr) == (3, f"error: stdout cannot be written to: {full_disk}\n".encode())
 
 

@@ -103,3 +103,26 @@ def test_a_command_begins_with_the_usual_ways_to_end(tmp_path, ignoring):
         f"import signal\ndef main(): print(signal.getsignal(signal.SIGINT) is {usual})\n"
     )
     assert ended(f"import sys; sys.path.insert(0, {str(tmp_path)!r}){HEARD}", ignoring=ignoring) == (0, "True\n", "")
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_closed_stream_is_no_file_that_a_command_writes(tmp_path, closed):
+    """Its number is the next file's otherwise, and what a library prints goes into that."""
+    script = (
+        "import os, sys; from bilayer import entry; entry._open_standard_streams(); "
+        f"file = open({str(tmp_path / 'a')!r}, 'w'); print('out'); print('err', file=sys.stderr); "
+        "os.write(1, b'raw'); os.write(2, b'raw'); sys.exit(file.fileno() < 3)"
+    )
+    shell = f'exec "$@" {" ".join(f"{number}>&-" for number in closed)}'
+    done = subprocess.run(["sh", "-c", shell, "sh", sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, (tmp_path / "a").read_text()) == (0, "")
+    assert ("out" in done.stdout, "err" in done.stderr) == (1 not in closed, 2 not in closed)
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_command_that_cannot_tell_ends_as_it_would(tmp_path, stderr):
+    program = "from bilayer import entry; entry.render()"
+    words = ["--demo-motion", "--out", str(tmp_path / "a.gif")]
+    shell = ["sh", "-c", f'exec "$@" {stderr}', "sh", sys.executable, "-c", program]
+    done = subprocess.run([*shell, str(tmp_path / "none"), *words], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")

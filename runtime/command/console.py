@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import click
@@ -70,8 +71,7 @@ class _ReportErrors(click.Command):
                 return super().main(*args, **kwargs)
             except OSError as error:  # of --help, too; whoever reads our output has seen enough of it is click's matter
                 named = f"{error.filename}: {why_not_used(error)}"
-                unnamed = f"stdout cannot be written to: {error.strerror or error}; {_ELSEWHERE}"
-                tell("error", named if error.filename else unnamed)
+                tell("error", named if error.filename else _unprinted(error))
                 sys.exit(OutputError.exit_code)
 
     def make_context(
@@ -134,9 +134,15 @@ def _unnamed(ctx: click.Context, error: OSError) -> str:
         return f"not enough memory: {error.strerror}"
     if not is_of_a_disk(error):
         return why_not_done(error)
+    if any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__)):
+        return _unprinted(error)
     written = [str(ctx.params[parameter.name]) for parameter in ctx.command.params if _is_written(parameter, ctx)]
     places = [*written, f"temporary files in {tempfile.gettempdir()}"]
     return f"{' or '.join(places)}: {why_not_written(error)}"
+
+
+def _unprinted(error: OSError) -> str:
+    return f"stdout cannot be written to: {error.strerror or error}; {_ELSEWHERE}"
 
 
 def _is_written(parameter: click.Parameter, ctx: click.Context) -> bool:

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from typing import Any, Generic
 
 from bilayer.runtime.errors import InputError
+from bilayer.runtime.files.reasons import why_not_done
 from bilayer.runtime.jobs.attempt import AHEAD, TRIES, Job, Result, attempt, killed
 from bilayer.runtime.jobs.processes import SPAWNED, EndedError, ended_in_order, lifeline, start_worker, starting
 from bilayer.runtime.process.undisturbed import undisturbed
@@ -87,10 +88,14 @@ def _on_processes(
         running: dict[Future[Any], _Handed[Job]] = {}
 
         def hand_out(handed: _Handed[Job]) -> None:
-            with starting():
-                if not pools[handed.pool].active:  # it breaks where a process is killed that does nothing
-                    renew(handed.pool)
-                running[pools[handed.pool].schedule(_attempt, args=(work, handed.job))] = handed
+            try:
+                with starting():
+                    if not pools[handed.pool].active:  # it breaks where a process is killed that does nothing
+                        renew(handed.pool)
+                    running[pools[handed.pool].schedule(_attempt, args=(work, handed.job))] = handed
+            except BrokenProcessPool as error:
+                why = why_not_done(cause) if isinstance(cause := error.__cause__, OSError) else "ask for fewer --jobs"
+                raise InputError(f"a process cannot be started: {why}") from error
 
         def renew(pool: int) -> None:
             pools[pool].stop()  # type: ignore[no-untyped-call]

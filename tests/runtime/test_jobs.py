@@ -1,11 +1,13 @@
 """Jobs on several processes give what one gives, report their own faults, and end with their owner."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,13 @@ def test_a_worker_leaves_where_the_disk_is_full(tmp_path, monkeypatch):
     processes._leave_with(end)
     assert left == [1]
     assert not folder.exists()
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch):
+    def refuse(*_, **__):
+        raise BrokenProcessPool from OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("pebble.ProcessPool.schedule", refuse)
+    told = "a process cannot be started: Too many open files; allow more open files, as by ulimit -n 4096, or ask for"
+    with pytest.raises(InputError, match=told):
+        list(run_jobs(square, [1, 2], Workers(2)))

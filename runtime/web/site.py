@@ -59,6 +59,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         ToolMissingError: what computes the network in a browser is not set up.
         BundleError: a file of the avatar cannot be read.
     """
+    from bilayer.runtime.player import read_lids, read_texture
     from bilayer.runtime.web.network import network_of  # loads the player, which a command's help need not
 
     files = {path.name: read_bytes(path, FileKind.ANY) for path in list_folder(PAGE, "*")}
@@ -81,6 +82,7 @@ def make_site(bundle: Bundle | None, runtime: Path | None = None, webgpu: bool =
         "face": face,
     }
     if bundle is not None:
+        read_lids(bundle, read_texture(bundle))  # which the page does not look at as closely
         contract = bundle.contract
         gone = {field.name for field in fields(contract.files)} - {*BESIDE, network}
         others: dict[str, Any] = dict.fromkeys(gone - {"onnx"})  # which a contract always names; the page passes it by

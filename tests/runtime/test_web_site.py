@@ -15,10 +15,12 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bilayer.runtime.bundle import read_bundle
-from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
+from bilayer.runtime.errors import BundleError, InputError, OutputError, ToolMissingError
 from bilayer.runtime.face import model_files
 from bilayer.runtime.files.released import keep
 from bilayer.runtime.player import read_lids, read_texture
@@ -110,7 +112,9 @@ def test_a_folder_of_the_users_takes_the_caches_place(tmp_path, cache, made_up):
 
 @pytest.mark.parametrize("engine", CACHED)
 def test_what_is_missing_or_damaged_names_the_command(tmp_path, cache, made_up, engine):
-    with pytest.raises(ToolMissingError, match=rf"not set up; run: python -m bilayer\.runtime\.web\.engines {engine}$"):
+    with pytest.raises(
+        ToolMissingError, match=rf"not set up; run: \S*python[\d.]* -m bilayer\.runtime\.web\.engines {engine}$"
+    ):
         engine_files(engine)
     release = engines.RELEASES[engine]
     release.extract(good_archive(tmp_path / "package.tgz", engine))
@@ -185,6 +189,15 @@ def test_what_is_written_is_a_bundle_again(prepared, plain, tmp_path):
     assert len(list((tmp_path / "site" / "ort").iterdir())) == 4
     headers = (tmp_path / "site" / "_headers").read_text()
     assert all(f"{name}: {value}" in headers for name, value in ISOLATION.items())
+
+
+def test_a_texture_that_no_player_would_draw_is_in_no_page(prepared, editable):
+    folder = editable(lambda contract: None)
+    texture = read_texture(read_bundle(folder))
+    texture[5, 5, 0] = np.nan
+    save_file({"texture": texture}, folder / "avatar.safetensors")
+    with pytest.raises(BundleError, match="texture: holds values that are not finite"):
+        make_site(read_bundle(editable(lambda contract: None)), webgpu=True)
 
 
 def test_an_avatars_lids_come_with_it(prepared, plain, tmp_path):

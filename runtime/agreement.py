@@ -207,7 +207,7 @@ def compare_drawn(
 def judge(
     agreement: Agreement, kind: Kind, thresholds: Thresholds = DEFAULT, bracket: Mapping[str, float] | None = None
 ) -> Ruling:
-    """Hold the worst of some poses to its kind's thresholds.
+    """Hold the worst of some poses to its kind's thresholds, and return what broke them and what is only told.
 
     Args:
         agreement: with the truth. float32 may be judged without frames.

@@ -170,7 +170,7 @@ class AvatarPlayer:
             yield self.render(pose, out)
 
     def render_batch(self, poses: ArrayLike, out: Bytes | None = None) -> Bytes:
-        """Render frames (T, F, F, 4) for poses (T, 136) or (T, 68, 2), one after the other; into `out` or a new array.
+        """Return the frames (T, F, F, 4) of poses (T, 136) or (T, 68, 2), one by one; into `out` or a new array.
 
         Raises:
             LandmarkError: another shape, NaN or infinite values.

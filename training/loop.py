@@ -137,7 +137,7 @@ class _Run:
             ) from error
 
     def step(self, batch: TrainingBatch) -> Losses:
-        """One step of all networks at once: the discriminator's gradients come from D_ losses alone."""
+        """Do one step of all networks at once, the discriminator's by D_ losses alone; return the losses before it."""
         rate = learning_rate(self._settings.optimisation, self.iteration, self._settings.schedule.iterations)
         for group in self._optimiser.param_groups:
             group["lr"] = rate

@@ -33,7 +33,7 @@ LAYER_EXECUTIONS = 10  # of the detailed profile
 def run_bench(
     setup: BenchSetup, options: BenchOptions, out: Path, say: Callable[[str], None] = lambda line: None
 ) -> Result:
-    """Measure. After an interruption the same call goes on where it stopped; the caller writes the result to `out`.
+    """Return what was measured; after an interruption the same call goes on. The caller writes the result to `out`.
 
     Raises:
         DeviceError: the device is gone, full or too slow, or the program failed. What was measured is kept.

@@ -63,7 +63,7 @@ def find_compiler(environment: Mapping[str, str] = os.environ) -> Compiler:
 def build_runner(
     out: Path, compiler: Compiler, target: Architecture = TARGET, advance: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Compile the runner with all its kernels to the file `out`.
+    """Compile the runner with all its kernels to the file `out`, and return that.
 
     Args:
         out: the program.

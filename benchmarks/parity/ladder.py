@@ -89,12 +89,16 @@ class Ladder:
         if self.failures:
             more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
             over = None if self.layers is None else self.layers.fault or self.layers.over
-            where = f"; at {over.layer}: {over.suggestion}" if over else ""
+            where = (
+                f"; at {over.layer}: {over.suggestion}"
+                if over
+                else "; --layers tells in which layer" * (self.layers is None)
+            )
             raise ParityError(f"{self.bundle.folder}: {self.failures[0]}{more}{where}")
 
 
 def check_bundle(bundle: Bundle, poses: int = 2, thresholds: Thresholds = DEFAULT) -> Ladder:
-    """Run the cheap rungs of a bundle: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
+    """Return what the cheap rungs of a bundle give: ONNX Runtime, the .dlc by numpy, emulated FP16 hybrid."""
     subject = open_subject(bundle, choose_poses(bundle.contract.source.pose, poses))
     integers = integer_rungs(subject, False)
     rungs = [OnnxRung(subject), EmulatedRung(subject, "hybrid"), *(integers or [open_dlc(subject)])]
@@ -110,7 +114,7 @@ def climb(
     thresholds: Thresholds = DEFAULT,
     advance: Callable[[str], None] = lambda name: None,
 ) -> Ladder:
-    """Run every rung on the subject's poses.
+    """Run every rung on the subject's poses, and return them with their rulings.
 
     Args:
         subject: the avatar.

@@ -70,7 +70,7 @@ def render_video(
     stopped: Callable[[], bool] = lambda: False,
     pace: Pacer | None = None,
 ) -> Rendered:
-    """Render a driver's frames, until it ends, `limit` is reached, or `stopped` says so.
+    """Render a driver's frames, until it ends, `limit` is reached, or `stopped` says so; return what came of it.
 
     Args:
         avatar: to be driven.

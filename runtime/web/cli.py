@@ -71,7 +71,7 @@ def main(options: WebOptions, as_json: bool) -> None:
 def write_page(
     bundle: "Bundle | None", folder: Path, runtime: Path | None = None, webgpu: bool = False
 ) -> dict[str, int]:
-    """Write the page of an avatar to a folder; the bytes of its parts. What is to be said of it goes to stderr.
+    """Write the page of an avatar to a folder, and return the bytes of its parts; what is to be said goes to stderr.
 
     Raises:
         OutputError: the folder holds something else, or cannot be written.

@@ -73,7 +73,7 @@ def head_jobs(
 
 
 def prepare_heads(jobs: list[HeadJob], workers: Workers, on_done: Callable[[], None] = lambda: None) -> HeadsReport:
-    """Render those of the identities that are not there yet. `on_done` hears of each.
+    """Render those of the identities that are not there yet, and return what came of it; `on_done` hears of each.
 
     Raises:
         InputError: the folder holds heads of other settings, or an identity of the other split.
@@ -104,7 +104,7 @@ def _stored(settings: HeadSettings) -> dict[str, Any]:
 
 
 def render_identity(job: HeadJob) -> int:
-    """Render all frames of an identity; how many. All or nothing, and always the same."""
+    """Render all frames of an identity, or none, always the same; return how many there are."""
     from bilayer.training.heads.identity import sample_identity
     from bilayer.training.heads.pose import sample_pair, sample_pose
     from bilayer.training.heads.render import render_head

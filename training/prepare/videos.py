@@ -102,7 +102,7 @@ def find_videos(places: Sequence[StrPath], root: Path, split: Split, settings: V
 def prepare_videos(
     jobs: Sequence[VideoJob], workers: Workers, on_done: Callable[[], None] = lambda: None
 ) -> VideosReport:
-    """Prepare those of the videos that are not done yet. `on_done` hears of each.
+    """Prepare those of the videos that are not done yet, and return what came of it; `on_done` hears of each.
 
     Raises:
         InputError: the folder holds data of other settings, or a person of the other split.
@@ -140,7 +140,7 @@ def _holds_videos(jobs: Sequence[VideoJob]) -> bool:
 
 
 def prepare_video(job: VideoJob) -> VideoResult:
-    """Look through the video for faces; then, through it again, cut them out. All or nothing.
+    """Look through the video for faces; then, through it again, cut them out, all or none; return what came of it.
 
     Raises:
         InputError: it cannot be read; it is tried again next time.

@@ -8,6 +8,20 @@ from bilayer.runtime.files.copies import copying
 from bilayer.runtime.files.reading import FileKind
 
 
+def test_of_two_copies_the_longer_name_is_replaced_first(tmp_path):
+    """Where a copy's path begins as another's does, what is behind it is no part of a name."""
+    memory = fsspec.filesystem("memory")
+    for name in ("one/x.bin", "two/x.bin.old"):
+        memory.pipe_file(f"/copies/{name}", b"")
+    with copying() as copies:
+        short = copies.fetch("memory://copies/one/x.bin", "1", FileKind.ANY)
+        long = copies.fetch("memory://copies/two/x.bin.old", "1", FileKind.ANY)
+        assert str(long).startswith(str(short))
+        assert copies.as_asked([f"{long} and {short}"]) == [
+            "memory://copies/two/x.bin.old and memory://copies/one/x.bin"
+        ]
+
+
 def test_errors_and_texts_name_the_url(tmp_path):
     memory = fsspec.filesystem("memory")
     for name in ("a/x.bin", "a/x.bin.old"):

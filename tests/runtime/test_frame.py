@@ -66,3 +66,11 @@ def test_what_is_not_finite_is_counted_and_drawn_as_zero(value):
         assert drawn.by_name[name].dtype == np.float32
         assert drawn.by_name[name].flags.c_contiguous
         np.testing.assert_array_equal(drawn.by_name[name], values.astype(np.float32))
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.25), (2.0, 0.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_scale_and_offset_count_alone_too(scale, offset):
+    outputs = Outputs(Channels("uv", 0, 2, scale, offset), Channels("rgb", 1, 4), None)
+    given = tensors()
+    for found in (NetworkOutputs.read(outputs, given), OutputsView(outputs, given).refresh()):
+        np.testing.assert_array_equal(found.delta_uv, given["uv"][0, :2] * np.float32(scale) + np.float32(offset))

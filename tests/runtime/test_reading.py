@@ -222,3 +222,8 @@ def test_a_small_file_costs_no_room_for_a_large_one(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_file_whose_size_the_system_does_not_tell_is_not_cut(tmp_path):
+    with pytest.raises(InputError, match=r"/proc/self/status: .*100"):
+        read_bytes("/proc/self/status", FileKind.ANY, most=100)

@@ -125,3 +125,8 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             read_content(path)
+
+
+def test_the_wrong_word_of_a_mapping_is_the_one_that_is_named():
+    with pytest.raises(InputError, match=r"^w: y: expected a or b, found 'c'"):
+        typed(dict[str, Literal["a", "b"]], {"x": "a", "y": "c"}, "w")

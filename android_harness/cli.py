@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def main() -> None:
-    """Measure and check an avatar on an Android phone, through adb, with Qualcomm's SDK in $SNPE_ROOT or ncnn."""
+    """Measure and check an avatar on an Android phone, through adb: by Qualcomm's SDK, LiteRT, ExecuTorch or ncnn."""
 
 
 @main.command("list")
@@ -41,7 +41,8 @@ def list_command(as_json: bool) -> None:
     devices = Adb.find().devices()
     rows = table(["serial", "state", "model"], [(one.serial, one.state, one.model) for one in devices])
     none = "no devices; plug one in and turn on USB debugging in its developer options"
-    following = f"bilayer-device probe --serial {shlex.quote(devices[0].serial)}" if devices else ""
+    ready = next((one.serial for one in devices if one.state == "device"), "")
+    following = f"bilayer-device probe --serial {shlex.quote(ready)}" if ready else ""
     show({"devices": [asdict(one) for one in devices]}, lambda: rows if devices else none, as_json, following)
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 _STEP = 0.005  # of a stage, which one of the two hundred or so steps is by which integers are found
 WEB_FILE: AlsoFile = "tflite-fp16"  # half the size, and what a browser computes quickest: runtime/web/network.py
 _DEMO_NOTE = """\
-these are the demo weights, small and trained on drawn heads alone. model/demo_weights/README.md says what they can and
-cannot do; the authors' checkpoint, by bilayer-export --checkpoint, gives the paper's quality."""
+these are the demo weights, small and trained on drawn heads alone: {place} says what they can and cannot do.
+The authors' checkpoint, by bilayer-export --checkpoint, gives the paper's quality."""
 
 
 @click.command(cls=Command)
@@ -109,7 +110,7 @@ def run_export(options: ExportOptions) -> "tuple[Export, Path]":
         watch = Stopwatch(advance, on_step=lambda what: advance(f"integers: {what}", _STEP))
         export = export_avatar(options, watch, photos=photos)
     if is_demo(options.checkpoint):
-        click.echo(_DEMO_NOTE, err=True)
+        click.echo(_DEMO_NOTE.format(place=files("bilayer.model") / "demo_weights/README.md"), err=True)
     for warning in export.warnings:
         tell("warning", warning)
     return export, (export.bundle.folder / export.bundle.contract.files.onnx.name).with_suffix(".json")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bilayer.runtime.files.shell import by_this_python
 from tests.file_kinds import safetensors
 from tests.outcomes import check_told_at_once, of_each_file, outcomes
 from tests.runtime.test_bundle import contract
@@ -144,7 +145,7 @@ TOLD_OF_PHOTOS = {
     },
 }
 # What no file but the machine is asked
-NO_NETWORKS = "the face networks are not set up; run: python -m bilayer.runtime.face.model_files"
+NO_NETWORKS = f"the face networks are not set up; run: {by_this_python('python -m bilayer.runtime.face.model_files')}"
 TOLD_OF_THE_MACHINE = {
     "render avatar --demo-motion --out window": "window: cannot be shown here (found no screen); write a file",
     "render avatar --out a.gif --drive good.png": NO_NETWORKS,

@@ -116,7 +116,11 @@ class Adb:
         done = self.call(["devices", "-l"])
         if done.code:
             raise DeviceError(f"adb devices: {done.last_line}; run adb kill-server and try again")
-        lines = done.out.partition("List of devices attached")[2].splitlines()
+        _, head, rest = done.out.partition("List of devices attached")
+        if not head:
+            found = (done.out.strip().splitlines() or ["nothing"])[0][:80]
+            raise DeviceError(f"adb devices: expected a list of devices, found {found}; see that this is Android's adb")
+        lines = rest.splitlines()
         return [_listed(line) for line in lines if line.strip() and not line.startswith("*")]
 
     def choose(self, serial: str | None = None) -> "Device":

@@ -11,6 +11,7 @@ from bilayer.benchmarks.parity.options import ParityOptions
 from bilayer.runtime.command.console import Command, as_json_option, look_at, progress, show, suggest, tell
 from bilayer.runtime.command.options import fills
 from bilayer.runtime.files.reading import StrPath
+from bilayer.runtime.files.shell import pasted
 from bilayer.runtime.files.writing import write_file
 from bilayer.runtime.jobs.options import JobOptions
 
@@ -68,8 +69,8 @@ def _judge(options: ParityOptions, copies: "Copies", as_json: bool) -> None:
     shown = copies.as_asked(report.as_json(ladder))
     show(shown, lambda: copies.as_asked(report.make_report(ladder).markdown().rstrip("\n")), as_json)
     ladder.require()
-    step = "--layers says where the error comes from" if ladder.layers is None else "--html FILE shows the frames"
-    suggest(look_at(options.html) if options.html else step, as_json, ladder.verdict)
+    page_of = f"bilayer-parity {pasted(options.bundle)} --html parity.html"  # which shows its frames
+    suggest(look_at(options.html) if options.html else page_of, as_json, ladder.verdict)
 
 
 def _judge_many(

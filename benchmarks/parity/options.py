@@ -81,12 +81,13 @@ class ParityOptions:
         if self.write_inputs is not None and (self.html is not None or self.device_outputs is not None):
             raise click.UsageError("--write-inputs compares nothing: leave --html and --device-outputs away")
         if self.write_inputs is not None:
-            refuse_typed("--write-inputs compares nothing", ["photo", "others", "quick", "slow_poses"])
+            refuse_typed(
+                "--write-inputs compares nothing",
+                ["photo", "others", "quick", "slow_poses", "layer_threshold", "between"],
+            )
         if self.landmarks is not None:
             refuse_typed("--landmarks says where the face is", idle_beside_landmarks(bool(self.others)))
-        if self.between and not self.layers:
-            raise click.UsageError("--between is for --layers")
-        if not self.layers or self.write_inputs is not None:
+        if not self.layers:
             refuse_typed("layers are compared with --layers alone", ["layer_threshold", "between"])
         if self.device_outputs is None:
             refuse_typed("there are files of --device-outputs alone", ["device_layout", "device_precision"])

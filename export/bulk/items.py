@@ -130,6 +130,10 @@ def _decoded(place: str) -> str:
 def _csv_rows(place: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
     try:
+        names = reader.fieldnames or ()
+        if names and "photo" not in names:
+            found = ", ".join(name[:40] for name in names[:8])
+            raise InputError(f"{place}, line 1: expected names of columns, photo among them, found {found}; {_ADVICE}")
         for row in reader:
             where = f"{place}, line {reader.line_num}"
             if "" in row or None in row:

@@ -72,7 +72,7 @@ class PathAlone(_Place):
         """Return the path; raise a usage error for a URL, or an empty word."""
         _check_not_empty(self, value, param, ctx)
         if "://" in str(value):
-            self.fail(f"{value} is a URL: expected a path of this machine.", param, ctx)
+            self.fail(f"{value} is a URL: expected a path of this machine; fetch it first.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -94,7 +94,12 @@ def check_suffix(
     named = any(name.endswith(suffix) and name != suffix for suffix in suffixes if suffix)
     if not named and not (or_folder and (not path.suffix or is_folder(path))):
         expected = ("a folder or " if or_folder else "") + f"a name that ends in {', '.join(filter(None, suffixes))}"
-        raise click.BadParameter(f"{path}: expected {expected}, found {path.suffix or 'no suffix'}.", ctx, param)
+        raise click.BadParameter(
+            f"{path}: expected {expected}, found {path.suffix or 'no suffix'}.",
+            ctx,
+            param,
+            "'--out'" if param is None else None,
+        )
 
 
 class NamedFile(_ParamType):

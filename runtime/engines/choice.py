@@ -39,7 +39,8 @@ def checked_engine(name: EngineName, precision: Precision, providers: Sequence[s
     if name == "auto" and tuple(providers) != CPU:
         chosen = "onnxruntime"  # whose providers they are
     if not installed(chosen):
-        raise ToolMissingError(f"engine {chosen}: not installed; {_INSTALL[chosen]}, or leave --engine out")
+        asked = "--engine" if name != "auto" or precision == "fp32" else f"--precision {precision}"
+        raise ToolMissingError(f"engine {chosen}: not installed; {_INSTALL[chosen]}, or leave {asked} out")
     if precision not in PRECISIONS[chosen]:
         those = " and ".join(PRECISIONS[chosen])
         raise InputError(f"precision {precision}: engine {chosen} computes in {those} only; {_advice(precision)}")

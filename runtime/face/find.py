@@ -23,14 +23,15 @@ def choose_face(faces: Sequence[Face], number: int | None = None, name: str = "t
         PhotoError: there is no face, or no such number.
     """
     if not faces:
-        advice = "use a sharp, well-lit photo with the face at least 60 pixels wide, or give --landmarks"
+        advice = "use a sharp, well-lit photo with the face at least 60 pixels wide, or give its landmarks"
         raise PhotoError(f"{name}: expected a face, found none; {advice}")
     if number is None:
         if len(faces) > 1:
             _log.warning("%s: found %d faces; taking the largest, --face N takes another", name, len(faces))
         return faces[0]
     if not 1 <= number <= len(faces):
-        raise PhotoError(f"{name}: face {number} asked for, found {len(faces)}; 1 is the largest")
+        found = f"found {len(faces)}, of which 1 is the largest"
+        raise PhotoError(f"{name}: face {number} asked for, {found}; crop the photo to the one that you mean")
     return faces[number - 1]
 
 

@@ -67,7 +67,9 @@ def _read_json(given: bytes) -> object:
         if "landmarks" not in content:
             raise LandmarkError(f'landmarks: expected the field "landmarks", found {sorted(map(str, content))[:8]}')
         content = content["landmarks"]
-    return typed(dict[str, list[tuple[float, float]]], {"landmarks": content}, "", error=LandmarkError)["landmarks"]
+    return typed(
+        dict[str, list[tuple[float, float]]], {"landmarks": content}, "", "save the points anew", LandmarkError
+    )["landmarks"]
 
 
 def _read_csv(content: bytes) -> object:

@@ -20,6 +20,7 @@ import platformdirs
 
 from bilayer.runtime.errors import InputError, OutputError, ToolMissingError
 from bilayer.runtime.files.reading import FileKind, list_folder, open_file, read_bytes
+from bilayer.runtime.files.shell import by_this_python
 from bilayer.runtime.files.writing import check_output, replacing
 
 _TIMEOUT = 900  # s, of a download
@@ -105,7 +106,7 @@ class Release:
             ToolMissingError: it is not there, or not what was released; the message names the way out.
         """
         path = file.path if folder is None else folder / file.name
-        advice = f"run: {self.command}" if folder is None else f"name {elsewhere}"
+        advice = f"run: {by_this_python(self.command)}" if folder is None else f"name {elsewhere}"
         try:
             content = read_bytes(path, FileKind.RELEASED)
         except InputError as error:
@@ -150,7 +151,7 @@ class Release:
             ToolMissingError: the tool is missing, or cannot get the archive.
             OutputError: the cache folder cannot be written.
         """
-        by_hand = f"{self.tool} {self.words}; then here: {self.command} {self.option} FILE"
+        by_hand = f"{self.tool} {self.words}; then here: {by_this_python(self.command)} {self.option} FILE"
         advice = f"where there is {self.tool} and a network: {by_hand}"
         if program is None:
             raise ToolMissingError(f"{self.tool} is not installed; {advice}")

@@ -121,7 +121,7 @@ def _describe(head: bytes) -> str:
     """What a file that no decoder took starts like, and the way out."""
     kind = describe_head(head)
     way_out = {
-        "a HEIC picture": "pip install pillow-heif, or save it as JPEG",
+        "a HEIC picture": "pip install 'bilayer[heic]', or save it as JPEG",
         "an AVIF picture": "which is damaged, or beyond this Pillow; save it as JPEG",
         "a video": "extract a frame: ffmpeg -i VIDEO -frames:v 1 frame.png",
         "a PDF": "save the picture in it as JPEG or PNG",

@@ -45,7 +45,7 @@ def main(options: RenderOptions, driving: DrivingOptions, as_json: bool) -> None
 
 
 def render(options: RenderOptions, driving: DrivingOptions | None = None) -> tuple["AvatarPlayer", "Rendered", float]:
-    """Drive the avatar and write its frames: the avatar, what came of it, and the driver's frames a second."""
+    """Drive the avatar and write its frames; return the avatar, what came of it, and the driver's frames a second."""
     driving = driving or DrivingOptions()
     try:
         options.check()
@@ -217,7 +217,7 @@ def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float
             ["stage", "median ms", "share"], [(name, f"{medians[name]:.2f}", f"{shares[name]:.1%}") for name in medians]
         ),
         "",
-        f"{out}  {rendered.frames} frames of {avatar.size} px, {rate:g} a second; "
+        f"{out}  {rendered.frames} frame{'s' * (rendered.frames != 1)} of {avatar.size} px, {rate:g} a second; "
         f"rendered at {_speed(rendered):.1f} a second",
         f"network: {avatar.engine}, {avatar.precision}",
     ]
@@ -226,7 +226,7 @@ def _summary(avatar: "AvatarPlayer", rendered: "Rendered", out: str, rate: float
     if not avatar.bundle.contract.origin.trained:
         lines.append("weights: RANDOM NUMBERS, not a trained model")
     if rendered.without_face:
-        lines.append(f"{rendered.without_face} frames without a face: the pose before was held")
+        lines.append(f"without a face: {rendered.without_face} of the frames; the pose before was held")
     if rendered.followed is not None:
         lines += rendered.followed.lines()
     if rendered.skipped:

@@ -25,7 +25,12 @@ class RenderOptions:
 
     bundle: Annotated[Path, Option(argument=True)]
     out: Annotated[
-        Path | None, Option(".mp4, .gif, a new folder for PNGs, or the word window.", ("-o",), suffixes=VIDEO_SUFFIXES)
+        Path | None,
+        Option(
+            ".mp4, .gif, a new folder for PNGs, or window; needed but for --virtual-camera.",
+            ("-o",),
+            suffixes=VIDEO_SUFFIXES,
+        ),
     ] = None
     drive: Annotated[
         str | None,

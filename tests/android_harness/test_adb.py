@@ -77,6 +77,18 @@ def test_a_device_that_is_not_ready_says_what_to_do(tmp_path, listing, message):
         Adb(str(fake)).choose()
 
 
+@pytest.mark.parametrize("printed", ["", "0123 device", "$(head -c 90000 /dev/zero | tr '\\0' x)"])
+def test_what_prints_no_list_is_no_adb(tmp_path, printed):
+    fake = tmp_path / "adb"
+    fake.write_text(f'#!/bin/sh\necho "{printed}"\n')
+    fake.chmod(0o755)
+    found = "nothing" if not printed else printed if "$" not in printed else "x" * 80
+    with pytest.raises(DeviceError) as told:
+        Adb(str(fake)).devices()
+    expected = f"adb devices: expected a list of devices, found {found}; see that this is Android's adb"
+    assert str(told.value) == expected
+
+
 def test_the_exit_code_and_both_outputs_come_back(device):
     done = device.shell("echo out; echo err >&2; exit 7")
     assert (done.code, done.out, done.err) == (7, "out\n", "err\n")

@@ -55,7 +55,7 @@ def test_a_broken_avatar_ends_with_4_and_all_reports(bundle, tmp_path):
         ([], 2, "Missing argument 'BUNDLE'"),
         (["no/such"], 3, "no such file or folder"),
         (["out", "--checkpoint", "c.safetensors"], 2, "what --photo was exported with"),
-        (["out", "--between", "float64", "onnx"], 2, "--between is for --layers"),
+        (["out", "--between", "float64", "onnx"], 2, "layers are compared with --layers alone: leave --between away"),
         (["out", "--poses", "0"], 2, "--poses"),
         (["out", "--frames", "9"], 2, "--frames is called --poses here"),
         (["--device-mode", "fp16"], 2, "--device-mode is called --device-precision here"),

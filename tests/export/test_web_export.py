@@ -49,6 +49,6 @@ def test_nothing_is_exported_where_the_page_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setenv("BILAYER_CACHE", str(tmp_path / "cache"))
     done = export(tmp_path, "--web", tmp_path / "site")
     assert done.exit_code == 5
-    assert "run: python -m bilayer.runtime.web.engines litert" in done.stderr
+    assert "-m bilayer.runtime.web.engines litert" in done.stderr
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "site").exists()

@@ -57,6 +57,8 @@ def test_a_missing_engine_names_what_installs_it(without, network):
         load_engine(*network, "openvino")
     with pytest.raises(ToolMissingError, match="engine onnxruntime: not installed; pip install onnxruntime"):
         load_engine(*network)
+    with pytest.raises(ToolMissingError, match=r"pip install 'bilayer\[openvino\]', or leave --precision bf16 out$"):
+        load_engine(*network, "auto", "bf16")
     for name in ("ncnn", "ncnn-vulkan"):
         with pytest.raises(ToolMissingError, match=rf"engine {name}: not installed; pip install 'bilayer\[ncnn\]'"):
             load_engine(*network, name)

@@ -64,7 +64,9 @@ def test_files_go_from_the_wheel_to_the_cache(tmp_path, cache, small_models):
 
 def test_a_missing_file_names_the_command(cache):
     assert not FACE_MESH.is_cached()
-    with pytest.raises(ToolMissingError, match=r"not set up; run: python -m bilayer\.runtime\.face\.model_files$"):
+    with pytest.raises(
+        ToolMissingError, match=r"not set up; run: \S*python[\d.]* -m bilayer\.runtime\.face\.model_files$"
+    ):
         load(FACE_MESH)
 
 

@@ -218,7 +218,7 @@ def test_heic_without_its_plugin_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     path = tmp_path / "photo.heic"
     path.write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00")
-    assert "pip install pillow-heif" in refusal(path)
+    assert "pip install 'bilayer[heic]'" in refusal(path)
 
 
 def test_heic_is_read_where_its_plugin_is_installed(tmp_path, monkeypatch):

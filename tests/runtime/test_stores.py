@@ -131,3 +131,26 @@ def test_the_first_url_whose_package_is_missing_is_named(monkeypatch):
     with pytest.raises(ToolMissingError, match=r"^s3://second: "):
         stores.check_stores(["s3://second", "s3://first", "folder"])
     stores.check_stores(["folder", ""])
+
+
+def test_no_answer_is_not_told_as_no_file(monkeypatch):
+    """By HTTP, fsspec says FileNotFoundError of both; behind that of a host without an answer is the system's own."""
+
+    def unanswered(*_):
+        raise FileNotFoundError("http://nowhere/a.png") from OSError("Cannot connect to host nowhere:80")
+
+    monkeypatch.setattr(stores, "_open", unanswered)
+    with pytest.raises(
+        InputError, match=r"http://nowhere/a\.png: cannot be reached \(Cannot connect to host .*store can"
+    ):
+        stores.read("http://nowhere/a.png", FileKind.ANY)
+
+
+def test_the_last_file_of_a_folder_is_put_last(tmp_path, monkeypatch):
+    """An avatar's contract, by whose presence the avatar is known to be whole."""
+    put = []
+    for name in ("a.json", "b.onnx", "c.dlc"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(type(MEMORY), "put_file", lambda _, file, place: put.append(place.rpartition("/")[2]))
+    stores.put_folder(tmp_path, "memory://put", "a.json")
+    assert put == ["b.onnx", "c.dlc", "a.json"]

@@ -295,7 +295,7 @@ def test_places_that_are_no_videos(tmp_path):
 def test_what_is_not_installed_stops_the_run_before_it_leaves_a_trace(film, tmp_path):
     done = prepare("videos", film, "--out", tmp_path / "data", BILAYER_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 5
-    assert "python -m bilayer.runtime.face.model_files" in done.stderr
+    assert "-m bilayer.runtime.face.model_files" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 

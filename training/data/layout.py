@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bilayer.runtime.errors import InputError
 from bilayer.runtime.files.reading import is_folder
+from bilayer.runtime.files.reasons import why_not_read
 from bilayer.runtime.vocabulary import Split
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -101,7 +102,7 @@ def _names(folder: Path) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208  half of iterdir's time
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}") from error
+        raise InputError(f"{folder}: cannot be listed: {why_not_read(error)}") from error
 
 
 def _folders(folder: Path) -> list[str]:
@@ -109,4 +110,4 @@ def _folders(folder: Path) -> list[str]:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}") from error
+        raise InputError(f"{folder}: cannot be listed: {why_not_read(error)}") from error

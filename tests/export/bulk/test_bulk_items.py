@@ -79,7 +79,10 @@ def test_no_two_photos_share_a_folder_and_none_has_the_runs_own(folder, names, m
         ("a.csv", "photo,colour\nann.png,red", r"a\.csv, line 2: colour: unknown"),
         ("a.csv", "photo\nann.png,ben.png", r"a\.csv, line 2: has more cells"),
         ("a.csv", "photo\n", r"a\.csv: expected a row"),
-        ("a.csv", "name\nann", r"a\.csv, line 2: photo: missing"),
+        ("a.csv", "name\nann", r"a\.csv, line 1: expected names of columns, photo among them, found name; docs"),
+        ("a.csv", "Photo,name\na.png,ann", r"a\.csv, line 1: expected .* found Photo, name; "),
+        ("a.csv", "photo;name\na.png;ann", r"a\.csv, line 1: expected .* found photo;name; "),
+        ("a.csv", "photo,name\n,ann", r"a\.csv, line 2: photo: missing"),
         ("a.csv", b"photo\n\xff.png", r"a\.csv: expected text in UTF-8"),
         ("a.csv", "photo,face,landmarks\na.png,1,\nb.png,1,b.npy", r"a\.csv, line 3: landmarks .*: leave face away"),
         (

@@ -112,10 +112,26 @@ def test_eyes_shut_in_the_reference_do_not_blow_up():
 
 
 @pytest.mark.parametrize("reference", [None, 7])
-def test_relative_with_a_driver_at_rest_is_the_source_exactly(reference):
-    source = seen(face(NARROW, mouth=0.1), yaw=5, roll=3, size=77.7)
+@pytest.mark.parametrize("mouth", [0.1, -0.1])  # of a noisy photo lips may be crossed
+def test_relative_with_a_driver_at_rest_is_the_source_exactly(reference, mouth):
+    source = seen(face(NARROW, mouth=mouth), yaw=5, roll=3, size=77.7)
     still = np.repeat(seen(face(BROAD), roll=-4, size=33.3)[None], 20, axis=0)
     np.testing.assert_array_equal(retarget(source, still, "relative", reference), np.repeat(source[None], 20, axis=0))
+
+
+def test_a_rolled_driver_that_moves_aside_moves_the_source_aside():
+    driven = np.stack([seen(face(BROAD), roll=30), seen(face(BROAD), roll=30) + np.float32([10, 0])])
+    before, after = retarget(seen(face(NARROW)), driven, "relative", reference=0)
+    assert (after - before)[:, 0].min() > 5
+    np.testing.assert_allclose((after - before)[:, 1], 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MOVED)
+def test_a_mouth_without_width_in_the_reference_does_not_blow_up(mode):
+    driven = np.stack([seen(face(BROAD, mouth=gap)) for gap in (0.0, 0.2)])
+    driven[0, 48:, 0] = driven[0, 48:, 0].mean() + 1e-3 * (driven[0, 48:, 0] - driven[0, 48:, 0].mean())
+    source = seen(face(NARROW))
+    assert np.abs(retarget(source, driven, mode, reference=0) - source).max() < np.ptp(source)
 
 
 @settings(max_examples=60, deadline=None)

@@ -139,7 +139,7 @@ def default_target(environment: Mapping[str, str] = os.environ) -> ConversionTar
     """
     if any(environment.get(variable) for variable in _VARIABLES[_QAIRT]):
         return "qairt-sdk"
-    return "snpe-1.32" if environment.get("SNPE_ROOT") else "qairt"
+    return "snpe-1.32" if any(environment.get(variable) for variable in _VARIABLES[_SNPE]) else "qairt"
 
 
 def check_converter(target: ConversionTarget) -> None:

@@ -77,8 +77,8 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
-    raw = os.fdopen(2, "wb", closefd=False)
+    given = sys.stderr  # sys.__stderr__ keeps it, so that its buffer stays open
+    raw, encoding = (os.fdopen(2, "wb", closefd=False), "utf-8") if given is None else (given.buffer, given.encoding)
     sys.stderr = _Stderr(raw, encoding=encoding, errors="backslashreplace", line_buffering=True)
 
 

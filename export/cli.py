@@ -86,7 +86,9 @@ def main(job_options: JobOptions, task: ExportTask, as_json: bool, **given: Any)
 
         export_photos(photos[0], ExportOptions("", **given), job_options, as_json)
     else:
-        check_suffix(Path(given["out"]), (*BUNDLE_SUFFIXES, ""))  # of many photos it is a folder, whatever its name
+        check_suffix(
+            Path(given["out"]), (*BUNDLE_SUFFIXES, ""), named="'--out'"
+        )  # of many photos it is a folder, whatever its name
         photo, *others = photos
         if given["landmarks"] is not None:
             refuse_typed("--landmarks says where the face is", idle_beside_landmarks(bool(others)))

@@ -89,11 +89,9 @@ class Ladder:
         if self.failures:
             more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
             over = None if self.layers is None else self.layers.fault or self.layers.over
-            where = (
-                f"; at {over.layer}: {over.suggestion}"
-                if over
-                else "; --layers tells in which layer" * (self.layers is None)
-            )
+            where = f"; at {over.layer}: {over.suggestion}" if over else ""
+            if self.layers is None:
+                where = "; bilayer-parity --layers tells in which layer numbers part"
             raise ParityError(f"{self.bundle.folder}: {self.failures[0]}{more}{where}")
 
 

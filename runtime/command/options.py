@@ -83,23 +83,24 @@ def _check_not_empty(kind: click.Path, value: Any, param: click.Parameter | None
 
 
 def check_suffix(
-    path: Path, suffixes: tuple[str, ...], param: click.Parameter | None = None, ctx: click.Context | None = None
+    path: Path,
+    suffixes: tuple[str, ...],
+    param: click.Parameter | None = None,
+    ctx: click.Context | None = None,
+    named: str | None = None,
 ) -> None:
     """See that the name of a file to write ends in one of `suffixes`, or where "" is one of them, is a folder's.
+
+    The option is `param`, or what is called `named`.
 
     Raises:
         BadParameter: it is neither; a usage error.
     """
     name, or_folder = path.name.lower(), "" in suffixes
-    named = any(name.endswith(suffix) and name != suffix for suffix in suffixes if suffix)
-    if not named and not (or_folder and (not path.suffix or is_folder(path))):
+    fits = any(name.endswith(suffix) and name != suffix for suffix in suffixes if suffix)
+    if not fits and not (or_folder and (not path.suffix or is_folder(path))):
         expected = ("a folder or " if or_folder else "") + f"a name that ends in {', '.join(filter(None, suffixes))}"
-        raise click.BadParameter(
-            f"{path}: expected {expected}, found {path.suffix or 'no suffix'}.",
-            ctx,
-            param,
-            "'--out'" if param is None else None,
-        )
+        raise click.BadParameter(f"{path}: expected {expected}, found {path.suffix or 'no suffix'}.", ctx, param, named)
 
 
 class NamedFile(_ParamType):

@@ -201,7 +201,8 @@ def _told(place: str, error: type[InputError]) -> Iterator[None]:
     except ImportError as problem:  # fsspec names the package
         raise ToolMissingError(f"{place}: {in_short(problem)}{_install(problem)}") from problem
     except FileNotFoundError as problem:
-        if isinstance(cause := problem.__cause__, OSError):  # of HTTP: no answer is told as no file
+        cause = problem.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):  # by HTTP no answer is no file
             raise error(f"{place}: cannot be reached ({in_short(cause)}); {_way_out(cause)}") from problem
         missing = "no such file or bucket" if error is OutputError else "no such file"
         raise error(f"{place}: {missing}; name one that is there") from problem

@@ -145,6 +145,13 @@ def test_no_answer_is_not_told_as_no_file(monkeypatch):
     ):
         stores.read("http://nowhere/a.png", FileKind.ANY)
 
+    def not_there(*_):
+        raise FileNotFoundError("http://there/a.png") from FileNotFoundError("http://there/a.png")
+
+    monkeypatch.setattr(stores, "_open", not_there)
+    with pytest.raises(InputError, match=r"http://there/a\.png: no such file; name one that is there"):
+        stores.read("http://there/a.png", FileKind.ANY)
+
 
 def test_the_last_file_of_a_folder_is_put_last(tmp_path, monkeypatch):
     """An avatar's contract, by whose presence the avatar is known to be whole."""

@@ -44,11 +44,14 @@ class Cache:
         path = self._path(key)
         try:
             content = read_bytes(path, FileKind.ANY, OutputError, most=1 << 31)
-            if not _is_whole(content):
-                path.unlink()  # the avatar is made again
-                raise FileNotFoundError(path)
-            os.utime(path)  # the order outlives this process
+            whole = _is_whole(content)
+            if whole:
+                os.utime(path)  # the order outlives this process
+            else:
+                path.unlink()
         except (OutputError, OSError):  # somebody removed it
+            whole = False
+        if not whole:  # the avatar is made again
             del self._sizes[key]
             return None
         self._sizes[key] = self._sizes.pop(key)
@@ -77,7 +80,7 @@ def _is_whole(content: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, zlib.error, EOFError):
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError):
         return False
 
 
